@@ -1,0 +1,241 @@
+"""Reads `Settings` from one TOML file or from the environment alone; nothing else reads either."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import inspect
+
+from gateway.settings import (
+    DEFAULT_KEY_NAME,
+    AgentType,
+    Key,
+    Secret,
+    Settings,
+    UserSource,
+    is_loopback,
+)
+
+ENVIRONMENT = "the environment"
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+# Where a mistake is told without the value: a key, or a table that may hold one.
+MAY_HOLD_A_KEY = re.compile(r"(?:letta|keys(?:\[\d+\])?)(?:\.key|\.api_key)?")
+TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
+
+
+class SettingsError(Exception):
+    """A mistake in the configuration: its text names file, field, value and what was expected."""
+
+    def __init__(self, source: str, field: str, problem: str) -> None:
+        super().__init__(f"{source}: {field}: {problem}" if field else f"{source}: {problem}")
+
+
+def load(path: Path | None, environ: Mapping[str, str], host: str | None = None, port: int | None = None) -> Settings:
+    """Settings from the file, or from the environment where no file is named.
+
+    `host` and `port` come from the command line and go before what is configured. Raises SettingsError.
+    """
+    source = str(path) if path else ENVIRONMENT
+    raw = _expand(_read(path) if path else _from_environment(environ), environ, source)
+    server = raw.setdefault("server", {})
+    if isinstance(server, dict):
+        server |= {k: v for k, v in (("host", host), ("port", port)) if v is not None}
+    settings = _convert(raw, source)
+    settings = _with_system_files(settings, path.parent if path else Path(), source)
+    for field, problem in _mistakes(settings):
+        raise SettingsError(source, field, problem)
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(str(path), "", f"cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(str(path), "", f"not a TOML file: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The simple case: one agent type `letta`, and one key if GATEWAY_API_KEY is set."""
+    if not environ.get("GATEWAY_MODEL"):
+        raise SettingsError(
+            ENVIRONMENT,
+            "GATEWAY_MODEL",
+            "not set: expected a Letta model handle such as `openai/gpt-4o-mini` (or name a file: --config FILE)",
+        )
+    letta = {"base_url": environ.get("LETTA_BASE_URL"), "api_key": environ.get("LETTA_API_KEY")}
+    key = {
+        "name": DEFAULT_KEY_NAME,
+        "key": environ.get("GATEWAY_API_KEY"),
+        "user_from": ["body:user"],
+        "default_user": "me",
+    }
+    return {
+        "letta": {name: value for name, value in letta.items() if value},
+        "agent_types": [{"id": "letta", "name": "Letta", "model": environ["GATEWAY_MODEL"]}],
+        "keys": [key] if key["key"] else [],
+    }
+
+
+def _expand(value: Any, environ: Mapping[str, str], source: str, field: str = "") -> Any:
+    """`value` with every `${NAME}` taken from the environment."""
+    if isinstance(value, dict):
+        dot = f"{field}." if field else ""
+        return {k: _expand(v, environ, source, dot + k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_expand(v, environ, source, f"{field}[{i}]") for i, v in enumerate(value)]
+    if not isinstance(value, str) or source == ENVIRONMENT:
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in environ:
+            raise SettingsError(source, field, f"`{match[0]}` expected {match[1]} in the environment: not set")
+        return environ[match[1]]
+
+    return VARIABLE.sub(variable, value)
+
+
+def _convert(raw: dict[str, Any], source: str) -> Settings:
+    try:
+        return msgspec.convert(raw, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$")
+        field = path.strip("`.")
+        raise SettingsError(source, field, _explain(problem, field, raw)) from None
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+    if kind is Secret:
+        if not value:
+            raise ValueError("Expected a value, got an empty one")
+        return Secret(value)
+    return UserSource(value)
+
+
+def _explain(problem: str, field: str, raw: dict[str, Any]) -> str:
+    """What was found at `field` and what was expected there; secrets are not repeated."""
+    unknown = re.search(r"unknown field `(.+?)`", problem)
+    known = list(_names(_type_at(field)))
+    if unknown:
+        close = get_close_matches(unknown[1], known, 1)
+        hint = f"did you mean `{close[0]}`?" if close else f"expected one of {', '.join(known)}"
+        return f"unknown field `{unknown[1]}`: {hint}"
+    if known and problem.startswith("Invalid enum value"):
+        problem = f"Expected one of {', '.join(known)}"
+    if "missing required field" in problem or MAY_HOLD_A_KEY.fullmatch(field):
+        return problem
+    return f"`{_value_at(field, raw)}`: {problem}"
+
+
+def _tokens(field: str) -> list[str | int]:
+    return [int(t) if t.isdigit() else t for t in re.findall(r"[\w-]+", field)]
+
+
+def _value_at(field: str, raw: Any) -> Any:
+    for token in _tokens(field):
+        raw = raw[token]
+    return raw
+
+
+def _type_at(field: str) -> inspect.Type:
+    """The declared type of `field`, with `| None` taken off."""
+    found: inspect.Type = inspect.type_info(Settings)
+    for token in _tokens(field):
+        if isinstance(found, inspect.StructType):
+            found = next(f.type for f in found.fields if f.name == token)
+        else:
+            assert isinstance(found, inspect.VarTupleType)
+            found = found.item_type
+        if isinstance(found, inspect.UnionType):
+            found = found.types[0]
+    return found
+
+
+def _names(kind: inspect.Type) -> Iterator[str]:
+    """The field names of a table, or the words a field may hold."""
+    if isinstance(kind, inspect.StructType):
+        yield from (field.name for field in kind.fields)
+    elif isinstance(kind, inspect.LiteralType):
+        yield from (str(value) for value in kind.values)
+
+
+def _with_system_files(settings: Settings, folder: Path, source: str) -> Settings:
+    """Settings in which every `system_file` has become the `system` it holds."""
+
+    def read(index: int, agent_type: AgentType) -> AgentType:
+        if agent_type.system_file is None:
+            return agent_type
+        field = f"agent_types[{index}].system_file"
+        if agent_type.agent is not None:
+            raise SettingsError(source, field, "expected nothing: `agent` names an agent that has its own")
+        if agent_type.system is not None:
+            raise SettingsError(source, field, "expected either `system` or `system_file`, got both")
+        try:
+            system = (folder / agent_type.system_file).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            problem = f"`{agent_type.system_file}`: expected a readable text file: {error}"
+            raise SettingsError(source, field, problem) from error
+        return msgspec.structs.replace(agent_type, system=system, system_file=None)
+
+    types = tuple(read(i, agent_type) for i, agent_type in enumerate(settings.agent_types))
+    return msgspec.structs.replace(settings, agent_types=types)
+
+
+def _mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Every mistake that one field alone does not show, as (field, what was expected)."""
+    if settings.open and not is_loopback(settings.server.host):
+        yield (
+            "server.host",
+            f"`{settings.server.host}`: expected a loopback address: without [[keys]] (or GATEWAY_API_KEY) "
+            "everyone who reaches the gateway may use it",
+        )
+    if not _is_address(settings.letta.base_url):
+        yield "letta.base_url", f"`{settings.letta.base_url}`: expected an address such as `http://127.0.0.1:8283`"
+    yield from _type_mistakes(settings.agent_types)
+    yield from _key_mistakes(settings.keys, [agent_type.id for agent_type in settings.agent_types])
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port that is none
+        return False
+
+
+def _type_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
+    for i, agent_type in enumerate(types):
+        field = f"agent_types[{i}]"
+        if agent_type.id in [other.id for other in types[:i]]:
+            yield f"{field}.id", f"`{agent_type.id}`: expected a name no other agent type has"
+        # The id is a tag of the agent in Letta, beside the gateway's own.
+        if agent_type.id == "gateway" or agent_type.id.startswith("gw-"):
+            yield f"{field}.id", f"`{agent_type.id}`: expected a name other than the gateway's own tags"
+        if agent_type.agent is None and not agent_type.model:
+            yield f"{field}.model", "missing: expected a Letta model handle such as `openai/gpt-4o-mini`"
+        defaults = AgentType(id=agent_type.id)
+        for name in TEMPLATE_FIELDS if agent_type.agent else ():
+            if getattr(agent_type, name) != getattr(defaults, name):
+                yield f"{field}.{name}", "expected nothing: `agent` names an agent that has its own"
+
+
+def _key_mistakes(keys: tuple[Key, ...], type_ids: list[str]) -> Iterator[tuple[str, str]]:
+    for i, key in enumerate(keys):
+        field = f"keys[{i}]"
+        if key.key is None:
+            yield f"{field}.key", "missing: expected the key's value, best as `${NAME}`"
+        if key.name in [other.name for other in keys[:i]]:
+            yield f"{field}.name", f"`{key.name}`: expected a name no other key has"
+        if key.key in [other.key for other in keys[:i]]:
+            yield f"{field}.key", "expected a value no other key has"
+        for model in key.models or ():
+            if model not in type_ids:
+                yield f"{field}.models", f"`{model}`: expected agent types: {', '.join(type_ids)}"

@@ -1,0 +1,192 @@
+"""What the gateway is told: one frozen tree of Structs. `gateway.configuration` reads it; performs no I/O."""
+
+import ipaddress
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Seconds = Annotated[float, Meta(gt=0)]
+Reasoning = Literal["think_tags", "reasoning_content", "hidden"]
+
+DEFAULT_MEMORY = {
+    "persona": "I remember the person I talk to, and what matters to them.",
+    "human": "What I know about the person I talk to:",
+}
+DEFAULT_KEY_NAME = "default"
+
+
+class Secret:
+    """A value that is used and never shown: its `repr` and `str` are `***`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class UserSource:
+    """One place of a request that may name the user: `header:NAME`, `body:user` or `body:safety_identifier`.
+
+    Raises ValueError for anything else.
+    """
+
+    __slots__ = ("kind", "name")
+
+    def __init__(self, text: str) -> None:
+        kind, _, name = text.partition(":")
+        if not (kind == "header" and name) and text not in ("body:user", "body:safety_identifier"):
+            raise ValueError("Expected `header:NAME`, `body:user` or `body:safety_identifier`")
+        self.kind = kind
+        self.name = name.lower()
+
+
+BODY_SOURCES = (UserSource("body:user"), UserSource("body:safety_identifier"))
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the gateway listens and how long it waits."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; without keys only a loopback one."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    """Port to listen on; 0 takes a free one."""
+    ping_seconds: Seconds = 10.0
+    """A comment breaks every silence of this length."""
+    first_event_seconds: Seconds = 0.9
+    """For so long the first event is awaited, so that an early failure is an HTTP status."""
+    silence_seconds: Seconds = 300.0
+    """Nothing but pings for so long: the run is cancelled and the answer is a 504."""
+    max_body_mb: Annotated[int, Meta(ge=1, le=1024)] = 32
+    """The largest request body, in MiB; a larger one is a 413."""
+    shutdown_seconds: Annotated[float, Meta(ge=0)] = 5.0
+    """How long answers under way may go on after SIGTERM."""
+
+
+class Letta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which Letta stands behind the gateway."""
+
+    upstream: Literal["rest"] = "rest"
+    """`rest`: Letta Cloud and V1 servers."""
+    base_url: Annotated[str, Meta(pattern="^https?://.")] = "http://127.0.0.1:8283"
+    """Where Letta answers."""
+    api_key: Secret | None = None
+    """Letta's key, if it asks for one."""
+    request_seconds: Seconds = 30.0
+    """Limit of every request to Letta but a run."""
+    ping_seconds: Seconds = 20.0
+    """Letta's own ping interval; no byte for three of them is a dead upstream."""
+    settle_seconds: Seconds = 0.5
+    """Distance of the two equal listings that settle which of several new agents stays."""
+    max_connections: Annotated[int, Meta(ge=1)] = 10_000
+    """Connections to Letta at one time; every stream holds one."""
+
+
+class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A kind of agent: what `/v1/models` lists and `model` names."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\s,]+\Z")]
+    """What `model` names."""
+    name: str | None = None
+    """Shown to people; absent: the id."""
+    description: str = ""
+    """Shown to people."""
+    agent: Annotated[str, Meta(pattern="^agent-")] | None = None
+    """An agent that exists: everyone who may use this type shares it."""
+    model: str | None = None
+    """Letta's model handle."""
+    embedding: str | None = None
+    """Letta's embedding handle; absent: Letta's default."""
+    system: str | None = None
+    """The system prompt; absent: Letta's own."""
+    system_file: str | None = None
+    """A file that holds it, relative to the configuration file."""
+    tools: tuple[str, ...] = ()
+    """Letta tools by name, beside those every agent has."""
+    memory: dict[str, str] | UnsetType = UNSET
+    """First values of the memory blocks by label; absent: `persona` and `human`."""
+    reasoning: Reasoning = "think_tags"
+    """How thoughts are shown."""
+
+    @property
+    def title(self) -> str:
+        return self.name or self.id
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        return DEFAULT_MEMORY if self.memory is UNSET else self.memory
+
+
+class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A caller: what its key opens, and how its requests name their user."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    """Told in logs and by `check`."""
+    key: Secret | None = None
+    """The bearer key itself."""
+    user: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    """Bound: whatever the request says, this is who asks."""
+    user_from: Annotated[tuple[UserSource, ...], Meta(min_length=1)] = BODY_SOURCES
+    """Where requests name their user, in order; the first source present decides."""
+    user_means: Literal["person", "conversation", "ignored"] = "person"
+    """What the named user is: a person, a chat, or nobody."""
+    default_user: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    """Who asks when a request names nobody; absent: such a request is refused."""
+    models: tuple[str, ...] | UnsetType = UNSET
+    """The agent types this key may use; absent: all."""
+    scope: Annotated[str, Meta(min_length=1)] | None = None
+    """Keys of one scope share users; absent: the key's name."""
+    reasoning: Reasoning | None = None
+    """How thoughts are shown, before the agent type's own."""
+    origins: tuple[Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z")], ...] = ()
+    """Web pages that may use this key from a browser (CORS)."""
+
+    @property
+    def user_scope(self) -> str:
+        return self.scope or self.name
+
+    def may_use(self, agent_type: AgentType) -> bool:
+        return self.models is UNSET or agent_type.id in self.models
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything the gateway is told."""
+
+    server: Server = Server()
+    letta: Letta = Letta()
+    agent_types: Annotated[tuple[AgentType, ...], Meta(min_length=1)]
+    keys: tuple[Key, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether anyone who reaches the gateway may use it: no key is configured."""
+        return not self.keys
+
+    def types_for(self, key: Key) -> list[AgentType]:
+        return [agent_type for agent_type in self.agent_types if key.may_use(agent_type)]
+
+
+# Without keys the gateway is for its own machine. The name is that of the key which the environment makes,
+# so that setting GATEWAY_API_KEY later leaves everyone their agents.
+OPEN_KEY = Key(name=DEFAULT_KEY_NAME, user_from=(UserSource("body:user"),), default_user="me")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name or an address, no port) is this machine's loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,520 @@
+"""The configuration: a whole file, the environment alone, and how each mistake is told."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.configuration import SettingsError, load
+from gateway.settings import DEFAULT_MEMORY, AgentType, Key, Letta, Secret, Server, Settings, is_loopback
+
+SECRET = "sk-never-shown"
+ENVIRON = {
+    "LETTA_API_KEY": "letta-secret",
+    "OPENWEBUI_KEY": "openwebui-secret",
+    "SCRIPTS_KEY": "scripts-secret",
+    "ALICE_KEY": "alice-secret",
+}
+EXAMPLE = """
+[server]
+host = "127.0.0.1"
+port = 8000
+ping_seconds = 10
+first_event_seconds = 0.9
+silence_seconds = 300            # no event but pings for so long: the run is cancelled, 504
+
+[letta]
+upstream = "rest"
+base_url = "http://127.0.0.1:8283"
+api_key = "${LETTA_API_KEY}"
+
+[[agent_types]]
+id = "tutor"                      # what `model` names
+name = "Tutor"
+description = "A patient maths tutor"
+model = "openai/gpt-4o-mini"      # Letta's model handle
+embedding = "openai/text-embedding-3-small"
+system = "You are …"              # or system_file
+tools = ["web_search"]            # Letta tools, by name
+reasoning = "think_tags"          # think_tags | reasoning_content | hidden
+[agent_types.memory]              # block label = first value
+persona = "…"
+human = "The user's name is {user_name}."
+
+[[agent_types]]
+id = "ops"
+agent = "agent-…"                 # an agent that exists: everyone who may use this type shares it
+
+[[keys]]
+name = "open-webui"
+key = "${OPENWEBUI_KEY}"
+user_from = ["header:X-OpenWebUI-User-Id"]
+models = ["tutor"]                # absent: all
+scope = "school"                  # keys of one scope share users; absent: the key's name
+
+[[keys]]
+name = "scripts"
+key = "${SCRIPTS_KEY}"
+user_from = ["body:user", "body:safety_identifier"]   # for callers that are programs
+user_means = "person"             # person | conversation | ignored
+default_user = "me"               # who asks when a request names nobody; absent: such a request is refused
+reasoning = "reasoning_content"   # per key, before the agent type's
+origins = []                      # CORS, off by default
+
+[[keys]]
+name = "alice"
+key = "${ALICE_KEY}"
+user = "alice"                    # bound: whatever the request says, this is who asks
+"""
+TYPE = """
+[[agent_types]]
+id = "tutor"
+model = "openai/gpt-4o-mini"
+"""
+KEY = f"""
+[[keys]]
+name = "scripts"
+key = "{SECRET}"
+"""
+SHARED = """
+[[agent_types]]
+id = "ops"
+agent = "agent-1"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.toml"
+
+
+def load_text(file: Path, text: str) -> Settings:
+    file.write_text(text, encoding="utf-8")
+    return load(file, ENVIRON)
+
+
+def mistake(file: Path, text: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_text(file, text)
+    return str(caught.value)
+
+
+def sources(key: Key) -> list[tuple[str, str]]:
+    return [(source.kind, source.name) for source in key.user_from]
+
+
+def test_the_example_loads_server_and_letta(file: Path) -> None:
+    settings = load_text(file, EXAMPLE)
+
+    assert settings.server == Server()
+    assert settings.letta == Letta(api_key=Secret("letta-secret"))
+
+
+def test_the_example_loads_every_agent_type(file: Path) -> None:
+    tutor, ops = load_text(file, EXAMPLE).agent_types
+
+    assert tutor == AgentType(
+        id="tutor",
+        name="Tutor",
+        description="A patient maths tutor",
+        model="openai/gpt-4o-mini",
+        embedding="openai/text-embedding-3-small",
+        system="You are …",
+        tools=("web_search",),
+        memory={"persona": "…", "human": "The user's name is {user_name}."},
+        reasoning="think_tags",
+    )
+    assert ops == AgentType(id="ops", agent="agent-…")
+
+
+def test_the_example_loads_every_key(file: Path) -> None:
+    webui, scripts, alice = load_text(file, EXAMPLE).keys
+
+    assert [key.key for key in (webui, scripts, alice)] == [
+        Secret("openwebui-secret"),
+        Secret("scripts-secret"),
+        Secret("alice-secret"),
+    ]
+    assert sources(webui) == [("header", "x-openwebui-user-id")]
+    assert (webui.models, webui.scope) == (("tutor",), "school")
+    assert (scripts.user_means, scripts.default_user, scripts.reasoning) == ("person", "me", "reasoning_content")
+    assert alice.user == "alice"
+
+
+def test_a_key_looks_in_the_body_unless_told_otherwise(file: Path) -> None:
+    (key,) = load_text(file, TYPE + KEY).keys
+
+    assert sources(key) == [("body", "user"), ("body", "safety_identifier")]
+    assert (key.user, key.default_user, key.user_means) == (None, None, "person")
+
+
+def test_a_key_opens_every_type_unless_told_otherwise(file: Path) -> None:
+    settings = load_text(file, EXAMPLE)
+
+    allowed = {key.name: [agent_type.id for agent_type in settings.types_for(key)] for key in settings.keys}
+
+    assert allowed == {"open-webui": ["tutor"], "scripts": ["tutor", "ops"], "alice": ["tutor", "ops"]}
+
+
+def test_a_type_without_a_name_is_called_by_its_id(file: Path) -> None:
+    tutor, ops = load_text(file, EXAMPLE).agent_types
+
+    assert (tutor.title, ops.title) == ("Tutor", "ops")
+
+
+def test_a_type_without_memory_has_the_usual_blocks(file: Path) -> None:
+    (tutor,) = load_text(file, TYPE).agent_types
+
+    assert tutor.blocks == DEFAULT_MEMORY
+
+
+def test_an_empty_memory_has_no_blocks(file: Path) -> None:
+    (tutor,) = load_text(file, TYPE + "memory = {}").agent_types
+
+    assert tutor.blocks == {}
+
+
+# What is wrong with the file: (the file, the words its message must hold).
+MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "no agent types": ("", ["agent_types", "missing"]),
+    "no agent type in the list": ("agent_types = []", ["agent_types: ", "`[]`", ">= 1"]),
+    "agent types as a table": ('[agent_types]\nid = "tutor"', ["agent_types: ", "Expected `array`"]),
+    "server is no table": ("server = 5\n" + TYPE, ["server: ", "`5`", "Expected `object`"]),
+    "host of a wrong type": ("[server]\nhost = 5\n" + TYPE, ["server.host: ", "`5`", "Expected `str`"]),
+    "host for all": ('[server]\nhost = "0.0.0.0"\n' + TYPE, ["server.host: ", "`0.0.0.0`", "loopback", "[[keys]]"]),
+    "host by name": ('[server]\nhost = "example.org"\n' + TYPE, ["server.host: ", "`example.org`", "loopback"]),
+    "port of a wrong type": ('[server]\nport = "http"\n' + TYPE, ["server.port: ", "`http`", "Expected `int`"]),
+    "port too high": ("[server]\nport = 65536\n" + TYPE, ["server.port: ", "`65536`", "<= 65535"]),
+    "port below zero": ("[server]\nport = -1\n" + TYPE, ["server.port: ", "`-1`", ">= 0"]),
+    "port not whole": ("[server]\nport = 80.5\n" + TYPE, ["server.port: ", "`80.5`", "Expected `int`"]),
+    "no seconds": ("[server]\nping_seconds = 0\n" + TYPE, ["server.ping_seconds: ", "`0`", "> 0"]),
+    "seconds in words": ('[server]\nsilence_seconds = "long"\n' + TYPE, ["server.silence_seconds: ", "`long`"]),
+    "upstream nobody knows": ('[letta]\nupstream = "soap"\n' + TYPE, ["letta.upstream: ", "`soap`", "one of rest"]),
+    "address without scheme": (
+        '[letta]\nbase_url = "localhost:8283"\n' + TYPE,
+        ["letta.base_url: ", "`localhost:8283`", "http"],
+    ),
+    "letta's key empty": ('[letta]\napi_key = ""\n' + TYPE, ["letta.api_key: ", "Expected a value"]),
+    "letta's key in a list": (f'[letta]\napi_key = ["{SECRET}"]\n' + TYPE, ["letta.api_key: ", "Expected `str`"]),
+    "several lettas": (f'[[letta]]\napi_key = "{SECRET}"\n' + TYPE, ["letta: ", "Expected `object`"]),
+    "type without id": ('[[agent_types]]\nmodel = "m"', ["agent_types[0]", "missing", "`id`"]),
+    "type with an empty id": ('[[agent_types]]\nid = ""\nmodel = "m"', ["agent_types[0].id: ", "``", ">= 1"]),
+    "id with a space": ('[[agent_types]]\nid = "my tutor"\nmodel = "m"', ["agent_types[0].id: ", "`my tutor`"]),
+    "id with a comma": ('[[agent_types]]\nid = "a,b"\nmodel = "m"', ["agent_types[0].id: ", "`a,b`"]),
+    "id with a line end": ('[[agent_types]]\nid = "tutor\\n"\nmodel = "m"', ["agent_types[0].id: "]),
+    "id of a wrong type": ('[[agent_types]]\nid = 4\nmodel = "m"', ["agent_types[0].id: ", "`4`", "Expected `str`"]),
+    "id of the gateway's tag": ('[[agent_types]]\nid = "gateway"\nmodel = "m"', ["agent_types[0].id: ", "`gateway`"]),
+    "id like a gateway's tag": ('[[agent_types]]\nid = "gw-mine"\nmodel = "m"', ["agent_types[0].id: ", "`gw-mine`"]),
+    "two types of one id": (TYPE + TYPE, ["agent_types[1].id: ", "`tutor`", "no other agent type"]),
+    "type without model": (
+        '[[agent_types]]\nid = "tutor"',
+        ["agent_types[0].model: ", "missing", "openai/gpt-4o-mini"],
+    ),
+    "model of a wrong type": ('[[agent_types]]\nid = "tutor"\nmodel = 4', ["agent_types[0].model: ", "`4`", "str"]),
+    "agent that is no id": (
+        '[[agent_types]]\nid = "ops"\nagent = "Bob"',
+        ["agent_types[0].agent: ", "`Bob`", "agent-"],
+    ),
+    "agent with a system": (SHARED + 'system = "x"', ["agent_types[0].system: ", "expected nothing", "`agent`"]),
+    "agent with a system file": (SHARED + 'system_file = "gateway.toml"', ["agent_types[0].system_file: ", "`agent`"]),
+    "agent with tools": (SHARED + 'tools = ["x"]', ["agent_types[0].tools: ", "expected nothing", "`agent`"]),
+    "agent with a memory": (SHARED + 'memory = {human = "x"}', ["agent_types[0].memory: ", "expected nothing"]),
+    "agent with a model": (SHARED + 'model = "m"', ["agent_types[0].model: ", "expected nothing", "`agent`"]),
+    "agent with an embedding": (SHARED + 'embedding = "m"', ["agent_types[0].embedding: ", "expected nothing"]),
+    "tools as one word": (
+        TYPE + 'tools = "web_search"',
+        ["agent_types[0].tools: ", "`web_search`", "Expected `array`"],
+    ),
+    "tool of a wrong type": (
+        TYPE + 'tools = ["web_search", 7]',
+        ["agent_types[0].tools[1]: ", "`7`", "Expected `str`"],
+    ),
+    "memory as one text": (TYPE + 'memory = "x"', ["agent_types[0].memory: ", "`x`", "Expected `object`"]),
+    "block of a wrong type": (TYPE + "memory = {human = 7}", ["agent_types[0].memory", "human", "7", "Expected `str`"]),
+    "reasoning nobody knows": (
+        TYPE + 'reasoning = "loud"',
+        ["agent_types[0].reasoning: ", "`loud`", "think_tags", "reasoning_content", "hidden"],
+    ),
+    "system twice": (TYPE + 'system = "x"\nsystem_file = "x.md"', ["agent_types[0].system_file: ", "both"]),
+    "system file not there": (
+        TYPE + 'system_file = "no.md"',
+        ["agent_types[0].system_file: ", "`no.md`", "No such file"],
+    ),
+    "system file with no name": (TYPE + 'system_file = "a\\u0000b"', ["agent_types[0].system_file: ", "readable"]),
+    "keys as a table": (TYPE + f'[keys]\nname = "scripts"\nkey = "{SECRET}"', ["keys: ", "Expected `array`"]),
+    "key without a table": (f'keys = ["{SECRET}"]\n' + TYPE, ["keys[0]: ", "Expected `object`"]),
+    "key without name": (TYPE + f'[[keys]]\nkey = "{SECRET}"', ["keys[0]", "missing", "`name`"]),
+    "key without value": (TYPE + '[[keys]]\nname = "scripts"', ["keys[0].key: ", "missing", "${NAME}"]),
+    "key with an empty value": (TYPE + '[[keys]]\nname = "scripts"\nkey = ""', ["keys[0].key: ", "Expected a value"]),
+    "key with a number": (TYPE + '[[keys]]\nname = "scripts"\nkey = 90210', ["keys[0].key: ", "Expected `str`"]),
+    "two keys of one name": (
+        TYPE + KEY + '[[keys]]\nname = "scripts"\nkey = "other"',
+        ["keys[1].name: ", "`scripts`", "no other key"],
+    ),
+    "two keys of one value": (
+        TYPE + KEY + f'[[keys]]\nname = "other"\nkey = "{SECRET}"',
+        ["keys[1].key: ", "no other key"],
+    ),
+    "models nobody made": (TYPE + KEY + 'models = ["tutor", "cook"]', ["keys[0].models: ", "`cook`", "tutor"]),
+    "models as one word": (TYPE + KEY + 'models = "tutor"', ["keys[0].models: ", "`tutor`", "Expected `array"]),
+    "models as the word null": (TYPE + KEY + 'models = "null"', ["keys[0].models: ", "`null`", "Expected `array"]),
+    "user_from as one word": (TYPE + KEY + 'user_from = "body:user"', ["keys[0].user_from: ", "Expected `array`"]),
+    "user_from of nothing": (TYPE + KEY + "user_from = []", ["keys[0].user_from: ", "`[]`", ">= 1"]),
+    "user_from of a wrong type": (TYPE + KEY + "user_from = [5]", ["keys[0].user_from[0]: ", "`5`", "Expected `str`"]),
+    "user_from of nowhere": (
+        TYPE + KEY + 'user_from = ["body:user", "cookie:id"]',
+        ["keys[0].user_from[1]: ", "`cookie:id`", "header:NAME", "body:user", "body:safety_identifier"],
+    ),
+    "user_from of another field": (TYPE + KEY + 'user_from = ["body:name"]', ["keys[0].user_from[0]: ", "`body:name`"]),
+    "user_from of no header": (TYPE + KEY + 'user_from = ["header:"]', ["keys[0].user_from[0]: ", "`header:`"]),
+    "user_means nobody knows": (
+        TYPE + KEY + 'user_means = "robot"',
+        ["keys[0].user_means: ", "`robot`", "person", "conversation", "ignored"],
+    ),
+    "user of nothing": (TYPE + KEY + 'user = ""', ["keys[0].user: ", "``", ">= 1"]),
+    "user too long": (TYPE + KEY + f'user = "{"u" * 513}"', ["keys[0].user: ", "<= 512"]),
+    "default user of nothing": (TYPE + KEY + 'default_user = ""', ["keys[0].default_user: ", "``", ">= 1"]),
+    "scope of nothing": (TYPE + KEY + 'scope = ""', ["keys[0].scope: ", "``", ">= 1"]),
+    "key's reasoning nobody knows": (TYPE + KEY + 'reasoning = "loud"', ["keys[0].reasoning: ", "`loud`", "hidden"]),
+    "every origin": (TYPE + KEY + 'origins = ["*"]', ["keys[0].origins[0]: ", "`*`", "https?"]),
+    "origin with a path": (TYPE + KEY + 'origins = ["http://a.org/"]', ["keys[0].origins[0]: ", "`http://a.org/`"]),
+    "unknown table": ("[sever]\nport = 80\n" + TYPE, ["unknown field `sever`", "did you mean `server`?"]),
+    "unknown field of the server": ("[server]\nprot = 80\n" + TYPE, ["server: ", "`prot`", "did you mean `port`?"]),
+    "unknown field of letta": (f'[letta]\napikey = "{SECRET}"\n' + TYPE, ["letta: ", "did you mean `api_key`?"]),
+    "unknown field of a type": (TYPE + 'sytem = "x"', ["agent_types[0]: ", "`sytem`", "did you mean `system`?"]),
+    "unknown field of a key": (
+        TYPE + KEY + 'user_form = "x"',
+        ["keys[0]: ", "`user_form`", "did you mean `user_from`?"],
+    ),
+    "field like no other": (
+        TYPE + KEY + "zzz = 1",
+        ["keys[0]: ", "`zzz`", "expected one of name, key, user, user_from"],
+    ),
+    "variable not set": (
+        TYPE + '[[keys]]\nname = "a"\nkey = "${NOT_SET}"',
+        ["keys[0].key: ", "`${NOT_SET}`", "not set"],
+    ),
+    "variable of a list not set": (TYPE + 'tools = ["a", "${NOT_SET}"]', ["agent_types[0].tools[1]: ", "`${NOT_SET}`"]),
+    "variable of a table not set": ('[letta]\nbase_url = "${NOT_SET}"\n' + TYPE, ["letta.base_url: ", "environment"]),
+    "not TOML": ("host: 127.0.0.1", ["not a TOML file", "line 1"]),
+    "a field twice": (TYPE + 'model = "m"', ["not a TOML file"]),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_names_file_field_value_and_what_was_expected_and_no_key(
+    file: Path, text: str, words: list[str]
+) -> None:
+    message = mistake(file, text)
+
+    assert message.startswith(f"{file}: ")
+    assert [word for word in words if word not in message] == []
+    assert SECRET not in message
+
+
+def test_a_mistake_never_shows_a_key_of_a_wrong_type(file: Path) -> None:
+    assert "90210" not in mistake(file, TYPE + '[[keys]]\nname = "scripts"\nkey = 90210')
+
+
+def test_a_mistake_in_a_key_from_the_environment_does_not_show_it(file: Path) -> None:
+    message = mistake(file, TYPE + '[keys]\nname = "alice"\nkey = "${ALICE_KEY}"')
+
+    assert "alice-secret" not in message
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(SettingsError, match="gateway.toml: cannot be read: No such file"):
+        load(file, {})
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load(tmp_path, {})
+
+
+def test_a_file_that_is_not_utf_8_is_named(file: Path) -> None:
+    file.write_bytes(TYPE.encode() + b'name = "\xff"')
+
+    with pytest.raises(SettingsError, match=r"gateway.toml: not a TOML file: .*utf-8"):
+        load(file, {})
+
+
+def test_a_system_file_is_read_relative_to_the_configuration(file: Path) -> None:
+    (file.parent / "prompts").mkdir()
+    (file.parent / "prompts" / "tutor.md").write_text("Be patient: π is not 3.", encoding="utf-8")
+
+    (tutor,) = load_text(file, TYPE + 'system_file = "prompts/tutor.md"').agent_types
+
+    assert (tutor.system, tutor.system_file) == ("Be patient: π is not 3.", None)
+
+
+def test_a_system_file_is_taken_as_it_is(file: Path) -> None:
+    (file.parent / "tutor.md").write_text("Pay ${ALICE_KEY} to {user}.", encoding="utf-8")
+
+    (tutor,) = load_text(file, TYPE + 'system_file = "tutor.md"').agent_types
+
+    assert tutor.system == "Pay ${ALICE_KEY} to {user}."
+
+
+def test_a_system_file_that_is_not_utf_8_is_a_mistake(file: Path) -> None:
+    (file.parent / "tutor.md").write_bytes(b"\xff")
+
+    message = mistake(file, TYPE + 'system_file = "tutor.md"')
+
+    assert f"{file}: agent_types[0].system_file: `tutor.md`: expected a readable text file" in message
+
+
+def test_a_variable_may_stand_in_any_value(file: Path) -> None:
+    text = TYPE + 'name = "${NAME}, ${NAME}"\ntools = ["${TOOL}"]\nmemory = {human = "I am ${NAME}"}'
+    file.write_text("[server]\nport = '${PORT}'\n" + text, encoding="utf-8")
+
+    settings = load(file, {"NAME": "Ada", "TOOL": "web_search", "PORT": "8001"})
+
+    (tutor,) = settings.agent_types
+    assert settings.server.port == 8001
+    assert (tutor.name, tutor.tools, tutor.blocks) == ("Ada, Ada", ("web_search",), {"human": "I am Ada"})
+
+
+def test_a_variable_is_not_looked_for_in_the_value_of_another(file: Path) -> None:
+    file.write_text(TYPE + 'name = "${ONE}"', encoding="utf-8")
+
+    (tutor,) = load(file, {"ONE": "${TWO}", "TWO": "2"}).agent_types
+
+    assert tutor.name == "${TWO}"
+
+
+def test_other_dollars_and_braces_stay(file: Path) -> None:
+    (tutor,) = load_text(file, TYPE + 'system = "$HOME {user} ${} {{x}} ${not-a-name}"').agent_types
+
+    assert tutor.system == "$HOME {user} ${} {{x}} ${not-a-name}"
+
+
+def test_a_user_source_may_be_any_header(file: Path) -> None:
+    (key,) = load_text(file, TYPE + KEY + 'user_from = ["header:X-User", "body:safety_identifier"]').keys
+
+    assert sources(key) == [("header", "x-user"), ("body", "safety_identifier")]
+
+
+def test_fields_an_upstream_does_not_use_are_accepted(file: Path) -> None:
+    (tutor,) = load_text(file, TYPE + 'embedding = "openai/text-embedding-3-small"').agent_types
+
+    assert tutor.embedding == "openai/text-embedding-3-small"
+
+
+def test_an_agent_that_exists_may_have_a_name_a_description_and_a_rendering(file: Path) -> None:
+    (ops,) = load_text(file, SHARED + 'name = "Ops"\ndescription = "x"\nreasoning = "hidden"').agent_types
+
+    assert (ops.agent, ops.title, ops.reasoning) == ("agent-1", "Ops", "hidden")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
+def test_any_address_may_be_bound_with_keys(file: Path, host: str) -> None:
+    assert load_text(file, f'[server]\nhost = "{host}"\n' + TYPE + KEY).server.host == host
+
+
+LOOPBACK = {"localhost": True, "127.0.0.1": True, "::1": True, "[::1]": True, "0.0.0.0": False, "evil.org": False}
+
+
+@pytest.mark.parametrize(("host", "is_local"), LOOPBACK.items(), ids=LOOPBACK.keys())
+def test_loopback_is_the_own_machine_only(host: str, is_local: bool) -> None:
+    assert is_loopback(host) is is_local
+
+
+def test_host_and_port_of_the_command_line_win(file: Path) -> None:
+    file.write_text('[server]\nhost = "localhost"\nport = 1\n' + TYPE, encoding="utf-8")
+
+    server = load(file, {}, host="127.0.0.1", port=0).server
+
+    assert (server.host, server.port) == ("127.0.0.1", 0)
+
+
+def test_host_and_port_of_the_command_line_need_no_server_table(file: Path) -> None:
+    file.write_text(TYPE, encoding="utf-8")
+
+    server = load(file, {}, host="::1", port=9).server
+
+    assert (server.host, server.port) == ("::1", 9)
+
+
+def test_a_host_of_the_command_line_is_no_way_around_the_keys(file: Path) -> None:
+    file.write_text(TYPE, encoding="utf-8")
+
+    with pytest.raises(SettingsError, match=r"server\.host: `0\.0\.0\.0`: expected a loopback address"):
+        load(file, {}, host="0.0.0.0")
+
+
+def test_a_port_of_the_command_line_is_checked(file: Path) -> None:
+    file.write_text(TYPE, encoding="utf-8")
+
+    with pytest.raises(SettingsError, match=r"server\.port: `70000`: Expected `int` <= 65535"):
+        load(file, {}, port=70_000)
+
+
+def test_the_environment_alone_makes_one_type_and_one_key() -> None:
+    settings = load(
+        None,
+        {
+            "LETTA_BASE_URL": "https://api.letta.com",
+            "LETTA_API_KEY": "letta-secret",
+            "GATEWAY_API_KEY": "gateway-secret",
+            "GATEWAY_MODEL": "openai/gpt-4o-mini",
+        },
+    )
+
+    assert settings.letta == Letta(base_url="https://api.letta.com", api_key=Secret("letta-secret"))
+    assert [(t.id, t.model) for t in settings.agent_types] == [("letta", "openai/gpt-4o-mini")]
+    assert [(key.key, key.default_user, sources(key)) for key in settings.keys] == [
+        (Secret("gateway-secret"), "me", [("body", "user")])
+    ]
+
+
+@pytest.mark.parametrize("unset", [{}, {"GATEWAY_API_KEY": "", "LETTA_BASE_URL": "", "LETTA_API_KEY": ""}])
+def test_the_environment_may_hold_a_model_and_nothing_else(unset: dict[str, str]) -> None:
+    settings = load(None, {"GATEWAY_MODEL": "openai/gpt-4o-mini", **unset})
+
+    assert settings.open
+    assert settings.letta == Letta()
+
+
+def test_without_a_file_host_and_port_come_from_the_command_line() -> None:
+    server = load(None, {"GATEWAY_MODEL": "m", "GATEWAY_API_KEY": "k"}, host="0.0.0.0", port=80).server
+
+    assert (server.host, server.port) == ("0.0.0.0", 80)
+
+
+ENVIRONMENT_MISTAKES: dict[str, tuple[dict[str, str], list[str]]] = {
+    "no model": ({}, ["GATEWAY_MODEL", "not set", "--config FILE"]),
+    "an empty model": ({"GATEWAY_MODEL": ""}, ["GATEWAY_MODEL", "not set", "--config FILE"]),
+    "an address without scheme": ({"GATEWAY_MODEL": "m", "LETTA_BASE_URL": "letta:8283"}, ["base_url", "`letta:8283`"]),
+}
+
+
+@pytest.mark.parametrize(("environ", "words"), ENVIRONMENT_MISTAKES.values(), ids=ENVIRONMENT_MISTAKES.keys())
+def test_a_mistake_of_the_environment_is_named(environ: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(None, environ)
+
+    message = str(caught.value)
+    assert message.startswith("the environment: ")
+    assert [word for word in words if word not in message] == []
+
+
+def test_secrets_never_show(file: Path) -> None:
+    settings = load_text(file, EXAMPLE)
+
+    shown = f"{settings} {settings!r} {settings.keys} {settings.letta.api_key}"
+
+    assert "***" in shown
+    assert [secret for secret in ENVIRON.values() if secret in shown] == []
+
+
+def test_secrets_cannot_be_written_out_by_accident(file: Path) -> None:
+    with pytest.raises(TypeError):
+        msgspec.json.encode(load_text(file, EXAMPLE))
+
+
+def test_a_secret_is_its_value_to_those_who_ask() -> None:
+    assert Secret("a").reveal() == "a"
+    assert Secret("a") == Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+    assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
