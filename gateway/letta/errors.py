@@ -1,0 +1,118 @@
+"""What can go wrong with a Letta, named for what happened. Performs no I/O.
+
+UpstreamError
+  Unreachable         no connection: Letta has nothing of the request
+  NotFound            an agent or a conversation that is not (or no longer) there
+  Busy                another run of the conversation is under way, or waits for an approval
+  Refused             Letta does not take what it was sent, or answers what it should not
+    KeyRefused        Letta does not take the gateway's key
+  RunFailed           Letta, or the model behind it, failed
+    BrokenStream      the stream ended early or held what is no event
+    TimedOut          no sign of life, or of progress
+    Stopped           somebody, or the gateway's own end, stopped the run
+    RateLimited       the model provider's limit
+    OutOfCredits      Letta's account is empty
+    ModelRefused      the model provider does not take Letta's key
+    ModelFailed       the model provider failed
+    ModelTimedOut     the model provider did not answer
+    ContextOverflow   more than the model's context window holds
+"""
+
+
+class UpstreamError(Exception):
+    """Base of them all. The text is for logs and names no content of a request.
+
+    `taken`: whether Letta has, or may have, the message of the turn, so that sending it again could store it twice.
+    """
+
+    taken = False
+
+
+class Unreachable(UpstreamError): ...
+
+
+class NotFound(UpstreamError): ...
+
+
+class Busy(UpstreamError): ...
+
+
+class Refused(UpstreamError): ...
+
+
+class KeyRefused(Refused): ...
+
+
+class RunFailed(UpstreamError):
+    taken = True
+
+
+class BrokenStream(RunFailed): ...
+
+
+class TimedOut(RunFailed): ...
+
+
+class Stopped(RunFailed): ...
+
+
+class RateLimited(RunFailed): ...
+
+
+class ApprovalNeeded(RunFailed): ...
+
+
+class OutOfCredits(RunFailed): ...
+
+
+class ModelRefused(RunFailed): ...
+
+
+class ModelFailed(RunFailed): ...
+
+
+class ModelTimedOut(RunFailed): ...
+
+
+class ContextOverflow(RunFailed): ...
+
+
+# `error_type` of an `error_message`. Those not listed (`internal_error`, `stream_incomplete`, …) are RunFailed.
+ERROR_TYPES: dict[str, type[RunFailed]] = {
+    "llm_error": ModelFailed,
+    "llm_rate_limit": RateLimited,
+    "llm_authentication": ModelRefused,
+    "llm_timeout": ModelTimedOut,
+    "llm_empty_response": ModelFailed,
+}
+# Reasons to stop without an answer; an `error_message` that follows tells more.
+# https://docs.letta.com/api/python/resources/runs
+STOP_REASONS: dict[str, type[RunFailed]] = {
+    "error": RunFailed,
+    "llm_api_error": ModelFailed,
+    "invalid_llm_response": ModelFailed,
+    "invalid_tool_call": ModelFailed,
+    "insufficient_credits": OutOfCredits,
+    "context_window_overflow_in_system_prompt": ContextOverflow,
+    "requires_approval": ApprovalNeeded,
+    "cancelled": Stopped,
+}
+
+
+def from_error_message(error_type: str | None, message: str | None) -> UpstreamError:
+    """The error that an `error_message` event tells of.
+
+    `internal_error` covers much; the beginning of its message is all that tells a full context window
+    or a pending approval from a bug.
+    """
+    text = message or ""
+    if text.startswith("CONTEXT_WINDOW_EXCEEDED"):
+        return ContextOverflow(f"error_type {error_type}")
+    if text.startswith("CONFLICT"):
+        return Busy(f"error_type {error_type}")
+    return ERROR_TYPES.get(error_type or "", RunFailed)(f"error_type {error_type}")
+
+
+def from_stop_reason(stop_reason: str) -> RunFailed:
+    """The error that one of STOP_REASONS tells of."""
+    return STOP_REASONS[stop_reason](f"stop_reason {stop_reason}")

@@ -1,0 +1,40 @@
+"""Keeps a literal `<think>` or `</think>` in a text from being taken for a tag. Performs no I/O."""
+
+import re
+
+TAGS = ("<think>", "</think>")
+_TAG = re.compile(r"<(?=/?think>)")
+# The end of a text that may be the beginning of a tag; what follows decides.
+_BEGINNING = re.compile(r"<(?:/?(?:t(?:h(?:i(?:nk?)?)?)?)?)?\Z")
+ZERO_WIDTH_SPACE = "\u200b"
+
+
+class Defuser:
+    """Text in, text out with U+200B after the `<` of every literal tag, wherever the pieces are split.
+
+    The last few characters are held back while they may be the beginning of a tag; `flush` gives them.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        if not self._held and "<" not in text:
+            return text
+        text = self._held + text
+        beginning = _BEGINNING.search(text)
+        self._held = beginning[0] if beginning else ""
+        return _TAG.sub("<" + ZERO_WIDTH_SPACE, text.removesuffix(self._held))
+
+    def flush(self) -> str:
+        held, self._held = self._held, ""
+        return held
+
+    def interrupt(self) -> str:
+        """What is held, defused: more of the text follows elsewhere, and may make a tag of it."""
+        return self.flush().replace("<", "<" + ZERO_WIDTH_SPACE)
+
+
+def restore(text: str) -> str:
+    """`text` as it was before it was defused."""
+    return text.replace("<" + ZERO_WIDTH_SPACE, "<")

@@ -1,0 +1,204 @@
+"""Every error a client can see, in OpenAI's words: hierarchy, envelope, and the table from Letta's errors.
+
+https://developers.openai.com/api/docs/guides/error-codes
+
+GatewayError
+  InvalidRequest      400 invalid_request_error
+    UserRequired      400 user_required
+    ModelNotFound     404 model_not_found
+    RouteNotFound     404
+    MethodNotAllowed  405
+    BodyTooLarge      413
+  InvalidApiKey       401 authentication_error invalid_api_key
+  Forbidden           403 permission_error
+  UpstreamFailure     the status of the table UPSTREAM
+  InternalError       500 api_error
+"""
+
+from http import HTTPStatus
+
+import msgspec
+from msgspec import Struct
+
+from gateway.letta import errors as letta
+
+
+class Error(Struct, frozen=True):
+    """What is wrong. `message` is a fixed sentence, or names a parameter: no internals, nothing of the request."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorResponse(Struct, frozen=True):
+    error: Error
+
+
+class GatewayError(Exception):
+    """Base of them all; what goes on the wire is made of its attributes."""
+
+    status_code = HTTPStatus.INTERNAL_SERVER_ERROR
+    type = "api_error"
+    code: str | None = None
+
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code or self.code
+        self.headers: dict[str, str] = {}
+
+    def to_response(self) -> ErrorResponse:
+        return ErrorResponse(Error(str(self), self.type, self.param, self.code))
+
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(self.to_response())
+
+
+class InvalidRequest(GatewayError):
+    status_code = HTTPStatus.BAD_REQUEST
+    type = "invalid_request_error"
+
+
+class UserRequired(InvalidRequest):
+    code = "user_required"
+
+
+class ModelNotFound(InvalidRequest):
+    status_code = HTTPStatus.NOT_FOUND
+    code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model `{model}` does not exist or you do not have access to it.", "model")
+
+
+class RouteNotFound(InvalidRequest):
+    status_code = HTTPStatus.NOT_FOUND
+    code = "unknown_url"
+
+
+class MethodNotAllowed(InvalidRequest):
+    status_code = HTTPStatus.METHOD_NOT_ALLOWED
+    code = "method_not_supported"
+
+
+class BodyTooLarge(InvalidRequest):
+    status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "request_too_large"
+
+
+class InvalidApiKey(GatewayError):
+    status_code = HTTPStatus.UNAUTHORIZED
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers["www-authenticate"] = "Bearer"
+
+
+class Forbidden(GatewayError):
+    status_code = HTTPStatus.FORBIDDEN
+    type = "permission_error"
+
+
+class InternalError(GatewayError):
+    def __init__(self) -> None:
+        super().__init__("The gateway failed on this request. Its log has the details.", code="internal_error")
+
+
+class _Row(Struct, frozen=True):
+    status: HTTPStatus
+    code: str
+    message: str
+    type: str = "api_error"
+
+
+BAD_GATEWAY = HTTPStatus.BAD_GATEWAY
+# The most specific class that an error is an instance of counts.
+UPSTREAM: dict[type[letta.UpstreamError], _Row] = {
+    letta.Unreachable: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "upstream_unreachable",
+        "Letta cannot be reached. Please try again later.",
+    ),
+    letta.NotFound: _Row(
+        BAD_GATEWAY, "upstream_not_found", "Letta does not know the agent, its model or its conversation."
+    ),
+    letta.Busy: _Row(
+        HTTPStatus.CONFLICT,
+        "conversation_busy",
+        "The agent is still busy in this chat, or waits for an approval there.",
+        "conflict_error",
+    ),
+    letta.Refused: _Row(
+        BAD_GATEWAY,
+        "upstream_refused",
+        "Letta refused the gateway's request. `letta-gateway check` tells what is wrong.",
+    ),
+    letta.KeyRefused: _Row(
+        BAD_GATEWAY, "upstream_refused", "Letta refused the gateway's key. `letta-gateway check` tells what is wrong."
+    ),
+    letta.RunFailed: _Row(BAD_GATEWAY, "upstream_error", "Letta failed to answer."),
+    letta.BrokenStream: _Row(BAD_GATEWAY, "upstream_broken", "The connection to Letta broke before the answer's end."),
+    letta.TimedOut: _Row(HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "Letta did not answer in time."),
+    letta.Stopped: _Row(BAD_GATEWAY, "run_cancelled", "The answer was stopped before its end."),
+    letta.ApprovalNeeded: _Row(
+        BAD_GATEWAY,
+        "approval_required",
+        "The agent asked for a tool that needs an approval, which cannot be given here.",
+    ),
+    letta.RateLimited: _Row(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "rate_limit_exceeded",
+        "The model's provider limits the rate of requests. Please try again later.",
+        "rate_limit_error",
+    ),
+    letta.OutOfCredits: _Row(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "insufficient_quota",
+        "Letta's account has no credits left.",
+        "insufficient_quota",
+    ),
+    letta.ModelRefused: _Row(
+        BAD_GATEWAY, "model_authentication", "The model's provider does not accept Letta's credentials."
+    ),
+    letta.ModelFailed: _Row(BAD_GATEWAY, "model_error", "The model's provider failed."),
+    letta.ModelTimedOut: _Row(
+        HTTPStatus.GATEWAY_TIMEOUT, "model_timeout", "The model's provider did not answer in time."
+    ),
+    letta.ContextOverflow: _Row(
+        HTTPStatus.BAD_REQUEST,
+        "context_length_exceeded",
+        "The conversation is longer than the model's context window.",
+        "invalid_request_error",
+    ),
+}
+
+
+class UpstreamFailure(GatewayError):
+    """An error of Letta's, or of the model behind it, told without Letta's own words.
+
+    Once Letta has the message, an SDK that resends would store it twice: `x-should-retry: false` stops it.
+    https://github.com/openai/openai-python#retries
+    """
+
+    def __init__(self, error: letta.UpstreamError, message: str | None = None) -> None:
+        row = next(UPSTREAM[kind] for kind in type(error).__mro__ if kind in UPSTREAM)
+        super().__init__(message or row.message, code=row.code)
+        self.cause = error
+        self.status_code = row.status
+        self.type = row.type
+        if error.taken:
+            self.headers["x-should-retry"] = "false"
+
+
+class UnknownStopReason(UpstreamFailure):
+    """Letta stopped for a reason that nobody here knows; the message names it."""
+
+    def __init__(self, stop_reason: str) -> None:
+        super().__init__(
+            letta.RunFailed(f"stop_reason {stop_reason}"),
+            f"Letta stopped for a reason this gateway does not know: `{stop_reason}`.",
+        )

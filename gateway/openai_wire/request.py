@@ -1,0 +1,82 @@
+"""`ChatCompletionRequest`: the body of a chat completion, as far as the gateway reads it. Performs no I/O.
+
+Fields it does not name are accepted and ignored; README has the table.
+https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create
+"""
+
+import re
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from gateway.openai_wire.errors import InvalidRequest
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+class ContentPart(Struct, frozen=True):
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class ChatMessage(Struct, frozen=True):
+    role: Role
+    content: str | list[ContentPart] | None = None
+
+
+class StreamOptions(Struct, frozen=True):
+    include_usage: bool | None = None
+
+
+class ChatCompletionRequest(Struct, frozen=True):
+    model: str
+    messages: list[ChatMessage]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, Any] | None = None
+    n: int | None = None
+
+    @property
+    def include_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+_decode = msgspec.json.Decoder(ChatCompletionRequest).decode
+
+
+def decode_request(body: bytes) -> ChatCompletionRequest:
+    """The request in `body`. Raises InvalidRequest, with `param` where one is at fault."""
+    if not body.strip():
+        raise InvalidRequest("The request has no body: expected a JSON object.")
+    try:
+        # As text: what no field reads is not checked to be UTF-8.
+        request = _decode(body.decode())
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    # Invalid UTF-8 within a string comes as UnicodeDecodeError.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("The body is not valid JSON in UTF-8.") from None
+    if not request.messages:
+        raise InvalidRequest("`messages` is empty: expected at least one message.", "messages")
+    if request.n is not None and request.n != 1:
+        raise InvalidRequest("`n` must be 1: an agent gives one answer.", "n", "unsupported_parameter")
+    return request
+
+
+def _invalid(problem: str) -> InvalidRequest:
+    """msgspec's "Expected `str`, got `int` - at `$.messages[0].role`", with OpenAI's `param`."""
+    reason, _, path = problem.partition(" - at `$")
+    param = path.strip("`.")
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", reason):
+        param = f"{param}.{missing[1]}".strip(".")
+        return InvalidRequest(f"`{param}` is missing.", param)
+    if reason.startswith("Invalid enum value"):
+        # The value is not repeated: it may be anything.
+        reason = f"Expected one of {', '.join(Role.__args__)}"  # type: ignore[attr-defined]
+    if not param:
+        return InvalidRequest(f"The body is not a chat completion request: {reason}.")
+    return InvalidRequest(f"`{param}`: {reason}.", param)

@@ -1,0 +1,116 @@
+"""What a client gets: chunk, whole completion, model list; and their frames. Performs no I/O.
+
+https://developers.openai.com/api/reference/resources/chat/subresources/completions/streaming-events
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
+FinishReason = Literal["stop", "length"]
+
+
+class PromptTokensDetails(Struct, frozen=True):
+    cached_tokens: int = 0
+
+
+class CompletionTokensDetails(Struct, frozen=True):
+    reasoning_tokens: int = 0
+
+
+class Usage(Struct, frozen=True):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+
+# omit_defaults: the chunk with the finish reason must carry an empty delta, `{}`.
+class Delta(Struct, frozen=True, omit_defaults=True):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class ChunkChoice(Struct, frozen=True):
+    delta: Delta
+    finish_reason: FinishReason | None = None
+    index: int = 0
+    logprobs: None = None
+
+
+class ChatCompletionChunk(Struct, frozen=True):
+    id: str
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None | UnsetType = UNSET
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+
+
+class AssistantMessage(Struct, frozen=True):
+    content: str
+    reasoning_content: str | UnsetType = UNSET
+    role: Literal["assistant"] = "assistant"
+    refusal: None = None
+    annotations: list[None] = field(default_factory=list)
+
+
+class Choice(Struct, frozen=True):
+    message: AssistantMessage
+    finish_reason: FinishReason
+    index: int = 0
+    logprobs: None = None
+
+
+class ChatCompletion(Struct, frozen=True):
+    id: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage | UnsetType = UNSET
+    object: Literal["chat.completion"] = "chat.completion"
+
+
+class Model(Struct, frozen=True):
+    """An agent type as a model; `name` and `info` are what Open WebUI reads besides."""
+
+    id: str
+    created: int
+    name: str
+    info: dict[str, dict[str, object]]
+    object: Literal["model"] = "model"
+    owned_by: str = "letta"
+
+
+class ModelList(Struct, frozen=True):
+    data: list[Model]
+    object: Literal["list"] = "list"
+
+
+_encode = msgspec.json.Encoder().encode
+DONE_FRAME = b"data: [DONE]\n\n"
+
+
+def frame(value: Struct) -> bytes:
+    """The bytes of one server-sent event."""
+    return b"data: " + _encode(value) + b"\n\n"
+
+
+def to_completion(chunks: list[ChatCompletionChunk]) -> ChatCompletion:
+    """The whole answer, folded from the chunks of a stream that ended well and was asked for its usage."""
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    content = "".join(choice.delta.content or "" for choice in choices)
+    reasoning = "".join(choice.delta.reasoning_content or "" for choice in choices)
+    finish_reason = next(choice.finish_reason for choice in reversed(choices) if choice.finish_reason)
+    usage = next((chunk.usage for chunk in chunks if isinstance(chunk.usage, Usage)), UNSET)
+    message = AssistantMessage(content, reasoning or UNSET)
+    return ChatCompletion(
+        id=chunks[0].id,
+        created=chunks[0].created,
+        model=chunks[0].model,
+        choices=[Choice(message, finish_reason)],
+        usage=usage,
+    )

@@ -1,0 +1,262 @@
+"""What holds for the translation of any events whatever."""
+
+import asyncio
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from gateway.http.sse import Answer
+from gateway.letta import errors as letta
+from gateway.letta.errors import UpstreamError
+from gateway.letta.events import Event, ToolCall
+from gateway.openai_wire.defuse import restore
+from gateway.openai_wire.errors import GatewayError, UpstreamFailure
+from gateway.openai_wire.response import DONE_FRAME, ChatCompletionChunk, frame, to_completion
+from gateway.openai_wire.translator import FINISH_REASONS
+from gateway.settings import Reasoning
+from gateway.turns.run import Run
+from tests import events as e
+from tests.openai_wire.oracle import check_stream, check_tags, play, played, translator
+
+PIECES = ("<think>", "</think>", "<", "</", "<th", "think>", "/think>", "ink>", ">", "a", "b ", "\n", "ü", "\u200b")
+TEXTS = st.one_of(
+    st.lists(st.sampled_from(PIECES), max_size=4).map("".join),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+)
+PLAIN_TEXTS = TEXTS.map(lambda text: text.replace("\u200b", ""))
+STEPS = st.sampled_from([None, "s1", "s2", "s3"])
+CALL_IDS = st.sampled_from([None, "c1", "c2", "c3"])
+NAMES = st.one_of(st.none(), st.sampled_from(["web_search", "memory_insert", "</think>", "<think>"]), TEXTS)
+COUNTS = st.one_of(st.none(), st.integers(0, 10_000))
+PARTS = st.lists(
+    st.fixed_dictionaries({"type": st.sampled_from(["text", "image"])}, optional={"text": TEXTS}), max_size=3
+)
+STOPS = st.sampled_from([*FINISH_REASONS, *letta.STOP_REASONS, "tired", ""])
+MODES = st.sampled_from(cast(tuple[Reasoning, ...], ("think_tags", "reasoning_content", "hidden")))
+NOISE = st.sampled_from([e.ping(), e.compaction(), e.unknown(), e.tool_return(), Event(), Event("system_message")])
+
+ANSWERS = st.builds(e.answer, st.one_of(TEXTS, PARTS, st.none()), STEPS)
+THOUGHTS = st.builds(e.reasoning, st.one_of(TEXTS, st.none()), STEPS)
+CALLS = st.one_of(
+    st.builds(e.tool_call, NAMES, CALL_IDS, STEPS),
+    st.builds(e.approval_request, NAMES, CALL_IDS, STEPS),
+    st.builds(
+        lambda calls, step: Event("tool_call_message", step_id=step, tool_calls=calls),
+        st.lists(st.builds(ToolCall, NAMES, CALL_IDS), max_size=3),
+        STEPS,
+    ),
+)
+USAGES = st.builds(e.usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
+ERRORS = st.builds(e.error, st.one_of(st.none(), st.sampled_from([*letta.ERROR_TYPES, "internal_error"])), TEXTS)
+ENDS = st.one_of(st.builds(e.stop, STOPS), ERRORS)
+# Anything at all, in any order.
+CHAOS = st.lists(st.one_of(ANSWERS, THOUGHTS, CALLS, USAGES, NOISE, ENDS), max_size=12)
+
+
+@st.composite
+def one_step(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> list[Event]:
+    """A step as a model makes it: thoughts, calls in pieces with their returns, text; all in one step."""
+    step = f"s{draw(st.integers(1, 9))}"
+    thoughts = [e.reasoning(text, step) for text in draw(st.lists(texts, max_size=3))]
+    calls = [
+        event
+        for name in draw(st.lists(st.sampled_from(["web_search", "memory_insert"]), max_size=2))
+        for event in (e.tool_call(name, f"{step}-{name}", step), e.tool_call(None, f"{step}-{name}", step))
+    ]
+    answers = [e.answer(text, step) for text in draw(st.lists(texts, max_size=3))]
+    return [*thoughts, *calls, *([e.tool_return(step)] if calls else []), *draw(st.lists(NOISE, max_size=1)), *answers]
+
+
+def said(texts: st.SearchStrategy[str]) -> st.SearchStrategy[list[Event]]:
+    """The events of several steps, without their end."""
+    return st.lists(one_step(texts), max_size=4).map(lambda steps: [event for step in steps for event in step])
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[Event]:
+    """A run of several steps with an end, good or bad, and what may come after it."""
+    return draw(said(TEXTS)) + draw(st.lists(USAGES, max_size=2)) + [draw(ENDS)] + draw(CHAOS)
+
+
+good_runs = st.builds(
+    lambda events, usages, reason: [*events, e.stop(reason), *usages],
+    said(TEXTS),
+    st.lists(USAGES, max_size=2),
+    st.sampled_from(list(FINISH_REASONS)),
+)
+ANY = st.one_of(CHAOS, runs(), good_runs)
+
+
+@given(ANY, MODES, st.booleans())
+def test_any_events_make_a_well_formed_stream(events: list[Event], mode: Reasoning, include_usage: bool) -> None:
+    stream = check_stream(play(events, mode, include_usage), include_usage=include_usage)
+
+    check_tags(stream, mode)
+
+
+@given(ANY)
+def test_hidden_thoughts_are_told_nowhere(events: list[Event]) -> None:
+    stream = played(events, "hidden")
+    spoken = [event for event in events if event.message_type not in ("reasoning_message", "tool_call_message")]
+
+    assert not stream.reasoning
+    assert stream == played(spoken, "hidden")
+
+
+@given(good_runs, MODES)
+def test_the_whole_answer_is_what_the_stream_adds_up_to(events: list[Event], mode: Reasoning) -> None:
+    machine = translator(mode, include_usage=True)
+    chunks = [chunk for event in events for chunk in machine.receive(event)] + machine.receive_eof()
+    whole = to_completion(chunks)
+    stream = check_stream(b"".join(map(frame, chunks)) + DONE_FRAME, include_usage=True)
+
+    message = whole.choices[0].message
+    assert (message.content, message.reasoning_content or "") == (stream.content, stream.reasoning)
+    assert whole.choices[0].finish_reason == stream.finish_reason
+    assert (whole.usage is UNSET) == (stream.usage is None)
+
+
+def _split(event: Event, at: int) -> list[Event]:
+    """A text event as two; any other as it is."""
+    if event.message_type == "reasoning_message":
+        text = event.reasoning or ""
+        return [e.reasoning(text[:at], event.step_id), e.reasoning(text[at:], event.step_id)]
+    if event.message_type == "assistant_message" and isinstance(event.content, str):
+        return [e.answer(event.text[:at], event.step_id), e.answer(event.text[at:], event.step_id)]
+    return [event]
+
+
+def _merged(events: list[Event]) -> list[Event]:
+    """Adjacent text events of one type and step as one."""
+    merged: list[Event] = []
+    for event in events:
+        last = merged[-1] if merged else Event()
+        alike = (last.message_type, last.step_id) == (event.message_type, event.step_id)
+        if alike and event.message_type == "reasoning_message":
+            merged[-1] = e.reasoning((last.reasoning or "") + (event.reasoning or ""), event.step_id)
+        elif alike and event.message_type == "assistant_message":
+            merged[-1] = e.answer(last.text + event.text, event.step_id)
+        else:
+            merged.append(event)
+    return merged
+
+
+def _told(events: list[Event], mode: Reasoning) -> tuple[str, str, str | None, object]:
+    stream = played(events, mode)
+    return stream.content, stream.reasoning, stream.finish_reason, stream.error
+
+
+@given(ANY, MODES, st.data())
+def test_splitting_text_events_changes_no_text(events: list[Event], mode: Reasoning, data: st.DataObject) -> None:
+    cuts = [data.draw(st.integers(0, 6)) for _ in events]
+    pieces = [piece for event, cut in zip(events, cuts, strict=True) for piece in _split(event, cut)]
+
+    assert _told(pieces, mode) == _told(events, mode)
+
+
+@given(ANY, MODES)
+def test_merging_text_events_changes_no_text(events: list[Event], mode: Reasoning) -> None:
+    assert _told(_merged(events), mode) == _told(events, mode)
+
+
+@given(said(PLAIN_TEXTS), MODES)
+def test_what_was_said_can_be_restored(events: list[Event], mode: Reasoning) -> None:
+    stream = played([*events, e.stop()], mode)
+
+    assert restore(stream.visible) == "".join(e.text for e in events if e.message_type == "assistant_message")
+
+
+@given(said(PLAIN_TEXTS))
+def test_the_thoughts_of_each_block_can_be_restored(events: list[Event]) -> None:
+    quiet = [event for event in events if event.message_type != "tool_call_message"]
+    stream = played([*quiet, e.stop()])
+
+    assert [restore(thought) for thought in stream.thoughts] == _blocks(quiet)
+
+
+def _blocks(events: list[Event]) -> list[str]:
+    """The thoughts that belong together: of one step, with nothing of the answer between them."""
+    blocks: list[str] = []
+    step: str | None = None
+    for event in events:
+        if event.message_type == "assistant_message" and event.text:
+            step = None
+        elif event.message_type == "reasoning_message" and event.reasoning:
+            if event.step_id != step:
+                blocks.append("")
+            blocks[-1] += event.reasoning
+            step = event.step_id
+    return blocks
+
+
+@given(said(PLAIN_TEXTS))
+def test_every_thought_and_tool_is_told_in_reasoning_content(events: list[Event]) -> None:
+    lines = restore(played([*events, e.stop()], "reasoning_content").reasoning).replace("\n", "")
+    spoken = [event for event in events if event.message_type in ("reasoning_message", "tool_call_message")]
+    names = {call.tool_call_id: call.name for event in spoken for call in event.calls if call.name}
+
+    assert all((event.reasoning or "").replace("\n", "") in lines for event in spoken)
+    assert all(f"Using {name}…" in lines for name in names.values())
+
+
+class _Reads:
+    """A run whose events come in reads of several, and that may break at its end."""
+
+    def __init__(self, reads: list[list[Event]], failure: UpstreamError | None) -> None:
+        self._reads = [*reads]
+        self._failure = failure
+
+    async def next(self) -> list[Event] | None:
+        if self._reads:
+            return self._reads.pop(0)
+        if self._failure:
+            raise self._failure
+        return None
+
+
+async def _answered(run: _Reads, mode: Reasoning, include_usage: bool) -> bytes:
+    """The frames of an answer, read to its end as a response does."""
+    answer = Answer(cast(Run, run), translator(mode, include_usage))
+    chunks: list[ChatCompletionChunk] = []
+    try:
+        while (more := await answer.next()) is not None:
+            chunks += more
+        ending = b""
+    except GatewayError as error:
+        chunks += answer.close()
+        ending = frame(error.to_response())
+    return b"".join(map(frame, chunks)) + ending + DONE_FRAME
+
+
+FAULTS = st.sampled_from([None, letta.BrokenStream("cut"), letta.TimedOut("silent"), letta.Stopped("shutting down")])
+
+
+@given(st.lists(ANY, max_size=4), FAULTS, MODES, st.booleans())
+def test_any_reads_and_any_fault_make_a_well_formed_answer(
+    reads: list[list[Event]], fault: UpstreamError | None, mode: Reasoning, include_usage: bool
+) -> None:
+    frames = asyncio.run(_answered(_Reads(reads, fault), mode, include_usage))
+    stream = check_stream(frames, include_usage=include_usage)
+
+    check_tags(stream, mode)
+
+
+@given(st.lists(said(TEXTS), max_size=4), FAULTS.filter(bool), MODES)
+def test_a_fault_before_the_finish_reason_is_told_after_what_was_said(
+    reads: list[list[Event]], fault: UpstreamError, mode: Reasoning
+) -> None:
+    stream = check_stream(asyncio.run(_answered(_Reads(reads, fault), mode, False)))
+    whole = played([event for read in reads for event in read], mode)
+
+    assert stream.error == check_stream(frame(UpstreamFailure(fault).to_response()) + DONE_FRAME).error
+    assert (stream.content, stream.reasoning) == (whole.content, whole.reasoning)
+
+
+@given(good_runs, st.integers(1, 5), MODES)
+def test_the_size_of_the_reads_changes_nothing(events: list[Event], size: int, mode: Reasoning) -> None:
+    reads = [events[start : start + size] for start in range(0, len(events), size)]
+    stream = check_stream(asyncio.run(_answered(_Reads(reads, None), mode, False)))
+
+    assert stream == played(events, mode)
