@@ -1,0 +1,282 @@
+"""Letta Cloud and V1 servers: the upstream over REST. The only module that knows letta-client.
+
+Where letta-client's habits are left:
+
+1. It resends a POST twice by itself. A message sent twice is stored twice, so nothing that makes something is resent.
+2. It gives up reading after 60 s. A run may think for longer; its stream has the limit of three of Letta's pings.
+3. It builds a pydantic object per event, at ten times the cost of the rest of its way. Bodies are decoded by msgspec.
+4. It holds at most 100 connections; every run needs one.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar, cast
+
+import aiohttp
+import httpx
+import letta_client
+import msgspec
+from letta_client import AsyncLetta, DefaultAioHttpClient, omit
+from msgspec import Struct
+
+from gateway.letta import errors
+from gateway.letta.events import Event, EventDecoder
+from gateway.letta.upstream import Agent, Conversation, Message, Template
+from gateway.settings import Letta
+
+T = TypeVar("T")
+CONNECT_SECONDS = 5.0
+# Servers of Letta's make close idle connections after 5 s; a request sent into that moment would be lost.
+KEEPALIVE_SECONDS = 4.0
+DEAD_AFTER_PINGS = 3
+PAGE = 50
+
+
+class _Named(Struct, frozen=True):
+    id: str
+    name: str | None = None
+
+
+class _Body(Struct, frozen=True):
+    """The parts of an agent that are needed once, when its template changes or it is deleted."""
+
+    blocks: tuple[_Named, ...] = ()
+    tools: tuple[_Named, ...] = ()
+
+
+class _Context(Struct, frozen=True):
+    """What an agent has of a conversation, in an upstream that tells it."""
+
+    in_context_message_ids: tuple[str, ...] | None = None
+
+
+class _Model(Struct, frozen=True):
+    handle: str | None = None
+
+
+class RestUpstream:
+    """An `Upstream` over Letta's REST API.
+
+    https://docs.letta.com/api/python
+    """
+
+    def __init__(self, settings: Letta, http_client: httpx.AsyncClient | None = None) -> None:
+        limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=KEEPALIVE_SECONDS)
+        self._http = http_client or DefaultAioHttpClient(limits=limits, follow_redirects=True)
+        self._letta = AsyncLetta(
+            base_url=settings.base_url.rstrip("/"),
+            # letta-client demands a key, which a server without keys ignores.
+            api_key=settings.api_key.reveal() if settings.api_key else "none",
+            http_client=self._http,
+            timeout=httpx.Timeout(settings.request_seconds, connect=CONNECT_SECONDS),
+            max_retries=1,
+        )
+        self._once = self._letta.with_options(max_retries=0)
+        silence = settings.ping_seconds * DEAD_AFTER_PINGS
+        self._run_timeout = httpx.Timeout(silence, connect=CONNECT_SECONDS, pool=settings.request_seconds)
+
+    async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
+        with _letta_errors():
+            response = await self._letta.agents.with_raw_response.list(
+                tags=list(tags), match_all_tags=True, order="asc", limit=PAGE
+            )
+        return _decode(response, list[Agent])
+
+    async def create_agent(self, template: Template) -> Agent:
+        with _letta_errors():
+            response = await self._once.agents.with_raw_response.create(
+                name=template.name,
+                model=template.model,
+                embedding=template.embedding or omit,
+                system=template.system or omit,
+                tags=list(template.tags),
+                tools=list(template.tools) or omit,
+                memory_blocks=[{"label": label, "value": value} for label, value in template.blocks.items()],
+                metadata=template.metadata,
+            )
+        return _decode(response, Agent)
+
+    async def apply_template(self, agent: Agent, template: Template, tools_before: Iterable[str]) -> None:
+        dropped = set(tools_before) - set(template.tools)
+        body = await self._body(agent.id)
+        kept = [tool for tool in body.tools if tool.name not in dropped]
+        new = [name for name in template.tools if name not in {tool.name for tool in kept}]
+        with _letta_errors():
+            await self._letta.agents.with_raw_response.update(
+                agent.id,
+                model=template.model,
+                system=template.system or omit,
+                tool_ids=[tool.id for tool in kept] + [await self._tool_id(name) for name in new],
+                metadata={**(agent.metadata or {}), **template.metadata},
+            )
+
+    async def delete_agent(self, agent: Agent) -> None:
+        body = await self._body(agent.id)
+        with _letta_errors():
+            await self._letta.agents.with_raw_response.delete(agent.id)
+            # Letta leaves the blocks of a deleted agent behind.
+            for block in body.blocks:
+                await self._letta.blocks.with_raw_response.delete(block.id)
+
+    async def _body(self, agent_id: str) -> _Body:
+        with _letta_errors():
+            response = await self._letta.agents.with_raw_response.retrieve(
+                agent_id, include=["agent.blocks", "agent.tools"]
+            )
+        return _decode(response, _Body)
+
+    async def find_conversations(self, agent_id: str, summary: str) -> list[Conversation]:
+        with _letta_errors():
+            response = await self._letta.conversations.with_raw_response.list(
+                agent_id=agent_id, summary_search=summary, order="asc", limit=PAGE
+            )
+        return _decode(response, list[Conversation])
+
+    async def has_conversations(self, agent_id: str) -> bool:
+        with _letta_errors():
+            response = await self._letta.conversations.with_raw_response.list(agent_id=agent_id, limit=1)
+        return bool(_decode(response, list[Conversation]))
+
+    async def create_conversation(self, agent_id: str, summary: str) -> Conversation:
+        with _letta_errors():
+            response = await self._once.conversations.with_raw_response.create(agent_id=agent_id, summary=summary)
+        return _decode(response, Conversation)
+
+    async def has_turns(self, conversation_id: str) -> bool:
+        with _letta_errors():
+            response = await self._letta.conversations.with_raw_response.retrieve(conversation_id)
+        # The first one in context is the system prompt. (Listed conversations do not tell.)
+        ids = _decode(response, _Context).in_context_message_ids
+        return ids is None or len(ids) > 1
+
+    async def recompile(self, conversation_id: str) -> None:
+        with _letta_errors():
+            await self._letta.conversations.with_raw_response.recompile(conversation_id)
+
+    @asynccontextmanager
+    async def run(
+        self, conversation_id: str, messages: list[Message]
+    ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
+        with _letta_errors(sending=True):
+            # include_pings: the first ping names the run before the model has said anything.
+            async with self._once.conversations.messages.with_streaming_response.create(
+                conversation_id,
+                messages=[{"role": m.role, "content": m.content} for m in messages],
+                streaming=True,
+                stream_tokens=True,
+                include_pings=True,
+                extra_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity"},
+                timeout=self._run_timeout,
+            ) as response:
+                yield _events(response.http_response)
+
+    async def cancel(self, conversation_id: str) -> None:
+        try:
+            with _letta_errors():
+                await self._once.conversations.with_raw_response.cancel(conversation_id)
+        except (errors.Busy, errors.NotFound):
+            return  # "No active runs to cancel", or the conversation was deleted while it ran: nothing is left to end
+
+    async def check_health(self) -> None:
+        with _letta_errors():
+            await self._once.with_raw_response.health()
+
+    async def list_models(self) -> list[str]:
+        with _letta_errors():
+            response = await self._letta.models.with_raw_response.list()
+        return [model.handle for model in _decode(response, list[_Model]) if model.handle]
+
+    async def unknown_tools(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if await self._find_tool(name) is None]
+
+    async def check_agent(self, agent_id: str) -> None:
+        with _letta_errors():
+            await self._letta.agents.with_raw_response.retrieve(agent_id)
+
+    async def _tool_id(self, name: str) -> str:
+        found = await self._find_tool(name)
+        if found is None:
+            raise errors.Refused(f"no tool is called {name}")
+        return found.id
+
+    async def _find_tool(self, name: str) -> _Named | None:
+        with _letta_errors():
+            response = await self._letta.tools.with_raw_response.list(names=[name], limit=PAGE)
+        return next((tool for tool in _decode(response, list[_Named]) if tool.name == name), None)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+async def _events(response: httpx.Response) -> AsyncGenerator[list[Event], None]:
+    """The events of a stream, those of one read in one list. Raises UpstreamError."""
+    decoder = EventDecoder()
+    with _letta_errors(sending=True):
+        # Not `aiter_bytes`: nothing is compressed, and each of its layers costs every event.
+        async for data in cast(httpx.AsyncByteStream, response.stream):
+            if events := decoder.feed(data):
+                yield events
+            if decoder.broken:
+                raise decoder.broken
+    decoder.feed_eof()
+
+
+def _decode(response: Any, kind: type[T]) -> T:
+    """The body of a letta-client raw response, as one of our Structs."""
+    try:
+        return msgspec.json.decode(response.http_response.content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise errors.Refused("an answer of an unknown shape") from error
+
+
+# HTTP statuses of Letta's, as what they mean to the gateway; others are Refused below 500 and RunFailed above.
+STATUSES: dict[int, type[errors.UpstreamError]] = {
+    401: errors.KeyRefused,
+    402: errors.OutOfCredits,
+    403: errors.KeyRefused,
+    404: errors.NotFound,
+    408: errors.TimedOut,
+    409: errors.Busy,
+    429: errors.RateLimited,
+    504: errors.TimedOut,
+}
+
+
+# Of a connection that was not made; what fails later may have reached Letta.
+NEVER_STOOD = (httpx.ConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+@contextmanager
+def _letta_errors(sending: bool = False) -> Iterator[None]:
+    """Turn what letta-client and its transport raise into UpstreamError.
+
+    `sending`: a message is on its way, so that what breaks after the connection stood may have reached Letta.
+    """
+    try:
+        yield
+    except letta_client.APIStatusError as error:
+        raise _from_status(error.status_code, sending) from error
+    except (letta_client.APIConnectionError, httpx.TransportError) as error:
+        raise _from_transport(error, sending) from error
+
+
+def _from_status(status: int, sending: bool) -> errors.UpstreamError:
+    kind = STATUSES.get(status) or (errors.RunFailed if status >= 500 else errors.Refused)
+    failure = kind(f"HTTP {status}")
+    failure.taken = sending and status >= 500
+    return failure
+
+
+def _from_transport(error: Exception, sending: bool) -> errors.UpstreamError:
+    cause = error.__cause__ if isinstance(error, letta_client.APIConnectionError) else error
+    name = type(cause).__name__
+    if isinstance(cause, httpx.ReadTimeout):
+        failure: errors.UpstreamError = errors.TimedOut(name)
+        failure.taken = sending
+        return failure
+    # The transport says ConnectTimeout of every connection that fails; its own cause tells when.
+    if isinstance(cause, httpx.ConnectTimeout) and cause.__cause__:
+        cause = cause.__cause__
+        name = type(cause).__name__
+    never_stood = isinstance(cause, NEVER_STOOD)
+    return errors.BrokenStream(name) if sending and not never_stood else errors.Unreachable(name)

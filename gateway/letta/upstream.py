@@ -1,0 +1,114 @@
+"""What the gateway needs of a Letta, whichever kind it is: the protocol that every upstream obeys."""
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from gateway.letta.events import Event
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Message(Struct, frozen=True):
+    """One message for an agent."""
+
+    role: Role
+    content: str
+
+
+class Template(Struct, frozen=True):
+    """What an agent is made of."""
+
+    model: str
+    tags: tuple[str, ...]
+    name: str
+    system: str | None
+    tools: tuple[str, ...]
+    blocks: dict[str, str]
+    embedding: str | None
+    metadata: dict[str, Any]
+
+
+class Agent(Struct, frozen=True):
+    """An agent as Letta tells of it."""
+
+    id: str
+    created_at: datetime | None = None
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] | None = None
+
+
+class Conversation(Struct, frozen=True):
+    """A conversation as Letta tells of it."""
+
+    id: str
+    created_at: datetime | None = None
+    summary: str | None = None
+
+
+class Upstream(Protocol):
+    """A Letta to talk to. Every call raises UpstreamError and nothing else."""
+
+    async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
+        """Every agent that carries all of `tags`."""
+        ...
+
+    async def create_agent(self, template: Template) -> Agent: ...
+
+    async def apply_template(self, agent: Agent, template: Template, tools_before: Iterable[str]) -> None:
+        """Give a living agent the template's system prompt, model, tools and metadata.
+
+        Tools of `tools_before` that the template no longer lists are taken off; its memory stays as it is.
+        """
+        ...
+
+    async def delete_agent(self, agent: Agent) -> None:
+        """Delete an agent and its memory blocks."""
+        ...
+
+    async def find_conversations(self, agent_id: str, summary: str) -> list[Conversation]:
+        """The conversations of an agent with `summary` somewhere in theirs; look closer before relying on it."""
+        ...
+
+    async def has_conversations(self, agent_id: str) -> bool: ...
+
+    async def create_conversation(self, agent_id: str, summary: str) -> Conversation: ...
+
+    async def has_turns(self, conversation_id: str) -> bool:
+        """Whether the agent has heard anything in this conversation."""
+        ...
+
+    async def recompile(self, conversation_id: str) -> None:
+        """Let a living conversation see its agent's present system prompt and memory."""
+        ...
+
+    def run(
+        self, conversation_id: str, messages: list[Message]
+    ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
+        """Send `messages` and give what Letta says, as it comes, all that came at once in one list."""
+        ...
+
+    async def cancel(self, conversation_id: str) -> None:
+        """End the run of a conversation; returns when it is ended, or when there was none."""
+        ...
+
+    async def check_health(self) -> None:
+        """Returns if Letta answers."""
+        ...
+
+    async def list_models(self) -> list[str]:
+        """The handles of the models Letta knows."""
+        ...
+
+    async def unknown_tools(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that Letta has no tool for."""
+        ...
+
+    async def check_agent(self, agent_id: str) -> None:
+        """Returns if there is such an agent and the key may use it."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,321 @@
+"""Recorded runs, replayed through the real letta-client and the translator."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+
+from gateway.letta import errors
+from gateway.letta.events import Event
+from gateway.letta.rest import RestUpstream
+from gateway.letta.upstream import Message
+from gateway.settings import Letta, Secret
+from tests.openai_wire.oracle import played
+
+pytestmark = pytest.mark.anyio
+
+LETTA = Letta()
+RUNS = Path(__file__).parent.parent / "runs"
+MESSAGES = [Message("assistant", "Hello, I am here."), Message("user", "Hello")]
+THOUGHT = "Let me think about it .  "
+GREETING = (
+    "Hello! You said: 'Hello'. I have {} messages in context. Tools: conversation_search,memory_insert,memory_replace."
+)
+TOOL_RETURN = 'Tool said: {{\n  "status": "{}",\n  "message": "{}",\n  "time": "2026-11-21 01:49:{} AM UTC+0000"\n}} '
+NO_NEW_STR = "LettaCoreToolExecutor.memory_insert() got an unexpected keyword argument 'new_str'"
+
+# file -> visible text, blocks of thoughts, finish reason or the error's code, total of the usage
+RECORDED: dict[str, tuple[str, list[str], str, int | None]] = {
+    "plain-answer": (GREETING.format(2) + " ", [THOUGHT], "stop", 18),
+    "whole-messages": (GREETING.format(4), [], "stop", 18),
+    "server-tool-then-answer": (
+        TOOL_RETURN.format("Failed", NO_NEW_STR, 48),
+        [THOUGHT + "\nUsing memory_insert…\n", THOUGHT],
+        "stop",
+        36,
+    ),
+    "client-tool-asks-approval": ("", [THOUGHT], "approval_required", None),
+    "client-tool-result-then-answer": (TOOL_RETURN.format("OK", "12C cloudy", 50), [THOUGHT], "stop", 18),
+    "pending-approval-then-user": ("", [], "conversation_busy", None),
+    "provider-500": ("", [], "model_error", None),
+    "provider-429": ("", [], "rate_limit_exceeded", None),
+    "cancelled-in-the-answer": ("Hello! You said: ", [THOUGHT], "run_cancelled", None),
+    "cancelled-in-the-background": ("Hello! You said: ", [THOUGHT], "run_cancelled", None),
+    "cancelled-in-the-thoughts": ("", ["Let me think "], "run_cancelled", None),
+    "provider-error-after-tokens": ("Hello! You said: ", [THOUGHT], "upstream_error", None),
+    "context-window-exceeded": ("", [], "context_length_exceeded", None),
+    "compaction-after-the-answer": (GREETING.format(2) + " ", [THOUGHT], "stop", 18),
+    "cut-without-a-reason-to-stop": ("Hello! You said: ", [THOUGHT], "upstream_broken", None),
+    "empty-answer": ("", [], "stop", 18),
+    "too-many-steps": (GREETING.format(2) + " ", [THOUGHT], "length", 18),
+}
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A body that comes in pieces, and may break at its end."""
+
+    def __init__(self, body: bytes, size: int, failure: Exception | None = None) -> None:
+        self._pieces = [body[start : start + size] for start in range(0, len(body), size)]
+        self._failure = failure
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+        if self._failure:
+            raise self._failure
+
+
+class Replay:
+    """A Letta that answers every request alike, and keeps what it received."""
+
+    def __init__(self, answer: Callable[[], httpx.Response]) -> None:
+        self._answer = answer
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self._answer()
+
+    def upstream(self, settings: Letta = LETTA) -> RestUpstream:
+        return RestUpstream(settings, http_client=httpx.AsyncClient(transport=httpx.MockTransport(self)))
+
+
+def body(name: str) -> bytes:
+    return (RUNS / f"{name}.sse").read_bytes()
+
+
+def replay(name: str, size: int = 1_000_000, failure: Exception | None = None) -> Replay:
+    """A Letta that streams a recorded run."""
+    headers = {"content-type": "text/event-stream; charset=utf-8"}
+    return Replay(lambda: httpx.Response(200, headers=headers, stream=Pieces(body(name), size, failure)))
+
+
+def refusal(status: int, content: bytes = b'{"detail":"secret of agent-1"}') -> Replay:
+    """A Letta that answers with a status."""
+    return Replay(lambda: httpx.Response(status, content=content, headers={"content-type": "application/json"}))
+
+
+def breakage(failure: Exception) -> Replay:
+    """A Letta whose connection breaks before it answers."""
+
+    def answer() -> httpx.Response:
+        raise failure
+
+    return Replay(answer)
+
+
+async def run(letta: Replay, events: list[Event] | None = None) -> list[Event]:
+    """What Letta says in one run; `events` has what it said before it failed, too."""
+    events = [] if events is None else events
+    upstream = letta.upstream()
+    try:
+        async with upstream.run("conv-1", MESSAGES) as reads:
+            async for read in reads:
+                events += read
+    finally:
+        await upstream.aclose()
+    return events
+
+
+@pytest.mark.parametrize("size", [1_000_000, 100, 7], ids=["at once", "in pieces", "in crumbs"])
+@pytest.mark.parametrize("name", RECORDED)
+async def test_a_recorded_run_becomes_an_answer(name: str, size: int) -> None:
+    visible, thoughts, end, total = RECORDED[name]
+    stream = played(await run(replay(name, size)), include_usage=True)
+
+    assert (stream.visible, stream.thoughts) == (visible, thoughts)
+    assert (stream.error["code"] if stream.error else stream.finish_reason) == end
+    assert (stream.usage.total_tokens if stream.usage else None) == total
+
+
+def test_every_recorded_run_is_replayed() -> None:
+    assert {path.stem for path in RUNS.glob("*.sse")} == {*RECORDED, "cut-within-a-line"}
+
+
+@pytest.mark.parametrize(
+    "name", ["provider-500", "provider-429", "pending-approval-then-user", "context-window-exceeded"]
+)
+async def test_an_error_tells_nothing_of_letta_s_own_words(name: str) -> None:
+    error = str(played(await run(replay(name))).error)
+
+    assert not any(word in error for word in ("mock", "CONFLICT", "INVALID_ARGUMENT", "Error code", "CONTEXT_WINDOW"))
+
+
+CUTS: dict[str, Exception | None] = {
+    "an orderly end": None,
+    "an incomplete body": httpx.RemoteProtocolError("incomplete chunked read"),
+    "a lost connection": httpx.ReadError("gone"),
+}
+
+
+@pytest.mark.parametrize("failure", CUTS.values(), ids=CUTS)
+async def test_a_run_that_is_cut_within_a_line_is_a_broken_stream(failure: Exception | None) -> None:
+    events: list[Event] = []
+    with pytest.raises(errors.BrokenStream) as raised:
+        await run(replay("cut-within-a-line", failure=failure), events)
+
+    assert raised.value.taken
+    assert played(events).visible == "Hello! You said: "
+
+
+async def test_silence_within_a_run_is_told_as_such() -> None:
+    events: list[Event] = []
+    with pytest.raises(errors.TimedOut) as raised:
+        await run(replay("cut-within-a-line", failure=httpx.ReadTimeout("silent")), events)
+
+    assert raised.value.taken
+    assert played(events).thoughts == [THOUGHT]
+
+
+async def test_garbage_within_a_run_is_a_broken_stream() -> None:
+    with pytest.raises(errors.BrokenStream) as raised:
+        await run(Replay(lambda: httpx.Response(200, content=body("plain-answer")[:1500] + b"\n\ndata: secret\n\n")))
+
+    assert "secret" not in str(raised.value)
+
+
+async def test_all_that_came_in_one_read_is_given_at_once() -> None:
+    upstream = replay("plain-answer").upstream()
+    async with upstream.run("conv-1", MESSAGES) as reads:
+        sizes = [len(read) async for read in reads]
+
+    assert sizes == [22]
+
+
+async def test_a_run_is_asked_for_once_and_streamed_with_pings() -> None:
+    letta = replay("plain-answer")
+    await run(letta)
+
+    (request,) = letta.requests
+    assert (request.method, request.url.path) == ("POST", "/v1/conversations/conv-1/messages")
+    assert json.loads(request.content) == {
+        "messages": [
+            {"role": "assistant", "content": "Hello, I am here."},
+            {"role": "user", "content": "Hello"},
+        ],
+        "streaming": True,
+        "stream_tokens": True,
+        "include_pings": True,
+    }
+    assert request.headers["accept"] == "text/event-stream"
+    assert request.headers["accept-encoding"] == "identity"
+
+
+async def test_a_run_may_be_silent_for_three_of_letta_s_pings() -> None:
+    letta = replay("plain-answer")
+    async with letta.upstream(Letta(ping_seconds=4.0)).run("conv-1", MESSAGES) as reads:
+        _ = [read async for read in reads]
+
+    assert letta.requests[0].extensions["timeout"]["read"] == 12.0
+
+
+async def test_letta_s_key_is_sent() -> None:
+    letta = replay("plain-answer")
+    async with letta.upstream(Letta(api_key=Secret("sk-let"))).run("conv-1", MESSAGES) as reads:
+        _ = [read async for read in reads]
+
+    assert letta.requests[0].headers["authorization"] == "Bearer sk-let"
+
+
+# status -> the error it is, and whether Letta may have the message of a turn then
+STATUSES: dict[int, tuple[type[errors.UpstreamError], bool]] = {
+    400: (errors.Refused, False),
+    401: (errors.KeyRefused, False),
+    402: (errors.OutOfCredits, False),
+    403: (errors.KeyRefused, False),
+    404: (errors.NotFound, False),
+    408: (errors.TimedOut, False),
+    409: (errors.Busy, False),
+    422: (errors.Refused, False),
+    429: (errors.RateLimited, False),
+    500: (errors.RunFailed, True),
+    502: (errors.RunFailed, True),
+    503: (errors.RunFailed, True),
+    504: (errors.TimedOut, True),
+}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_a_status_of_a_run_is_an_error_and_nothing_is_sent_twice(status: int) -> None:
+    kind, taken = STATUSES[status]
+    letta = refusal(status)
+    with pytest.raises(errors.UpstreamError) as raised:
+        await run(letta)
+
+    assert (type(raised.value), raised.value.taken) == (kind, taken)
+    assert "secret" not in str(raised.value)
+    assert len(letta.requests) == 1
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_a_status_of_any_other_call_leaves_the_message_untaken(status: int) -> None:
+    letta = refusal(status)
+    with pytest.raises(errors.UpstreamError) as raised:
+        await letta.upstream().create_conversation("agent-1", "a summary")
+
+    assert (type(raised.value), raised.value.taken) == (STATUSES[status][0], False)
+    assert "secret" not in str(raised.value)
+    assert len(letta.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["unknown-conversation-404", "unknown-agent-404"])
+async def test_the_body_of_a_404_is_not_passed_on(name: str) -> None:
+    with pytest.raises(errors.NotFound) as raised:
+        await run(refusal(404, (RUNS / f"{name}.json").read_bytes()))
+
+    assert str(raised.value) == "HTTP 404"
+
+
+def _caused(failure: Exception, cause: Exception) -> Exception:
+    """An error of httpx as letta-client's transport raises it: its cause tells more."""
+    failure.__cause__ = cause
+    return failure
+
+
+# what breaks before an answer -> the error of a run, whether Letta may have the message; the error of another call
+BREAKAGES: dict[str, tuple[Exception, type[errors.UpstreamError], bool, type[errors.UpstreamError]]] = {
+    "no connection": (httpx.ConnectError("refused"), errors.Unreachable, False, errors.Unreachable),
+    "no connection in time": (
+        _caused(httpx.ConnectTimeout("slow"), aiohttp.ConnectionTimeoutError()),
+        errors.Unreachable,
+        False,
+        errors.Unreachable,
+    ),
+    "a connection that is closed as it is used": (
+        _caused(httpx.ConnectTimeout("gone"), aiohttp.ServerDisconnectedError()),
+        errors.BrokenStream,
+        True,
+        errors.Unreachable,
+    ),
+    "a connection that is lost": (httpx.ReadError("gone"), errors.BrokenStream, True, errors.Unreachable),
+    "a connection that ends": (httpx.RemoteProtocolError("gone"), errors.BrokenStream, True, errors.Unreachable),
+    "a connection that does not take all": (httpx.WriteError("gone"), errors.BrokenStream, True, errors.Unreachable),
+    "silence": (httpx.ReadTimeout("silent"), errors.TimedOut, True, errors.TimedOut),
+}
+
+
+@pytest.mark.parametrize(("failure", "kind", "taken", "_"), BREAKAGES.values(), ids=BREAKAGES)
+async def test_a_broken_connection_of_a_run_is_an_error_and_nothing_is_sent_twice(
+    failure: Exception, kind: type[errors.UpstreamError], taken: bool, _: object
+) -> None:
+    letta = breakage(failure)
+    with pytest.raises(errors.UpstreamError) as raised:
+        await run(letta)
+
+    assert (type(raised.value), raised.value.taken) == (kind, taken)
+    assert len(letta.requests) == 1
+
+
+@pytest.mark.parametrize(("failure", "_", "__", "kind"), BREAKAGES.values(), ids=BREAKAGES)
+async def test_a_broken_connection_of_any_other_call_leaves_the_message_untaken(
+    failure: Exception, _: object, __: object, kind: type[errors.UpstreamError]
+) -> None:
+    letta = breakage(failure)
+    with pytest.raises(errors.UpstreamError) as raised:
+        await letta.upstream().create_conversation("agent-1", "a summary")
+
+    assert (type(raised.value), raised.value.taken) == (kind, False)
+    assert len(letta.requests) == 1

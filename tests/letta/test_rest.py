@@ -1,0 +1,356 @@
+"""The calls around a run, through the real letta-client: what Letta is sent, and what its answers become."""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.letta import errors
+from gateway.letta.rest import RestUpstream
+from gateway.letta.upstream import Agent, Conversation, Template
+from gateway.settings import Letta
+
+pytestmark = pytest.mark.anyio
+
+TEMPLATE = Template(
+    model="openai/gpt-4o-mini",
+    tags=("gateway", "tutor", "gw-user:0123"),
+    name="tutor",
+    system="You are a tutor.",
+    tools=("web_search", "run_code"),
+    blocks={"persona": "I help.", "human": "Alice"},
+    embedding="openai/text-embedding-3-small",
+    metadata={"gateway": {"tools": ["web_search", "run_code"]}},
+)
+BARE = Template(
+    model="m/x", tags=("gateway",), name="bare", system=None, tools=(), blocks={}, embedding=None, metadata={}
+)
+TOOLS = [{"id": f"tool-{name}", "name": name} for name in ("web_search", "run_code", "memory_insert")]
+
+
+class FakeLetta:
+    """Answers by method and path, and keeps what it received. An answer is a JSON value, or a status."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self._answers = answers
+        self.requests: list[httpx.Request] = []
+        self.upstream = RestUpstream(
+            Letta(base_url="http://letta/"), httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        )
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers[f"{request.method} {request.url.path}"]
+        if isinstance(answer, int):
+            # The header: letta-client waits for less than a millisecond before it asks again.
+            return httpx.Response(answer, json={"detail": "secret"}, headers={"retry-after-ms": "0.1"})
+        return httpx.Response(200, json=answer)
+
+    @property
+    def calls(self) -> list[str]:
+        return [f"{request.method} {request.url.path}" for request in self.requests]
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        return sorted(self.requests[-1].url.params.multi_items())
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.requests[-1].content)
+
+
+async def test_agents_are_found_by_all_of_their_tags() -> None:
+    letta = FakeLetta(
+        {
+            "GET /v1/agents/": [
+                {"id": "agent-1", "created_at": "2026-11-21T01:49:46Z", "tags": ["a", "b"], "metadata": {"x": 1}},
+                {"id": "agent-2", "created_at": None, "new_field": {"a": []}},
+            ]
+        }
+    )
+
+    assert await letta.upstream.find_agents(["a", "b"]) == [
+        Agent("agent-1", datetime(2026, 11, 21, 1, 49, 46, tzinfo=UTC), ("a", "b"), {"x": 1}),
+        Agent("agent-2"),
+    ]
+    assert {("tags", "a"), ("tags", "b"), ("match_all_tags", "true"), ("order", "asc")} <= set(letta.query)
+
+
+async def test_no_agent_is_found() -> None:
+    assert await FakeLetta({"GET /v1/agents/": []}).upstream.find_agents(["a"]) == []
+
+
+async def test_an_agent_is_made_of_its_template() -> None:
+    letta = FakeLetta({"POST /v1/agents/": {"id": "agent-1", "tags": ["gateway"]}})
+
+    assert await letta.upstream.create_agent(TEMPLATE) == Agent("agent-1", tags=("gateway",))
+    assert letta.body == {
+        "name": "tutor",
+        "model": "openai/gpt-4o-mini",
+        "embedding": "openai/text-embedding-3-small",
+        "system": "You are a tutor.",
+        "tags": ["gateway", "tutor", "gw-user:0123"],
+        "tools": ["web_search", "run_code"],
+        "memory_blocks": [{"label": "persona", "value": "I help."}, {"label": "human", "value": "Alice"}],
+        "metadata": {"gateway": {"tools": ["web_search", "run_code"]}},
+    }
+
+
+async def test_what_a_template_leaves_out_is_letta_s_choice() -> None:
+    letta = FakeLetta({"POST /v1/agents/": {"id": "agent-1"}})
+    await letta.upstream.create_agent(BARE)
+
+    assert not {"embedding", "system", "tools"} & letta.body.keys()
+
+
+def _living(*tools: str) -> FakeLetta:
+    """A Letta with one agent that has these tools."""
+    has = [tool for tool in TOOLS if tool["name"] in tools]
+    return FakeLetta(
+        {
+            "GET /v1/agents/agent-1": {"id": "agent-1", "tools": has},
+            "PATCH /v1/agents/agent-1": {"id": "agent-1"},
+            "GET /v1/tools/": TOOLS,
+        }
+    )
+
+
+async def test_a_template_is_applied_to_a_living_agent_but_not_to_its_memory() -> None:
+    letta = _living("web_search")
+    await letta.upstream.apply_template(Agent("agent-1", metadata={"kept": 1, "gateway": {}}), TEMPLATE, ["web_search"])
+
+    assert letta.calls[-1] == "PATCH /v1/agents/agent-1"
+    assert letta.body == {
+        "model": "openai/gpt-4o-mini",
+        "system": "You are a tutor.",
+        "tool_ids": ["tool-web_search", "tool-run_code"],
+        "metadata": {"kept": 1, "gateway": {"tools": ["web_search", "run_code"]}},
+    }
+
+
+async def test_a_template_without_a_system_prompt_leaves_the_agent_s() -> None:
+    letta = _living()
+    await letta.upstream.apply_template(Agent("agent-1"), BARE, [])
+
+    assert letta.body == {"model": "m/x", "tool_ids": [], "metadata": {}}
+
+
+# tools the agent has, tools of the template before -> tools of the agent after, with web_search and run_code listed
+APPLIED: dict[str, tuple[list[str], list[str], list[str]]] = {
+    "nothing new": (["web_search", "run_code"], ["web_search", "run_code"], ["web_search", "run_code"]),
+    "a new one": (["web_search"], ["web_search"], ["web_search", "run_code"]),
+    "one of the agent's own stays": (
+        ["web_search", "memory_insert"],
+        ["web_search"],
+        ["web_search", "memory_insert", "run_code"],
+    ),
+    "one no longer listed goes": (["web_search", "memory_insert"], ["memory_insert"], ["web_search", "run_code"]),
+    "one that is gone already": ([], ["memory_insert"], ["web_search", "run_code"]),
+}
+
+
+@pytest.mark.parametrize(("has", "before", "after"), APPLIED.values(), ids=APPLIED)
+async def test_a_living_agent_gets_new_tools_and_loses_those_no_longer_listed(
+    has: list[str], before: list[str], after: list[str]
+) -> None:
+    letta = _living(*has)
+    await letta.upstream.apply_template(Agent("agent-1"), TEMPLATE, before)
+
+    assert letta.body["tool_ids"] == [f"tool-{name}" for name in after]
+
+
+async def test_a_tool_that_letta_does_not_have_is_refused_before_anything_changes() -> None:
+    letta = FakeLetta({"GET /v1/agents/agent-1": {"id": "agent-1"}, "GET /v1/tools/": []})
+
+    with pytest.raises(errors.Refused, match="web_search"):
+        await letta.upstream.apply_template(Agent("agent-1"), TEMPLATE, [])
+    assert not any(call.startswith("PATCH") for call in letta.calls)
+
+
+async def test_a_deleted_agent_takes_its_blocks_along() -> None:
+    letta = FakeLetta(
+        {
+            "GET /v1/agents/agent-1": {"id": "agent-1", "blocks": [{"id": "block-1"}, {"id": "block-2"}]},
+            "DELETE /v1/agents/agent-1": {},
+            "DELETE /v1/blocks/block-1": {},
+            "DELETE /v1/blocks/block-2": {},
+        }
+    )
+    await letta.upstream.delete_agent(Agent("agent-1"))
+
+    assert letta.requests[0].url.params.get_list("include") == ["agent.blocks", "agent.tools"]
+    assert letta.calls[1:] == [
+        "DELETE /v1/agents/agent-1",
+        "DELETE /v1/blocks/block-1",
+        "DELETE /v1/blocks/block-2",
+    ]
+
+
+async def test_conversations_are_found_by_agent_and_summary() -> None:
+    letta = FakeLetta(
+        {
+            "GET /v1/conversations/": [
+                {"id": "conv-1", "summary": "A chat gw1:0123"},
+                {"id": "conv-2", "summary": None, "created_at": "2026-11-21T01:49:46+00:00"},
+            ]
+        }
+    )
+
+    assert await letta.upstream.find_conversations("agent-1", "gw1:0123") == [
+        Conversation("conv-1", None, "A chat gw1:0123"),
+        Conversation("conv-2", datetime(2026, 11, 21, 1, 49, 46, tzinfo=UTC)),
+    ]
+    assert {("agent_id", "agent-1"), ("summary_search", "gw1:0123"), ("order", "asc")} <= set(letta.query)
+
+
+CONTEXTS: dict[str, tuple[dict[str, object], bool]] = {
+    "nothing": ({"in_context_message_ids": []}, False),
+    "its system prompt alone": ({"in_context_message_ids": ["message-1"]}, False),
+    "a turn": ({"in_context_message_ids": ["message-1", "message-2", "message-3"]}, True),
+    "an upstream that does not tell": ({}, True),
+}
+
+
+@pytest.mark.parametrize(("told", "expected"), CONTEXTS.values(), ids=CONTEXTS)
+async def test_a_conversation_has_turns_or_not(told: dict[str, object], expected: bool) -> None:
+    letta = FakeLetta({"GET /v1/conversations/conv-1": {"id": "conv-1", **told}})
+
+    assert await letta.upstream.has_turns("conv-1") is expected
+
+
+@pytest.mark.parametrize("there", [[], [{"id": "conv-1"}]], ids=["none", "one"])
+async def test_an_agent_has_conversations_or_not(there: list[dict[str, str]]) -> None:
+    letta = FakeLetta({"GET /v1/conversations/": there})
+
+    assert await letta.upstream.has_conversations("agent-1") == bool(there)
+    assert letta.query == [("agent_id", "agent-1"), ("limit", "1")]
+
+
+async def test_a_conversation_is_made() -> None:
+    letta = FakeLetta({"POST /v1/conversations/": {"id": "conv-1", "summary": "gw1:0123"}})
+
+    assert await letta.upstream.create_conversation("agent-1", "gw1:0123") == Conversation("conv-1", None, "gw1:0123")
+    assert (letta.query, letta.body) == ([("agent_id", "agent-1")], {"summary": "gw1:0123"})
+
+
+async def test_a_conversation_is_recompiled() -> None:
+    letta = FakeLetta({"POST /v1/conversations/conv-1/recompile": "the system prompt"})
+    await letta.upstream.recompile("conv-1")
+
+    assert letta.calls == ["POST /v1/conversations/conv-1/recompile"]
+
+
+CANCEL = "POST /v1/conversations/conv-1/cancel"
+
+
+@pytest.mark.parametrize("answer", [{"run-1": "cancelled"}, 404, 409], ids=["cancelled", "no chat", "no run"])
+async def test_a_cancel_returns_when_nothing_runs_any_more(answer: Any) -> None:
+    letta = FakeLetta({CANCEL: answer})
+    await letta.upstream.cancel("conv-1")
+
+    assert letta.calls == [CANCEL]
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 408, 422, 429, 500, 503, 504])
+async def test_a_cancel_that_fails_is_told_and_not_tried_again(status: int) -> None:
+    letta = FakeLetta({CANCEL: status})
+    with pytest.raises(errors.UpstreamError) as raised:
+        await letta.upstream.cancel("conv-1")
+
+    assert not raised.value.taken
+    assert letta.calls == [CANCEL]
+
+
+async def test_the_models_are_listed_by_handle() -> None:
+    letta = FakeLetta({"GET /v1/models/": [{"handle": "openai/gpt-4o", "name": "gpt-4o"}, {"handle": None}, {}]})
+
+    assert await letta.upstream.list_models() == ["openai/gpt-4o"]
+
+
+async def test_tools_that_letta_does_not_have_are_named() -> None:
+    letta = FakeLetta({"GET /v1/tools/": TOOLS})
+
+    assert await letta.upstream.unknown_tools(["web_search", "web_sear", "fetch"]) == ["web_sear", "fetch"]
+    assert ("names", "fetch") in letta.query
+
+
+async def test_health_and_an_agent_can_be_looked_at() -> None:
+    letta = FakeLetta({"GET /v1/health/": {"status": "ok"}, "GET /v1/agents/agent-1": {"id": "agent-1"}})
+    await letta.upstream.check_health()
+    await letta.upstream.check_agent("agent-1")
+
+    assert letta.calls == ["GET /v1/health/", "GET /v1/agents/agent-1"]
+
+
+# What makes something is sent once. What does not may be sent once more: it changes nothing the second time.
+Call = Callable[[RestUpstream], Awaitable[Any]]
+SENT: dict[str, tuple[Call, int]] = {
+    "POST /v1/agents/": (lambda letta: letta.create_agent(TEMPLATE), 1),
+    "POST /v1/conversations/": (lambda letta: letta.create_conversation("agent-1", "s"), 1),
+    "POST /v1/conversations/conv-1/cancel": (lambda letta: letta.cancel("conv-1"), 1),
+    "GET /v1/health/": (lambda letta: letta.check_health(), 1),
+    "GET /v1/agents/": (lambda letta: letta.find_agents(["a"]), 2),
+    "GET /v1/agents/agent-1": (lambda letta: letta.check_agent("agent-1"), 2),
+    "GET /v1/conversations/": (lambda letta: letta.find_conversations("agent-1", "s"), 2),
+    "GET /v1/models/": (lambda letta: letta.list_models(), 2),
+    "GET /v1/tools/": (lambda letta: letta.unknown_tools(["a"]), 2),
+    "POST /v1/conversations/conv-1/recompile": (lambda letta: letta.recompile("conv-1"), 2),
+}
+
+
+@pytest.mark.parametrize("call", SENT)
+async def test_what_makes_something_is_sent_once(call: str) -> None:
+    do, times = SENT[call]
+    letta = FakeLetta({call: 500})
+    with pytest.raises(errors.RunFailed) as raised:
+        await do(letta.upstream)
+
+    assert str(raised.value) == "HTTP 500"
+    assert letta.calls == [call] * times
+
+
+# call -> an answer of a shape that nobody knows
+MISSHAPEN: dict[str, tuple[Call, Any]] = {
+    "GET /v1/agents/": (lambda letta: letta.find_agents(["a"]), {"agents": []}),
+    "POST /v1/agents/": (lambda letta: letta.create_agent(TEMPLATE), {"agent": "agent-1"}),
+    "GET /v1/agents/agent-1": (lambda letta: letta.delete_agent(Agent("agent-1")), {"blocks": "none"}),
+    "GET /v1/conversations/": (lambda letta: letta.has_conversations("agent-1"), [{"id": 7}]),
+    "POST /v1/conversations/": (lambda letta: letta.create_conversation("agent-1", "s"), None),
+    "GET /v1/models/": (lambda letta: letta.list_models(), ["openai/gpt-4o"]),
+    "GET /v1/tools/": (lambda letta: letta.unknown_tools(["a"]), [{"name": "a"}]),
+}
+
+
+@pytest.mark.parametrize("call", MISSHAPEN)
+async def test_an_answer_of_an_unknown_shape_is_an_error_that_tells_nothing_of_it(call: str) -> None:
+    do, answer = MISSHAPEN[call]
+
+    with pytest.raises(errors.Refused) as raised:
+        await do(FakeLetta({call: answer}).upstream)
+    assert str(raised.value) == "an answer of an unknown shape"
+
+
+async def test_an_answer_that_is_no_json_is_an_error() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>secret</html>"))
+    upstream = RestUpstream(Letta(), httpx.AsyncClient(transport=transport))
+
+    with pytest.raises(errors.Refused, match="an answer of an unknown shape"):
+        await upstream.find_agents(["a"])
+
+
+async def test_a_closed_upstream_has_no_connections() -> None:
+    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=[])))
+    await RestUpstream(Letta(), client).aclose()
+
+    assert client.is_closed
+
+
+async def test_without_a_client_of_its_own_it_takes_letta_client_s() -> None:
+    upstream = RestUpstream(Letta(base_url="http://127.0.0.1:9"))
+
+    with pytest.raises(errors.Unreachable):
+        await upstream.check_health()
+    await upstream.aclose()
