@@ -1,0 +1,101 @@
+"""Who asks, and in which chat: the identity rules. Performs no I/O."""
+
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from gateway.openai_wire.errors import InvalidRequest, UserRequired
+from gateway.openai_wire.request import ChatCompletionRequest
+from gateway.settings import Key, UserSource
+
+MAX_ID_LENGTH = 512
+# https://docs.openwebui.com/reference/env-configuration#enable_forward_user_info_headers
+NAME_HEADER = "x-openwebui-user-name"
+EMAIL_HEADER = "x-openwebui-user-email"
+CHAT_HEADERS = ("x-openwebui-chat-id", "x-chat-id")
+CHAT_METADATA = ("chat_id", "conversation_id", "thread_id", "session_id")
+
+
+class User(Struct, frozen=True):
+    """Who is asking. `id` counts within `scope` only; `name` and `email` may be empty."""
+
+    scope: str
+    id: str
+    name: str
+    email: str = ""
+
+
+class Caller(Struct, frozen=True):
+    """What the identity rules make of a request: its user, and its chat if it names one."""
+
+    user: User
+    chat: str | None
+
+
+def identify(key: Key, headers: Mapping[str, str], request: ChatCompletionRequest) -> Caller:
+    """`headers` has lower-case names. Raises UserRequired, or InvalidRequest for an id that is too long."""
+    chat = _chat(headers, request)
+    if key.user is not None:
+        return Caller(User(key.user_scope, key.user, key.user), chat)
+    named = _named(key, headers, request)
+    if key.user_means != "person":
+        user = User(key.user_scope, key.name, key.name)
+        meant_chat = named[1] if named and key.user_means == "conversation" else None
+        return Caller(user, meant_chat or chat)
+    if named is None:
+        return Caller(_default_user(key), chat)
+    return Caller(_person(key, *named, headers), chat)
+
+
+def _named(key: Key, headers: Mapping[str, str], request: ChatCompletionRequest) -> tuple[UserSource, str] | None:
+    """The first source of the key that is present, and its value as it came."""
+    for source in key.user_from:
+        from_header = source.kind == "header"
+        value: str | None = _header(headers, source.name) if from_header else getattr(request, source.name)
+        if value:
+            return source, _checked(value, source.name)
+    return None
+
+
+def _chat(headers: Mapping[str, str], request: ChatCompletionRequest) -> str | None:
+    for name in CHAT_HEADERS:
+        if value := _header(headers, name):
+            return _checked(value, name)
+    for name in CHAT_METADATA:
+        named = (request.metadata or {}).get(name)
+        if named is not None and not isinstance(named, str):
+            raise InvalidRequest(f"`metadata.{name}`: Expected `str`.", f"metadata.{name}")
+        if named:
+            return _checked(named, f"metadata.{name}")
+    return None
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    """A header's value; empty, too, where a frontend left its placeholder in (LibreChat, for a field not set)."""
+    value = headers.get(name, "")
+    return "" if "{{" in value and "}}" in value else value
+
+
+def _checked(value: str, param: str) -> str:
+    if len(value) > MAX_ID_LENGTH:
+        raise InvalidRequest(f"`{param}` is longer than {MAX_ID_LENGTH} characters.", param)
+    return value
+
+
+def _person(key: Key, source: UserSource, value: str, headers: Mapping[str, str]) -> User:
+    """A user told by header brings name and email; from a body, the id serves as the name."""
+    if source.kind == "body":
+        return User(key.user_scope, value, value)
+    name, email = (unquote(_header(headers, header)) for header in (NAME_HEADER, EMAIL_HEADER))
+    return User(key.user_scope, value, name or value, email)
+
+
+def _default_user(key: Key) -> User:
+    if key.default_user is not None:
+        return User(key.user_scope, key.default_user, key.default_user)
+    ways = [
+        f"the header `{source.name}`" if source.kind == "header" else f"`{source.name}` in the body"
+        for source in key.user_from
+    ]
+    raise UserRequired(f"This key needs to know who is asking: send {' or '.join(ways)}.", "user")
