@@ -1,0 +1,52 @@
+"""`create_app`: routes, lifespan, middleware and error handlers in one list."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from gateway.http.auth import all_origins
+from gateway.http.chat import create_chat_completion
+from gateway.http.errors import EXCEPTION_HANDLERS
+from gateway.http.health import healthz, readyz
+from gateway.http.middleware import own_machine_only, with_request_id
+from gateway.http.models import list_models, retrieve_model
+from gateway.letta.rest import RestUpstream
+from gateway.letta.upstream import Upstream
+from gateway.settings import Settings
+from gateway.turns.run import Runs
+
+
+def create_app(settings: Settings, upstream: Upstream | None = None) -> Litestar:
+    """The gateway as an ASGI application; `upstream` stands in for the one that the settings name."""
+    letta = upstream or RestUpstream(settings.letta)
+    runs = Runs(letta, settings.letta.settle_seconds, settings.server.silence_seconds)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
+        yield
+        await runs.aclose()
+        await letta.aclose()
+
+    origins = all_origins(settings)
+    app = Litestar(
+        route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz],
+        lifespan=[lifespan],
+        state=State({"runs": runs}),
+        dependencies={
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+            "runs": Provide(lambda: runs, sync_to_thread=False),
+        },
+        middleware=[own_machine_only] if settings.open else [],
+        exception_handlers=EXCEPTION_HANDLERS,
+        cors_config=CORSConfig(allow_origins=origins, expose_headers=["x-request-id"]) if origins else None,
+        request_max_body_size=settings.server.max_body_mb * 1024 * 1024,
+        openapi_config=None,
+        logging_config=None,
+    )
+    # Outermost: Litestar's middleware sees neither an unknown route nor what another middleware refuses.
+    app.asgi_handler = with_request_id(app.asgi_handler)
+    return app

@@ -1,0 +1,18 @@
+"""The body of a request, before anybody reads it as something."""
+
+from typing import Any
+
+from litestar import Request
+
+from gateway.openai_wire.errors import InvalidRequest
+
+
+async def read_json(request: Request[Any, Any, Any]) -> bytes:
+    """The body of a request that says it is JSON.
+
+    Raises InvalidRequest for one that says otherwise: a web form can be sent from anywhere without a browser's leave.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise InvalidRequest("Expected the header `Content-Type: application/json`.", code="invalid_content_type")
+    return await request.body()

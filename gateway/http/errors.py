@@ -1,0 +1,66 @@
+"""Every exception of a request as a response in OpenAI's envelope."""
+
+import logging
+import traceback
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+from gateway.openai_wire.errors import (
+    BodyTooLarge,
+    ErrorResponse,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    RouteNotFound,
+    UpstreamFailure,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def to_gateway_error(error: Exception) -> GatewayError:
+    """`error` for the client. An unexpected one is logged: where it happened, not what it says of the request."""
+    if isinstance(error, UpstreamFailure):
+        logger.warning("%s: %s: %s", error.code, type(error.cause).__name__, error.cause)
+    if isinstance(error, GatewayError):
+        return error
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("unexpected %s\n%s", type(error).__name__, where)
+    return InternalError()
+
+
+def handle_exception(request: Request[Any, Any, Any], exception: Exception) -> Response[ErrorResponse]:
+    error = to_gateway_error(exception)
+    return Response(
+        error.to_response(), status_code=error.status_code, headers=error.headers, media_type="application/json"
+    )
+
+
+def handle_http_exception(request: Request[Any, Any, Any], exception: HTTPException) -> Response[ErrorResponse]:
+    """What Litestar refuses by itself; a 405 brings its `Allow`."""
+    response = handle_exception(request, _from_litestar(request, exception))
+    response.headers.update(exception.headers or {})
+    return response
+
+
+def _from_litestar(request: Request[Any, Any, Any], exception: HTTPException) -> Exception:
+    match exception.status_code:
+        case 404:
+            return RouteNotFound(
+                "There is nothing at this address. The gateway serves /v1/chat/completions and /v1/models."
+            )
+        case 405:
+            return MethodNotAllowed(f"This address does not take {request.method} requests.")
+        case 413:
+            return BodyTooLarge("The request body is larger than this gateway accepts.")
+        case status if status < 500:
+            return InvalidRequest("The request could not be read.")
+        case _:
+            return exception
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {HTTPException: handle_http_exception, Exception: handle_exception}

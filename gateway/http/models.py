@@ -1,0 +1,40 @@
+"""`GET /v1/models` and `GET /v1/models/{id}`: agent types as models."""
+
+from litestar import Request, get
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from gateway.http.auth import authenticate
+from gateway.http.chat import find_type
+from gateway.openai_wire.response import Model, ModelList
+from gateway.settings import AgentType, Settings
+
+# OpenAI's `created` says when a model was made. An agent type has no such day; one that is the same for all
+# is the same after a restart, and at every gateway. (2026-01-01)
+CREATED = 1_767_225_600
+
+
+@get("/v1/models", name="list_models")
+async def list_models(request: Request[None, None, State], settings: NamedDependency[Settings]) -> ModelList:
+    """The agent types this key may use."""
+    key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
+    return ModelList([to_model(agent_type) for agent_type in settings.types_for(key)])
+
+
+# A path, for ids with a slash in them.
+@get("/v1/models/{model:path}", name="retrieve_model")
+async def retrieve_model(
+    request: Request[None, None, State], settings: NamedDependency[Settings], model: FromPath[str]
+) -> Model:
+    key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
+    return to_model(find_type(settings, key, model.removeprefix("/")))
+
+
+def to_model(agent_type: AgentType) -> Model:
+    # Open WebUI sends its 36 built-in tools with every turn unless a model says it has no use for them.
+    meta: dict[str, object] = {
+        "description": agent_type.description,
+        "capabilities": {"builtin_tools": False, "usage": True},
+    }
+    return Model(agent_type.id, CREATED, agent_type.title, {"meta": meta})

@@ -1,0 +1,46 @@
+"""What every test may use: the settings of the run, and the servers, one each per session."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.servers.letta_v1 import LettaV1
+from tests.servers.scripted_model import ScriptedModel
+from tests.servers.threads import served
+
+settings.register_profile("any", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "any")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[ScriptedModel]:
+    """The scripted model behind Letta, with a record of what it received."""
+    scripted = ScriptedModel()
+    with served(scripted.app) as url:
+        scripted.base_url = f"{url}/v1"
+        yield scripted
+
+
+@pytest.fixture(scope="session")
+def letta_v1(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LettaV1]:
+    """A real V1 server in front of the scripted model."""
+    with LettaV1(tmp_path_factory.mktemp("letta-v1"), model.base_url) as server:
+        yield server

@@ -1,0 +1,105 @@
+"""Gateways for tests: settings in a line, served in a thread or as a process of their own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from openai import OpenAI
+
+from gateway.app import create_app
+from gateway.settings import AgentType, Key, Letta, Secret, Server, Settings, UserSource
+from tests.servers.threads import served
+
+KEY = "sk-test"
+MODEL_HANDLE = "openai-proxy/scripted"
+TUTOR = AgentType(id="tutor", name="Tutor", model=MODEL_HANDLE, system="You are a patient tutor of {user_name}.")
+PROGRAMS = Key(name="programs", key=Secret(KEY))
+FRONTEND = Key(name="frontend", key=Secret("sk-front"), user_from=(UserSource("header:X-OpenWebUI-User-Id"),))
+
+
+def settings_for(letta: str, *, types: tuple[AgentType, ...] = (TUTOR,), **changes: Any) -> Settings:
+    """Settings of a gateway in front of `letta`, quick where waiting would show nothing.
+
+    `changes` are those of the parts: `keys`, fields of `server`, and those of `letta` as `letta_NAME`.
+    """
+    keys = changes.pop("keys", (PROGRAMS, FRONTEND))
+    upstream = {name.removeprefix("letta_"): changes.pop(name) for name in list(changes) if name.startswith("letta_")}
+    return Settings(
+        server=Server(**changes),
+        letta=Letta(base_url=letta, **{"settle_seconds": 0.05, **upstream}),
+        agent_types=types,
+        keys=keys,
+    )
+
+
+@contextmanager
+def gateway(letta: str, **changes: Any) -> Iterator[str]:
+    """A gateway in a thread; gives its base URL."""
+    with served(create_app(settings_for(letta, **changes))) as url:
+        yield url
+
+
+@contextmanager
+def sdk(url: str, key: str = KEY) -> Iterator[OpenAI]:
+    """The openai SDK against a gateway; it resends nothing, so that each call is one request."""
+    with OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=60) as client:
+        yield client
+
+
+@contextmanager
+def http(url: str, key: str = KEY) -> Iterator[httpx.Client]:
+    """A plain HTTP client with the key."""
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
+        yield client
+
+
+def chat(text: str = "hello", **more: Any) -> dict[str, Any]:
+    """The body of a chat completion."""
+    return {"model": "tutor", "user": "ada", "messages": [{"role": "user", "content": text}], **more}
+
+
+class GatewayProcess:
+    """`letta-gateway serve` as its users run it, on a free port."""
+
+    def __init__(self, config: Path, **environ: str) -> None:
+        arguments = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", "0"]
+        self.process = subprocess.Popen(arguments, env=os.environ | environ, stderr=subprocess.PIPE, text=True)
+        self.log: list[str] = []
+        self.base_url = ""
+        self._is_up = threading.Event()
+        self._reading = threading.Thread(target=self._read)
+
+    def __enter__(self) -> "GatewayProcess":
+        self._reading.start()
+        if not self._is_up.wait(60) or not self.base_url:
+            raise RuntimeError("the gateway did not start:\n" + "".join(self.log))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Ask it to end, as an operator does; gives its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self._reading.join()
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        with self.process.stderr as lines:
+            for line in lines:
+                self.log.append(line)
+                if found := re.search(r"running on (http://\S+)", line):
+                    self.base_url = found[1]
+                    self._is_up.set()
+        self._is_up.set()

@@ -1,0 +1,90 @@
+"""`/v1/models`, CORS, and what a key opens."""
+
+import httpx
+import pytest
+from openai import NotFoundError
+
+from gateway.settings import AgentType, Key, Secret
+from tests.gateways import KEY, MODEL_HANDLE, chat, gateway, http, sdk
+from tests.servers.fake_letta import FakeLetta
+
+TYPES = (
+    AgentType(id="tutor", name="Tutor", description="A patient tutor", model=MODEL_HANDLE),
+    AgentType(id="team/ops", model=MODEL_HANDLE),
+)
+PAGE = "https://page.example"
+KEYS = (
+    Key(name="all", key=Secret(KEY)),
+    Key(name="one", key=Secret("sk-one"), models=("team/ops",)),
+    Key(name="page", key=Secret("sk-page"), origins=(PAGE,)),
+)
+
+
+def test_models_are_the_agent_types_with_what_open_webui_reads(letta: FakeLetta) -> None:
+    with gateway(letta.base_url, types=TYPES, keys=KEYS) as url, http(url) as client:
+        listed = client.get("/v1/models").json()
+
+    assert listed["object"] == "list"
+    assert [model["id"] for model in listed["data"]] == ["tutor", "team/ops"]
+    tutor = listed["data"][0]
+    assert (tutor["object"], tutor["owned_by"], tutor["name"]) == ("model", "letta", "Tutor")
+    assert tutor["info"]["meta"] == {
+        "description": "A patient tutor",
+        "capabilities": {"builtin_tools": False, "usage": True},
+    }
+
+
+def test_created_is_the_same_after_a_restart(letta: FakeLetta) -> None:
+    created = []
+    for _ in range(2):
+        with gateway(letta.base_url) as url, sdk(url) as client:
+            created.append(client.models.retrieve("tutor").created)
+
+    assert created[0] == created[1] > 0
+
+
+def test_a_key_sees_and_uses_its_own_models_only(letta: FakeLetta) -> None:
+    with gateway(letta.base_url, types=TYPES, keys=KEYS) as url, sdk(url, "sk-one") as client:
+        assert [model.id for model in client.models.list()] == ["team/ops"]
+        assert client.models.retrieve("team/ops").id == "team/ops"
+        with pytest.raises(NotFoundError) as listed:
+            client.models.retrieve("tutor")
+        with pytest.raises(NotFoundError) as asked:
+            client.chat.completions.create(**chat())
+        with pytest.raises(NotFoundError) as unknown:
+            client.chat.completions.create(**chat(model="nothing"))
+
+    assert listed.value.message == asked.value.message
+    assert asked.value.message.replace("tutor", "nothing") == unknown.value.message
+
+
+def test_no_page_elsewhere_is_allowed_by_default(letta: FakeLetta) -> None:
+    with gateway(letta.base_url) as url, http(url) as client:
+        response = client.get("/v1/models", headers={"origin": PAGE})
+
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_a_key_may_be_used_from_its_own_origins(letta: FakeLetta) -> None:
+    asking = {
+        "origin": PAGE,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization",
+    }
+    with gateway(letta.base_url, types=TYPES, keys=KEYS) as url, httpx.Client(base_url=url) as client:
+        preflight = client.options("/v1/chat/completions", headers=asking)
+        allowed = client.get("/v1/models", headers={"origin": PAGE, "authorization": "Bearer sk-page"})
+        other_key = client.get("/v1/models", headers={"origin": PAGE, "authorization": f"Bearer {KEY}"})
+        other_page = client.get(
+            "/v1/models", headers={"origin": "https://x.example", "authorization": "Bearer sk-page"}
+        )
+
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, PAGE)
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, PAGE)
+    assert (other_key.status_code, other_key.json()["error"]["code"]) == (403, "origin_not_allowed")
+    assert "access-control-allow-origin" not in other_page.headers
+
+
+def test_health_needs_no_key(letta: FakeLetta) -> None:
+    with gateway(letta.base_url) as url, httpx.Client(base_url=url) as client:
+        assert [client.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]

@@ -1,0 +1,85 @@
+"""A real Letta V1 server, in an environment of its own that is kept outside the tree from one run to the next."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+HERE = Path(__file__).parent
+START_SECONDS = 120
+
+
+class LettaV1:
+    """Started on entering, ended with the test process at the latest. Keeps its data in `directory`."""
+
+    def __init__(self, directory: Path, model_base_url: str) -> None:
+        self._directory = directory
+        self._model_base_url = model_base_url
+        self.base_url = ""
+
+    def __enter__(self) -> Self:
+        environment = _environment()
+        port = _free_port()
+        self.base_url = f"http://127.0.0.1:{port}"
+        self._log = (self._directory / "log").open("ab")
+        python = str(environment / "bin" / "python")
+        arguments = [python, str(HERE / "run_letta_v1.py"), str(self._directory), str(port), self._model_base_url]
+        environ = os.environ | {"PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
+        # Its end of this pipe tells the server that the tests are over, even when they are killed.
+        self._process = subprocess.Popen(
+            arguments, cwd=self._directory, env=environ, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log
+        )
+        self._await_health()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._log.close()
+
+    def _await_health(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            try:
+                httpx.get(f"{self.base_url}/v1/health/", timeout=5).raise_for_status()
+            except httpx.HTTPError:
+                time.sleep(0.2)
+            else:
+                return
+        log = (self._directory / "log").read_text(errors="replace")
+        raise RuntimeError(f"the V1 server did not start:\n{log[-3000:]}")
+
+
+def _environment() -> Path:
+    """The server's virtual environment, made on first use."""
+    project = (HERE / "letta_v1.toml").read_bytes()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = Path(sys.base_prefix) / "bin" / f"python{version}"
+    name = f"letta-v1-py{version}-{sha256(project).hexdigest()[:12]}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "letta-gateway" / name
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / "pyproject.toml").write_bytes(project)
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
+        raise RuntimeError("the tests need uv: pip install uv")
+    environ = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
+    subprocess.run(
+        [uv, "sync", "--quiet", "--project", str(cache), "--python", str(python)], env=environ, cwd=cache, check=True
+    )
+    return cache / ".venv"
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

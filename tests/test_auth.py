@@ -1,0 +1,122 @@
+"""Which key a request carries, and from which web pages it may be used."""
+
+import pytest
+
+from gateway.http.auth import all_origins, authenticate
+from gateway.openai_wire.errors import Forbidden, InvalidApiKey
+from gateway.settings import OPEN_KEY, AgentType, Key, Secret, Settings
+
+TUTOR = AgentType(id="tutor", model="m")
+PAGE, OTHER_PAGE, FOREIGN_PAGE = "https://page.example.org", "https://other.example.org", "https://evil.example.org"
+SCRIPTS = Key(name="scripts", key=Secret("sk-scripts"))
+WIDGET = Key(name="widget", key=Secret("sk-widget"), origins=(PAGE,))
+BOARD = Key(name="board", key=Secret("sk-board"), origins=(OTHER_PAGE, PAGE))
+SETTINGS = Settings(agent_types=(TUTOR,), keys=(SCRIPTS, WIDGET, BOARD))
+OPEN = Settings(agent_types=(TUTOR,))
+
+RIGHT = {
+    "the first key": ("Bearer sk-scripts", SCRIPTS),
+    "another key": ("Bearer sk-widget", WIDGET),
+    "the last key": ("Bearer sk-board", BOARD),
+    "the scheme in any case": ("bEARER sk-scripts", SCRIPTS),
+    "more spaces": ("Bearer   sk-scripts ", SCRIPTS),
+}
+
+
+@pytest.mark.parametrize(("authorization", "key"), RIGHT.values(), ids=RIGHT.keys())
+def test_the_right_key_is_found(authorization: str, key: Key) -> None:
+    assert authenticate(SETTINGS, authorization, None) is key
+
+
+MISSING = {
+    "no header": None,
+    "an empty header": "",
+    "no scheme": "sk-scripts",
+    "another scheme": "Basic sk-scripts",
+    "a scheme alone": "Bearer",
+    "a scheme and a space": "Bearer  ",
+    "a scheme glued to the key": "Bearersk-scripts",
+}
+
+
+@pytest.mark.parametrize("authorization", MISSING.values(), ids=MISSING.keys())
+def test_a_missing_key_is_refused_with_the_way_to_send_one(authorization: str | None) -> None:
+    with pytest.raises(InvalidApiKey, match="Authorization: Bearer KEY") as caught:
+        authenticate(SETTINGS, authorization, None)
+
+    assert (caught.value.status_code, caught.value.code) == (401, "invalid_api_key")
+
+
+WRONG = {
+    "another": "Bearer sk-guess",
+    "longer": "Bearer sk-scripts1",
+    "shorter": "Bearer sk-script",
+    "in capitals": "Bearer SK-SCRIPTS",
+    "beyond ASCII": "Bearer sk-scripts\u00e9",
+    "two keys": "Bearer sk-scripts sk-widget",
+    "the key's name": "Bearer scripts",
+    "what a secret shows": "Bearer ***",
+}
+
+
+@pytest.mark.parametrize("authorization", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_key_is_refused_and_not_repeated(authorization: str) -> None:
+    with pytest.raises(InvalidApiKey) as caught:
+        authenticate(SETTINGS, authorization, None)
+
+    assert str(caught.value) == "Incorrect API key provided."
+    assert (caught.value.status_code, caught.value.code) == (401, "invalid_api_key")
+
+
+def test_a_key_without_a_value_opens_nothing() -> None:
+    settings = Settings(agent_types=(TUTOR,), keys=(Key(name="unset"),))
+
+    with pytest.raises(InvalidApiKey):
+        authenticate(settings, "Bearer None", None)
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer anything", "Basic anything"])
+def test_without_keys_everyone_is_let_in(authorization: str | None) -> None:
+    assert authenticate(OPEN, authorization, None) is OPEN_KEY
+
+
+ALLOWED_ORIGINS = {
+    "no page": ("Bearer sk-widget", None),
+    "its page": ("Bearer sk-widget", PAGE),
+    "each of its pages": ("Bearer sk-board", OTHER_PAGE),
+    # No page may read such an answer: the browser sees to it.
+    "a page of no key": ("Bearer sk-widget", FOREIGN_PAGE),
+    "a page of no key, and a key of no page": ("Bearer sk-scripts", FOREIGN_PAGE),
+}
+
+
+@pytest.mark.parametrize(("authorization", "origin"), ALLOWED_ORIGINS.values(), ids=ALLOWED_ORIGINS.keys())
+def test_a_key_may_be_used_from(authorization: str, origin: str | None) -> None:
+    assert authenticate(SETTINGS, authorization, origin).name in ("widget", "board", "scripts")
+
+
+OTHERS_ORIGINS = {
+    "a key of another page": ("Bearer sk-widget", OTHER_PAGE),
+    "a key of no page": ("Bearer sk-scripts", PAGE),
+}
+
+
+@pytest.mark.parametrize(("authorization", "origin"), OTHERS_ORIGINS.values(), ids=OTHERS_ORIGINS.keys())
+def test_a_key_may_not_be_used_from_the_page_of_another(authorization: str, origin: str) -> None:
+    with pytest.raises(Forbidden) as caught:
+        authenticate(SETTINGS, authorization, origin)
+
+    assert (caught.value.status_code, caught.value.code) == (403, "origin_not_allowed")
+
+
+def test_a_wrong_key_is_refused_before_its_origin() -> None:
+    with pytest.raises(InvalidApiKey):
+        authenticate(SETTINGS, "Bearer sk-guess", PAGE)
+
+
+def test_all_pages_of_all_keys_are_told_once() -> None:
+    assert all_origins(SETTINGS) == [OTHER_PAGE, PAGE]
+
+
+def test_pages_are_off_by_default() -> None:
+    assert all_origins(Settings(agent_types=(TUTOR,), keys=(SCRIPTS,))) == []
