@@ -1,0 +1,80 @@
+"""`letta-gateway check`: says in plain words what is configured, what is wrong, and how to mend it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+from gateway.letta import errors
+from gateway.letta.rest import RestUpstream
+from gateway.letta.upstream import Upstream
+from gateway.settings import AgentType, Key, Settings
+
+
+async def check(settings: Settings) -> bool:
+    """Prints its findings; returns whether everything is as it should be."""
+    upstream = RestUpstream(settings.letta)
+    try:
+        problems = [problem async for problem in _find_problems(settings, upstream)]
+    finally:
+        await upstream.aclose()
+    for warning in _warnings(settings):
+        print(f"warning: {warning}")
+    for problem in problems:
+        print(f"problem: {problem}")
+    print(f"{len(problems)} problem(s)." if problems else "Everything is in order.")
+    return not problems
+
+
+async def _find_problems(settings: Settings, upstream: Upstream) -> AsyncIterator[str]:
+    print(f"Letta at {settings.letta.base_url}:")
+    try:
+        await upstream.check_health()
+        models = await upstream.list_models()
+    except errors.UpstreamError as error:
+        yield _explain(error, settings)
+        return
+    print(f"  it answers, and has {len(models)} model(s): {', '.join(models) or 'none'}")
+    print("Agent types:")
+    for agent_type in settings.agent_types:
+        print(f"  {agent_type.id}: {agent_type.title}, {agent_type.agent or agent_type.model}")
+        async for problem in _check_type(agent_type, models, upstream):
+            yield f"agent type {agent_type.id}: {problem}"
+
+
+async def _check_type(agent_type: AgentType, models: list[str], upstream: Upstream) -> AsyncIterator[str]:
+    try:
+        if agent_type.agent:
+            await upstream.check_agent(agent_type.agent)
+            return
+        for tool in await upstream.unknown_tools(agent_type.tools):
+            yield f"Letta has no tool `{tool}`: take it out of `tools`, or make it in Letta."
+    except errors.NotFound:
+        yield f"Letta has no agent `{agent_type.agent}`: set `agent` to the id of one that exists."
+    except errors.UpstreamError as error:
+        yield f"Letta failed to tell of it ({type(error).__name__}, {error})."
+    if agent_type.model and agent_type.model not in models:
+        yield f"Letta has no model `{agent_type.model}`: set `model` to one of those listed above."
+
+
+def _explain(error: errors.UpstreamError, settings: Settings) -> str:
+    if isinstance(error, errors.Unreachable | errors.TimedOut):
+        return (
+            f"nothing answers at {settings.letta.base_url} ({error}): start Letta there, "
+            "or set [letta] base_url (LETTA_BASE_URL) to where it is."
+        )
+    if isinstance(error, errors.KeyRefused):
+        return f"Letta does not accept the key ({error}): set [letta] api_key (LETTA_API_KEY) to one that it gave out."
+    return f"Letta answers, but not as expected ({type(error).__name__}, {error}): is base_url really a Letta server?"
+
+
+def _warnings(settings: Settings) -> Iterator[str]:
+    if settings.open:
+        yield "no keys are configured: only this machine may use the gateway."
+    for key in settings.keys:
+        yield from _key_warnings(key)
+
+
+def _key_warnings(key: Key) -> Iterator[str]:
+    if key.user is None and len({source.kind for source in key.user_from}) > 1:
+        yield (
+            f"key {key.name}: `user_from` mixes header and body sources, so that callers of a frontend "
+            "could speak for each other: give the frontend and the programs a key each."
+        )

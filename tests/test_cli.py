@@ -1,0 +1,334 @@
+"""The command: how it starts and ends, what it says of mistakes, and what `check` finds out."""
+
+import importlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway import __version__
+from gateway.cli import main
+from tests.gateways import KEY, GatewayProcess
+from tests.servers.threads import served
+
+CONFIG = """
+[letta]
+base_url = "{letta}"
+api_key = "sk-letta-secret"
+
+[[agent_types]]
+id = "tutor"
+model = "m/one"
+"""
+KEYS = """
+[[keys]]
+name = "programs"
+key = "${GATEWAY_TEST_KEY}"
+"""
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address at which nothing answers, and nothing else can begin to."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
+def config(nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration without a mistake, in front of no Letta."""
+    monkeypatch.setenv("GATEWAY_TEST_KEY", KEY)
+    path = tmp_path / "gateway.toml"
+    path.write_text(CONFIG.format(letta=nobody) + KEYS)
+    return path
+
+
+def run(*arguments: str) -> int:
+    """The exit code of the command."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def run_as_module(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+# Starting
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_the_module_is_the_command() -> None:
+    assert run_as_module("--version").stdout == f"{__version__}\n"
+
+
+def test_the_module_does_nothing_when_it_is_imported() -> None:
+    assert importlib.import_module("gateway.__main__").main is main
+
+
+MISUSES: dict[str, tuple[list[str], str]] = {
+    "no command": ([], "command"),
+    "an unknown command": (["surf"], "surf"),
+    "a port that is no number": (["serve", "--port", "http"], "http"),
+    "an unknown option": (["check", "--colour"], "--colour"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "word"), MISUSES.values(), ids=MISUSES)
+def test_a_misuse_is_told_with_the_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], word: str) -> None:
+    assert run(*arguments) == 2
+
+    told = capsys.readouterr().err
+    assert told.startswith("usage: letta-gateway")
+    assert word in told
+
+
+MISTAKES: dict[str, tuple[str, str]] = {
+    "an unknown field": ("[server]\nprot = 1", "server"),
+    "a port out of range": ("[server]\nport = 70000", "server.port"),
+    "a time of nothing": ("[server]\nping_seconds = 0", "server.ping_seconds"),
+    "a variable that is not set": ('[server]\nhost = "${GATEWAY_TEST_UNSET}"', "server.host"),
+}
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+@pytest.mark.parametrize(("more", "field"), MISTAKES.values(), ids=MISTAKES)
+def test_with_a_mistake_in_the_configuration_nothing_begins(
+    config: Path, capsys: pytest.CaptureFixture[str], command: str, more: str, field: str
+) -> None:
+    config.write_text(f"{config.read_text()}\n{more}\n")
+
+    assert run(command, "--config", str(config)) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"{config}: {field}: ")
+    assert told.err.count("\n") == 1
+
+
+NO_ADDRESSES: dict[str, str] = {
+    "a port that is no number": "http://localhost:port",
+    "a port out of range": "http://localhost:99999",
+    "half an IPv6 address": "http://[::1",
+    "no host": "http:///v1",
+}
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES.values(), ids=NO_ADDRESSES)
+def test_an_address_that_cannot_be_one_is_a_mistake(config: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    config.write_text(CONFIG.format(letta=url))
+
+    assert run("check", "--config", str(config)) == 1
+    assert capsys.readouterr().err.startswith(f"{config}: letta.base_url: `{url}`: expected ")
+
+
+def test_a_mistake_ends_the_process_before_anything_listens(config: Path) -> None:
+    config.write_text(f'{config.read_text()}\nreasoning = "loud"\n')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run_as_module("serve", "--config", str(config), "--port", str(taken.getsockname()[1]))
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    for words in (str(config), "keys[0].reasoning", "loud", "think_tags"):
+        assert words in ended.stderr
+    assert "address" not in ended.stderr
+
+
+def test_a_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run("serve", "--config", str(tmp_path / "none.toml")) == 1
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'none.toml'}: cannot be read")
+
+
+# Serving
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT], ids=lambda end: end.name)
+def test_it_serves_without_letta_until_it_is_told_to_end(config: Path, end: signal.Signals) -> None:
+    headers = {"authorization": f"Bearer {KEY}"}
+    with GatewayProcess(config) as process, httpx.Client(base_url=process.base_url, headers=headers) as client:
+        paths = ["/healthz", "/readyz", "/v1/models"]
+        statuses = [client.get(path).status_code for path in paths]
+        process.process.send_signal(end)
+        code = process.process.wait(60)
+
+    assert statuses == [200, 503, 200]
+    assert code == 0
+    log = "".join(process.log)
+    assert "GET /readyz 503" in log
+    assert [secret for secret in (KEY, "sk-letta-secret") if secret in log] == []
+    assert "Traceback" not in log
+
+
+def test_a_port_that_is_taken_ends_it_with_words(config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run_as_module("serve", "--config", str(config), "--port", str(taken.getsockname()[1]))
+
+    assert ended.returncode != 0
+    assert "address already in use" in ended.stderr
+
+
+# Checking
+
+Answers = dict[str, tuple[int, Any]]
+HEALTHY: Answers = {
+    "/v1/health/": (200, {"status": "ok"}),
+    "/v1/models/": (200, [{"handle": "m/one"}, {"handle": "m/two"}]),
+    "/v1/tools/": (200, [{"id": "tool-1", "name": "search"}]),
+    "/v1/agents/agent-1": (200, {"id": "agent-1"}),
+}
+
+
+def server_of(answers: Answers, otherwise: tuple[int, Any]) -> Any:
+    """An ASGI application that says the same to everybody."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            status, value = answers.get(scope["path"], otherwise)
+            # The second header: letta-client waits for less than a millisecond before it asks again.
+            headers = [(b"content-type", b"application/json"), (b"retry-after-ms", b"0.1")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": json.dumps(value).encode()})
+
+    return app
+
+
+def check(path: Path, more: str = "", answers: Answers = HEALTHY, otherwise: tuple[int, Any] = (404, {})) -> int:
+    """The exit code of `check` in front of a server with these answers."""
+    with served(server_of(answers, otherwise)) as url:
+        path.write_text(CONFIG.format(letta=url) + more + KEYS)
+        return run("check", "--config", str(path))
+
+
+def test_check_says_what_it_found_where_everything_is_in_order(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = 'tools = ["search"]\n[[agent_types]]\nid = "ops"\nname = "Ops"\nagent = "agent-1"\n'
+    code = check(config, more)
+
+    told = capsys.readouterr().out
+    assert code == 0
+    for words in ("2 model(s): m/one, m/two", "tutor: tutor, m/one", "ops: Ops, agent-1", "Everything is in order."):
+        assert words in told
+    assert "warning" not in told
+
+
+# more of the configuration, what Letta answers otherwise -> words of each problem
+WRONG: dict[str, tuple[str, Answers, list[str]]] = {
+    "no such model": ("", {"/v1/models/": (200, [{"handle": "m/two"}])}, ["no model `m/one`"]),
+    "no model at all": ("", {"/v1/models/": (200, [])}, ["no model `m/one`"]),
+    "no such tool": ('tools = ["search", "fetch"]', {}, ["no tool `fetch`"]),
+    "no such agent": ('[[agent_types]]\nid = "ops"\nagent = "agent-2"', {}, ["ops: Letta has no agent `agent-2`"]),
+    "an agent that is not for this key": (
+        '[[agent_types]]\nid = "ops"\nagent = "agent-1"',
+        {"/v1/agents/agent-1": (403, {})},
+        ["ops: Letta failed to tell of it"],
+    ),
+    "no tools told, and no such model": (
+        'tools = ["search"]',
+        {"/v1/tools/": (500, {}), "/v1/models/": (200, [])},
+        ["tutor: Letta failed to tell of it", "tutor: Letta has no model `m/one`"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("more", "answers", "problems"), WRONG.values(), ids=WRONG)
+def test_check_names_each_problem_of_an_agent_type(
+    config: Path, capsys: pytest.CaptureFixture[str], more: str, answers: Answers, problems: list[str]
+) -> None:
+    code = check(config, more, HEALTHY | answers)
+
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem: ")]
+    assert code == 1
+    assert len(told) == len(problems)
+    for words, line in zip(problems, told, strict=True):
+        assert words in line
+
+
+def test_check_says_that_nothing_answers_and_what_to_set(
+    config: Path, nobody: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run("check", "--config", str(config))
+
+    told = capsys.readouterr().out
+    assert code == 1
+    for words in (f"nothing answers at {nobody}", "base_url", "LETTA_BASE_URL", "1 problem(s)."):
+        assert words in told
+    assert "sk-" not in told
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_check_says_that_letta_refuses_the_key_and_what_to_set(
+    config: Path, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    code = check(config, answers={}, otherwise=(status, {"detail": "no"}))
+
+    told = capsys.readouterr().out
+    assert code == 1
+    for words in ("does not accept the key", "api_key", "LETTA_API_KEY"):
+        assert words in told
+    assert "sk-" not in told
+
+
+SOMETHING_ELSE: dict[str, tuple[int, Any]] = {
+    "nothing at any path": (404, {"error": "not found"}),
+    "an object for everything": (200, {}),
+    "a page for everything": (200, "<html>"),
+    "a failure for everything": (500, {}),
+    "no word of ours": (400, {"detail": "unknown field"}),
+}
+
+
+@pytest.mark.parametrize("otherwise", SOMETHING_ELSE.values(), ids=SOMETHING_ELSE)
+def test_check_doubts_the_address_where_something_else_answers(
+    config: Path, capsys: pytest.CaptureFixture[str], otherwise: tuple[int, Any]
+) -> None:
+    code = check(config, answers={}, otherwise=otherwise)
+
+    told = capsys.readouterr().out
+    assert code == 1
+    assert "base_url" in told
+    assert "key" not in told
+
+
+def test_check_warns_of_a_key_that_mixes_header_and_body(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(f'{config.read_text()}user_from = ["header:X-User", "body:user"]\n')
+    run("check", "--config", str(config))
+
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert "key programs" in warnings[0]
+    assert "mixes header and body" in warnings[0]
+
+
+UNMIXED: dict[str, str] = {
+    "the body only": 'user_from = ["body:user", "body:safety_identifier"]',
+    "headers only": 'user_from = ["header:X-User", "header:X-Other"]',
+    "a bound user": 'user = "ada"',
+}
+
+
+@pytest.mark.parametrize("line", UNMIXED.values(), ids=UNMIXED)
+def test_check_does_not_warn_of_other_keys(config: Path, capsys: pytest.CaptureFixture[str], line: str) -> None:
+    config.write_text(f"{config.read_text()}{line}\n")
+    run("check", "--config", str(config))
+
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_check_warns_of_no_keys(config: Path, nobody: str, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(CONFIG.format(letta=nobody))
+    run("check", "--config", str(config))
+
+    assert "warning: no keys are configured" in capsys.readouterr().out
