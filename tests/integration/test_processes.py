@@ -1,0 +1,102 @@
+"""Gateways as processes, in front of a real Letta: several at once, restarted, stopped."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+from letta_client import Letta as LettaClient
+
+from gateway.turns.names import agent_tags
+from tests.gateways import KEY, MODEL_HANDLE, GatewayProcess, chat, http
+from tests.servers.letta_v1 import LettaV1
+
+CONFIG = """
+[letta]
+base_url = "{letta}"
+
+[[agent_types]]
+id = "tutor"
+model = "{model}"
+
+[[keys]]
+name = "programs"
+key = "${{GATEWAY_TEST_KEY}}"
+"""
+
+
+@pytest.fixture
+def config(letta_v1: LettaV1, tmp_path: Path) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text(CONFIG.format(letta=letta_v1.base_url, model=MODEL_HANDLE))
+    return path
+
+
+def test_fifty_first_requests_through_two_gateways_are_answered_by_one_agent(config: Path, letta_v1: LettaV1) -> None:
+    user = uuid.uuid4().hex
+    with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as one, GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as two:
+        asyncio.run(_ask_fifty_times([one.base_url, two.base_url], user))
+
+    with LettaClient(base_url=letta_v1.base_url, api_key="none") as letta:
+        agents = list(letta.agents.list(tags=list(agent_tags("tutor", "programs", user)), match_all_tags=True))
+        assert len(agents) == 1
+        assert len(letta.conversations.list(agent_id=agents[0].id, limit=100)) == 50
+
+
+async def _ask_fifty_times(urls: list[str], user: str) -> None:
+    async with httpx.AsyncClient(headers={"authorization": f"Bearer {KEY}"}, timeout=180) as client:
+        posts = [
+            client.post(f"{urls[i % 2]}/v1/chat/completions", json=chat(user=user, metadata={"chat_id": f"c{i}"}))
+            for i in range(50)
+        ]
+        responses = await asyncio.gather(*posts)
+    assert {200} == {response.status_code for response in responses}
+
+
+def test_a_gateway_told_to_stop_ends_its_streams_with_an_error_and_cancels_their_runs(config: Path) -> None:
+    config.write_text(config.read_text() + "\n[server]\nshutdown_seconds = 0.2\n")
+    with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as process, http(process.base_url) as client:
+        body = chat("!hang-after one two", user=uuid.uuid4().hex, stream=True)
+        with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            lines = []
+            for line in response.iter_lines():
+                lines.append(line)
+                if '"two"' in line:
+                    process.process.terminate()
+        assert process.stop() == 0
+
+    frames = [line for line in lines if line]
+    assert '"run_cancelled"' in frames[-2]
+    assert frames[-1] == "data: [DONE]"
+    assert not [line for line in process.log if "could not be cancelled" in line]
+
+
+def test_check_says_that_everything_is_in_order(config: Path) -> None:
+    result = _check(config)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert MODEL_HANDLE in result.stdout
+    assert "Everything is in order." in result.stdout
+
+
+def test_check_names_what_letta_does_not_have(config: Path) -> None:
+    more = (
+        '[[agent_types]]\nid = "a"\nmodel = "no/model"\ntools = ["no_tool"]\n[[agent_types]]\nid = "b"\nagent = "{}"\n'
+    )
+    config.write_text(config.read_text() + more.format("agent-00000000-0000-4000-8000-000000000000"))
+    result = _check(config)
+
+    assert result.returncode == 1
+    for words in ("no model `no/model`", "no tool `no_tool`", "no agent `agent-00000000", "3 problem(s)."):
+        assert words in result.stdout
+
+
+def _check(config: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway", "check", "--config", str(config)]
+    return subprocess.run(
+        command, env=os.environ | {"GATEWAY_TEST_KEY": KEY}, capture_output=True, text=True, timeout=60, check=False
+    )

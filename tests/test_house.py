@@ -1,0 +1,47 @@
+"""The rooms of the house: who may import whom, and one address for every library."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+GATEWAY = Path(__file__).parent.parent / "gateway"
+FILES = {str(path.relative_to(GATEWAY)): path for path in sorted(GATEWAY.rglob("*.py"))}
+# room -> the modules of ours that it may import; what stands beside the rooms may import them all
+WORDS_OF_LETTA = ("gateway.letta.errors", "gateway.letta.events", "gateway.letta.upstream")
+MAY_IMPORT = {
+    "http": ("gateway.http", "gateway.turns", "gateway.openai_wire", *WORDS_OF_LETTA),
+    "turns": ("gateway.turns", "gateway.openai_wire", *WORDS_OF_LETTA),
+    "openai_wire": ("gateway.openai_wire", *WORDS_OF_LETTA),
+    "letta": ("gateway.letta",),
+}
+ADDRESSES = {
+    "letta_client": ["letta/rest.py"],
+    "aiohttp": ["letta/rest.py"],
+    "httpx": ["letta/rest.py"],
+    "sse_starlette": ["http/sse.py"],
+    "uvicorn": ["cli.py"],
+    "openai": [],
+}
+
+
+def _imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return names | {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "/" in name])
+def test_imports_point_one_way(name: str) -> None:
+    allowed = (*MAY_IMPORT[name.partition("/")[0]], "gateway.settings")
+    ours = {module for module in _imports(FILES[name]) if module.startswith("gateway")}
+
+    assert set() == {module for module in ours if not module.startswith(allowed)}
+
+
+@pytest.mark.parametrize("library", ADDRESSES)
+def test_a_library_has_one_address(library: str) -> None:
+    users = [name for name, path in FILES.items() if any(m.partition(".")[0] == library for m in _imports(path))]
+
+    assert ADDRESSES[library] == users

@@ -1,0 +1,71 @@
+"""What the README says is true."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from openai.types.chat import completion_create_params
+
+from gateway.configuration import load
+from gateway.openai_wire.errors import UPSTREAM, GatewayError
+from gateway.settings import AgentType, Key, Letta, Server
+from tests.gateways import gateway
+from tests.servers.fake_letta import FakeLetta
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "[server]": Server,
+    "[letta]": Letta,
+    "[[agent_types]]": AgentType,
+    "[[keys]]": Key,
+}
+
+
+def _block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize(("title", "struct"), TABLES.items(), ids=TABLES)
+def test_the_tables_of_settings_list_every_field_in_order(title: str, struct: type[msgspec.Struct]) -> None:
+    section = README.partition(f"### `{title}`")[2].partition("\n### ")[0].partition("\n## ")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(struct.__struct_fields__)
+
+
+def test_the_python_lines_run_as_printed_but_for_the_address() -> None:
+    letta_type = (AgentType(id="letta", model="openai/gpt-4o-mini"),)
+    with FakeLetta() as letta, gateway(letta.base_url, types=letta_type, keys=()) as url:
+        lines = _block("python").replace("http://127.0.0.1:8000", url)
+        result = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (result.stdout, result.stderr) == ("<think>Hm. </think>Hello", "")
+
+
+def test_the_configuration_shown_is_read(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(_block("toml"), encoding="utf-8")
+    environ = {"LETTA_API_KEY": "a", "OPENWEBUI_KEY": "b", "SCRIPTS_KEY": "c"}
+
+    assert [key.name for key in load(config, environ).keys] == ["open-webui", "scripts"]
+
+
+def test_every_parameter_the_sdk_can_send_is_in_the_table() -> None:
+    table = README.partition("| parameter |")[2].partition("\n\n")[0]
+    base = completion_create_params.CompletionCreateParamsBase.__annotations__
+    names = set(base) | {"stream"}
+
+    assert set() == {name for name in names if f"`{name}`" not in table}
+
+
+def test_every_error_code_is_in_the_table() -> None:
+    def classes(kind: type[GatewayError]) -> list[type[GatewayError]]:
+        return [kind, *(more for sub in kind.__subclasses__() for more in classes(sub))]
+
+    codes = {row.code for row in UPSTREAM.values()} | {kind.code for kind in classes(GatewayError) if kind.code}
+
+    assert set() == {code for code in codes if f"`{code}`" not in README}
