@@ -48,8 +48,7 @@ def own_machine_only(app: ASGIApp) -> ASGIApp:
     """Refuse what does not come from this machine: another `Host` (DNS rebinding), another `Origin` (any web page)."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
-            _check_local(Headers.from_scope(scope))
+        _check_local(Headers.from_scope(scope))
         await app(scope, receive, send)
 
     return guarded

@@ -184,5 +184,6 @@ def test_a_client_that_leaves_within_its_body_disturbs_nobody(caplog: pytest.Log
             assert other.post("/v1/chat/completions", json=chat()).status_code == 200
 
     assert letta.count("POST", "/messages") == 1
+    assert "unexpected" not in caplog.text
     assert SECRET not in caplog.text
     assert KEY not in caplog.text
