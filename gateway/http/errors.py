@@ -8,6 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from gateway.letta.errors import UpstreamError
 from gateway.openai_wire.errors import (
     BodyTooLarge,
     ErrorResponse,
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 def to_gateway_error(error: Exception) -> GatewayError:
     """`error` for the client. An unexpected one is logged: where it happened, not what it says of the request."""
+    if isinstance(error, UpstreamError):
+        error = UpstreamFailure(error)
     if isinstance(error, UpstreamFailure):
         logger.warning("%s: %s: %s", error.code, type(error.cause).__name__, error.cause)
     if isinstance(error, GatewayError):

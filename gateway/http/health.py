@@ -3,8 +3,6 @@
 from litestar import get
 from litestar.di import NamedDependency
 
-from gateway.letta.errors import UpstreamError
-from gateway.openai_wire.errors import UpstreamFailure
 from gateway.turns.run import Runs
 
 
@@ -15,8 +13,5 @@ async def healthz() -> dict[str, str]:
 
 @get("/readyz", name="readyz")
 async def readyz(runs: NamedDependency[Runs]) -> dict[str, str]:
-    try:
-        await runs.upstream.check_health()
-    except UpstreamError as error:
-        raise UpstreamFailure(error) from error
+    await runs.upstream.check_health()
     return {"status": "ok"}

@@ -10,6 +10,7 @@ UpstreamError
     BrokenStream      the stream ended early or held what is no event
     TimedOut          no sign of life, or of progress
     Stopped           somebody, or the gateway's own end, stopped the run
+    ApprovalNeeded    the agent waits for somebody to allow a tool
     RateLimited       the model provider's limit
     OutOfCredits      Letta's account is empty
     ModelRefused      the model provider does not take Letta's key

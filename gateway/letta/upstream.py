@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -47,6 +47,11 @@ class Conversation(Struct, frozen=True):
     id: str
     created_at: datetime | None = None
     summary: str | None = None
+
+
+def age(made: Agent | Conversation) -> tuple[datetime, str]:
+    """Sorts what Letta made, the oldest first; the id decides between two of one moment."""
+    return made.created_at or datetime.max.replace(tzinfo=UTC), made.id
 
 
 class Upstream(Protocol):

@@ -12,6 +12,7 @@ GatewayError
   InvalidApiKey       401 authentication_error invalid_api_key
   Forbidden           403 permission_error
   UpstreamFailure     the status of the table UPSTREAM
+    UnknownStopReason 502, naming the reason
   InternalError       500 api_error
 """
 

@@ -1,9 +1,8 @@
 """Agent type × user → agent: found by its tags, else created, once."""
 
 import asyncio
-from datetime import UTC, datetime
 
-from gateway.letta.upstream import Agent, Upstream
+from gateway.letta.upstream import Agent, Template, Upstream, age
 from gateway.settings import AgentType
 from gateway.turns.cache import Cache
 from gateway.turns.identity import User
@@ -53,8 +52,8 @@ class Agents:
         self._known.drop(_cache_key(agent_type, user))
 
     async def _search(self, tags: Tags, agent_type: AgentType, user: User) -> KnownAgent:
-        agent = await self._find(tags) or await self._create(tags, agent_type, user)
         template = to_template(agent_type, user)
+        agent = await self._find(tags) or await self._create(tags, template)
         before = applied(agent.metadata)
         if before != applied(template.metadata):
             await self._upstream.apply_template(agent, template, before.get("tools", []))
@@ -71,9 +70,9 @@ class Agents:
             return agents[0]
         return await self._settle(tags, agents)
 
-    async def _create(self, tags: Tags, agent_type: AgentType, user: User) -> Agent:
+    async def _create(self, tags: Tags, template: Template) -> Agent:
         """Make an agent; where another process does the same, all agree on one and each deletes its own loser."""
-        mine = await self._upstream.create_agent(to_template(agent_type, user))
+        mine = await self._upstream.create_agent(template)
         winner = await self._settle(tags, await self._list(tags)) or mine
         if winner.id != mine.id and not await self._upstream.has_conversations(mine.id):
             await self._upstream.delete_agent(mine)
@@ -91,7 +90,7 @@ class Agents:
     async def _list(self, tags: Tags) -> list[Agent]:
         """The agents with these tags, the oldest first."""
         agents = await self._upstream.find_agents(tags)
-        return sorted(agents, key=lambda agent: (agent.created_at or datetime.max.replace(tzinfo=UTC), agent.id))
+        return sorted(agents, key=age)
 
 
 def _cache_key(agent_type: AgentType, user: User) -> Tags:

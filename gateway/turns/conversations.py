@@ -1,10 +1,9 @@
 """Agent × chat → conversation: found by its marker, else created."""
 
 import asyncio
-from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
-from gateway.letta.upstream import Conversation, Upstream
+from gateway.letta.upstream import Upstream, age
 from gateway.turns.agents import KnownAgent
 from gateway.turns.cache import Cache
 from gateway.turns.names import SCRATCH_MARKER, has_marker, summary_with
@@ -67,14 +66,10 @@ class Conversations:
         exact = [conversation for conversation in found if has_marker(conversation.summary, marker)]
         if not exact:
             return None
-        oldest = min(exact, key=_age)
+        oldest = min(exact, key=age)
         new = not await self._upstream.has_turns(oldest.id)
         return KnownConversation(oldest.id, agent, new=new, compiled=False)
 
     async def _create(self, agent: KnownAgent, marker: str) -> KnownConversation:
         conversation = await self._upstream.create_conversation(agent.id, summary_with(marker))
         return KnownConversation(conversation.id, agent)
-
-
-def _age(conversation: Conversation) -> tuple[datetime, str]:
-    return conversation.created_at or datetime.max.replace(tzinfo=UTC), conversation.id
