@@ -14,18 +14,12 @@ CACHED_CONVERSATIONS = 100_000
 class KnownConversation:
     """A conversation that was found or made in this process."""
 
-    def __init__(self, id: str, agent: KnownAgent, *, new: bool = True, compiled: bool = True) -> None:
+    def __init__(self, id: str, *, new: bool, compiled: int | None) -> None:
         self.id = id
         self.new = new
         """Whether no turn has ended in it, so that its agent knows nothing of the chat."""
-        self._compiled = agent.memory_version if compiled else -1
-
-    def is_compiled_for(self, agent: KnownAgent) -> bool:
-        """Whether its system prompt shows the agent's present prompt and memory."""
-        return self._compiled == agent.memory_version
-
-    def compiled_for(self, agent: KnownAgent) -> None:
-        self._compiled = agent.memory_version
+        self.compiled = compiled
+        """The version of its agent's memory that its system prompt shows, at least; None if that is not known."""
 
 
 class Conversations:
@@ -45,15 +39,18 @@ class Conversations:
 
         With the lock of the marker held.
         """
+        # Taken before Letta is asked: what changes meanwhile may not be in the prompt.
+        version = agent.memory_version
         if marker is None:
-            scratch = await self._upstream.create_conversation(agent.id, summary_with(SCRATCH_MARKER))
-            return KnownConversation(scratch.id, agent)
-        known = self._known.get(marker) or await self._find(agent, marker) or await self._create(agent, marker)
+            return await self._create(agent, SCRATCH_MARKER, version)
+        known = self._known.get(marker)
+        if known is None:
+            known = await self._find(agent, marker) or await self._create(agent, marker, version)
+            self._known.put(marker, known)
         # Letta compiles a conversation's system prompt once; a changed one, or a changed memory, is not in it.
-        if not known.is_compiled_for(agent):
+        if known.compiled != version:
             await self._upstream.recompile(known.id)
-            known.compiled_for(agent)
-        self._known.put(marker, known)
+            known.compiled = version
         return known
 
     def forget(self, marker: str | None) -> None:
@@ -68,8 +65,8 @@ class Conversations:
             return None
         oldest = min(exact, key=age)
         new = not await self._upstream.has_turns(oldest.id)
-        return KnownConversation(oldest.id, agent, new=new, compiled=False)
+        return KnownConversation(oldest.id, new=new, compiled=None)
 
-    async def _create(self, agent: KnownAgent, marker: str) -> KnownConversation:
+    async def _create(self, agent: KnownAgent, marker: str, version: int) -> KnownConversation:
         conversation = await self._upstream.create_conversation(agent.id, summary_with(marker))
-        return KnownConversation(conversation.id, agent)
+        return KnownConversation(conversation.id, new=True, compiled=version)

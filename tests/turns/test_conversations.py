@@ -1,5 +1,6 @@
 """One conversation for a chat: found by its exact marker or made, and compiled anew where its prompt is out of date."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -149,6 +150,26 @@ async def test_every_conversation_is_compiled_once_after_the_memory_changed(
         await conversations.get(agent, marker)
 
     assert letta.subjects("recompile") == [one.id for one in made]
+
+
+@pytest.mark.parametrize("call", ["recompile", "create_conversation"])
+async def test_a_memory_that_changes_while_letta_compiles_is_compiled_again(
+    letta: MemoryLetta, agent: KnownAgent, call: str
+) -> None:
+    if call == "recompile":
+        letta.store.add_conversation("agent-1", summary_with(MARKER))
+    conversations = Conversations(letta)
+    compiling = letta.gate(call)
+    getting = asyncio.create_task(conversations.get(agent, MARKER))
+    await compiling.reached()
+    agent.memory_version += 1
+    compiling.open()
+    await getting
+    before = letta.count("recompile")
+    for _ in range(2):
+        await conversations.get(agent, MARKER)
+
+    assert letta.count("recompile") == before + 1
 
 
 async def test_a_conversation_that_could_not_be_compiled_is_compiled_next_time(
