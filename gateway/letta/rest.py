@@ -64,7 +64,7 @@ class RestUpstream:
         limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=KEEPALIVE_SECONDS)
         self._http = http_client or DefaultAioHttpClient(limits=limits, follow_redirects=True)
         self._letta = AsyncLetta(
-            base_url=settings.base_url.rstrip("/"),
+            base_url=settings.address.rstrip("/"),
             # letta-client demands a key, which a server without keys ignores.
             api_key=settings.api_key.reveal() if settings.api_key else "none",
             http_client=self._http,
@@ -74,6 +74,9 @@ class RestUpstream:
         self._once = self._letta.with_options(max_retries=0)
         silence = settings.ping_seconds * DEAD_AFTER_PINGS
         self._run_timeout = httpx.Timeout(silence, connect=CONNECT_SECONDS, pool=settings.request_seconds)
+
+    async def start(self) -> None:
+        """Nothing: connections are made as they are needed."""
 
     async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
         with _letta_errors():
@@ -137,17 +140,20 @@ class RestUpstream:
             response = await self._letta.conversations.with_raw_response.list(agent_id=agent_id, limit=1)
         return bool(_decode(response, list[Conversation]))
 
-    async def create_conversation(self, agent_id: str, summary: str) -> Conversation:
+    async def create_conversation(self, agent_id: str, summary: str, history: list[Message]) -> Conversation:
+        # Only a run takes what was said before.
         with _letta_errors():
             response = await self._once.conversations.with_raw_response.create(agent_id=agent_id, summary=summary)
         return _decode(response, Conversation)
 
-    async def has_turns(self, conversation_id: str) -> bool:
+    async def resume_conversation(
+        self, agent_id: str, conversation: Conversation, history: list[Message]
+    ) -> Conversation:
         with _letta_errors():
-            response = await self._letta.conversations.with_raw_response.retrieve(conversation_id)
+            response = await self._letta.conversations.with_raw_response.retrieve(conversation.id)
         # The first one in context is the system prompt. (Listed conversations do not tell.)
         ids = _decode(response, _Context).in_context_message_ids
-        return ids is None or len(ids) > 1
+        return msgspec.structs.replace(conversation, has_turns=ids is None or len(ids) > 1)
 
     async def recompile(self, conversation_id: str) -> None:
         with _letta_errors():
@@ -155,7 +161,7 @@ class RestUpstream:
 
     @asynccontextmanager
     async def run(
-        self, conversation_id: str, messages: list[Message]
+        self, agent_id: str, conversation_id: str, messages: list[Message], tools: Iterable[str]
     ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
         with _letta_errors(sending=True):
             # include_pings: the first ping names the run before the model has said anything.
@@ -170,7 +176,7 @@ class RestUpstream:
             ) as response:
                 yield _events(response.http_response)
 
-    async def cancel(self, conversation_id: str) -> None:
+    async def cancel(self, agent_id: str, conversation_id: str) -> None:
         try:
             with _letta_errors():
                 await self._once.conversations.with_raw_response.cancel(conversation_id)

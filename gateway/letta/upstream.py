@@ -47,6 +47,8 @@ class Conversation(Struct, frozen=True):
     id: str
     created_at: datetime | None = None
     summary: str | None = None
+    has_turns: bool = False
+    """Whether the agent has heard anything in it; told of one that is made or resumed."""
 
 
 def age(made: Agent | Conversation) -> tuple[datetime, str]:
@@ -56,6 +58,10 @@ def age(made: Agent | Conversation) -> tuple[datetime, str]:
 
 class Upstream(Protocol):
     """A Letta to talk to. Every call raises UpstreamError and nothing else."""
+
+    async def start(self) -> None:
+        """Called before anything else; called again, it does nothing."""
+        ...
 
     async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
         """Every agent that carries all of `tags`."""
@@ -80,10 +86,18 @@ class Upstream(Protocol):
 
     async def has_conversations(self, agent_id: str) -> bool: ...
 
-    async def create_conversation(self, agent_id: str, summary: str) -> Conversation: ...
+    async def create_conversation(self, agent_id: str, summary: str, history: list[Message]) -> Conversation:
+        """A conversation in which the agent has heard `history`; without turns where that cannot be made so."""
+        ...
 
-    async def has_turns(self, conversation_id: str) -> bool:
-        """Whether the agent has heard anything in this conversation."""
+    async def resume_conversation(
+        self, agent_id: str, conversation: Conversation, history: list[Message]
+    ) -> Conversation:
+        """A conversation that was found, ready for a turn.
+
+        Another takes its place where a turn without an end stands in the way, of which it then shows nothing;
+        and where it has no turns, and `history` can be put into it.
+        """
         ...
 
     async def recompile(self, conversation_id: str) -> None:
@@ -91,17 +105,20 @@ class Upstream(Protocol):
         ...
 
     def run(
-        self, conversation_id: str, messages: list[Message]
+        self, agent_id: str, conversation_id: str, messages: list[Message], tools: Iterable[str]
     ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
-        """Send `messages` and give what Letta says, as it comes, all that came at once in one list."""
+        """Send `messages` and give what Letta says, as it comes, all that came at once in one list.
+
+        `tools` are those of the agent type, for a Letta whose agents have none of their own.
+        """
         ...
 
-    async def cancel(self, conversation_id: str) -> None:
+    async def cancel(self, agent_id: str, conversation_id: str) -> None:
         """End the run of a conversation; returns when it is ended, or when there was none."""
         ...
 
     async def check_health(self) -> None:
-        """Returns if Letta answers."""
+        """Returns if Letta answers, in words the gateway knows."""
         ...
 
     async def list_models(self) -> list[str]:

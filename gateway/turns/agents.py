@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gateway.letta import errors
 from gateway.letta.upstream import Agent, Template, Upstream, age
 from gateway.settings import AgentType
 from gateway.turns.cache import Cache
@@ -29,6 +30,7 @@ class Agents:
         self._upstream = upstream
         self._settle_seconds = settle_seconds
         self._known: Cache[Tags, KnownAgent] = Cache(CACHED_AGENTS)
+        self._first_model: str | None = None
         self._searches: dict[Tags, asyncio.Task[KnownAgent]] = {}
 
     async def get(self, agent_type: AgentType, user: User) -> KnownAgent:
@@ -52,7 +54,7 @@ class Agents:
         self._known.drop(_cache_key(agent_type, user))
 
     async def _search(self, tags: Tags, agent_type: AgentType, user: User) -> KnownAgent:
-        template = to_template(agent_type, user)
+        template = to_template(agent_type, user, agent_type.model or await self._get_first_model())
         agent = await self._find(tags) or await self._create(tags, template)
         before = applied(agent.metadata)
         if before != applied(template.metadata):
@@ -60,6 +62,15 @@ class Agents:
         known = KnownAgent(agent.id)
         self._known.put(tags, known)
         return known
+
+    async def _get_first_model(self) -> str:
+        """The model of agent types that name none. Raises UpstreamError."""
+        if self._first_model is None:
+            models = await self._upstream.list_models()
+            if not models:
+                raise errors.Refused("Letta has no model")
+            self._first_model = models[0]
+        return self._first_model
 
     async def _find(self, tags: Tags) -> Agent | None:
         """The agent that is there. One that nobody has spoken to yet may still lose against another."""

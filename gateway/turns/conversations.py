@@ -3,7 +3,7 @@
 import asyncio
 from weakref import WeakValueDictionary
 
-from gateway.letta.upstream import Upstream, age
+from gateway.letta.upstream import Conversation, Message, Upstream, age
 from gateway.turns.agents import KnownAgent
 from gateway.turns.cache import Cache
 from gateway.turns.names import SCRATCH_MARKER, has_marker, summary_with
@@ -34,18 +34,19 @@ class Conversations:
         """To be held for a turn: of one chat one turn goes at a time. Without a marker nobody else has the chat."""
         return self._locks.setdefault(marker, asyncio.Lock()) if marker else asyncio.Lock()
 
-    async def get(self, agent: KnownAgent, marker: str | None) -> KnownConversation:
+    async def get(self, agent: KnownAgent, marker: str | None, history: list[Message]) -> KnownConversation:
         """The conversation of the chat, ready for a turn; a fresh one without a marker. Raises UpstreamError.
 
-        With the lock of the marker held.
+        `history` is what a fresh one begins with, if it can. With the lock of the marker held.
         """
         # Taken before Letta is asked: what changes meanwhile may not be in the prompt.
         version = agent.memory_version
         if marker is None:
-            return await self._create(agent, SCRATCH_MARKER, version)
+            return await self._create(agent, SCRATCH_MARKER, version, history)
         known = self._known.get(marker)
         if known is None:
-            known = await self._find(agent, marker) or await self._create(agent, marker, version)
+            found = await self._find(agent, marker, history)
+            known = found or await self._create(agent, marker, version, history)
             self._known.put(marker, known)
         # Letta compiles a conversation's system prompt once; a changed one, or a changed memory, is not in it.
         if known.compiled != version:
@@ -58,15 +59,18 @@ class Conversations:
         if marker:
             self._known.drop(marker)
 
-    async def _find(self, agent: KnownAgent, marker: str) -> KnownConversation | None:
+    async def _find(self, agent: KnownAgent, marker: str, history: list[Message]) -> KnownConversation | None:
         found = await self._upstream.find_conversations(agent.id, marker)
         exact = [conversation for conversation in found if has_marker(conversation.summary, marker)]
         if not exact:
             return None
-        oldest = min(exact, key=age)
-        new = not await self._upstream.has_turns(oldest.id)
-        return KnownConversation(oldest.id, new=new, compiled=None)
+        resumed = await self._upstream.resume_conversation(agent.id, min(exact, key=age), history)
+        return _known(resumed, compiled=None)
 
-    async def _create(self, agent: KnownAgent, marker: str, version: int) -> KnownConversation:
-        conversation = await self._upstream.create_conversation(agent.id, summary_with(marker))
-        return KnownConversation(conversation.id, new=True, compiled=version)
+    async def _create(self, agent: KnownAgent, marker: str, version: int, history: list[Message]) -> KnownConversation:
+        created = await self._upstream.create_conversation(agent.id, summary_with(marker), history)
+        return _known(created, compiled=version)
+
+
+def _known(conversation: Conversation, compiled: int | None) -> KnownConversation:
+    return KnownConversation(conversation.id, new=not conversation.has_turns, compiled=compiled)

@@ -19,10 +19,15 @@ _THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 class History(Struct, frozen=True):
     """A request's messages in Letta's words, none of them empty."""
 
-    path: list[Message]
-    """The whole conversation, as an agent that has heard nothing of it needs it."""
+    old: list[Message]
+    """What was said up to the last answer."""
     news: list[Message]
-    """What came after the last answer."""
+    """What came after it."""
+
+    @property
+    def path(self) -> list[Message]:
+        """The whole conversation, as an agent that has heard nothing of it needs it."""
+        return self.old + self.news
 
 
 def to_history(messages: list[ChatMessage]) -> History:
@@ -36,7 +41,7 @@ def to_history(messages: list[ChatMessage]) -> History:
             "`messages` holds nothing to answer: expected a user message with text after the last answer.",
             "messages",
         )
-    return History([message for message in old if message] + news, news)
+    return History([message for message in old if message], news)
 
 
 def _message(index: int, message: ChatMessage, new: bool) -> Message | None:

@@ -93,12 +93,13 @@ class Run:
             self._news.put_nowait(None)
 
     async def _answer(self) -> None:
-        """Send and read; once more from the start where Letta has lost what was found before."""
+        """Send and read; once more from the start where Letta has lost what was found before, or is stuck in it."""
         try:
             await self._send(*await self._find())
-        except errors.NotFound:
+        except (errors.NotFound, errors.Stuck):
             self._runs.forget(self._turn)
-            if self._left:
+            # Where something was told already, its reader has the error as well.
+            if self._left or self._stage is Stage.STOPPED:
                 raise
             self._stage = Stage.PREPARING
             await self._send(*await self._find())
@@ -106,23 +107,26 @@ class Run:
     async def _find(self) -> tuple[KnownAgent, KnownConversation]:
         turn, runs = self._turn, self._runs
         agent = await runs.agents.get(turn.agent_type, turn.caller.user)
-        return agent, await runs.conversations.get(agent, turn.marker)
+        return agent, await runs.conversations.get(agent, turn.marker, turn.history.old)
 
     async def _send(self, agent: KnownAgent, conversation: KnownConversation) -> None:
         history = self._turn.history
         self._stage = Stage.SENDING
         self._watch_for(self._runs.silence_seconds)
         try:
-            await self._read(conversation, history.path if conversation.new else history.news)
+            await self._read(agent, conversation, history.path if conversation.new else history.news)
         except (Exception, asyncio.CancelledError) as error:
             failure, goes_on = self._failure(error), self._may_go_on(error)
-            self._stage = Stage.STOPPED
+            if goes_on:
+                self._stage = Stage.STOPPED
             self._unwatch()
+            # The turn has no end: what Letta keeps of it is looked at before the next.
+            self._runs.conversations.forget(self._turn.marker)
             if goes_on:
                 # The reader need not wait for the cancel; the next turn of the chat must.
                 if isinstance(failure, Exception):
                     self._news.put_nowait(failure)
-                await self._cancel(conversation)
+                await self._cancel(agent, conversation)
             raise failure from None
         finally:
             self._unwatch()
@@ -141,8 +145,9 @@ class Run:
             return error.taken
         return self._stage is not Stage.STOPPED
 
-    async def _read(self, conversation: KnownConversation, messages: list[Message]) -> None:
-        async with self._runs.upstream.run(conversation.id, messages) as batches:
+    async def _read(self, agent: KnownAgent, conversation: KnownConversation, messages: list[Message]) -> None:
+        tools = self._turn.agent_type.tools
+        async with self._runs.upstream.run(agent.id, conversation.id, messages, tools) as batches:
             async for events in batches:
                 self._note(events, conversation)
                 self._news.put_nowait(events)
@@ -159,13 +164,16 @@ class Run:
             if kind == "stop_reason":
                 self._stage = Stage.STOPPED
                 self._watch_for(DRAIN_SECONDS)
-                conversation.new &= event.stop_reason in errors.STOP_REASONS
+                if event.stop_reason in errors.STOP_REASONS:
+                    self._runs.conversations.forget(self._turn.marker)
+                else:
+                    conversation.new = False
             elif kind == "tool_call_message":
                 self._used_memory |= any("memory" in (call.name or "") for call in event.calls)
 
-    async def _cancel(self, conversation: KnownConversation) -> None:
+    async def _cancel(self, agent: KnownAgent, conversation: KnownConversation) -> None:
         try:
-            await self._runs.upstream.cancel(conversation.id)
+            await self._runs.upstream.cancel(agent.id, conversation.id)
         except errors.UpstreamError as error:
             logger.warning("a run could not be cancelled: %s: %s", type(error).__name__, error)
 

@@ -22,24 +22,27 @@ def fill(text: str, user: User) -> str:
     return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
 
-def to_template(agent_type: AgentType, user: User) -> Template:
-    """The template of this user's agent. `agent_type` is one that makes agents, not one that names one."""
+def to_template(agent_type: AgentType, user: User, model: str) -> Template:
+    """The template of this user's agent. `agent_type` is one that makes agents, not one that names one.
+
+    `model` is the type's own, or the one that stands in where it names none.
+    """
     tags = agent_tags(agent_type.id, user.scope, user.id)
     return Template(
-        model=agent_type.model or "",
+        model=model,
         tags=tags,
         name=f"{agent_type.id}-{tags[2].removeprefix('gw-user:')[:12]}",
         system=fill(agent_type.system, user) if agent_type.system else None,
         tools=agent_type.tools,
         blocks={label: fill(value, user) for label, value in agent_type.blocks.items()},
         embedding=agent_type.embedding,
-        metadata={METADATA_KEY: {"template": _fingerprint(agent_type), "tools": list(agent_type.tools)}},
+        metadata={METADATA_KEY: {"template": _fingerprint(agent_type, model), "tools": list(agent_type.tools)}},
     )
 
 
-def _fingerprint(agent_type: AgentType) -> str:
+def _fingerprint(agent_type: AgentType, model: str) -> str:
     """Changes with what is applied to living agents, and not with who the user is."""
-    applied = [agent_type.model, agent_type.system, agent_type.tools]
+    applied = [model, agent_type.system, agent_type.tools]
     return sha256(msgspec.json.encode(applied)).hexdigest()[:16]
 
 

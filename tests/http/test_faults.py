@@ -145,6 +145,7 @@ def test_a_run_whose_stream_broke_is_cancelled_before_the_next_turn(letta: FakeL
     assert [path.rpartition("/")[2] for method, path, _ in letta.requests if method == "POST" and "/conv-" in path] == [
         "messages",
         "cancel",
+        "recompile",
         "messages",
     ]
 

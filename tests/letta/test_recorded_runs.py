@@ -17,7 +17,7 @@ from tests.openai_wire.oracle import played
 
 pytestmark = pytest.mark.anyio
 
-LETTA = Letta()
+LETTA = Letta(upstream="rest")
 RUNS = Path(__file__).parent.parent / "runs"
 MESSAGES = [Message("assistant", "Hello, I am here."), Message("user", "Hello")]
 THOUGHT = "Let me think about it .  "
@@ -112,7 +112,7 @@ async def run(letta: Replay, events: list[Event] | None = None) -> list[Event]:
     events = [] if events is None else events
     upstream = letta.upstream()
     try:
-        async with upstream.run("conv-1", MESSAGES) as reads:
+        async with upstream.run("agent-1", "conv-1", MESSAGES, ()) as reads:
             async for read in reads:
                 events += read
     finally:
@@ -179,7 +179,7 @@ async def test_garbage_within_a_run_is_a_broken_stream() -> None:
 
 async def test_all_that_came_in_one_read_is_given_at_once() -> None:
     upstream = replay("plain-answer").upstream()
-    async with upstream.run("conv-1", MESSAGES) as reads:
+    async with upstream.run("agent-1", "conv-1", MESSAGES, ()) as reads:
         sizes = [len(read) async for read in reads]
 
     assert sizes == [22]
@@ -206,7 +206,7 @@ async def test_a_run_is_asked_for_once_and_streamed_with_pings() -> None:
 
 async def test_a_run_may_be_silent_for_three_of_letta_s_pings() -> None:
     letta = replay("plain-answer")
-    async with letta.upstream(Letta(ping_seconds=4.0)).run("conv-1", MESSAGES) as reads:
+    async with letta.upstream(Letta(upstream="rest", ping_seconds=4.0)).run("agent-1", "conv-1", MESSAGES, ()) as reads:
         _ = [read async for read in reads]
 
     assert letta.requests[0].extensions["timeout"]["read"] == 12.0
@@ -214,7 +214,9 @@ async def test_a_run_may_be_silent_for_three_of_letta_s_pings() -> None:
 
 async def test_letta_s_key_is_sent() -> None:
     letta = replay("plain-answer")
-    async with letta.upstream(Letta(api_key=Secret("sk-let"))).run("conv-1", MESSAGES) as reads:
+    async with letta.upstream(Letta(upstream="rest", api_key=Secret("sk-let"))).run(
+        "agent-1", "conv-1", MESSAGES, ()
+    ) as reads:
         _ = [read async for read in reads]
 
     assert letta.requests[0].headers["authorization"] == "Bearer sk-let"
@@ -254,7 +256,7 @@ async def test_a_status_of_a_run_is_an_error_and_nothing_is_sent_twice(status: i
 async def test_a_status_of_any_other_call_leaves_the_message_untaken(status: int) -> None:
     letta = refusal(status)
     with pytest.raises(errors.UpstreamError) as raised:
-        await letta.upstream().create_conversation("agent-1", "a summary")
+        await letta.upstream().create_conversation("agent-1", "a summary", [])
 
     assert (type(raised.value), raised.value.taken) == (STATUSES[status][0], False)
     assert "secret" not in str(raised.value)
@@ -315,7 +317,7 @@ async def test_a_broken_connection_of_any_other_call_leaves_the_message_untaken(
 ) -> None:
     letta = breakage(failure)
     with pytest.raises(errors.UpstreamError) as raised:
-        await letta.upstream().create_conversation("agent-1", "a summary")
+        await letta.upstream().create_conversation("agent-1", "a summary", [])
 
     assert (type(raised.value), raised.value.taken) == (kind, False)
     assert len(letta.requests) == 1

@@ -15,6 +15,7 @@ from gateway.settings import Letta
 
 pytestmark = pytest.mark.anyio
 
+REST = Letta(upstream="rest")
 TEMPLATE = Template(
     model="openai/gpt-4o-mini",
     tags=("gateway", "tutor", "gw-user:0123"),
@@ -218,7 +219,8 @@ CONTEXTS: dict[str, tuple[dict[str, object], bool]] = {
 async def test_a_conversation_has_turns_or_not(told: dict[str, object], expected: bool) -> None:
     letta = FakeLetta({"GET /v1/conversations/conv-1": {"id": "conv-1", **told}})
 
-    assert await letta.upstream.has_turns("conv-1") is expected
+    resumed = await letta.upstream.resume_conversation("agent-1", Conversation("conv-1"), [])
+    assert resumed.has_turns is expected
 
 
 @pytest.mark.parametrize("there", [[], [{"id": "conv-1"}]], ids=["none", "one"])
@@ -232,7 +234,9 @@ async def test_an_agent_has_conversations_or_not(there: list[dict[str, str]]) ->
 async def test_a_conversation_is_made() -> None:
     letta = FakeLetta({"POST /v1/conversations/": {"id": "conv-1", "summary": "gw1:0123"}})
 
-    assert await letta.upstream.create_conversation("agent-1", "gw1:0123") == Conversation("conv-1", None, "gw1:0123")
+    assert await letta.upstream.create_conversation("agent-1", "gw1:0123", []) == Conversation(
+        "conv-1", None, "gw1:0123"
+    )
     assert (letta.query, letta.body) == ([("agent_id", "agent-1")], {"summary": "gw1:0123"})
 
 
@@ -249,7 +253,7 @@ CANCEL = "POST /v1/conversations/conv-1/cancel"
 @pytest.mark.parametrize("answer", [{"run-1": "cancelled"}, 404, 409], ids=["cancelled", "no chat", "no run"])
 async def test_a_cancel_returns_when_nothing_runs_any_more(answer: Any) -> None:
     letta = FakeLetta({CANCEL: answer})
-    await letta.upstream.cancel("conv-1")
+    await letta.upstream.cancel("agent-1", "conv-1")
 
     assert letta.calls == [CANCEL]
 
@@ -258,7 +262,7 @@ async def test_a_cancel_returns_when_nothing_runs_any_more(answer: Any) -> None:
 async def test_a_cancel_that_fails_is_told_and_not_tried_again(status: int) -> None:
     letta = FakeLetta({CANCEL: status})
     with pytest.raises(errors.UpstreamError) as raised:
-        await letta.upstream.cancel("conv-1")
+        await letta.upstream.cancel("agent-1", "conv-1")
 
     assert not raised.value.taken
     assert letta.calls == [CANCEL]
@@ -289,8 +293,8 @@ async def test_health_and_an_agent_can_be_looked_at() -> None:
 Call = Callable[[RestUpstream], Awaitable[Any]]
 SENT: dict[str, tuple[Call, int]] = {
     "POST /v1/agents/": (lambda letta: letta.create_agent(TEMPLATE), 1),
-    "POST /v1/conversations/": (lambda letta: letta.create_conversation("agent-1", "s"), 1),
-    "POST /v1/conversations/conv-1/cancel": (lambda letta: letta.cancel("conv-1"), 1),
+    "POST /v1/conversations/": (lambda letta: letta.create_conversation("agent-1", "s", []), 1),
+    "POST /v1/conversations/conv-1/cancel": (lambda letta: letta.cancel("agent-1", "conv-1"), 1),
     "GET /v1/health/": (lambda letta: letta.check_health(), 1),
     "GET /v1/agents/": (lambda letta: letta.find_agents(["a"]), 2),
     "GET /v1/agents/agent-1": (lambda letta: letta.check_agent("agent-1"), 2),
@@ -318,7 +322,7 @@ MISSHAPEN: dict[str, tuple[Call, Any]] = {
     "POST /v1/agents/": (lambda letta: letta.create_agent(TEMPLATE), {"agent": "agent-1"}),
     "GET /v1/agents/agent-1": (lambda letta: letta.delete_agent(Agent("agent-1")), {"blocks": "none"}),
     "GET /v1/conversations/": (lambda letta: letta.has_conversations("agent-1"), [{"id": 7}]),
-    "POST /v1/conversations/": (lambda letta: letta.create_conversation("agent-1", "s"), None),
+    "POST /v1/conversations/": (lambda letta: letta.create_conversation("agent-1", "s", []), None),
     "GET /v1/models/": (lambda letta: letta.list_models(), ["openai/gpt-4o"]),
     "GET /v1/tools/": (lambda letta: letta.unknown_tools(["a"]), [{"name": "a"}]),
 }
@@ -335,7 +339,7 @@ async def test_an_answer_of_an_unknown_shape_is_an_error_that_tells_nothing_of_i
 
 async def test_an_answer_that_is_no_json_is_an_error() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>secret</html>"))
-    upstream = RestUpstream(Letta(), httpx.AsyncClient(transport=transport))
+    upstream = RestUpstream(REST, httpx.AsyncClient(transport=transport))
 
     with pytest.raises(errors.Refused, match="an answer of an unknown shape"):
         await upstream.find_agents(["a"])
@@ -343,7 +347,7 @@ async def test_an_answer_that_is_no_json_is_an_error() -> None:
 
 async def test_a_closed_upstream_has_no_connections() -> None:
     client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=[])))
-    await RestUpstream(Letta(), client).aclose()
+    await RestUpstream(REST, client).aclose()
 
     assert client.is_closed
 

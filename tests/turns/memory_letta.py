@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from gateway.letta import errors
@@ -135,6 +136,10 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def ended_well(event: Event) -> bool:
+    return event.message_type == "stop_reason" and event.stop_reason not in errors.STOP_REASONS
+
+
 def date(seconds: float | None) -> datetime | None:
     return None if seconds is None else START + timedelta(seconds=seconds)
 
@@ -145,12 +150,17 @@ class MemoryLetta:
     By the name of a call: `gates` hold it up, `failures` are what it raises, one each time, and `delay` tells how
     long it takes. `commit` is the time between the date of a new agent and its first showing in a listing,
     `created` that until its maker is told. `scripts` are what the runs do, one each; then every run is `ANSWER`.
+    With `takes_history` a conversation can be given what was said before. Only a turn that ended well is kept.
     """
 
     def __init__(self, store: Store | None = None) -> None:
         self.store = store or Store()
         self.calls: list[tuple[str, str]] = []
         self.sent: list[tuple[str, list[Message]]] = []
+        self.tools: list[tuple[str, ...]] = []
+        self.histories: list[list[Message]] = []
+        self.models = ["m/first", "m/second"]
+        self.takes_history = False
         self.made: list[str] = []
         self.gates: dict[str, Gate] = {}
         self.failures: dict[str, list[Exception]] = {}
@@ -183,6 +193,9 @@ class MemoryLetta:
             await self.gates[name].pass_through()
         if self.delay:
             await asyncio.sleep(self.delay(name))
+
+    async def start(self) -> None:
+        await self._call("start")
 
     async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
         await self._call("find_agents")
@@ -222,16 +235,24 @@ class MemoryLetta:
         await self._call("has_conversations", agent_id)
         return any(kept.agent_id == agent_id for kept in self.store.conversations.values())
 
-    async def create_conversation(self, agent_id: str, summary: str) -> Conversation:
+    async def create_conversation(self, agent_id: str, summary: str, history: list[Message]) -> Conversation:
         await self._call("create_conversation", summary)
         self._agent(agent_id)
         id = self.store.number("conv")
         self.store.add_conversation(agent_id, summary, id, now())
-        return self.store.conversations[id].conversation
+        return self._with_history(self.store.conversations[id], history)
 
-    async def has_turns(self, conversation_id: str) -> bool:
-        await self._call("has_turns", conversation_id)
-        return bool(self._conversation(conversation_id).heard)
+    async def resume_conversation(
+        self, agent_id: str, conversation: Conversation, history: list[Message]
+    ) -> Conversation:
+        await self._call("resume_conversation", conversation.id)
+        return self._with_history(self._conversation(conversation.id), history)
+
+    def _with_history(self, kept: KeptConversation, history: list[Message]) -> Conversation:
+        self.histories.append(history)
+        if self.takes_history and not kept.heard:
+            kept.heard = list(history)
+        return msgspec.structs.replace(kept.conversation, has_turns=bool(kept.heard))
 
     async def recompile(self, conversation_id: str) -> None:
         await self._call("recompile", conversation_id)
@@ -239,14 +260,17 @@ class MemoryLetta:
 
     @asynccontextmanager
     async def run(
-        self, conversation_id: str, messages: list[Message]
+        self, agent_id: str, conversation_id: str, messages: list[Message], tools: Iterable[str]
     ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
         self.sent.append((conversation_id, messages))
+        self.tools.append(tuple(tools))
         await self._call("run", conversation_id)
-        self._conversation(conversation_id).heard += messages
-        yield self._events(self.scripts.pop(0) if self.scripts else ANSWER)
+        kept = self._conversation(conversation_id)
+        yield self._events(self.scripts.pop(0) if self.scripts else ANSWER, kept, messages)
 
-    async def _events(self, steps: Sequence[Step]) -> AsyncGenerator[list[Event], None]:
+    async def _events(
+        self, steps: Sequence[Step], kept: KeptConversation, messages: list[Message]
+    ) -> AsyncGenerator[list[Event], None]:
         for step in steps:
             match step:
                 case Gate():
@@ -256,16 +280,18 @@ class MemoryLetta:
                 case float():
                     await asyncio.sleep(step)
                 case _:
+                    kept.heard += messages if any(ended_well(event) for event in step) else []
                     yield step
 
-    async def cancel(self, conversation_id: str) -> None:
+    async def cancel(self, agent_id: str, conversation_id: str) -> None:
         await self._call("cancel", conversation_id)
 
     async def check_health(self) -> None:
         await self._call("check_health")
 
     async def list_models(self) -> list[str]:
-        return []
+        await self._call("list_models")
+        return self.models
 
     async def unknown_tools(self, names: Iterable[str]) -> list[str]:
         return list(names)

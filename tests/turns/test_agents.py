@@ -23,6 +23,7 @@ TUTOR = AgentType(id="tutor", model="m/one", system="You teach.", tools=("search
 SHARED = AgentType(id="ops", agent="agent-ops")
 ADA = User("school", "ada", "Ada")
 TAGS = agent_tags("tutor", "school", "ada")
+GIVEN = to_template(TUTOR, ADA, "m/one").metadata
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def agents_of(letta: MemoryLetta) -> Agents:
 def letta_with_agent(**more: Any) -> MemoryLetta:
     """A Letta that has Ada's tutor already; nobody has spoken to it, and it has the present template."""
     letta = MemoryLetta()
-    letta.store.add_agent(TAGS, **{"metadata": to_template(TUTOR, ADA).metadata, **more})
+    letta.store.add_agent(TAGS, **{"metadata": GIVEN, **more})
     return letta
 
 
@@ -215,6 +216,51 @@ async def test_an_agent_that_no_listing_shows_yet_is_used_by_its_maker() -> None
     assert [(await agents_of(letta).get(TUTOR, ADA)).id] == letta.made
 
 
+# Without a model of its own
+
+MODELLESS = AgentType(id="tutor")
+
+
+async def test_a_type_without_a_model_has_the_first_that_letta_lists_asked_for_once() -> None:
+    letta = MemoryLetta()
+    agents = agents_of(letta)
+
+    known = [await agents.get(MODELLESS, User("school", id, id)) for id in ("ada", "bob")]
+
+    assert [letta.store.agents[one.id].model for one in known] == ["m/first", "m/first"]
+    assert letta.count("list_models") == 1
+
+
+async def test_another_first_model_is_a_changed_template() -> None:
+    letta = MemoryLetta()
+    id = (await agents_of(letta).get(MODELLESS, ADA)).id
+    letta.models = ["m/new", "m/first"]
+    await agents_of(letta).get(MODELLESS, ADA)
+
+    assert letta.store.agents[id].model == "m/new"
+
+
+@pytest.mark.parametrize("agent_type", [TUTOR, SHARED], ids=["its own model", "an agent that exists"])
+async def test_no_other_type_asks_for_the_models(agent_type: AgentType) -> None:
+    letta = MemoryLetta()
+    await agents_of(letta).get(agent_type, ADA)
+
+    assert letta.count("list_models") == 0
+
+
+async def test_a_letta_without_a_model_makes_no_agent_until_it_has_one() -> None:
+    letta = MemoryLetta()
+    letta.models = []
+    agents = agents_of(letta)
+
+    with pytest.raises(errors.Refused, match="no model"):
+        await agents.get(MODELLESS, ADA)
+    assert letta.count("create_agent") == 0
+
+    letta.models = ["m/late"]
+    assert letta.store.agents[(await agents.get(MODELLESS, ADA)).id].model == "m/late"
+
+
 # Two processes
 
 
@@ -273,7 +319,7 @@ async def test_a_loser_that_somebody_spoke_to_is_left_alone() -> None:
     creating, asking = letta.gate("create_agent"), letta.gate("has_conversations")
     getting = asyncio.create_task(agents_of(letta).get(TUTOR, ADA))
     await creating.reached()
-    letta.store.add_agent(TAGS, "agent-winner", 1.0, metadata=to_template(TUTOR, ADA).metadata)
+    letta.store.add_agent(TAGS, "agent-winner", 1.0, metadata=GIVEN)
     creating.open()
     await asking.reached()
     letta.store.add_conversation("agent-loser")
@@ -301,7 +347,7 @@ def test_any_interleaving_of_processes_ends_with_one_agent(processes: list[tuple
         await asyncio.sleep(begin)
         agents = agents_of(letta)
         found = await asyncio.gather(agents.get(TUTOR, ADA), agents.get(TUTOR, ADA))
-        await letta.create_conversation(found[0].id, "a chat")
+        await letta.create_conversation(found[0].id, "a chat", [])
         return {agent.id for agent in found}
 
     async def ask_all() -> list[set[str]]:
@@ -342,8 +388,8 @@ async def test_a_changed_template_is_applied_once_and_memory_stays() -> None:
 
 # tools of the agent, metadata that tells which of them a template gave it -> tools after
 TOOLS: dict[str, tuple[tuple[str, ...], dict[str, Any] | None, set[str]]] = {
-    "a dropped one is taken off": (("search", "run"), to_template(TUTOR, ADA).metadata, {"run", "draw"}),
-    "one of its own is kept": (("mine", "search"), to_template(TUTOR, ADA).metadata, {"mine", "run", "draw"}),
+    "a dropped one is taken off": (("search", "run"), GIVEN, {"run", "draw"}),
+    "one of its own is kept": (("mine", "search"), GIVEN, {"mine", "run", "draw"}),
     "all are kept where nothing is told": (("mine", "search"), None, {"mine", "search", "run", "draw"}),
 }
 

@@ -41,8 +41,8 @@ def runs(letta: MemoryLetta) -> Runs:
     return Runs(letta, settle_seconds=0.5, silence_seconds=SILENCE)
 
 
-def turn(chat: str | None = "chat", user: str = "ada") -> Turn:
-    return Turn(TUTOR, Caller(User("school", user, user), chat), History(PATH, NEWS))
+def turn(chat: str | None = "chat", user: str = "ada", agent_type: AgentType = TUTOR) -> Turn:
+    return Turn(agent_type, Caller(User("school", user, user), chat), History(OLD, NEWS))
 
 
 async def read(run: Run) -> list[Event]:
@@ -102,6 +102,26 @@ async def test_without_a_chat_the_whole_path_is_sent_every_time(letta: MemoryLet
     assert len({id for id, _ in letta.sent}) == 2
 
 
+@pytest.mark.parametrize("chat", ["chat", None], ids=["a chat", "no chat"])
+async def test_letta_may_take_what_was_said_before_and_is_then_sent_only_news(
+    letta: MemoryLetta, runs: Runs, chat: str | None
+) -> None:
+    letta.takes_history = True
+    for _ in range(2):
+        await play(runs, turn(chat))
+
+    assert [messages for _, messages in letta.sent] == [NEWS, NEWS]
+    assert letta.histories == [OLD] * (1 if chat else 2)
+    assert letta.store.conversations[letta.sent[0][0]].heard[: len(PATH)] == PATH
+
+
+async def test_the_tools_of_the_agent_type_are_told_with_every_turn(letta: MemoryLetta, runs: Runs) -> None:
+    for tools in ((), ("search", "run")):
+        await play(runs, turn(agent_type=AgentType(id="tutor", model="m/one", tools=tools)))
+
+    assert letta.tools == [(), ("search", "run")]
+
+
 FAILED_TURNS: dict[str, list[Step]] = {
     "the model failed": [[ping()], [stop("llm_api_error")]],
     "it was cancelled": [[ping()], [answer("He"), stop("cancelled")]],
@@ -126,6 +146,39 @@ async def test_after_a_failed_later_turn_only_news_are_sent(letta: MemoryLetta, 
         await play(runs, turn())
 
     assert [messages for _, messages in letta.sent] == [PATH, NEWS, NEWS]
+
+
+@pytest.mark.parametrize("script", FAILED_TURNS.values(), ids=FAILED_TURNS)
+async def test_after_a_failed_turn_its_conversation_is_looked_up_and_compiled_again(
+    letta: MemoryLetta, runs: Runs, script: list[Step]
+) -> None:
+    letta.scripts = [ANSWER, script]
+    for _ in range(3):
+        await asyncio.gather(play(runs, turn()), return_exceptions=True)
+
+    (conversation,) = letta.store.conversations
+    assert letta.subjects("resume_conversation") == letta.subjects("recompile") == [conversation]
+    assert letta.count("create_conversation") == 1
+
+
+async def test_a_turn_that_was_left_has_its_conversation_looked_up_again(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [[[ping()], Gate()]]
+    run = runs.start(turn())
+    await run.next()
+    run.leave()
+    await ended(run)
+    await play(runs, turn())
+
+    assert letta.subjects("resume_conversation") == [letta.sent[0][0]]
+
+
+async def test_after_a_failed_turn_the_agent_is_still_known(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [[[ping()], errors.BrokenStream("cut")]]
+    await asyncio.gather(play(runs, turn()), return_exceptions=True)
+    asked = letta.count("find_agents")
+    await play(runs, turn())
+
+    assert letta.count("find_agents") == asked
 
 
 # The order of turns
@@ -300,7 +353,7 @@ async def test_the_next_turn_begins_when_the_cancel_has_returned(
 
     cancelling.open()
     await read(second)
-    assert in_conversations(letta) == ["run", "cancel", "run"]
+    assert in_conversations(letta) == ["run", "cancel", "recompile", "run"]
 
 
 async def test_a_reader_need_not_wait_for_the_cancel_to_hear_of_a_failure(letta: MemoryLetta, runs: Runs) -> None:
@@ -406,12 +459,54 @@ async def test_what_letta_lost_is_looked_up_again_and_the_turn_sent_once_more(le
     assert "cancel" not in in_conversations(letta)
 
 
-async def test_what_letta_loses_twice_is_an_error(letta: MemoryLetta, runs: Runs) -> None:
-    letta.fail("run", errors.NotFound("gone"), errors.NotFound("gone"))
+FOUND_WANTING = [errors.NotFound, errors.Stuck]
 
-    with pytest.raises(errors.NotFound):
+
+@pytest.mark.parametrize("kind", FOUND_WANTING)
+async def test_a_conversation_found_wanting_is_looked_up_again_and_the_turn_sent_once_more(
+    letta: MemoryLetta, runs: Runs, kind: type[errors.UpstreamError]
+) -> None:
+    await play(runs, turn())
+    letta.fail("run", kind("lost"))
+
+    assert await play(runs, turn())
+    assert in_conversations(letta) == ["run", "run", "recompile", "run"]
+    assert letta.count("resume_conversation") == 1
+
+
+@pytest.mark.parametrize("kind", FOUND_WANTING)
+async def test_a_conversation_found_wanting_twice_is_an_error(
+    letta: MemoryLetta, runs: Runs, kind: type[errors.UpstreamError]
+) -> None:
+    letta.fail("run", kind("lost"), kind("lost"))
+
+    with pytest.raises(kind):
         await play(runs, turn())
     assert letta.count("run") == 2
+    assert await play(runs, turn())
+
+
+@pytest.mark.parametrize("kind", FOUND_WANTING)
+async def test_a_turn_of_which_something_was_told_is_not_sent_again(
+    letta: MemoryLetta, runs: Runs, kind: type[errors.UpstreamError]
+) -> None:
+    letta.scripts = [[[answer("He")], kind("lost")]]
+    run = runs.start(turn())
+
+    with pytest.raises(kind):
+        await read(run)
+    await ended(run)
+    assert in_conversations(letta) == ["run", "cancel"]
+
+
+async def test_a_turn_that_waits_in_vain_behind_one_without_an_end_is_sent_once_more(
+    letta: MemoryLetta, runs: Runs
+) -> None:
+    letta.scripts = [[errors.Stuck("queued")]]
+
+    assert await play(runs, turn())
+    assert [messages for _, messages in letta.sent] == [PATH, PATH]
+    assert "cancel" not in in_conversations(letta)
 
 
 NOT_TAKEN = [errors.Unreachable("no"), errors.Busy("409"), errors.Refused("400")]

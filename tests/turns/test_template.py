@@ -53,7 +53,7 @@ def test_any_name_stands_as_it_is(name: str) -> None:
 
 
 def test_a_template_is_made_of_type_and_user() -> None:
-    template = to_template(TUTOR, ADA)
+    template = to_template(TUTOR, ADA, "openai/gpt-4o-mini")
 
     assert (template.model, template.embedding) == ("openai/gpt-4o-mini", "openai/text-embedding-3-small")
     assert template.system == "You teach Ada."
@@ -62,8 +62,12 @@ def test_a_template_is_made_of_type_and_user() -> None:
     assert template.tags == agent_tags("tutor", "school", "u-1")
 
 
+def test_a_template_has_the_model_it_is_given() -> None:
+    assert to_template(AgentType(id="tutor"), ADA, "the first").model == "the first"
+
+
 def test_an_agents_name_does_not_tell_its_user() -> None:
-    template = to_template(TUTOR, ADA)
+    template = to_template(TUTOR, ADA, "openai/gpt-4o-mini")
 
     assert template.name.startswith("tutor-")
     assert template.tags[2].removeprefix("gw-user:").startswith(template.name.removeprefix("tutor-"))
@@ -71,15 +75,15 @@ def test_an_agents_name_does_not_tell_its_user() -> None:
 
 @pytest.mark.parametrize("system", [None, ""])
 def test_without_a_system_prompt_letta_has_its_own(system: str | None) -> None:
-    assert to_template(AgentType(id="tutor", model="m", system=system), ADA).system is None
+    assert to_template(AgentType(id="tutor", model="m", system=system), ADA, "m").system is None
 
 
 def test_without_a_memory_there_are_the_usual_blocks() -> None:
-    assert to_template(AgentType(id="tutor", model="m"), ADA).blocks == DEFAULT_MEMORY
+    assert to_template(AgentType(id="tutor", model="m"), ADA, "m").blocks == DEFAULT_MEMORY
 
 
 def test_with_an_empty_memory_there_are_no_blocks() -> None:
-    assert to_template(AgentType(id="tutor", model="m", memory={}), ADA).blocks == {}
+    assert to_template(AgentType(id="tutor", model="m", memory={}), ADA, "m").blocks == {}
 
 
 def tutor(**changes: Any) -> AgentType:
@@ -88,7 +92,7 @@ def tutor(**changes: Any) -> AgentType:
 
 
 def kept(agent_type: AgentType, user: User = ADA) -> dict[str, Any]:
-    return applied(to_template(agent_type, user).metadata)
+    return applied(to_template(agent_type, user, agent_type.model or "the first").metadata)
 
 
 CHANGES = {
@@ -96,6 +100,7 @@ CHANGES = {
     "no system": tutor(system=None),
     "model": tutor(model="n"),
     "tools": tutor(tools=("a",)),
+    "a model that stands in": tutor(model=None),
     "no tools": tutor(tools=()),
     "tools split otherwise": tutor(tools=("ab",)),
 }
