@@ -33,7 +33,7 @@ class Event(Struct, frozen=True):
     tool_calls: list[ToolCall] | ToolCall | None = None
     # stop_reason
     stop_reason: str | None = None
-    # error_message
+    # error_message; status, a line for the person that the gateway itself may write
     error_type: str | None = None
     message: str | None = None
     detail: Any = None

@@ -90,6 +90,8 @@ class StreamTranslator:
                 return self._think(event.reasoning or "", event.step_id)
             case "tool_call_message":
                 return [chunk for call in event.calls for chunk in self._use(call.name, call.tool_call_id, event)]
+            case "status":
+                return self._note(event.message or "", event)
             case "stop_reason":
                 return self._stop(event.stop_reason or "")
             case "usage_statistics":
@@ -139,15 +141,21 @@ class StreamTranslator:
 
     def _use(self, name: str | None, call_id: str | None, event: Event) -> list[ChatCompletionChunk]:
         """A line in the thoughts for a tool of Letta's own: told once, on the piece that names it."""
-        if not name or call_id in self._calls or self._reasoning == "hidden":
+        if not name or call_id in self._calls:
             return []
         if call_id:
             self._calls.add(call_id)
+        return self._note(f"Using {name}…", event)
+
+    def _note(self, text: str, event: Event) -> list[ChatCompletionChunk]:
+        """A line of its own in the thoughts."""
+        if not text or self._reasoning == "hidden":
+            return []
         chunks = self._open_thoughts(event.step_id)
         rest = self._thoughts.flush()
         newline = "" if self._at_line_start and not rest else "\n"
         self._at_line_start = True
-        return chunks + self._thought(rest + newline + self._thoughts.feed(f"Using {name}…\n"))
+        return chunks + self._thought(rest + newline + self._thoughts.feed(f"{text}\n"))
 
     def _stop(self, stop_reason: str) -> list[ChatCompletionChunk]:
         if stop_reason in letta.STOP_REASONS:

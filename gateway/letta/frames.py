@@ -1,0 +1,240 @@
+"""The App Server's words: its frames, and the state machine that makes one turn's events of them. Performs no I/O.
+
+The protocol is declared in the package `letta` (`letta_code/_payload/app/dist/types/types/protocol_v2.d.ts`).
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.letta import errors
+from gateway.letta.events import Event, ToolCall
+
+PROTOCOL_VERSION = 1
+# A loop that waits for input runs nothing: what it queues meanwhile, it will never run.
+IDLE = "WAITING_ON_INPUT"
+# One that has asked the model has found agent and conversation, and taken the messages.
+ASKED = frozenset({"WAITING_FOR_API_RESPONSE", "PROCESSING_API_RESPONSE"})
+ENDED_WELL = frozenset({"end_turn", "max_steps", "max_tokens_exceeded", "tool_rule", "no_tool_call", "cancelled"})
+
+
+class Runtime(Struct, frozen=True):
+    """Whose conversation a frame is about."""
+
+    agent_id: str | None = None
+    conversation_id: str | None = None
+
+
+class Head(Struct, frozen=True):
+    """What every frame may carry, enough to tell where it goes."""
+
+    type: str = ""
+    request_id: str | None = None
+    runtime: Runtime | None = None
+
+
+class LoopStatus(Struct, frozen=True):
+    """What a conversation's loop does, and which of its runs took which messages."""
+
+    status: str = ""
+    client_message_ids_by_run_id: dict[str, list[str]] = {}
+
+
+class Delta(Event, frozen=True):
+    """One thing that is said during a turn; beside Letta's events, those of the App Server's own loop."""
+
+    event_type: str | None = None
+    event_data: dict[str, Any] | None = None
+    client_message_ids: list[str] = []
+
+
+class Frame(Struct, frozen=True):
+    """A frame of a runtime; `type` tells which of the other fields it has."""
+
+    type: str = ""
+    runtime: Runtime | None = None
+    # stream_delta; with a `subagent_id` it is not the agent who speaks
+    delta: Delta | None = None
+    subagent_id: str | None = None
+    # update_loop_status
+    loop_status: LoopStatus | None = None
+    # turn_finished
+    stop_reason: str | None = None
+    run_id: str | None = None
+    error: str | None = None
+
+
+class ToolRequest(Struct, frozen=True):
+    """`external_tool_call_request`: the agent calls a tool of the gateway's."""
+
+    request_id: str
+    tool_name: str
+    input: dict[str, Any]
+    runtime: Runtime
+
+
+class ControlRequest(Struct, frozen=True):
+    """`control_request`: the agent wants what nobody has allowed yet."""
+
+    request_id: str
+    agent_id: str | None = None
+    conversation_id: str | None = None
+
+
+class DeviceStatus(Struct, frozen=True):
+    """`device_status` of `update_device_status`, as far as it is needed."""
+
+    memory_directory: str | None = None
+
+
+class DeviceUpdate(Struct, frozen=True):
+    device_status: DeviceStatus = DeviceStatus()
+
+
+READ = frozenset({"stream_delta", "update_loop_status", "turn_finished"})
+
+
+class TurnReader:
+    """Makes the events of one turn of its frames, told apart from other turns by the ids of the messages sent."""
+
+    def __init__(self, client_message_ids: Iterable[str], allowed_tools: Iterable[str]) -> None:
+        self._ids = frozenset(client_message_ids)
+        self._allowed = frozenset(allowed_tools)
+        self._runs: set[str] = set()
+        self._shown = False
+        self.started = False
+        """Whether the App Server has begun with this turn; it may be queued until then."""
+        self.idle = False
+        """Whether the loop says that it does nothing."""
+        self.asked = False
+        """Whether the loop has asked the model, in this turn or in one that this one is queued behind."""
+        self.finished = False
+        """Whether the turn has its end; nothing follows."""
+        self.ended_well = False
+        self.failure: errors.UpstreamError | None = None
+        """What ended the turn badly; to be raised after the events that came before it."""
+
+    def receive(self, frame: Frame) -> list[Event]:
+        """The events that `frame` makes; none once the turn is finished."""
+        if self.finished or self.failure:
+            return []
+        if frame.loop_status:
+            self._follow(frame.loop_status)
+        elif frame.type == "turn_finished":
+            return self._finish(frame)
+        elif frame.delta and not frame.subagent_id:
+            return self._read(frame.delta)
+        return []
+
+    def _follow(self, loop: LoopStatus) -> None:
+        ours = {run for run, ids in loop.client_message_ids_by_run_id.items() if self._ids & set(ids)}
+        self._runs |= ours
+        self.started = self.started or bool(ours)
+        self.idle = loop.status == IDLE
+        self.asked = self.asked or loop.status in ASKED
+
+    def _finish(self, frame: Frame) -> list[Event]:
+        if frame.run_id and frame.run_id not in self._runs:
+            return []
+        self.finished = True
+        reason = frame.stop_reason or "error"
+        self.ended_well = reason in ENDED_WELL and reason != "cancelled"
+        if frame.error and reason not in ENDED_WELL:
+            self.failure = from_loop_error(_inner_message(frame.error))
+            return []
+        return [Event(message_type="stop_reason", stop_reason=reason)]
+
+    def _read(self, delta: Delta) -> list[Event]:
+        if not self._is_ours(delta):
+            return []
+        match delta.message_type:
+            case "assistant_message" | "reasoning_message":
+                self._shown = True
+                return [_of_step(delta, content=delta.content, reasoning=delta.reasoning)]
+            case "approval_request_message" | "tool_call_message":
+                self._shown = True
+                return [self._call(call, delta) for call in delta.calls]
+            case "usage_statistics":
+                return [_with_cached(delta)]
+            case "event_message" | "retry":
+                return self._give_up(delta)
+            case "error_message" | "loop_error":
+                self.failure = from_loop_error(_inner_message(delta.message or ""))
+        return []
+
+    def _is_ours(self, delta: Delta) -> bool:
+        if delta.run_id:
+            return delta.run_id in self._runs
+        return bool(self._ids & set(delta.client_message_ids))
+
+    def _call(self, call: ToolCall, delta: Delta) -> Event:
+        if call.name is None or call.name in self._allowed:
+            return _of_step(delta, message_type="tool_call_message", tool_call=call)
+        return _of_step(delta, message_type="status", message=f"{call.name} is not allowed here: nothing was done.")
+
+    def _give_up(self, delta: Delta) -> list[Event]:
+        """Fail at the first retry: the App Server would try 16 times, and store the message four times."""
+        if delta.message_type == "event_message" and delta.event_type != "retry":
+            return []
+        data = delta.event_data or {}
+        self.failure = from_provider(str(data.get("message") or delta.message or ""))
+        # What was shown already cannot become an HTTP status any more.
+        return [_of_step(delta, message_type="status", message="The model's provider failed.")] if self._shown else []
+
+
+def _of_step(delta: Delta, **fields: Any) -> Event:
+    """An event of a step, which is a run of its own here."""
+    return Event(**{"message_type": delta.message_type, "step_id": delta.run_id, "run_id": delta.run_id, **fields})
+
+
+def _with_cached(usage: Delta) -> Event:
+    """Its `prompt_tokens` leave out what the provider had in its cache; Letta's, like OpenAI's, are all of them."""
+    if usage.total_tokens is None:
+        return usage
+    return msgspec.structs.replace(usage, prompt_tokens=usage.total_tokens - (usage.completion_tokens or 0))
+
+
+def _inner_message(text: str) -> str:
+    """The innermost `message` of an error told as JSON within JSON, or the text as it is."""
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    while isinstance(found, dict) and isinstance(found.get("error"), dict):
+        found = found["error"]
+    message = found.get("message") if isinstance(found, dict) else None
+    return message if isinstance(message, str) else text
+
+
+# What the words of an error tell, the first that fits. Statuses lead a provider's error: `429: {"message": …}`.
+_WORDS: tuple[tuple[re.Pattern[str], type[errors.UpstreamError]], ...] = (
+    (re.compile(r"already has an active run"), errors.Stuck),
+    (re.compile(r"^Unknown bundled client tool"), errors.Refused),
+    (re.compile(r"^Unknown model"), errors.NotFound),
+    (re.compile(r"^(?:Agent|Conversation) \S+ not found"), errors.NotFound),
+    (re.compile(r"(?i)context.{0,20}(?:length|window)|maximum context|too many tokens"), errors.ContextOverflow),
+    (re.compile(r"(?i)^429\b|rate.?limit"), errors.RateLimited),
+    (re.compile(r"(?i)^402\b|insufficient_quota|insufficient.credits"), errors.OutOfCredits),
+    (re.compile(r"(?i)^40[13]\b|api.?key|unauthorized"), errors.ModelRefused),
+    (re.compile(r"(?i)^(?:408|504)\b|timed? ?out"), errors.ModelTimedOut),
+    (re.compile(r"^[45]\d\d\b|(?i:connection|fetch failed|stream)"), errors.ModelFailed),
+)
+
+
+def from_loop_error(text: str) -> errors.UpstreamError:
+    """The error that the App Server's loop tells of; its text is not repeated."""
+    kind = next((kind for words, kind in _WORDS if words.search(text)), errors.RunFailed)
+    return kind(f"the App Server's loop failed: {_status(text)}")
+
+
+def from_provider(text: str) -> errors.UpstreamError:
+    """The error of a model's provider."""
+    error = from_loop_error(text)
+    return error if type(error) is not errors.RunFailed else errors.ModelFailed(f"the provider failed: {_status(text)}")
+
+
+def _status(text: str) -> str:
+    return text[:3] if re.match(r"\d{3}\b", text) else "no status"

@@ -1,0 +1,431 @@
+"""One turn's events out of an App Server's frames: recorded turns, what is not theirs, and the words of errors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from gateway.letta import errors
+from gateway.letta.events import Event
+from gateway.letta.frames import Frame, TurnReader, from_loop_error, from_provider
+from tests.openai_wire.oracle import played
+
+RUNS = Path(__file__).parent.parent / "runs" / "app-server"
+THOUGHT = "Let me think about it .  "
+DENIED = "Bash is not allowed here: nothing was done."
+GREETING = (
+    'Hello! You said: \'ith available tools: None\\n</system-reminder>use get_weather args:{"city":"Oslo"}\'. '
+    "I have 2 messages in context. Tools: . "
+)
+WORDS = "word0 word1 word2 word3 word4 word5 "
+
+# file -> client id of the message sent, visible text, blocks of thoughts, finish reason or the error's code
+RECORDED: dict[str, tuple[str, str, list[str], str]] = {
+    "plain-answer": ("c1795226140.3979738", GREETING, [THOUGHT], "stop"),
+    "tool-denied-then-answer": (
+        "c1795226176.5978673",
+        "Tool said: Bash tool missing required parameter: description. Received parameters: command ",
+        [f"{THOUGHT}\n{DENIED}\n", THOUGHT],
+        "stop",
+    ),
+    "approval-denied-then-answer": ("approval", WORDS, [f"{DENIED}\n"], "stop"),
+    "external-tool-then-answer": ("ext", WORDS, ["Using client_tool…\n"], "stop"),
+    "aborted-in-the-answer": ("zz", "Hello! ", [THOUGHT], "run_cancelled"),
+    "provider-500-with-retries": ("c1795226140.9800162", "", [], "model_error"),
+}
+
+
+def recorded(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (RUNS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+class Reading(Struct):
+    """What became of the frames of a turn."""
+
+    reader: TurnReader
+    events: list[Event]
+    sizes: list[int]
+
+    @property
+    def failure(self) -> type[errors.UpstreamError] | None:
+        return type(self.reader.failure) if self.reader.failure else None
+
+    @property
+    def told(self) -> list[tuple[str, str | None]]:
+        return [(event.message_type, event.reasoning or event.message or event.text or None) for event in self.events]
+
+
+def reader_of(message: str) -> TurnReader:
+    return TurnReader([message], ["client_tool"])
+
+
+def read(frames: list[dict[str, Any]], message: str = "m-1") -> Reading:
+    reader = reader_of(message)
+    batches = [reader.receive(msgspec.convert(frame, Frame)) for frame in frames]
+    return Reading(reader, sum(batches, []), [len(batch) for batch in batches])
+
+
+# Recorded turns
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_turn_becomes_an_answer(name: str) -> None:
+    message, visible, thoughts, end = RECORDED[name]
+    reading = read(recorded(name), message)
+    stream = played(reading.events)
+
+    assert (stream.visible, stream.thoughts) == (visible, thoughts)
+    if reading.reader.failure:
+        assert (reading.failure, end) == (errors.ModelFailed, "model_error")
+    else:
+        assert (stream.error["code"] if stream.error else stream.finish_reason) == end
+
+
+def test_every_recorded_turn_is_read() -> None:
+    assert {path.stem for path in RUNS.glob("*.jsonl")} == set(RECORDED)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_turn_is_nothing_to_whoever_sent_another_message(name: str) -> None:
+    reading = read(recorded(name), "another")
+
+    assert reading.events == []
+    assert (reading.reader.started, reading.reader.finished, reading.reader.failure) == (False, False, None)
+
+
+@pytest.mark.parametrize("name", [name for name in RECORDED if name != "provider-500-with-retries"])
+def test_a_recorded_turn_begins_and_ends_once_and_nothing_follows(name: str) -> None:
+    message, _, _, end = RECORDED[name]
+    reading = read(recorded(name) * 2, message)
+    reader = reading.reader
+
+    assert (reader.started, reader.finished, reader.ended_well) == (True, True, end == "stop")
+    assert [event.stop_reason for event in reading.events if event.stop_reason] == [
+        "cancelled" if end == "run_cancelled" else "end_turn"
+    ]
+    assert reading.events == read(recorded(name), message).events
+
+
+def test_a_failing_provider_fails_the_turn_at_the_first_retry_and_nothing_is_read_after() -> None:
+    name = "provider-500-with-retries"
+    frames = recorded(name)
+    first = next(i for i, frame in enumerate(frames) if frame.get("delta", {}).get("event_type") == "retry")
+
+    before, at = (read(frames[:end], RECORDED[name][0]).reader for end in (first, first + 1))
+    assert (before.failure, type(at.failure)) == (None, errors.ModelFailed)
+    assert read(frames, RECORDED[name][0]).events == []
+    assert not read(frames, RECORDED[name][0]).reader.finished
+
+
+STEPS: dict[str, list[str]] = {
+    "plain-answer": ["local-run-3"],
+    "tool-denied-then-answer": ["local-run-8", "local-run-9"],
+    "approval-denied-then-answer": ["local-run-12", "local-run-13"],
+    "external-tool-then-answer": ["local-run-16", "local-run-17"],
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_run_is_a_step_and_has_a_usage_of_its_own(name: str) -> None:
+    events = read(recorded(name), RECORDED[name][0]).events
+    usages = [event for event in events if event.message_type == "usage_statistics"]
+
+    assert list(dict.fromkeys(event.step_id for event in events if event.step_id)) == STEPS[name]
+    assert [(usage.run_id, usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) for usage in usages] == [
+        (run, 11, 7, 18) for run in STEPS[name]
+    ]
+
+
+# Frames made by hand
+
+
+def loop(status: str = "PROCESSING_API_RESPONSE", **runs: str) -> dict[str, Any]:
+    """A status of the loop, with the runs and the message that each of them took."""
+    by_run = {run.replace("_", "-"): [message] for run, message in runs.items()}
+    return {"type": "update_loop_status", "loop_status": {"status": status, "client_message_ids_by_run_id": by_run}}
+
+
+def delta(message_type: str, run_id: str | None = "run-1", **fields: Any) -> dict[str, Any]:
+    return {"type": "stream_delta", "delta": {"message_type": message_type, "run_id": run_id, **fields}}
+
+
+def word(text: str = "Hello", run_id: str = "run-1") -> dict[str, Any]:
+    return delta("assistant_message", run_id, content=[{"type": "text", "text": text}])
+
+
+def retry(message: str, **fields: Any) -> dict[str, Any]:
+    return delta("event_message", event_type="retry", event_data={"attempt": 1, "message": message}, **fields)
+
+
+def finished(stop_reason: str | None = "end_turn", run_id: str | None = "run-1", error: Any = None) -> dict[str, Any]:
+    return {"type": "turn_finished", "stop_reason": stop_reason, "run_id": run_id, "error": error}
+
+
+def wrapped(message: str) -> str:
+    """An error as it is told at the end of a turn: JSON within JSON."""
+    inner = {"type": "llm_error", "message": message, "detail": "secret"}
+    return json.dumps({"error": {"error": inner, "run_id": "run-1"}}, indent=2)
+
+
+BEGIN = loop(run_1="m-1")
+CALLED = {"tool_call_id": "call-1", "arguments": "{}"}
+
+# frames -> (type, text) of the events
+READ: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str | None]]]] = {
+    "a word before its run is known": ([word(), BEGIN, word("you")], [("assistant_message", "you")]),
+    "a text that is no list": ([BEGIN, delta("assistant_message", content="Hi")], [("assistant_message", "Hi")]),
+    "a second run": ([BEGIN, loop(run_1="m-1", run_2="m-1"), word("B", "run-2")], [("assistant_message", "B")]),
+    "a word of a sub-agent": ([BEGIN, word() | {"subagent_id": "sub-1"}], []),
+    "a tool that is allowed": (
+        [BEGIN, delta("approval_request_message", tool_call={"name": "client_tool", **CALLED})],
+        [("tool_call_message", None)],
+    ),
+    "a tool that is not": (
+        [BEGIN, delta("tool_call_message", tool_call={"name": "Bash", **CALLED})],
+        [("status", DENIED)],
+    ),
+    "several tools": (
+        [BEGIN, delta("approval_request_message", tool_calls=[{"name": "Bash"}, {"name": "client_tool"}])],
+        [("status", DENIED), ("tool_call_message", None)],
+    ),
+    "an event that is no retry": (
+        [BEGIN, delta("event_message", event_type="compaction"), word()],
+        [("assistant_message", "Hello")],
+    ),
+    "a reason to stop after which it goes on": ([BEGIN, delta("stop_reason", stop_reason="requires_approval")], []),
+    "types nobody knows": (
+        [BEGIN, {"type": "new_thing", "x": [1]}, delta("hidden_thing_message", content="unseen"), word()],
+        [("assistant_message", "Hello")],
+    ),
+    "fields nobody knows": ([{**BEGIN, "x": 1}, {**word(), "y": {"z": []}}], [("assistant_message", "Hello")]),
+    "a frame of nothing": ([BEGIN, {}, {"type": "stream_delta"}, {"type": "update_loop_status"}], []),
+    "an end": ([BEGIN, word(), finished()], [("assistant_message", "Hello"), ("stop_reason", None)]),
+    "what follows the end": ([BEGIN, finished(), word(), finished("error")], [("stop_reason", None)]),
+    "a retry before anything was shown": ([BEGIN, retry("500: boom"), word()], []),
+    "a retry after a word": (
+        [BEGIN, word(), retry("500: boom"), word()],
+        [("assistant_message", "Hello"), ("status", "The model's provider failed.")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("frames", "told"), READ.values(), ids=READ)
+def test_frames_become_events(frames: list[dict[str, Any]], told: list[tuple[str, str | None]]) -> None:
+    assert read(frames).told == told
+
+
+# frames -> the failure
+FAILURES: dict[str, tuple[list[dict[str, Any]], type[errors.UpstreamError]]] = {
+    "a retry of the provider's": ([retry("429: {}")], errors.RateLimited),
+    "a retry of the loop's": ([delta("retry", message="Unexpected downstream LLM API error")], errors.ModelFailed),
+    "a retry without a word": ([delta("event_message", event_type="retry")], errors.ModelFailed),
+    "an error of the loop": ([delta("loop_error", message=wrapped("401: {}"))], errors.ModelRefused),
+    "an error message": ([delta("error_message", message="503: busy")], errors.ModelFailed),
+    "an error without a word": ([delta("error_message")], errors.RunFailed),
+    "an error of our message before a run": (
+        [delta("loop_error", None, message="Agent agent-1 not found", client_message_ids=["m-1"])],
+        errors.NotFound,
+    ),
+    "an end with an error": ([finished("error", error=wrapped("500: {}"))], errors.ModelFailed),
+    "an end with a text": ([finished("error", error="fetch failed")], errors.ModelFailed),
+    "an end with an error without a run": ([finished("error", None, "Agent agent-1 not found")], errors.NotFound),
+    "an end behind a turn without one": (
+        [finished("error", error=wrapped("Conversation local-conv-1 already has an active run (local-run-2)"))],
+        errors.Stuck,
+    ),
+}
+
+
+@pytest.mark.parametrize(("frames", "kind"), FAILURES.values(), ids=FAILURES)
+def test_what_ends_a_turn_badly_is_its_failure(frames: list[dict[str, Any]], kind: type[errors.UpstreamError]) -> None:
+    reading = read([BEGIN, *frames, word()])
+
+    assert (reading.failure, reading.told, reading.reader.ended_well) == (kind, [], False)
+
+
+# reason to stop of the turn's end, its error -> reason of the event, whether it ended well
+ENDS: dict[str, tuple[str | None, str | None, str, bool]] = {
+    "it was answered": ("end_turn", None, "end_turn", True),
+    "it took too many steps": ("max_steps", None, "max_steps", True),
+    "it was long enough": ("max_tokens_exceeded", None, "max_tokens_exceeded", True),
+    "it was cancelled": ("cancelled", None, "cancelled", False),
+    "it was cancelled with a word": ("cancelled", "interrupted", "cancelled", False),
+    "it failed without a word": ("llm_api_error", None, "llm_api_error", False),
+    "it has no reason": (None, None, "error", False),
+    "a reason nobody knows": ("tired", None, "tired", False),
+    "a warning of a good one": ("end_turn", "a warning", "end_turn", True),
+}
+
+
+@pytest.mark.parametrize(("reason", "error", "told", "well"), ENDS.values(), ids=ENDS)
+def test_an_end_is_told_by_its_reason(reason: str | None, error: str | None, told: str, well: bool) -> None:
+    reading = read([BEGIN, finished(reason, error=error)])
+
+    assert [event.stop_reason for event in reading.events] == [told]
+    assert (reading.reader.finished, reading.reader.ended_well, reading.reader.failure) == (True, well, None)
+
+
+def test_a_turn_begins_when_a_run_has_taken_its_message() -> None:
+    reader = reader_of("m-1")
+    began = []
+    for frame in (loop("WAITING_ON_INPUT"), loop("SENDING", run_1="m-0"), loop("SENDING", run_2="m-1"), loop("IDLE")):
+        reader.receive(msgspec.convert(frame, Frame))
+        began.append((reader.started, reader.idle))
+
+    assert began == [(False, True), (False, False), (True, False), (True, False)]
+
+
+# statuses of the loop, in order -> whether the model has been asked
+ASKED: dict[str, tuple[list[str], bool]] = {
+    "nothing is known": ([], False),
+    "it waits for input": (["WAITING_ON_INPUT"], False),
+    "it is being asked": (["SENDING_API_REQUEST"], False),
+    "it has been asked": (["SENDING_API_REQUEST", "WAITING_FOR_API_RESPONSE"], True),
+    "it answers": (["PROCESSING_API_RESPONSE"], True),
+    "it has answered": (["PROCESSING_API_RESPONSE", "WAITING_ON_INPUT"], True),
+}
+
+
+@pytest.mark.parametrize(("statuses", "asked"), ASKED.values(), ids=ASKED)
+def test_a_loop_tells_whether_it_has_asked_the_model(statuses: list[str], asked: bool) -> None:
+    assert read([loop(status) for status in statuses]).reader.asked is asked
+
+
+# prompt, completion and total tokens as the App Server tells them -> all of the prompt
+PROMPTS: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
+    "nothing was in the cache": (11, 7, 18, 11),
+    "a part was": (1, 7, 18, 11),
+    "nothing was answered": (1, None, 11, 11),
+    "no total": (11, 7, None, 11),
+    "nothing is told": (None, None, None, None),
+}
+
+
+@pytest.mark.parametrize(("prompt", "completion", "total", "all_of_it"), PROMPTS.values(), ids=PROMPTS)
+def test_a_prompt_counts_with_what_the_provider_had_of_it(
+    prompt: int | None, completion: int | None, total: int | None, all_of_it: int | None
+) -> None:
+    usage = delta("usage_statistics", prompt_tokens=prompt, completion_tokens=completion, total_tokens=total)
+    (event,) = read([BEGIN, usage]).events
+
+    assert (event.prompt_tokens, event.completion_tokens, event.total_tokens) == (all_of_it, completion, total)
+
+
+def test_a_turn_may_have_several_messages() -> None:
+    reader = TurnReader(["m-1", "m-2"], [])
+    frames = [loop(run_1="m-2"), word()]
+
+    assert [len(reader.receive(msgspec.convert(frame, Frame))) for frame in frames] == [0, 1]
+
+
+# What does not belong to a turn
+
+FOREIGN = st.sampled_from(
+    [
+        word("foreign", "run-foreign"),
+        delta("reasoning_message", "run-foreign", reasoning="foreign"),
+        delta("usage_statistics", "run-foreign", total_tokens=99),
+        delta("tool_call_message", "run-foreign", tool_call={"name": "Bash"}),
+        delta("event_message", "run-foreign", event_type="retry", event_data={"message": "429"}),
+        delta("loop_error", "run-foreign", message="Agent agent-1 not found"),
+        delta("loop_error", None, message="boom", client_message_ids=["m-foreign"]),
+        delta("error_message", None, message="boom"),
+        word("a sub-agent's", "local-run-3") | {"subagent_id": "sub-1"},
+        finished("error", "run-foreign", "boom"),
+        finished("end_turn", "run-foreign"),
+        loop("PROCESSING_API_RESPONSE", run_foreign="m-foreign"),
+        {"type": "update_queue", "queue": [{"client_message_id": "m-foreign"}]},
+        {"type": "update_device_status", "device_status": {}},
+        {"type": "new_thing", "delta": None, "runtime": {"agent_id": None}},
+    ]
+)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+@given(data=st.data())
+def test_what_is_not_of_the_turn_changes_nothing_wherever_it_comes(name: str, data: st.DataObject) -> None:
+    frames, message = recorded(name), RECORDED[name][0]
+    mixed = list(frames)
+    for frame in data.draw(st.lists(FOREIGN, max_size=10)):
+        mixed.insert(data.draw(st.integers(0, len(mixed))), frame)
+
+    alone, among = read(frames, message), read(mixed, message)
+    assert among.events == alone.events
+    assert among.failure is alone.failure
+    assert (among.reader.finished, among.reader.ended_well) == (alone.reader.finished, alone.reader.ended_well)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+@given(data=st.data())
+def test_a_turn_cut_anywhere_has_told_the_beginning_of_it(name: str, data: st.DataObject) -> None:
+    frames, message = recorded(name), RECORDED[name][0]
+    begun = read(frames[: data.draw(st.integers(0, len(frames)))], message).events
+
+    assert begun == read(frames, message).events[: len(begun)]
+
+
+# Words of errors -> what a loop's error of these words is, and a provider's
+CLASSES: dict[str, tuple[type[errors.UpstreamError], type[errors.UpstreamError]]] = {
+    '429: {"message":"slow down","type":"rate_limit_error"}': (errors.RateLimited, errors.RateLimited),
+    "Rate limit reached for gpt-4o": (errors.RateLimited, errors.RateLimited),
+    "402: insufficient credits": (errors.OutOfCredits, errors.OutOfCredits),
+    "You exceeded your current quota: insufficient_quota": (errors.OutOfCredits, errors.OutOfCredits),
+    '401: {"message":"no"}': (errors.ModelRefused, errors.ModelRefused),
+    "403: forbidden": (errors.ModelRefused, errors.ModelRefused),
+    "Incorrect API key provided: sk-secret": (errors.ModelRefused, errors.ModelRefused),
+    "No api_key": (errors.ModelRefused, errors.ModelRefused),
+    '500: {"message":"mock boom","type":"server_error"}': (errors.ModelFailed, errors.ModelFailed),
+    "404: no such model": (errors.ModelFailed, errors.ModelFailed),
+    "Connection error.": (errors.ModelFailed, errors.ModelFailed),
+    "TypeError: fetch failed": (errors.ModelFailed, errors.ModelFailed),
+    "The stream ended early": (errors.ModelFailed, errors.ModelFailed),
+    "408: request": (errors.ModelTimedOut, errors.ModelTimedOut),
+    "504: gateway": (errors.ModelTimedOut, errors.ModelTimedOut),
+    "Request timed out.": (errors.ModelTimedOut, errors.ModelTimedOut),
+    "Connection timeout": (errors.ModelTimedOut, errors.ModelTimedOut),
+    "400: This model's maximum context length is 8192 tokens": (errors.ContextOverflow, errors.ContextOverflow),
+    "400: input exceeds the context window": (errors.ContextOverflow, errors.ContextOverflow),
+    "prompt is too long: too many tokens": (errors.ContextOverflow, errors.ContextOverflow),
+    "Unknown model openai/gpt-9": (errors.NotFound, errors.NotFound),
+    "Unknown bundled client tool: web_search": (errors.Refused, errors.Refused),
+    "Agent agent-x not found": (errors.NotFound, errors.NotFound),
+    "Conversation local-conv-1 not found": (errors.NotFound, errors.NotFound),
+    "Conversation local-conv-1 already has an active run (local-run-2)": (errors.Stuck, errors.Stuck),
+    "something else": (errors.RunFailed, errors.ModelFailed),
+    "": (errors.RunFailed, errors.ModelFailed),
+    "5000 things": (errors.RunFailed, errors.ModelFailed),
+}
+
+
+@pytest.mark.parametrize("text", CLASSES)
+def test_the_words_of_an_error_tell_its_kind(text: str) -> None:
+    assert (type(from_loop_error(text)), type(from_provider(text))) == CLASSES[text]
+
+
+@pytest.mark.parametrize("text", CLASSES)
+@pytest.mark.parametrize("told", [wrapped, str], ids=["JSON within JSON", "plain"])
+def test_the_end_of_a_turn_tells_its_kind_too(text: str, told: Any) -> None:
+    reading = read([BEGIN, finished("error", error=told(text) or "-")])
+
+    assert reading.failure is CLASSES[text][0]
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="0123456789"), min_size=20))
+def test_an_error_does_not_repeat_what_it_was_told(secret: str) -> None:
+    for text in (secret, f"500: {secret}", f"Agent {secret} not found"):
+        assert secret not in str(from_loop_error(text)) + str(from_provider(text))
+
+
+LEAF = st.none() | st.text() | st.integers() | st.lists(st.text())
+BRANCH = st.dictionaries(st.sampled_from(["error", "message", "x"]), LEAF)
+
+
+@given(LEAF | BRANCH | st.dictionaries(st.sampled_from(["error", "message", "x"]), LEAF | BRANCH))
+def test_any_json_may_be_the_error_of_an_end(error: Any) -> None:
+    for text in (json.dumps(error), json.dumps({"error": error})):
+        assert read([BEGIN, finished("error", error=text)]).reader.failure is not None
