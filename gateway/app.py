@@ -8,32 +8,49 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 
+from gateway.embedded import EmbeddedUpstream
 from gateway.http.auth import all_origins
 from gateway.http.chat import create_chat_completion
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
 from gateway.http.middleware import own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
+from gateway.http.page import show_page
+from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.rest import RestUpstream
 from gateway.letta.upstream import Upstream
 from gateway.settings import Settings
 from gateway.turns.run import Runs
 
 
+def upstream_for(settings: Settings) -> Upstream:
+    """The Letta that the settings name, not yet started."""
+    match settings.letta.kind:
+        case "rest":
+            return RestUpstream(settings.letta)
+        case "app-server":
+            return AppServerUpstream(settings.letta)
+        case "embedded":
+            return EmbeddedUpstream(settings)
+
+
 def create_app(settings: Settings, upstream: Upstream | None = None) -> Litestar:
     """The gateway as an ASGI application; `upstream` stands in for the one that the settings name."""
-    letta = upstream or RestUpstream(settings.letta)
+    letta = upstream or upstream_for(settings)
     runs = Runs(letta, settings.letta.settle_seconds, settings.server.silence_seconds)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
-        yield
-        await runs.aclose()
-        await letta.aclose()
+        try:
+            await letta.start()
+            yield
+            await runs.aclose()
+        finally:
+            await letta.aclose()
 
     origins = all_origins(settings)
     app = Litestar(
-        route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz],
+        route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz, show_page],
         lifespan=[lifespan],
         state=State({"runs": runs}),
         dependencies={

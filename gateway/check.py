@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+from gateway.app import upstream_for
 from gateway.letta import errors
-from gateway.letta.rest import RestUpstream
+from gateway.letta.process import EmbeddedUnavailable
 from gateway.letta.upstream import Upstream
 from gateway.settings import AgentType, Key, Settings
 
 
 async def check(settings: Settings) -> bool:
     """Prints its findings; returns whether everything is as it should be."""
-    upstream = RestUpstream(settings.letta)
+    upstream = upstream_for(settings)
     try:
         problems = [problem async for problem in _find_problems(settings, upstream)]
     finally:
@@ -24,17 +25,24 @@ async def check(settings: Settings) -> bool:
 
 
 async def _find_problems(settings: Settings, upstream: Upstream) -> AsyncIterator[str]:
-    print(f"Letta at {settings.letta.base_url}:")
+    print(f"Letta at {settings.letta.address}:" if settings.letta.address else "A Letta of the gateway's own:")
     try:
+        await upstream.start()
         await upstream.check_health()
         models = await upstream.list_models()
+    except EmbeddedUnavailable as error:
+        yield str(error)
+        return
     except errors.UpstreamError as error:
         yield _explain(error, settings)
         return
     print(f"  it answers, and has {len(models)} model(s): {', '.join(models) or 'none'}")
+    if not models and not all(agent_type.agent or agent_type.model for agent_type in settings.agent_types):
+        yield "Letta has no model: connect a provider of models to it."
     print("Agent types:")
     for agent_type in settings.agent_types:
-        print(f"  {agent_type.id}: {agent_type.title}, {agent_type.agent or agent_type.model}")
+        uses = agent_type.agent or agent_type.model or (models[0] if models else "no model")
+        print(f"  {agent_type.id}: {agent_type.title}, {uses}")
         async for problem in _check_type(agent_type, models, upstream):
             yield f"agent type {agent_type.id}: {problem}"
 
@@ -55,14 +63,18 @@ async def _check_type(agent_type: AgentType, models: list[str], upstream: Upstre
 
 
 def _explain(error: errors.UpstreamError, settings: Settings) -> str:
+    if settings.letta.kind == "embedded":
+        return f"the gateway's own Letta failed ({type(error).__name__}, {error})."
     if isinstance(error, errors.Unreachable | errors.TimedOut):
         return (
-            f"nothing answers at {settings.letta.base_url} ({error}): start Letta there, "
+            f"nothing answers at {settings.letta.address} ({error}): start Letta there, "
             "or set [letta] base_url (LETTA_BASE_URL) to where it is."
         )
     if isinstance(error, errors.KeyRefused):
         return f"Letta does not accept the key ({error}): set [letta] api_key (LETTA_API_KEY) to one that it gave out."
-    return f"Letta answers, but not as expected ({type(error).__name__}, {error}): is base_url really a Letta server?"
+    return (
+        f"Letta answers, but not as expected ({type(error).__name__}, {error}): is base_url really such a Letta server?"
+    )
 
 
 def _warnings(settings: Settings) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The command `letta-gateway`: serve, check."""
+"""The command `letta-gateway`: serve, check, demo."""
 
 import argparse
 import asyncio
@@ -7,30 +7,27 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import uvicorn
-
-from gateway import __version__
+from gateway import __version__, demo
 from gateway.app import create_app
 from gateway.check import check
-from gateway.configuration import SettingsError, load
+from gateway.configuration import Overrides, SettingsError, load, load_demo
+from gateway.letta.errors import UpstreamError
+from gateway.letta.process import EmbeddedUnavailable, default_state
+from gateway.serving import Server
 from gateway.settings import Settings
-from gateway.turns.run import Runs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exits with 1 for a mistake in the configuration, or when `check` finds something wrong."""
+    """Exits with 1 for a mistake in the configuration, when `check` finds something wrong, or nothing can be served."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = load(arguments.config, os.environ, arguments.host, arguments.port)
-    except SettingsError as error:
+        _COMMANDS[arguments.command](arguments)
+    except (SettingsError, EmbeddedUnavailable, UpstreamError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    if arguments.command == "check":
-        sys.exit(0 if asyncio.run(check(settings)) else 1)
-    serve(settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,50 +38,60 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     serving = commands.add_parser("serve", help="serve the OpenAI API (starts without Letta, too)")
     serving.add_argument("--host", help="address to listen on")
-    serving.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
     checking = commands.add_parser("check", help="read the configuration, reach Letta, and say what is wrong")
     checking.set_defaults(host=None, port=None)
+    trying = commands.add_parser("demo", help="try it out: a Letta of its own, a key, and how to talk to it")
+    for command in (serving, trying):
+        command.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
     for command in (serving, checking):
         command.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; absent: the environment")
+    for command in (serving, checking, trying):
+        command.add_argument("--state", metavar="DIR", help="where an embedded Letta keeps agents, memory and log")
     return parser
 
 
-class Server(uvicorn.Server):
-    """A uvicorn that, told to stop, gives answers under way some time and then ends them, before it waits for them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._app = create_app(settings)
-        self._grace = settings.server.shutdown_seconds
-        super().__init__(
-            uvicorn.Config(
-                self._app,
-                host=settings.server.host,
-                port=settings.server.port,
-                access_log=False,
-                # Longer than clients and proxies keep an idle connection, so that none is closed under a request.
-                timeout_keep_alive=75,
-                log_config=None,
-                server_header=False,
-                ws="none",
-            )
-        )
-
-    async def shutdown(self, sockets=None) -> None:  # type: ignore[no-untyped-def]
-        runs: Runs = self._app.state.runs
-        asyncio.get_running_loop().call_later(self._grace, runs.stop)
-        await super().shutdown(sockets)
+def _load(arguments: argparse.Namespace) -> Settings:
+    overrides = Overrides(host=arguments.host, port=arguments.port, state=arguments.state)
+    return load(arguments.config, os.environ, overrides)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM."""
+def _check(arguments: argparse.Namespace) -> None:
+    sys.exit(0 if asyncio.run(check(_load(arguments))) else 1)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    serve(_load(arguments))
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    # A newcomer reads what to do next, and not a log, unless something is wrong.
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    state = Path(arguments.state).expanduser() if arguments.state else default_state()
+    try:
+        key = demo.read_key(state)
+    except OSError as error:
+        raise SettingsError("--state", str(state), f"expected a directory to write to: {error.strerror}") from error
+    port = demo.free_port() if arguments.port is None else arguments.port
+    settings = load_demo(os.environ, Overrides(port=port, state=str(state)), key)
+    demo.tell_start(settings, state)
+    serve(settings, lambda address: demo.tell_address(settings, address))
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"serve": _serve, "check": _check, "demo": _demo}
+
+
+def serve(settings: Settings, up: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGINT or SIGTERM; `up` is told the address once it answers."""
     # httpx tells every request to Letta at this level.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # uvicorn passes on the signal that stopped it, once it has stopped.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked_to_stop, lambda *_: sys.exit(0))
-    server = Server(settings)
+    server = Server(create_app(settings), settings, up)
     # What lives as long as the process need not be looked at by every collection.
     gc.collect()
     gc.freeze()
     server.run()
+    if not server.started:
+        sys.exit(1)

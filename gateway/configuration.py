@@ -9,14 +9,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import inspect
+from msgspec import Struct, inspect
 
 from gateway.settings import (
+    DEFAULT_ADDRESSES,
     DEFAULT_KEY_NAME,
     AgentType,
     Key,
+    Letta,
+    Provider,
     Secret,
+    Server,
     Settings,
+    UpstreamKind,
     UserSource,
     is_loopback,
 )
@@ -24,7 +29,7 @@ from gateway.settings import (
 ENVIRONMENT = "the environment"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 # Where a mistake is told without the value: a key, or a table that may hold one.
-MAY_HOLD_A_KEY = re.compile(r"(?:letta|keys(?:\[\d+\])?)(?:\.key|\.api_key)?")
+MAY_HOLD_A_KEY = re.compile(r"(?:letta|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key)?")
 TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 
 
@@ -35,21 +40,47 @@ class SettingsError(Exception):
         super().__init__(f"{source}: {field}: {problem}" if field else f"{source}: {problem}")
 
 
-def load(path: Path | None, environ: Mapping[str, str], host: str | None = None, port: int | None = None) -> Settings:
-    """Settings from the file, or from the environment where no file is named.
+class Overrides(Struct, frozen=True, kw_only=True):
+    """What the command line says; it goes before what is configured."""
 
-    `host` and `port` come from the command line and go before what is configured. Raises SettingsError.
-    """
+    host: str | None = None
+    port: int | None = None
+    state: str | None = None
+
+
+NO_OVERRIDES = Overrides()
+
+
+def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = NO_OVERRIDES) -> Settings:
+    """Settings from the file, or from the environment where no file is named. Raises SettingsError."""
     source = str(path) if path else ENVIRONMENT
     raw = _expand(_read(path) if path else _from_environment(environ), environ, source)
-    server = raw.setdefault("server", {})
-    if isinstance(server, dict):
-        server |= {k: v for k, v in (("host", host), ("port", port)) if v is not None}
-    settings = _convert(raw, source)
+    for table, field in (("server", "host"), ("server", "port"), ("letta", "state")):
+        value, fields = getattr(overrides, field), raw.setdefault(table, {})
+        if value is not None and isinstance(fields, dict):
+            fields[field] = value
+    settings = _with_provider(_convert(raw, source), environ)
     settings = _with_system_files(settings, path.parent if path else Path(), source)
     for field, problem in _mistakes(settings):
         raise SettingsError(source, field, problem)
     return settings
+
+
+def load_demo(environ: Mapping[str, str], overrides: Overrides, key: Secret) -> Settings:
+    """Settings of a gateway to try out: an embedded Letta, one agent type, one key for people and frontends alike."""
+    demo = Key(
+        name="demo",
+        key=key,
+        user_from=(UserSource("header:X-OpenWebUI-User-Id"), UserSource("body:user")),
+        default_user="me",
+    )
+    settings = Settings(
+        server=Server(port=overrides.port or 0),
+        letta=Letta(upstream="embedded", state=overrides.state),
+        agent_types=(AgentType(id="letta", name="Letta", description="An agent of your own that remembers you"),),
+        keys=(demo,),
+    )
+    return _with_provider(settings, environ)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -63,12 +94,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """The simple case: one agent type `letta`, and one key if GATEWAY_API_KEY is set."""
-    if not environ.get("GATEWAY_MODEL"):
-        raise SettingsError(
-            ENVIRONMENT,
-            "GATEWAY_MODEL",
-            "not set: expected a Letta model handle such as `openai/gpt-4o-mini` (or name a file: --config FILE)",
-        )
     letta = {"base_url": environ.get("LETTA_BASE_URL"), "api_key": environ.get("LETTA_API_KEY")}
     key = {
         "name": DEFAULT_KEY_NAME,
@@ -78,7 +103,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     }
     return {
         "letta": {name: value for name, value in letta.items() if value},
-        "agent_types": [{"id": "letta", "name": "Letta", "model": environ["GATEWAY_MODEL"]}],
+        "agent_types": [{"id": "letta", "name": "Letta", "model": environ.get("GATEWAY_MODEL") or None}],
         "keys": [key] if key["key"] else [],
     }
 
@@ -167,6 +192,31 @@ def _names(kind: inspect.Type) -> Iterator[str]:
         yield from (str(value) for value in kind.values)
 
 
+# The variables that name a model's provider, the first that is set, with the one for its key.
+PROVIDERS: tuple[tuple[str, str, str | None], ...] = (
+    ("OPENAI_BASE_URL", "openai-compatible", "OPENAI_API_KEY"),
+    ("OPENAI_API_KEY", "openai", "OPENAI_API_KEY"),
+    ("ANTHROPIC_API_KEY", "anthropic", "ANTHROPIC_API_KEY"),
+    ("OPENROUTER_API_KEY", "openrouter", "OPENROUTER_API_KEY"),
+    ("OLLAMA_BASE_URL", "ollama", None),
+)
+
+
+def _with_provider(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """Settings of an embedded Letta with the provider that the environment names, unless they have one."""
+    named = next((row for row in PROVIDERS if environ.get(row[0])), None)
+    if settings.letta.kind != "embedded" or settings.provider or named is None:
+        return settings
+    variable, id, key = named
+    raw = {"id": id, "base_url": environ[variable] if variable.endswith("_URL") else None}
+    raw["api_key"] = environ.get(key) or None if key else None
+    try:
+        provider = msgspec.convert(raw, Provider, dec_hook=_decode)
+    except msgspec.ValidationError:
+        raise SettingsError(ENVIRONMENT, variable, "expected an address such as `http://127.0.0.1:11434/v1`") from None
+    return msgspec.structs.replace(settings, provider=provider)
+
+
 def _with_system_files(settings: Settings, folder: Path, source: str) -> Settings:
     """Settings in which every `system_file` has become the `system` it holds."""
 
@@ -197,10 +247,29 @@ def _mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
             f"`{settings.server.host}`: expected a loopback address: without [[keys]] (or GATEWAY_API_KEY) "
             "everyone who reaches the gateway may use it",
         )
-    if not _is_address(settings.letta.base_url):
-        yield "letta.base_url", f"`{settings.letta.base_url}`: expected an address such as `http://127.0.0.1:8283`"
+    yield from _letta_mistakes(settings.letta)
+    if settings.letta.kind == "rest":
+        yield from _model_mistakes(settings.agent_types)
     yield from _type_mistakes(settings.agent_types)
     yield from _key_mistakes(settings.keys, [agent_type.id for agent_type in settings.agent_types])
+
+
+SCHEMES: dict[UpstreamKind, tuple[str, ...]] = {"rest": ("http", "https"), "app-server": ("ws", "wss")}
+
+
+def _letta_mistakes(letta: Letta) -> Iterator[tuple[str, str]]:
+    if letta.base_url is None:
+        return
+    if letta.kind == "embedded":
+        yield "letta.base_url", f"`{letta.base_url}`: expected nothing: an embedded Letta gets an address of its own"
+    elif not _is_address(letta.base_url) or letta.base_url.partition(":")[0] not in SCHEMES[letta.kind]:
+        yield "letta.base_url", f"`{letta.base_url}`: expected an address such as `{DEFAULT_ADDRESSES[letta.kind]}`"
+
+
+def _model_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
+    for i, agent_type in enumerate(types):
+        if agent_type.agent is None and not agent_type.model:
+            yield f"agent_types[{i}].model", "missing: expected a Letta model handle such as `openai/gpt-4o-mini`"
 
 
 def _is_address(url: str) -> bool:
@@ -219,8 +288,6 @@ def _type_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
         # The id is a tag of the agent in Letta, beside the gateway's own.
         if agent_type.id == "gateway" or agent_type.id.startswith("gw-"):
             yield f"{field}.id", f"`{agent_type.id}`: expected a name other than the gateway's own tags"
-        if agent_type.agent is None and not agent_type.model:
-            yield f"{field}.model", "missing: expected a Letta model handle such as `openai/gpt-4o-mini`"
         defaults = AgentType(id=agent_type.id)
         for name in TEMPLATE_FIELDS if agent_type.agent else ():
             if getattr(agent_type, name) != getattr(defaults, name):

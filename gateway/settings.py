@@ -7,6 +7,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 Seconds = Annotated[float, Meta(gt=0)]
 Reasoning = Literal["think_tags", "reasoning_content", "hidden"]
+UpstreamKind = Literal["rest", "app-server", "embedded"]
+ProviderId = Literal["openai-compatible", "openai", "anthropic", "openrouter", "ollama"]
+DEFAULT_ADDRESSES: dict[UpstreamKind, str] = {
+    "rest": "http://127.0.0.1:8283",
+    "app-server": "ws://127.0.0.1:4500",
+    "embedded": "",
+}
 
 DEFAULT_MEMORY = {
     "persona": "I remember the person I talk to, and what matters to them.",
@@ -77,20 +84,45 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Letta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which Letta stands behind the gateway."""
 
-    upstream: Literal["rest"] = "rest"
-    """`rest`: Letta Cloud and V1 servers."""
-    base_url: Annotated[str, Meta(pattern="^https?://.")] = "http://127.0.0.1:8283"
-    """Where Letta answers."""
+    upstream: UpstreamKind | None = None
+    """`rest`: Letta Cloud and V1 servers; `app-server`; `embedded`: an App Server of the gateway's own."""
+    base_url: Annotated[str, Meta(pattern="^(https?|wss?)://.")] | None = None
+    """Where Letta answers; absent: the address of `DEFAULT_ADDRESSES`."""
     api_key: Secret | None = None
     """Letta's key, if it asks for one."""
+    state: str | None = None
+    """Embedded: the directory of agents, memory and log; absent: the user's data directory."""
     request_seconds: Seconds = 30.0
     """Limit of every request to Letta but a run."""
     ping_seconds: Seconds = 20.0
-    """Letta's own ping interval; no byte for three of them is a dead upstream."""
+    """Interval of pings; no sign of life for three of them is a dead upstream."""
     settle_seconds: Seconds = 0.5
     """Distance of the two equal listings that settle which of several new agents stays."""
     max_connections: Annotated[int, Meta(ge=1)] = 10_000
-    """Connections to Letta at one time; every stream holds one."""
+    """REST: connections to Letta at one time; every stream holds one."""
+
+    @property
+    def kind(self) -> UpstreamKind:
+        """Which Letta is meant: the named one, else what the address says, else the gateway's own."""
+        if self.upstream or not self.base_url:
+            return self.upstream or "embedded"
+        return "app-server" if self.base_url.startswith("ws") else "rest"
+
+    @property
+    def address(self) -> str:
+        """Where Letta answers; empty where the gateway starts it."""
+        return self.base_url or DEFAULT_ADDRESSES[self.kind]
+
+
+class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose models an embedded Letta uses, in the App Server's words."""
+
+    id: ProviderId
+    """`openai-compatible`, `openai`, `anthropic`, `openrouter` or `ollama`."""
+    base_url: Annotated[str, Meta(pattern="^https?://.")] | None = None
+    """Where the models answer."""
+    api_key: Secret | None = None
+    """The provider's key."""
 
 
 class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +137,7 @@ class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agent: Annotated[str, Meta(pattern="^agent-")] | None = None
     """An agent that exists: everyone who may use this type shares it."""
     model: str | None = None
-    """Letta's model handle."""
+    """Letta's model handle; absent (App Server): the first that Letta lists."""
     embedding: str | None = None
     """Letta's embedding handle; absent: Letta's default."""
     system: str | None = None
@@ -165,6 +197,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     server: Server = Server()
     letta: Letta = Letta()
+    provider: Provider | None = None
+    """Of an embedded Letta; absent: the offline model."""
     agent_types: Annotated[tuple[AgentType, ...], Meta(min_length=1)]
     keys: tuple[Key, ...] = ()
 

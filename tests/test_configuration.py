@@ -5,8 +5,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.configuration import SettingsError, load
-from gateway.settings import DEFAULT_MEMORY, AgentType, Key, Letta, Secret, Server, Settings, is_loopback
+from gateway.configuration import Overrides, SettingsError, load, load_demo
+from gateway.settings import (
+    DEFAULT_MEMORY,
+    AgentType,
+    Key,
+    Letta,
+    Provider,
+    Secret,
+    Server,
+    Settings,
+    UpstreamKind,
+    is_loopback,
+)
 
 SECRET = "sk-never-shown"
 ENVIRON = {
@@ -107,7 +118,7 @@ def test_the_example_loads_server_and_letta(file: Path) -> None:
     settings = load_text(file, EXAMPLE)
 
     assert settings.server == Server()
-    assert settings.letta == Letta(api_key=Secret("letta-secret"))
+    assert settings.letta == Letta(upstream="rest", base_url="http://127.0.0.1:8283", api_key=Secret("letta-secret"))
 
 
 def test_the_example_loads_every_agent_type(file: Path) -> None:
@@ -189,10 +200,63 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "port not whole": ("[server]\nport = 80.5\n" + TYPE, ["server.port: ", "`80.5`", "Expected `int`"]),
     "no seconds": ("[server]\nping_seconds = 0\n" + TYPE, ["server.ping_seconds: ", "`0`", "> 0"]),
     "seconds in words": ('[server]\nsilence_seconds = "long"\n' + TYPE, ["server.silence_seconds: ", "`long`"]),
-    "upstream nobody knows": ('[letta]\nupstream = "soap"\n' + TYPE, ["letta.upstream: ", "`soap`", "one of rest"]),
+    "upstream nobody knows": (
+        '[letta]\nupstream = "soap"\n' + TYPE,
+        ["letta.upstream: ", "`soap`", "rest", "app-server", "embedded"],
+    ),
     "address without scheme": (
         '[letta]\nbase_url = "localhost:8283"\n' + TYPE,
         ["letta.base_url: ", "`localhost:8283`", "http"],
+    ),
+    "address of no scheme that is known": (
+        '[letta]\nbase_url = "ftp://letta"\n' + TYPE,
+        ["letta.base_url: ", "`ftp://letta`", "https?|wss?"],
+    ),
+    "address without host": (
+        '[letta]\nbase_url = "http:///v1"\n' + TYPE,
+        ["letta.base_url: ", "`http:///v1`", "`http://127.0.0.1:8283`"],
+    ),
+    "address with half a host": (
+        '[letta]\nbase_url = "ws://[::1"\n' + TYPE,
+        ["letta.base_url: ", "`ws://[::1`", "`ws://127.0.0.1:4500`"],
+    ),
+    "address with a port that is none": (
+        '[letta]\nbase_url = "http://letta:http"\n' + TYPE,
+        ["letta.base_url: ", "`http://letta:http`", "`http://127.0.0.1:8283`"],
+    ),
+    "WebSocket address of a REST upstream": (
+        '[letta]\nupstream = "rest"\nbase_url = "ws://letta:4500"\n' + TYPE,
+        ["letta.base_url: ", "`ws://letta:4500`", "`http://127.0.0.1:8283`"],
+    ),
+    "HTTP address of an App Server": (
+        '[letta]\nupstream = "app-server"\nbase_url = "https://letta"\n' + TYPE,
+        ["letta.base_url: ", "`https://letta`", "`ws://127.0.0.1:4500`"],
+    ),
+    "address of an embedded Letta": (
+        '[letta]\nupstream = "embedded"\nbase_url = "ws://letta:4500"\n' + TYPE,
+        ["letta.base_url: ", "`ws://letta:4500`", "expected nothing"],
+    ),
+    "provider without id": (f'[provider]\napi_key = "{SECRET}"\n' + TYPE, ["provider", "missing", "`id`"]),
+    "provider nobody knows": (
+        f'[provider]\nid = "acme"\napi_key = "{SECRET}"\n' + TYPE,
+        ["provider.id: ", "`acme`", "openai-compatible", "openai", "anthropic", "openrouter", "ollama"],
+    ),
+    "provider's address without scheme": (
+        '[provider]\nid = "ollama"\nbase_url = "localhost:11434"\n' + TYPE,
+        ["provider.base_url: ", "`localhost:11434`", "https?"],
+    ),
+    "provider's key empty": (
+        '[provider]\nid = "openai"\napi_key = ""\n' + TYPE,
+        ["provider.api_key: ", "Expected a value"],
+    ),
+    "provider's key in a list": (
+        f'[provider]\nid = "openai"\napi_key = ["{SECRET}"]\n' + TYPE,
+        ["provider.api_key: ", "Expected `str`"],
+    ),
+    "several providers": (f'[[provider]]\napi_key = "{SECRET}"\n' + TYPE, ["provider: ", "Expected `object"]),
+    "unknown field of the provider": (
+        f'[provider]\nid = "openai"\napikey = "{SECRET}"\n' + TYPE,
+        ["provider: ", "`apikey`", "did you mean `api_key`?"],
     ),
     "letta's key empty": ('[letta]\napi_key = ""\n' + TYPE, ["letta.api_key: ", "Expected a value"]),
     "letta's key in a list": (f'[letta]\napi_key = ["{SECRET}"]\n' + TYPE, ["letta.api_key: ", "Expected `str`"]),
@@ -207,7 +271,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "id like a gateway's tag": ('[[agent_types]]\nid = "gw-mine"\nmodel = "m"', ["agent_types[0].id: ", "`gw-mine`"]),
     "two types of one id": (TYPE + TYPE, ["agent_types[1].id: ", "`tutor`", "no other agent type"]),
     "type without model": (
-        '[[agent_types]]\nid = "tutor"',
+        '[letta]\nupstream = "rest"\n[[agent_types]]\nid = "tutor"',
         ["agent_types[0].model: ", "missing", "openai/gpt-4o-mini"],
     ),
     "model of a wrong type": ('[[agent_types]]\nid = "tutor"\nmodel = 4', ["agent_types[0].model: ", "`4`", "str"]),
@@ -423,7 +487,7 @@ def test_loopback_is_the_own_machine_only(host: str, is_local: bool) -> None:
 def test_host_and_port_of_the_command_line_win(file: Path) -> None:
     file.write_text('[server]\nhost = "localhost"\nport = 1\n' + TYPE, encoding="utf-8")
 
-    server = load(file, {}, host="127.0.0.1", port=0).server
+    server = load(file, {}, Overrides(host="127.0.0.1", port=0)).server
 
     assert (server.host, server.port) == ("127.0.0.1", 0)
 
@@ -431,7 +495,7 @@ def test_host_and_port_of_the_command_line_win(file: Path) -> None:
 def test_host_and_port_of_the_command_line_need_no_server_table(file: Path) -> None:
     file.write_text(TYPE, encoding="utf-8")
 
-    server = load(file, {}, host="::1", port=9).server
+    server = load(file, {}, Overrides(host="::1", port=9)).server
 
     assert (server.host, server.port) == ("::1", 9)
 
@@ -440,14 +504,30 @@ def test_a_host_of_the_command_line_is_no_way_around_the_keys(file: Path) -> Non
     file.write_text(TYPE, encoding="utf-8")
 
     with pytest.raises(SettingsError, match=r"server\.host: `0\.0\.0\.0`: expected a loopback address"):
-        load(file, {}, host="0.0.0.0")
+        load(file, {}, Overrides(host="0.0.0.0"))
 
 
 def test_a_port_of_the_command_line_is_checked(file: Path) -> None:
     file.write_text(TYPE, encoding="utf-8")
 
     with pytest.raises(SettingsError, match=r"server\.port: `70000`: Expected `int` <= 65535"):
-        load(file, {}, port=70_000)
+        load(file, {}, Overrides(port=70_000))
+
+
+def test_the_state_of_the_command_line_wins(file: Path) -> None:
+    file.write_text('[letta]\nstate = "/srv/file"\n' + TYPE, encoding="utf-8")
+
+    assert load(file, {}).letta.state == "/srv/file"
+    assert load(file, {}, Overrides(state="/srv/line")).letta.state == "/srv/line"
+    assert load(None, {}, Overrides(state="/srv/line")).letta.state == "/srv/line"
+
+
+@pytest.mark.parametrize("text", ["letta = 5\n", '[[letta]]\nstate = "x"\n', "server = 5\n"])
+def test_a_table_that_is_none_is_named_whatever_the_command_line_says(file: Path, text: str) -> None:
+    file.write_text(text + TYPE, encoding="utf-8")
+
+    with pytest.raises(SettingsError, match="(letta|server): .*Expected `object`"):
+        load(file, {}, Overrides(host="127.0.0.1", port=0, state="y"))
 
 
 def test_the_environment_alone_makes_one_type_and_one_key() -> None:
@@ -468,23 +548,160 @@ def test_the_environment_alone_makes_one_type_and_one_key() -> None:
     ]
 
 
-@pytest.mark.parametrize("unset", [{}, {"GATEWAY_API_KEY": "", "LETTA_BASE_URL": "", "LETTA_API_KEY": ""}])
-def test_the_environment_may_hold_a_model_and_nothing_else(unset: dict[str, str]) -> None:
-    settings = load(None, {"GATEWAY_MODEL": "openai/gpt-4o-mini", **unset})
+UNSET: dict[str, dict[str, str]] = {
+    "not set": {},
+    "empty": dict.fromkeys(("GATEWAY_API_KEY", "GATEWAY_MODEL", "LETTA_BASE_URL", "LETTA_API_KEY"), ""),
+}
+
+
+@pytest.mark.parametrize("unset", UNSET.values(), ids=UNSET)
+def test_the_environment_need_not_hold_anything(unset: dict[str, str]) -> None:
+    settings = load(None, unset)
 
     assert settings.open
-    assert settings.letta == Letta()
+    assert (settings.letta, settings.letta.kind, settings.provider) == (Letta(), "embedded", None)
+    assert [(agent_type.id, agent_type.model) for agent_type in settings.agent_types] == [("letta", None)]
 
 
 def test_without_a_file_host_and_port_come_from_the_command_line() -> None:
-    server = load(None, {"GATEWAY_MODEL": "m", "GATEWAY_API_KEY": "k"}, host="0.0.0.0", port=80).server
+    server = load(None, {"GATEWAY_MODEL": "m", "GATEWAY_API_KEY": "k"}, Overrides(host="0.0.0.0", port=80)).server
 
     assert (server.host, server.port) == ("0.0.0.0", 80)
 
 
+# what the file says of Letta -> which one is meant, and where it answers
+LETTAS: dict[str, tuple[str, UpstreamKind, str]] = {
+    "nothing": ("", "embedded", ""),
+    "embedded by name": ('upstream = "embedded"', "embedded", ""),
+    "an HTTP address": ('base_url = "http://letta:8283"', "rest", "http://letta:8283"),
+    "an HTTPS address": ('base_url = "https://api.letta.com"', "rest", "https://api.letta.com"),
+    "REST by name": ('upstream = "rest"', "rest", "http://127.0.0.1:8283"),
+    "REST by name and address": ('upstream = "rest"\nbase_url = "http://letta"', "rest", "http://letta"),
+    "a WebSocket address": ('base_url = "ws://letta:4500"', "app-server", "ws://letta:4500"),
+    "a safe WebSocket address": ('base_url = "wss://letta"', "app-server", "wss://letta"),
+    "an App Server by name": ('upstream = "app-server"', "app-server", "ws://127.0.0.1:4500"),
+}
+
+
+@pytest.mark.parametrize(("letta", "kind", "address"), LETTAS.values(), ids=LETTAS)
+def test_the_upstream_is_the_named_one_or_what_the_address_says(
+    file: Path, letta: str, kind: UpstreamKind, address: str
+) -> None:
+    settings = load_text(file, f"[letta]\n{letta}\n" + TYPE)
+
+    assert (settings.letta.kind, settings.letta.address) == (kind, address)
+
+
+@pytest.mark.parametrize("kind", ["app-server", "embedded"])
+def test_only_a_rest_upstream_needs_a_model_for_every_type(file: Path, kind: str) -> None:
+    (tutor,) = load_text(file, f'[letta]\nupstream = "{kind}"\n[[agent_types]]\nid = "tutor"').agent_types
+
+    assert tutor.model is None
+
+
+def test_an_embedded_letta_may_be_told_where_to_keep_its_state(file: Path) -> None:
+    assert load_text(file, '[letta]\nstate = "/srv/letta"\n' + TYPE).letta.state == "/srv/letta"
+
+
+# The model's provider
+
+OPENAI_URL, OLLAMA_URL = "http://127.0.0.1:4000/v1", "http://127.0.0.1:11434"
+# Every variable that names a provider, those that go before others first -> the provider it names
+PROVIDERS: dict[str, tuple[str, Provider]] = {
+    "OPENAI_BASE_URL": (OPENAI_URL, Provider(id="openai-compatible", base_url=OPENAI_URL, api_key=Secret("key-1"))),
+    "OPENAI_API_KEY": ("key-1", Provider(id="openai", api_key=Secret("key-1"))),
+    "ANTHROPIC_API_KEY": ("key-2", Provider(id="anthropic", api_key=Secret("key-2"))),
+    "OPENROUTER_API_KEY": ("key-3", Provider(id="openrouter", api_key=Secret("key-3"))),
+    "OLLAMA_BASE_URL": (OLLAMA_URL, Provider(id="ollama", base_url=OLLAMA_URL)),
+}
+EVERY_PROVIDER = {name: value for name, (value, _) in PROVIDERS.items()}
+
+
+@pytest.mark.parametrize("first", PROVIDERS)
+def test_the_environment_names_the_provider_in_a_fixed_order(first: str) -> None:
+    names = list(PROVIDERS)[list(PROVIDERS).index(first) :]
+
+    assert load(None, {name: EVERY_PROVIDER[name] for name in names}).provider == PROVIDERS[first][1]
+
+
+@pytest.mark.parametrize("first", PROVIDERS)
+def test_an_empty_variable_names_no_provider(first: str) -> None:
+    names = list(PROVIDERS)
+    empty = dict.fromkeys(names[: names.index(first)], "")
+    found = load(None, EVERY_PROVIDER | empty).provider
+
+    assert found == PROVIDERS[first][1]
+
+
+@pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": ""}], ids=["not set", "empty"])
+def test_a_server_that_speaks_as_openai_does_may_have_no_key(environ: dict[str, str]) -> None:
+    provider = load(None, {"OPENAI_BASE_URL": OPENAI_URL, **environ}).provider
+
+    assert provider == Provider(id="openai-compatible", base_url=OPENAI_URL)
+
+
+def test_the_environment_names_the_provider_of_a_file_that_names_none(file: Path) -> None:
+    file.write_text(TYPE, encoding="utf-8")
+
+    assert load(file, {"ANTHROPIC_API_KEY": "key-2"}).provider == PROVIDERS["ANTHROPIC_API_KEY"][1]
+
+
+def test_the_provider_of_the_file_wins(file: Path) -> None:
+    file.write_text('[provider]\nid = "openrouter"\napi_key = "${MINE}"\n' + TYPE, encoding="utf-8")
+
+    assert load(file, {**EVERY_PROVIDER, "MINE": "key-9"}).provider == Provider(
+        id="openrouter", api_key=Secret("key-9")
+    )
+
+
+@pytest.mark.parametrize("url", ["http://letta:8283", "ws://letta:4500"])
+def test_a_letta_of_somebody_else_s_has_providers_of_its_own(url: str) -> None:
+    environ = {"LETTA_BASE_URL": url, "GATEWAY_MODEL": "m", **EVERY_PROVIDER, "OPENAI_BASE_URL": "no address"}
+
+    assert load(None, environ).provider is None
+
+
+@pytest.mark.parametrize("kind", ["rest", "app-server"])
+def test_a_provider_of_the_file_is_no_mistake_for_another_upstream(file: Path, kind: UpstreamKind) -> None:
+    text = f'[provider]\nid = "openai"\n[letta]\nupstream = "{kind}"\n'
+
+    assert load_text(file, text + TYPE).letta.kind == kind
+
+
+@pytest.mark.parametrize("first", PROVIDERS)
+def test_a_demo_needs_nothing_and_takes_the_provider_of_the_environment(first: str) -> None:
+    demo = load_demo({first: EVERY_PROVIDER[first]}, Overrides(port=0, state="/srv/demo"), Secret("sk-demo"))
+
+    assert (demo.letta.kind, demo.letta.state, demo.open) == ("embedded", "/srv/demo", False)
+    assert [(key.key, key.default_user) for key in demo.keys] == [(Secret("sk-demo"), "me")]
+    assert demo.provider is not None
+    assert demo.provider.id == PROVIDERS[first][1].id
+    assert load_demo({}, Overrides(), Secret("sk-demo")).provider is None
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_BASE_URL", "OLLAMA_BASE_URL"])
+@pytest.mark.parametrize("value", [f"127.0.0.1/{SECRET}", f"ftp://{SECRET}", SECRET, "http://"])
+def test_an_address_of_a_provider_that_is_none_is_named_and_not_shown(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(None, {variable: value})
+
+    assert str(caught.value).startswith(f"the environment: {variable}: expected an address such as `http://")
+    assert value not in str(caught.value).replace("`http://127.0.0.1:11434/v1`", "")
+
+
+def test_the_key_of_a_provider_never_shows() -> None:
+    settings = load(None, EVERY_PROVIDER)
+
+    assert "***" in repr(settings.provider)
+    assert "key-1" not in f"{settings} {settings!r} {settings.provider}"
+
+
 ENVIRONMENT_MISTAKES: dict[str, tuple[dict[str, str], list[str]]] = {
-    "no model": ({}, ["GATEWAY_MODEL", "not set", "--config FILE"]),
-    "an empty model": ({"GATEWAY_MODEL": ""}, ["GATEWAY_MODEL", "not set", "--config FILE"]),
+    "no model": ({"LETTA_BASE_URL": "http://letta:8283"}, ["agent_types[0].model", "missing", "openai/gpt-4o-mini"]),
+    "an empty model": (
+        {"LETTA_BASE_URL": "http://letta:8283", "GATEWAY_MODEL": ""},
+        ["agent_types[0].model", "missing", "openai/gpt-4o-mini"],
+    ),
     "an address without scheme": ({"GATEWAY_MODEL": "m", "LETTA_BASE_URL": "letta:8283"}, ["base_url", "`letta:8283`"]),
 }
 

@@ -1,6 +1,7 @@
 """The rooms of the house: who may import whom, and one address for every library."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,16 @@ MAY_IMPORT = {
     "turns": ("gateway.turns", "gateway.openai_wire", *WORDS_OF_LETTA),
     "openai_wire": ("gateway.openai_wire", *WORDS_OF_LETTA),
     "letta": ("gateway.letta",),
+    "offline": ("gateway.offline",),
 }
 ADDRESSES = {
     "letta_client": ["letta/rest.py"],
     "aiohttp": ["letta/rest.py"],
     "httpx": ["letta/rest.py"],
     "sse_starlette": ["http/sse.py"],
-    "uvicorn": ["cli.py"],
+    "uvicorn": ["serving.py"],
+    "websockets": ["letta/link.py"],
+    "platformdirs": ["letta/process.py"],
     "openai": [],
 }
 
@@ -45,3 +49,10 @@ def test_a_library_has_one_address(library: str) -> None:
     users = [name for name, path in FILES.items() if any(m.partition(".")[0] == library for m in _imports(path))]
 
     assert ADDRESSES[library] == users
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("offline/")])
+def test_the_offline_model_stands_alone(name: str) -> None:
+    others = {module for module in _imports(FILES[name]) if not module.startswith("gateway.offline")}
+
+    assert {module.partition(".")[0] for module in others} <= {"litestar", "msgspec", *sys.stdlib_module_names}

@@ -43,7 +43,8 @@ REFUSALS: dict[str, tuple[str, str, bytes, dict[str, str] | None, int, str | Non
     "a model nobody knows": ("GET", "/v1/models/gpt", b"", None, 404, "model_not_found", "model"),
     "an unknown path": ("GET", "/v1/nothing", b"", None, 404, "unknown_url", None),
     "an unknown path, posted": ("POST", "/v1/completions", GOOD, None, 404, "unknown_url", None),
-    "the root": ("GET", "/", b"", None, 404, "unknown_url", None),
+    "below the root": ("GET", "/v2", b"", None, 404, "unknown_url", None),
+    "the root, posted": ("POST", "/", GOOD, None, 405, "method_not_supported", None),
     "a wrong method": ("GET", CHAT_URL, b"", None, 405, "method_not_supported", None),
     "another wrong method": ("DELETE", "/v1/models", b"", None, 405, "method_not_supported", None),
 }  # fmt: skip

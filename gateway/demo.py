@@ -1,0 +1,75 @@
+"""`letta-gateway demo`: a gateway with a Letta of its own, and what a newcomer needs to talk to it."""
+
+import json
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+from gateway.settings import Provider, Secret, Settings
+
+USUAL_PORT = 8000
+HOST = "127.0.0.1"
+
+
+def read_key(state: Path) -> Secret:
+    """The demo's key, made on first use and kept, so that frontends stay connected. Raises OSError."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = state / "demo-key"
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as made:
+            made.write(f"sk-demo-{secrets.token_urlsafe(24)}\n")
+    return Secret(file.read_text().strip())
+
+
+def free_port() -> int:
+    """The usual port, or where somebody has it a free one."""
+    for port in (USUAL_PORT, 0):
+        try:
+            with socket.create_server((HOST, port)) as listener:
+                return int(listener.getsockname()[1])
+        except OSError:
+            continue
+    return 0
+
+
+def tell_start(settings: Settings, state: Path) -> None:
+    """Say what takes a moment."""
+    print(f"Starting Letta's App Server; agents and memory are kept in {state}", file=sys.stderr)
+    print(f"Models: {_models(settings.provider)}", file=sys.stderr, flush=True)
+
+
+def _models(provider: Provider | None) -> str:
+    if provider:
+        return provider.id + (f" at {provider.base_url}" if provider.base_url else "")
+    return (
+        "the offline model, which can only repeat and remember "
+        "(set OPENAI_API_KEY, ANTHROPIC_API_KEY, OPENROUTER_API_KEY, OLLAMA_BASE_URL or OPENAI_BASE_URL for a real one)"
+    )
+
+
+def tell_address(settings: Settings, address: str) -> None:
+    """Print how to talk to it."""
+    key, model = settings.keys[0], settings.agent_types[0].id
+    assert key.key
+    body = {
+        "model": model,
+        "stream": True,
+        "messages": [{"role": "user", "content": "Hello! My name is Ada."}],
+    }
+    print(
+        f"address: {address}/v1\n"
+        f"key: {key.key.reveal()}\n"
+        f"model: {model}\n\n"
+        f"Try it:\n"
+        f"curl -N {address}/v1/chat/completions -H 'Authorization: Bearer {key.key.reveal()}' "
+        f"-H 'Content-Type: application/json' -d '{json.dumps(body)}'\n\n"
+        f"Open WebUI: Admin Panel > Settings > Connections > OpenAI API > +\n"
+        f"  URL: {address}/v1\n"
+        f"  Auth: Bearer {key.key.reveal()}\n"
+        f"  Model IDs: {model}\n\n"
+        f"{address}/ says more. Ctrl+C ends it.",
+        flush=True,
+    )

@@ -1,0 +1,89 @@
+"""Serves ASGI applications: the gateway, and the offline model beside it. The only module that knows uvicorn."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from litestar import Litestar
+
+from gateway.settings import Settings
+from gateway.turns.run import Runs
+
+
+class Server(uvicorn.Server):
+    """A uvicorn that, told to stop, gives answers under way some time and then ends them, before it waits for them.
+
+    `up` is called once it accepts connections, with its address.
+    """
+
+    def __init__(self, app: Litestar, settings: Settings, up: Callable[[str], None] = lambda _: None) -> None:
+        self._app = app
+        self._up = up
+        self._grace = settings.server.shutdown_seconds
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.server.host,
+                port=settings.server.port,
+                access_log=False,
+                # Longer than clients and proxies keep an idle connection, so that none is closed under a request.
+                timeout_keep_alive=75,
+                log_config=None,
+                server_header=False,
+                ws="none",
+            )
+        )
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Raises what Letta's start raises; uvicorn would only log it, as a bug of the application's."""
+        upstream = self._app.state.runs.upstream
+        try:
+            await upstream.start()
+        except BaseException:
+            await upstream.aclose()
+            raise
+        await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._up(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets=None) -> None:  # type: ignore[no-untyped-def]
+        runs: Runs = self._app.state.runs
+        asyncio.get_running_loop().call_later(self._grace, runs.stop)
+        await super().shutdown(sockets)
+
+
+class _Beside(uvicorn.Server):
+    """A uvicorn within a process that has one already: signals are not its own."""
+
+    def __init__(self, app: Litestar) -> None:
+        super().__init__(uvicorn.Config(app, access_log=False, log_config=None, ws="none", lifespan="off"))
+        self.up = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+
+@asynccontextmanager
+async def beside(app: Litestar) -> AsyncIterator[str]:
+    """Serve `app` on a free port of the loopback; gives its address."""
+    server = _Beside(app)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            await server.up.wait()
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            server.force_exit = True  # whoever still waits for a model's answer waits for nothing
+            await serving
