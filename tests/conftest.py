@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.servers.app_server import AppServer
 from tests.servers.letta_v1 import LettaV1
+from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.threads import served
 
@@ -44,3 +46,17 @@ def letta_v1(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> 
     """A real V1 server in front of the scripted model."""
     with LettaV1(tmp_path_factory.mktemp("letta-v1"), model.base_url) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def app_server(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """A real App Server in front of the scripted model, which somebody else has set up."""
+    with AppServer(tmp_path_factory.mktemp("app-server"), model.base_url) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["letta_v1", "app_server"], ids=["v1", "app-server"])
+def letta(request: pytest.FixtureRequest) -> RealLetta:
+    """Each kind of a real Letta in turn."""
+    server: RealLetta = request.getfixturevalue(request.param)
+    return server

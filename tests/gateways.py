@@ -12,36 +12,40 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from openai import OpenAI
 
 from gateway.app import create_app
 from gateway.settings import AgentType, Key, Letta, Secret, Server, Settings, UserSource
+from tests.servers.real_letta import RealLetta, letta_settings
 from tests.servers.threads import served
 
 KEY = "sk-test"
-MODEL_HANDLE = "openai-proxy/scripted"
+MODEL_HANDLE = "openai-proxy/offline"
 TUTOR = AgentType(id="tutor", name="Tutor", model=MODEL_HANDLE, system="You are a patient tutor of {user_name}.")
 PROGRAMS = Key(name="programs", key=Secret(KEY))
 FRONTEND = Key(name="frontend", key=Secret("sk-front"), user_from=(UserSource("header:X-OpenWebUI-User-Id"),))
 
 
-def settings_for(letta: str, *, types: tuple[AgentType, ...] = (TUTOR,), **changes: Any) -> Settings:
+def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTOR,), **changes: Any) -> Settings:
     """Settings of a gateway in front of `letta`, quick where waiting would show nothing.
 
-    `changes` are those of the parts: `keys`, fields of `server`, and those of `letta` as `letta_NAME`.
+    `changes` are those of the parts: `keys`, fields of `server`, and those of `letta` as `letta_NAME`. In front of a
+    real Letta agents have its model.
     """
     keys = changes.pop("keys", (PROGRAMS, FRONTEND))
     upstream = {name.removeprefix("letta_"): changes.pop(name) for name in list(changes) if name.startswith("letta_")}
-    return Settings(
-        server=Server(**changes),
-        letta=Letta(base_url=letta, **{"settle_seconds": 0.05, **upstream}),
-        agent_types=types,
-        keys=keys,
-    )
+    upstream = {"settle_seconds": 0.05, **upstream}
+    if isinstance(letta, str):
+        settings = Letta(base_url=letta, **upstream)
+    else:
+        settings = letta_settings(letta, **upstream)
+        types = tuple(type if type.agent else msgspec.structs.replace(type, model=letta.model) for type in types)
+    return Settings(server=Server(**changes), letta=settings, agent_types=types, keys=keys)
 
 
 @contextmanager
-def gateway(letta: str, **changes: Any) -> Iterator[str]:
+def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
     """A gateway in a thread; gives its base URL."""
     with served(create_app(settings_for(letta, **changes))) as url:
         yield url
@@ -93,6 +97,11 @@ class GatewayProcess:
         code = self.process.wait(60)
         self._reading.join()
         return code
+
+    def kill(self) -> None:
+        """End it without giving it time for anything."""
+        self.process.kill()
+        self.stop()
 
     def _read(self) -> None:
         assert self.process.stderr

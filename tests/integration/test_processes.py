@@ -9,19 +9,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from letta_client import Letta as LettaClient
 
 from gateway.turns.names import agent_tags
-from tests.gateways import KEY, MODEL_HANDLE, GatewayProcess, chat, http
-from tests.servers.letta_v1 import LettaV1
+from tests.gateways import KEY, GatewayProcess, chat, http
+from tests.servers.real_letta import RealLetta
 
 CONFIG = """
 [letta]
-base_url = "{letta}"
+base_url = "{letta.base_url}"
+api_key = "{letta.api_key}"
 
 [[agent_types]]
 id = "tutor"
-model = "{model}"
+model = "{letta.model}"
 
 [[keys]]
 name = "programs"
@@ -30,21 +30,19 @@ key = "${{GATEWAY_TEST_KEY}}"
 
 
 @pytest.fixture
-def config(letta_v1: LettaV1, tmp_path: Path) -> Path:
+def config(letta: RealLetta, tmp_path: Path) -> Path:
     path = tmp_path / "gateway.toml"
-    path.write_text(CONFIG.format(letta=letta_v1.base_url, model=MODEL_HANDLE))
+    path.write_text(CONFIG.format(letta=letta))
     return path
 
 
-def test_fifty_first_requests_through_two_gateways_are_answered_by_one_agent(config: Path, letta_v1: LettaV1) -> None:
+def test_fifty_first_requests_through_two_gateways_are_answered_by_one_agent(config: Path, letta: RealLetta) -> None:
     user = uuid.uuid4().hex
     with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as one, GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as two:
         asyncio.run(_ask_fifty_times([one.base_url, two.base_url], user))
 
-    with LettaClient(base_url=letta_v1.base_url, api_key="none") as letta:
-        agents = list(letta.agents.list(tags=list(agent_tags("tutor", "programs", user)), match_all_tags=True))
-        assert len(agents) == 1
-        assert len(letta.conversations.list(agent_id=agents[0].id, limit=100)) == 50
+    (agent,) = letta.agents(agent_tags("tutor", "programs", user))
+    assert len(letta.conversations(agent)) == 50
 
 
 async def _ask_fifty_times(urls: list[str], user: str) -> None:
@@ -75,11 +73,11 @@ def test_a_gateway_told_to_stop_ends_its_streams_with_an_error_and_cancels_their
     assert not [line for line in process.log if "could not be cancelled" in line]
 
 
-def test_check_says_that_everything_is_in_order(config: Path) -> None:
+def test_check_says_that_everything_is_in_order(config: Path, letta: RealLetta) -> None:
     result = _check(config)
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert MODEL_HANDLE in result.stdout
+    assert letta.model in result.stdout
     assert "Everything is in order." in result.stdout
 
 

@@ -6,12 +6,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
+from letta_client import Letta as LettaClient
 
 HERE = Path(__file__).parent
 START_SECONDS = 120
@@ -19,6 +21,11 @@ START_SECONDS = 120
 
 class LettaV1:
     """Started on entering, ended with the test process at the latest. Keeps its data in `directory`."""
+
+    name = "v1"
+    api_key = "none"
+    model = "openai-proxy/offline"
+    tools = ("web_search", "fetch_webpage")
 
     def __init__(self, directory: Path, model_base_url: str) -> None:
         self._directory = directory
@@ -38,13 +45,31 @@ class LettaV1:
             arguments, cwd=self._directory, env=environ, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log
         )
         self._await_health()
+        self.client = LettaClient(base_url=self.base_url, api_key=self.api_key)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.client.close()
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait(60)
         self._log.close()
+
+    def agents(self, tags: Iterable[str]) -> list[str]:
+        return [agent.id for agent in self.client.agents.list(tags=list(tags), match_all_tags=True, limit=100)]
+
+    def create_agent(self, system: str) -> str:
+        return self.client.agents.create(name="ops", model=self.model, system=system).id
+
+    def delete_agent(self, id: str) -> None:
+        self.client.agents.delete(id)
+
+    def conversations(self, agent_id: str) -> list[str]:
+        return [conversation.id for conversation in self.client.conversations.list(agent_id=agent_id, limit=100)]
+
+    def memory(self, agent_id: str) -> dict[str, str]:
+        blocks = self.client.agents.blocks.list(agent_id, limit=100)
+        return {block.label or "": block.value.strip() for block in blocks}
 
     def _await_health(self) -> None:
         deadline = time.monotonic() + START_SECONDS
