@@ -11,7 +11,7 @@ from openai.types.chat import completion_create_params
 
 from gateway.configuration import load
 from gateway.openai_wire.errors import UPSTREAM, GatewayError
-from gateway.settings import AgentType, Key, Letta, Server
+from gateway.settings import AgentType, Key, Letta, Provider, Server
 from tests.gateways import gateway
 from tests.servers.fake_letta import FakeLetta
 
@@ -19,6 +19,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[server]": Server,
     "[letta]": Letta,
+    "[provider]": Provider,
     "[[agent_types]]": AgentType,
     "[[keys]]": Key,
 }
