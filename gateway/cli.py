@@ -14,8 +14,9 @@ from gateway import __version__, demo
 from gateway.app import create_app
 from gateway.check import check
 from gateway.configuration import Overrides, SettingsError, load, load_demo
+from gateway.embedded import state_of
 from gateway.letta.errors import UpstreamError
-from gateway.letta.process import EmbeddedUnavailable, default_state
+from gateway.letta.process import EmbeddedUnavailable
 from gateway.serving import Server
 from gateway.settings import Settings
 
@@ -67,7 +68,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     # A newcomer reads what to do next, and not a log, unless something is wrong.
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    state = Path(arguments.state).expanduser() if arguments.state else default_state()
+    state = state_of(arguments.state)
     try:
         key = demo.read_key(state)
     except OSError as error:

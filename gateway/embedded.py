@@ -15,7 +15,7 @@ class EmbeddedUpstream(AppServerUpstream):
     """An `Upstream` that brings its Letta along."""
 
     def __init__(self, settings: Settings) -> None:
-        self.process = AppServerProcess(state_of(settings))
+        self.process = AppServerProcess(state_of(settings.letta.state))
         self._provider = settings.provider
         self._beside = AsyncExitStack()
         self._started = False
@@ -54,6 +54,6 @@ class EmbeddedUpstream(AppServerUpstream):
         await self._beside.aclose()
 
 
-def state_of(settings: Settings) -> Path:
+def state_of(configured: str | None) -> Path:
     """Where agents, memory and log are."""
-    return Path(settings.letta.state).expanduser() if settings.letta.state else default_state()
+    return Path(configured).expanduser() if configured else default_state()

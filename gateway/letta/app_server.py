@@ -224,12 +224,13 @@ class AppServerUpstream:
         runtime = Runtime(agent_id, conversation_id)
         sent = to_input(messages)
         builtin = [*tools]
-        reader = TurnReader([message["client_message_id"] for message in sent], [*builtin, *memory.NAMES])
+        allowed = [*builtin, *memory.NAMES]
+        reader = TurnReader([message["client_message_id"] for message in sent], allowed)
         payload = {
             "kind": "create_message",
             "messages": sent,
             "client_toolset": {"base": "none", "include": builtin},
-            "client_tool_allowlist": [*builtin, *memory.NAMES],
+            "client_tool_allowlist": allowed,
             "exclude_interactive_tools": True,
         }
         with self._link.inbox(conversation_id) as inbox:
@@ -338,8 +339,7 @@ def _read(reader: TurnReader, frames: list[Frame | errors.UpstreamError]) -> tup
 
 
 def _to_agent(agent: KeptAgent) -> Agent:
-    created = next((tag.removeprefix(CREATED_TAG) for tag in agent.tags if tag.startswith(CREATED_TAG)), None)
-    metadata = next((tag.removeprefix(METADATA_TAG) for tag in agent.tags if tag.startswith(METADATA_TAG)), None)
+    created, metadata = _tagged(agent, CREATED_TAG), _tagged(agent, METADATA_TAG)
     try:
         return Agent(
             agent.id,
@@ -349,6 +349,11 @@ def _to_agent(agent: KeptAgent) -> Agent:
         )
     except ValueError:
         return Agent(agent.id, tags=tuple(agent.tags))  # tags that somebody else has changed
+
+
+def _tagged(agent: KeptAgent, prefix: str) -> str | None:
+    """What follows `prefix` in the tag that has it."""
+    return next((tag.removeprefix(prefix) for tag in agent.tags if tag.startswith(prefix)), None)
 
 
 def _metadata_tag(template: Template) -> str:

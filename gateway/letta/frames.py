@@ -29,11 +29,10 @@ class Runtime(Struct, frozen=True):
 
 
 class Head(Struct, frozen=True):
-    """What every frame may carry, enough to tell where it goes."""
+    """What every frame may carry, enough to tell who reads it."""
 
     type: str = ""
     request_id: str | None = None
-    runtime: Runtime | None = None
 
 
 class LoopStatus(Struct, frozen=True):

@@ -341,15 +341,23 @@ async def test_a_turn_that_could_not_begin_is_not_taken(server: FakeAppServer) -
     assert server.sent("input") == []
 
 
-async def test_a_turn_may_wait_behind_one_that_works(
-    server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def queue(
+    server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch, loop_status: str
+) -> tuple[asyncio.Task[list[Event]], Frame]:
+    """A turn that is queued while the loop says what it does; gives the turn, and what it sent."""
     monkeypatch.setattr(app_server, "STUCK_SECONDS", 0.01)
     server.answers["input"] = {"accepted": True, "disposition": "queued"}
     server.turn = []
     running = asyncio.create_task(run(upstream, [HI]))
     sent = await server.arrived("input")
-    await server.send(status("PROCESSING_API_RESPONSE") | {"runtime": RUNTIME})
+    await server.send(status(loop_status) | {"runtime": RUNTIME})
+    return running, sent
+
+
+async def test_a_turn_may_wait_behind_one_that_works(
+    server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, sent = await queue(server, upstream, monkeypatch, "PROCESSING_API_RESPONSE")
     await asyncio.wait([running], timeout=0.05)  # several looks at the queue
     assert not running.done()
 
@@ -361,12 +369,7 @@ async def test_a_turn_may_wait_behind_one_that_works(
 async def test_a_turn_that_waits_behind_one_that_does_nothing_is_stuck_and_taken_back(
     server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_server, "STUCK_SECONDS", 0.01)
-    server.answers["input"] = {"accepted": True, "disposition": "queued"}
-    server.turn = []
-    running = asyncio.create_task(run(upstream, [HI]))
-    await server.arrived("input")
-    await server.send(status("WAITING_ON_INPUT") | {"runtime": RUNTIME})
+    running, _ = await queue(server, upstream, monkeypatch, "WAITING_ON_INPUT")
 
     with pytest.raises(errors.Stuck) as raised:
         await running
