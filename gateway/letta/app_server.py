@@ -25,29 +25,22 @@ from gateway.letta.answers import (
     Conversations,
     Info,
     KeptAgent,
-    Messages,
     Models,
     OneAgent,
-    OneConversation,
 )
 from gateway.letta.events import PING, Event
 from gateway.letta.frames import PROTOCOL_VERSION, ControlRequest, Frame, Head, Runtime, TurnReader
-from gateway.letta.histories import Histories
 from gateway.letta.link import Address, Inbox, Link
 from gateway.letta.memory_tools import EXTERNAL_TOOLS, MemoryTools
-from gateway.letta.transcript import Listed, to_input, unfinished
-from gateway.letta.upstream import Agent, Conversation, Message, Template
+from gateway.letta.threads import STUCK, Threads
+from gateway.letta.transcript import to_input
+from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template
 from gateway.settings import Letta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 PAGE = 100
-# The parts of one turn. Of a longer one without an end, what the user said last is taken back.
-TURN_PAGE = 200
 CREATED_TAG, METADATA_TAG = "gw-created:", "gw-metadata:"
-REPLACED = " (replaced)"
-STUCK = ""
-KEPT_UNFINISHED = 10_000
 # How long a turn may stay queued while the loop does nothing.
 STUCK_SECONDS = 2.0
 DENIED = "This tool is not available."
@@ -80,15 +73,13 @@ class AppServerUpstream:
             self._greet,
         )
         self._memory_tools = MemoryTools(self._link)
-        self._histories = Histories(self._link)
-        self._unfinished: dict[str, str] = {}
-        """Conversations in which a turn has no end, and the client id of its first message, or STUCK."""
+        self._threads = Threads(self._link)
         # It makes agents one by one: the time limit of one must not run while others are made.
         self._making = asyncio.Lock()
         self._takers: dict[str, Callable[[bytes], None]] = {
             "external_tool_call_request": self._memory_tools.answer,
             "control_request": self._deny,
-            "update_device_status": self._histories.learn,
+            "update_device_status": self._threads.histories.learn,
         }
         self._denials: set[asyncio.Task[None]] = set()
 
@@ -162,67 +153,41 @@ class AppServerUpstream:
     async def delete_agent(self, agent: Agent) -> None:
         await self._link.request("agent_delete", Answer, agent_id=agent.id)
 
-    async def find_conversations(self, agent_id: str, summary: str) -> list[Conversation]:
-        query = {"agent_id": agent_id, "summary_search": summary, "limit": PAGE}
-        return (await self._link.request("conversation_list", Conversations, query=query)).conversations
+    async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
+        return await self._threads.find(agent_id, summary)
 
     async def has_conversations(self, agent_id: str) -> bool:
         query = {"agent_id": agent_id, "limit": 1, "include_hidden": True}
         return bool((await self._link.request("conversation_list", Conversations, query=query)).conversations)
 
-    async def create_conversation(self, agent_id: str, summary: str, history: list[Message]) -> Conversation:
-        body = {"agent_id": agent_id, "summary": summary}
-        answer = await self._link.request("conversation_create", OneConversation, body=body)
-        return await self._histories.put(agent_id, _found(answer.conversation), history)
+    @property
+    def forks(self) -> bool:
+        return True
 
-    async def resume_conversation(
-        self, agent_id: str, conversation: Conversation, history: list[Message]
+    async def create_conversation(
+        self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
     ) -> Conversation:
-        query = {"order": "desc", "limit": TURN_PAGE}
-        answer = await self._link.request(
-            "conversation_messages_list", Messages, conversation_id=conversation.id, query=query
-        )
-        messages, began_with = answer.messages, self._unfinished.get(conversation.id)
-        cut = unfinished(messages, began_with, stuck=began_with == STUCK)
-        if not cut and began_with is None:
-            if messages:
-                return msgspec.structs.replace(conversation, has_turns=True)
-            return await self._histories.put(agent_id, conversation, history)
-        return await self._replace(agent_id, conversation, messages[cut:], history)
+        return await self._threads.create(agent_id, summary, path, fork)
 
-    async def _replace(
-        self, agent_id: str, conversation: Conversation, kept: list[Listed], history: list[Message]
-    ) -> Conversation:
-        """Another conversation that holds the messages `kept`, the newest first, under the name of this one."""
-        summary = conversation.summary or ""
-        if kept:
-            body = {"message_id": kept[0].id}
-            answer = await self._link.request(
-                "conversation_fork", OneConversation, conversation_id=conversation.id, body=body
-            )
-            another = msgspec.structs.replace(_found(answer.conversation), has_turns=True)
-        else:
-            another = await self.create_conversation(agent_id, summary, history)
-        renamed = {"summary": summary + REPLACED, "hidden": True}
-        await self._link.request("conversation_update", Answer, conversation_id=conversation.id, body=renamed)
-        self._unfinished.pop(conversation.id, None)
-        return another
+    async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
+        return await self._threads.read(conversation)
 
-    def _begin(self, conversation_id: str, began_with: str) -> None:
-        """Note a turn that has no end yet. The oldest are forgotten, most of them of chats that nobody goes on with."""
-        self._unfinished[conversation_id] = began_with
-        if len(self._unfinished) > KEPT_UNFINISHED:
-            del self._unfinished[next(iter(self._unfinished))]
+    async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
+        await self._threads.rename(conversation_id, summary, hidden)
 
-    async def recompile(self, conversation_id: str) -> None:
+    async def delete_conversation(self, agent_id: str, conversation_id: str) -> None:
+        await self._threads.delete(agent_id, conversation_id)
+
+    async def recompile(self, conversation_id: str) -> str:
         await self._link.request("conversation_recompile", Answer, conversation_id=conversation_id, body={})
+        return ""
 
     @asynccontextmanager
     async def run(
-        self, agent_id: str, conversation_id: str, messages: list[Message], tools: Iterable[str]
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
     ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
         runtime = Runtime(agent_id, conversation_id)
-        sent = to_input(messages)
+        sent = to_input(sending)
         builtin = [*tools]
         allowed = [*builtin, *memory.NAMES]
         reader = TurnReader([message["client_message_id"] for message in sent], allowed)
@@ -235,7 +200,7 @@ class AppServerUpstream:
         }
         with self._link.inbox(conversation_id) as inbox:
             await self._subscribe(runtime)
-            self._begin(conversation_id, sent[0]["client_message_id"])
+            self._threads.begin(conversation_id, sent[0]["client_message_id"])
             answer = await self._send(runtime, payload)
             yield self._events(runtime, reader, inbox, queued=answer.disposition == "queued")
 
@@ -286,15 +251,19 @@ class AppServerUpstream:
                 # However long the model says nothing now, the turn can be cancelled.
                 yield [Event(message_type=PING)]
             if failure:
+                if reader.failure:
+                    await self._threads.tag_unfinished(runtime.conversation_id or "")
                 raise failure
         if reader.ended_well:
-            self._unfinished.pop(runtime.conversation_id or "", None)
+            self._threads.end(runtime.conversation_id or "")
+        else:
+            await self._threads.tag_unfinished(runtime.conversation_id or "")
 
     async def _check_queue(self, runtime: Runtime, reader: TurnReader) -> None:
         """Another gateway's turn is waited for; a loop that does nothing will never come to this one. Raises Stuck."""
         if not reader.idle:
             return
-        self._begin(runtime.conversation_id or "", STUCK)
+        self._threads.begin(runtime.conversation_id or "", STUCK)
         await self._abort(runtime)
         raise errors.Stuck("queued behind a turn without an end")
 
@@ -304,6 +273,7 @@ class AppServerUpstream:
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         # Its end is not waited for, which a silent model would put off for ever: the chat goes on in a fork.
         await self._abort(Runtime(agent_id, conversation_id))
+        await self._threads.tag_unfinished(conversation_id)
 
     async def check_health(self) -> None:
         info = await self._link.request("app_server_info", Info)

@@ -4,6 +4,7 @@ UpstreamError
   Unreachable         no connection: Letta has nothing of the request
   NotFound            an agent or a conversation that is not (or no longer) there
   Busy                another run of the conversation is under way, or waits for an approval
+    QueueFull         too many turns wait for those before them, or one has waited too long
     Stuck             an earlier turn of the conversation has no end, and lets none begin
   Refused             Letta does not take what it was sent, or answers what it should not
     KeyRefused        Letta does not take the gateway's key
@@ -37,6 +38,9 @@ class NotFound(UpstreamError): ...
 
 
 class Busy(UpstreamError): ...
+
+
+class QueueFull(Busy): ...
 
 
 class Stuck(Busy): ...

@@ -46,12 +46,7 @@ class Event(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The text of `content`, whether it came whole or in parts."""
-        if isinstance(self.content, str):
-            return self.content
-        parts = self.content if isinstance(self.content, list) else []
-        texts = [part.get("text") for part in parts if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
+        return text_of(self.content)
 
     @property
     def calls(self) -> list[ToolCall]:
@@ -59,6 +54,15 @@ class Event(Struct, frozen=True):
             return self.tool_calls
         call = self.tool_call or self.tool_calls
         return [call] if isinstance(call, ToolCall) else []
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, whether it came whole or in parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 class _Named(Struct, frozen=True):

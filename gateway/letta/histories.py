@@ -1,6 +1,7 @@
 """Puts what was said before into a conversation of an App Server that nobody has begun."""
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,8 +10,8 @@ from gateway.letta import errors
 from gateway.letta.answers import Answer, File, Messages
 from gateway.letta.frames import DeviceUpdate
 from gateway.letta.link import Link
-from gateway.letta.transcript import backend_of, folder_of, is_known_format, with_history
-from gateway.letta.upstream import Conversation, Message
+from gateway.letta.transcript import backend_of, emptied, folder_of, is_known_format, with_history
+from gateway.letta.upstream import Message
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +28,23 @@ class Histories:
         status = msgspec.json.decode(data, type=DeviceUpdate).device_status
         self._backend = backend_of(status.memory_directory) or self._backend
 
-    async def put(self, agent_id: str, conversation: Conversation, history: list[Message]) -> Conversation:
-        """The conversation, with turns if they could be put there. Raises UpstreamError."""
-        if not history:
-            return conversation
-        backend = self._backend or await self._ask_backend(agent_id)
-        if backend is None or not await self._write(f"{folder_of(backend, conversation.id)}", history):
+    async def put(self, agent_id: str, conversation_id: str, history: list[Message]) -> bool:
+        """Have `history` said in a conversation, after what it begins with. Whether it could be. Raises UpstreamError.
+
+        Nobody may have had a turn in it.
+        """
+        written = await self._rewrite(
+            agent_id, conversation_id, lambda kept, said: with_history(kept, said, history, datetime.now(UTC))
+        )
+        if not written:
             logger.warning("a chat's past is told in words: the App Server keeps conversations in an unknown format")
-            return conversation
-        await self._verify(conversation.id)
-        return msgspec.structs.replace(conversation, has_turns=True)
+            return False
+        await self._verify(conversation_id, history[-1])
+        return True
+
+    async def erase(self, agent_id: str, conversation_id: str) -> bool:
+        """Take everything out of a conversation. Whether it could be done. Raises UpstreamError."""
+        return await self._rewrite(agent_id, conversation_id, lambda kept, _: emptied(kept, datetime.now(UTC)))
 
     async def _ask_backend(self, agent_id: str) -> str | None:
         """The start of any of the agent's runtimes is answered after the status of the device."""
@@ -52,17 +60,19 @@ class Histories:
         )
         return self._backend
 
-    async def _write(self, folder: str, history: list[Message]) -> bool:
+    async def _rewrite(
+        self, agent_id: str, conversation_id: str, rewritten: Callable[[str, str], tuple[str, str]]
+    ) -> bool:
         """Whether the files are of the known format, and were written."""
-        try:
-            manifest = await self._link.request("read_file", File, path=f"{folder}/manifest.json")
-            if not is_known_format(manifest.content or ""):
-                return False
-            before = await self._link.request("read_file", File, path=f"{folder}/conversation.json")
-        except (errors.NotFound, errors.Refused):
+        backend = self._backend or await self._ask_backend(agent_id)
+        if backend is None:
             return False
+        folder = f"{folder_of(backend, conversation_id)}"
+        if not is_known_format(await self._read(f"{folder}/manifest.json")):
+            return False
+        kept, said = await self._read(f"{folder}/conversation.json"), await self._read(f"{folder}/messages.jsonl")
         try:
-            conversation, messages = with_history(before.content or "", history, datetime.now(UTC))
+            conversation, messages = rewritten(kept, said)
         except (msgspec.DecodeError, KeyError, TypeError):
             return False
         # The messages first: a conversation that names none is whole as well.
@@ -70,11 +80,18 @@ class Histories:
         await self._link.request("write_file", Answer, path=f"{folder}/conversation.json", content=conversation)
         return True
 
-    async def _verify(self, conversation_id: str) -> None:
+    async def _read(self, path: str) -> str:
+        """A file's content; empty for one that is not there."""
+        try:
+            return (await self._link.request("read_file", File, path=path)).content or ""
+        except (errors.NotFound, errors.Refused):
+            return ""
+
+    async def _verify(self, conversation_id: str, last: Message) -> None:
         """Raises Refused unless the App Server reads what was written."""
         query = {"order": "desc", "limit": 1}
         listing = await self._link.request(
             "conversation_messages_list", Messages, conversation_id=conversation_id, query=query
         )
-        if not listing.messages:
+        if not listing.messages or last.content not in listing.messages[0].texts:
             raise errors.Refused("a conversation's past was written and not found again")

@@ -21,7 +21,8 @@ from msgspec import Struct
 
 from gateway.letta import errors
 from gateway.letta.events import Event, EventDecoder
-from gateway.letta.upstream import Agent, Conversation, Message, Template
+from gateway.letta.pasts import Listed, to_past
+from gateway.letta.upstream import Agent, Conversation, Fork, Instructions, Message, Past, Sending, Template
 from gateway.settings import Letta
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 4.0
 DEAD_AFTER_PINGS = 3
 PAGE = 50
+MESSAGES_PAGE = 1000
+DENIED = "The user went on without it."
 
 
 class _Named(Struct, frozen=True):
@@ -42,12 +45,6 @@ class _Body(Struct, frozen=True):
 
     blocks: tuple[_Named, ...] = ()
     tools: tuple[_Named, ...] = ()
-
-
-class _Context(Struct, frozen=True):
-    """What an agent has of a conversation, in an upstream that tells it."""
-
-    in_context_message_ids: tuple[str, ...] | None = None
 
 
 class _Model(Struct, frozen=True):
@@ -128,46 +125,75 @@ class RestUpstream:
             )
         return _decode(response, _Body)
 
-    async def find_conversations(self, agent_id: str, summary: str) -> list[Conversation]:
-        with _letta_errors():
-            response = await self._letta.conversations.with_raw_response.list(
-                agent_id=agent_id, summary_search=summary, order="asc", limit=PAGE
-            )
-        return _decode(response, list[Conversation])
+    async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
+        found: list[Conversation] = []
+        while True:
+            with _letta_errors():
+                response = await self._letta.conversations.with_raw_response.list(
+                    agent_id=agent_id or omit,
+                    summary_search=summary,
+                    order="asc",
+                    limit=PAGE,
+                    after=found[-1].id if found else omit,
+                )
+            page = _decode(response, list[Conversation])
+            found += page
+            if len(page) < PAGE:
+                return found
 
     async def has_conversations(self, agent_id: str) -> bool:
         with _letta_errors():
             response = await self._letta.conversations.with_raw_response.list(agent_id=agent_id, limit=1)
         return bool(_decode(response, list[Conversation]))
 
-    async def create_conversation(self, agent_id: str, summary: str, history: list[Message]) -> Conversation:
+    @property
+    def forks(self) -> bool:
+        # Its own fork copies everything: https://docs.letta.com/api/python/resources/conversations/methods/fork
+        return False
+
+    async def create_conversation(
+        self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
+    ) -> Conversation:
         # Only a run takes what was said before.
         with _letta_errors():
             response = await self._once.conversations.with_raw_response.create(agent_id=agent_id, summary=summary)
         return _decode(response, Conversation)
 
-    async def resume_conversation(
-        self, agent_id: str, conversation: Conversation, history: list[Message]
-    ) -> Conversation:
-        with _letta_errors():
-            response = await self._letta.conversations.with_raw_response.retrieve(conversation.id)
-        # The first one in context is the system prompt. (Listed conversations do not tell.)
-        ids = _decode(response, _Context).in_context_message_ids
-        return msgspec.structs.replace(conversation, has_turns=ids is None or len(ids) > 1)
+    async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
+        listed: list[Listed] = []
+        while True:
+            with _letta_errors():
+                response = await self._letta.conversations.messages.with_raw_response.list(
+                    conversation.id, order="asc", limit=MESSAGES_PAGE, after=listed[-1].id if listed else omit
+                )
+            page = _decode(response, list[Listed])
+            listed += page
+            if len(page) < MESSAGES_PAGE:
+                return to_past(listed)
 
-    async def recompile(self, conversation_id: str) -> None:
+    async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
         with _letta_errors():
-            await self._letta.conversations.with_raw_response.recompile(conversation_id)
+            await self._letta.conversations.with_raw_response.update(conversation_id, summary=summary)
+
+    async def delete_conversation(self, agent_id: str, conversation_id: str) -> None:
+        with _letta_errors():
+            await self._letta.conversations.with_raw_response.delete(conversation_id)
+
+    async def recompile(self, conversation_id: str) -> str:
+        with _letta_errors():
+            response = await self._letta.conversations.with_raw_response.recompile(conversation_id)
+        return _decode(response, str)
 
     @asynccontextmanager
     async def run(
-        self, agent_id: str, conversation_id: str, messages: list[Message], tools: Iterable[str]
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
     ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
         with _letta_errors(sending=True):
             # include_pings: the first ping names the run before the model has said anything.
             async with self._once.conversations.messages.with_streaming_response.create(
                 conversation_id,
-                messages=[{"role": m.role, "content": m.content} for m in messages],
+                messages=_to_input(sending),
+                override_system=_prompt(sending.instructions) or omit,
                 streaming=True,
                 stream_tokens=True,
                 include_pings=True,
@@ -212,6 +238,23 @@ class RestUpstream:
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+
+def _to_input(sending: Sending) -> list[Any]:
+    """The messages of a run; a call that waits for an approval is denied before anything else is said."""
+    denials = [{"type": "approval", "tool_call_id": id, "approve": False, "reason": DENIED} for id in sending.denied]
+    said: list[Any] = [{"type": "approval", "approvals": denials}] if denials else []
+    for message in sending.messages:
+        otid = {"otid": message.client_id} if message.client_id else {}
+        said.append({"role": message.role, "content": message.content, **otid})
+    return said
+
+
+def _prompt(instructions: Instructions) -> str:
+    """The agent's own prompt with the client's text added to it; empty where nothing is added."""
+    if not instructions.text:
+        return ""
+    return f"{instructions.prompt}\n\n<client_instructions>\n{instructions.text}\n</client_instructions>"
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[list[Event], None]:

@@ -1,7 +1,7 @@
-"""Messages for an App Server: what it is sent, and how a conversation's past is put into its files. Performs no I/O.
+"""Messages for an App Server: what it is sent, what it lists, and how a past is put into its files. Performs no I/O.
 
-It takes users' messages only. What was said before goes into the files of a conversation that nobody has begun:
-a format of its own, of which nothing is written unless the version is the one known here.
+It takes users' messages only. What was answered before goes into the files of a conversation in which nobody has a
+turn yet: a format of its own, of which nothing is written unless the version is the one known here.
 """
 
 import re
@@ -9,19 +9,20 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from gateway.letta.upstream import Message
+from gateway.letta.pasts import add
+from gateway.letta.upstream import Instructions, Message, Past, Role, Sending
 
 # Of what the App Server itself puts before a message; its own begin otherwise.
 CLIENT_REMINDER = "<system-reminder>\nInstructions of the client for this chat:\n"
 EARLIER_REMINDER = "<system-reminder>\nWhat was said earlier in this chat:\n"
 REMINDER_END = "\n</system-reminder>"
+WITHDRAWN = "There are none any more."
 FORMAT = {"schema_version": 2, "message_format": "pi-session-entry-jsonl", "provider_stack": "pi-ai"}
 _MEMORY_FOLDER = re.compile(r"(?P<backend>/.*)/memfs/[^/]+/memory/?")
 _EPOCH_MS = 1000
@@ -35,36 +36,104 @@ class Listed(Struct, frozen=True):
     id: str
     message_type: str = ""
     otid: str | None = None
+    content: str | list[dict[str, Any]] = ""
+
+    @property
+    def texts(self) -> list[str]:
+        parts = [{"text": self.content}] if isinstance(self.content, str) else self.content
+        return [part["text"] for part in parts if isinstance(part.get("text"), str)]
 
 
-def to_input(messages: list[Message]) -> list[Input]:
-    """`messages` as the App Server takes them, each with an id that was never used.
+class _Told(Struct, frozen=True):
+    """What was said earlier, a line each."""
 
-    A client's system text goes before the next user message. Should there be answers among them, the conversation
-    could not be given its past: then that is told in words.
+    role: Role
+    content: str
+
+
+def to_input(sending: Sending) -> list[Input]:
+    """What is sent, as the App Server takes it, each message with an id that was never used.
+
+    Should there be answers, the conversation could not be given its past: then that is told in words.
     """
+    messages = sending.messages
     last_answer = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)
-    notes = _told(messages[: last_answer + 1])
+    notes = _told(messages[: last_answer + 1]) + _instructed(sending.instructions)
     sent = []
     for message in messages[last_answer + 1 :]:
-        if message.role == "system":
-            notes.append(CLIENT_REMINDER + message.content + REMINDER_END)
-            continue
-        sent.append(_input([*notes, message.content]))
+        sent.append(_input([*notes, message.content], message.client_id))
         notes = []
-    return sent if not notes else [*sent, _input(notes)]
+    return sent
 
 
-def _input(texts: list[str]) -> Input:
-    content = [{"type": "text", "text": text} for text in texts]
-    return {"role": "user", "content": content, "client_message_id": f"gw-{uuid.uuid4().hex}"}
+def _input(texts: list[str], client_id: str) -> Input:
+    return {"role": "user", "content": _parts(texts), "client_message_id": client_id or new_client_id()}
+
+
+def new_client_id() -> str:
+    """Of a message that has none."""
+    return f"gw-{uuid.uuid4().hex}"
+
+
+def _parts(texts: list[str]) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text} for text in texts]
 
 
 def _told(messages: list[Message]) -> list[str]:
     if not messages:
         return []
-    lines = [f"{message.role}: {message.content}" for message in messages]
-    return [EARLIER_REMINDER + "\n\n".join(lines) + REMINDER_END]
+    lines = [msgspec.json.encode(_Told(message.role, message.content)).decode() for message in messages]
+    return [EARLIER_REMINDER + "\n".join(lines) + REMINDER_END]
+
+
+def _instructed(instructions: Instructions) -> list[str]:
+    """The client's text, where it is not what the conversation was told last."""
+    if instructions.text == instructions.told:
+        return []
+    return [CLIENT_REMINDER + (instructions.text or WITHDRAWN) + REMINDER_END]
+
+
+def to_past(listed: list[Listed]) -> Past:
+    """Of a listing, the oldest message first."""
+    messages: list[Message] = []
+    told = ""
+    for one in listed:
+        if one.message_type == "assistant_message":
+            add(messages, one.message_type, "".join(one.texts), "", one.id)
+        elif one.message_type == "user_message":
+            notes, said = _told_apart(one)
+            for note in notes:
+                told = _between(note, CLIENT_REMINDER, told)
+                messages += _earlier(_between(note, EARLIER_REMINDER, ""))
+            add(messages, one.message_type, "\n".join(said), one.otid or "", one.id)
+    return Past(messages, "" if told == WITHDRAWN else told)
+
+
+def _told_apart(message: Listed) -> tuple[list[str], list[str]]:
+    """What was put before a user's message, and the message; one that is nothing but a note is the App Server's own.
+
+    The last part is the person's, whatever it looks like, where the message came from a gateway.
+    """
+    texts = message.texts
+    last = len(texts) - 1 if (message.otid or "").startswith("gw") else len(texts)
+    notes = [text for i, text in enumerate(texts) if i < last and _is_note(text)]
+    return notes, [text for i, text in enumerate(texts) if i >= last or not _is_note(text)]
+
+
+def _is_note(text: str) -> bool:
+    return text.lstrip().startswith(("<system-reminder>", "<task-notification>"))
+
+
+def _between(note: str, beginning: str, otherwise: str) -> str:
+    return note.removeprefix(beginning).removesuffix(REMINDER_END) if note.startswith(beginning) else otherwise
+
+
+def _earlier(lines: str) -> list[Message]:
+    try:
+        told = [msgspec.json.decode(line, type=_Told) for line in lines.split("\n")]
+    except msgspec.MsgspecError:
+        return []
+    return [Message(one.role, one.content) for one in told]
 
 
 def backend_of(memory_directory: str | None) -> str | None:
@@ -88,36 +157,44 @@ def is_known_format(manifest: str) -> bool:
     return isinstance(found, dict) and FORMAT.items() <= found.items()
 
 
-def with_history(conversation: str, history: list[Message], now: datetime) -> tuple[str, str]:
-    """The `conversation.json` and `messages.jsonl` of a conversation in which `history` was said."""
+def with_history(conversation: str, messages: str, history: list[Message], now: datetime) -> tuple[str, str]:
+    """The `conversation.json` and `messages.jsonl` of a conversation in which `history` was said at last.
+
+    `messages` is the file as it is; empty for a conversation in which nothing was said.
+    """
     kept: dict[str, Any] = msgspec.json.decode(conversation)
-    entries = [*_entries(kept["id"], kept["agent_id"], history, now)]
-    kept["in_context_message_ids"] = [entry["message"]["id"] for entry in entries]
-    session = {"type": "session", "version": 3, "id": kept["id"], "timestamp": _iso(now), "cwd": "/"}
-    lines = [msgspec.json.encode(line).decode() for line in [session, *entries]]
+    before = [line for line in messages.split("\n") if line] or [_session(kept["id"], now)]
+    parent = msgspec.json.decode(before[-1])["id"] if len(before) > 1 else None
+    entries = [*_entries(kept["id"], kept["agent_id"], history, parent, now)]
+    kept["in_context_message_ids"] = [*kept["in_context_message_ids"], *(entry["message"]["id"] for entry in entries)]
+    lines = [*before, *(msgspec.json.encode(entry).decode() for entry in entries)]
     return msgspec.json.encode(kept).decode(), "".join(f"{line}\n" for line in lines)
 
 
-def _entries(conversation_id: str, agent_id: str, history: list[Message], now: datetime) -> Iterator[dict[str, Any]]:
+def emptied(conversation: str, now: datetime) -> tuple[str, str]:
+    """The files of a conversation in which nothing was said."""
+    kept: dict[str, Any] = msgspec.json.decode(conversation)
+    kept["in_context_message_ids"] = []
+    return msgspec.json.encode(kept).decode(), f"{_session(kept['id'], now)}\n"
+
+
+def _session(conversation_id: str, now: datetime) -> str:
+    session = {"type": "session", "version": 3, "id": conversation_id, "timestamp": _iso(now), "cwd": "/"}
+    return msgspec.json.encode(session).decode()
+
+
+def _entries(
+    conversation_id: str, agent_id: str, history: list[Message], parent: str | None, now: datetime
+) -> Iterator[dict[str, Any]]:
     at = _iso(now)
     about = {"created_at": at, "updated_at": at, "agent_id": agent_id, "conversation_id": conversation_id}
-    parent = None
-    for i, (role, texts) in enumerate(_turns(history)):
-        content = [{"type": "text", "text": text} for text in texts]
-        message: dict[str, Any] = {"id": f"ui-imp-{i}", "role": role, "content": content, "metadata": about}
-        message["timestamp"] = int(now.timestamp() * _EPOCH_MS) + i
-        message |= _ANSWERED if role == "assistant" else {}
-        yield {"type": "message", "id": f"{i:08x}", "parentId": parent, "timestamp": at, "message": message}
-        parent = f"{i:08x}"
-
-
-def _turns(history: list[Message]) -> Iterator[tuple[str, list[str]]]:
-    """Roles and texts in turn; a client's system text counts as the user's side."""
-    for is_answer, messages in groupby(history, lambda message: message.role == "assistant"):
-        if is_answer:
-            yield from (("assistant", [message.content]) for message in messages)
-        else:
-            yield from (("user", [part["text"] for part in sent["content"]]) for sent in to_input(list(messages)))
+    for i, said in enumerate(history):
+        id = uuid.uuid4().hex[:8]
+        message: dict[str, Any] = {"id": f"ui-imp-{i}", "role": said.role, "content": _parts([said.content])}
+        message |= {"metadata": about, "timestamp": int(now.timestamp() * _EPOCH_MS) + i}
+        message |= _ANSWERED if said.role == "assistant" else {"otid": said.client_id or new_client_id()}
+        yield {"type": "message", "id": id, "parentId": parent, "timestamp": at, "message": message}
+        parent = id
 
 
 # What the App Server itself keeps of an answer beside its text.

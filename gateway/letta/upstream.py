@@ -9,14 +9,62 @@ from msgspec import Struct
 
 from gateway.letta.events import Event
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["user", "assistant"]
 
 
 class Message(Struct, frozen=True):
-    """One message for an agent."""
+    """One message of a chat: what a person said, or what the agent answered."""
 
     role: Role
     content: str
+    client_id: str = ""
+    """Of a user message: the id that the gateway gave it, by which Letta's own listing names it; never used twice."""
+    id: str = ""
+    """Letta's id of it, or of its last part; empty where Letta has not told."""
+
+
+class Instructions(Struct, frozen=True):
+    """The system text of a client, for one chat."""
+
+    text: str = ""
+    told: str = ""
+    """What the conversation was told before, in a Letta where it must be told in words."""
+    prompt: str = ""
+    """The agent's own compiled prompt, in a Letta that tells it: the text is added to it."""
+
+
+NO_INSTRUCTIONS = Instructions()
+
+
+class Sending(Struct, frozen=True):
+    """What a run begins with."""
+
+    messages: list[Message]
+    instructions: Instructions = NO_INSTRUCTIONS
+    denied: tuple[str, ...] = ()
+    """Tool calls that wait for an approval, which they will not get."""
+
+
+class Past(Struct, frozen=True):
+    """What a conversation holds, the oldest message first; all of an answer's parts are one message."""
+
+    messages: list[Message]
+    told: str = ""
+    """The client's instructions that it was last told in words."""
+    pending: tuple[str, ...] = ()
+    """Its tool calls that wait for an approval."""
+    open: bool = True
+    """Whether a turn can be added; else a turn without an end, which is not in `messages`, stands in the way."""
+
+
+class Fork(Struct, frozen=True):
+    """Where another conversation has the beginning of a path."""
+
+    conversation_id: str
+    message_id: str
+    """The last message of it that is kept."""
+    kept: int
+    """How many messages of the path that makes."""
 
 
 class Template(Struct, frozen=True):
@@ -46,9 +94,19 @@ class Conversation(Struct, frozen=True):
 
     id: str
     created_at: datetime | None = None
+    updated_at: datetime | None = None
+    last_message_at: datetime | None = None
     summary: str | None = None
-    has_turns: bool = False
-    """Whether the agent has heard anything in it; told of one that is made or resumed."""
+    agent_id: str = ""
+    tags: tuple[str, ...] = ()
+    heard: int = 0
+    """How many messages of a path the agent has heard in it; told of one that is made."""
+
+    @property
+    def used_at(self) -> datetime:
+        """When it was last used or changed."""
+        moments = [at for at in (self.created_at, self.updated_at, self.last_message_at) if at]
+        return max(moments, default=datetime.max.replace(tzinfo=UTC))
 
 
 def age(made: Agent | Conversation) -> tuple[datetime, str]:
@@ -80,34 +138,47 @@ class Upstream(Protocol):
         """Delete an agent and its memory blocks."""
         ...
 
-    async def find_conversations(self, agent_id: str, summary: str) -> list[Conversation]:
-        """The conversations of an agent with `summary` somewhere in theirs; look closer before relying on it."""
+    async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
+        """The conversations of an agent, or of all, with `summary` somewhere in theirs.
+
+        Look closer before relying on it: a search may be coarse.
+        """
         ...
 
     async def has_conversations(self, agent_id: str) -> bool: ...
 
-    async def create_conversation(self, agent_id: str, summary: str, history: list[Message]) -> Conversation:
-        """A conversation in which the agent has heard `history`; without turns where that cannot be made so."""
-        ...
-
-    async def resume_conversation(
-        self, agent_id: str, conversation: Conversation, history: list[Message]
+    async def create_conversation(
+        self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
     ) -> Conversation:
-        """A conversation that was found, ready for a turn.
+        """A conversation in which the agent has heard as much of `path` as can be made so: `heard` tells.
 
-        Another takes its place where a turn without an end stands in the way, of which it then shows nothing;
-        and where it has no turns, and `history` can be put into it.
+        `fork` is for a Letta that can cut; of the rest, the answers count, for what was said after the last of them
+        can be sent.
         """
         ...
 
-    async def recompile(self, conversation_id: str) -> None:
-        """Let a living conversation see its agent's present system prompt and memory."""
+    async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past: ...
+
+    async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None: ...
+
+    async def delete_conversation(self, agent_id: str, conversation_id: str) -> None: ...
+
+    @property
+    def forks(self) -> bool:
+        """Whether a conversation can be made of the beginning of another, and of answers given before.
+
+        Otherwise a run takes the answers, with the rest of the path.
+        """
+        ...
+
+    async def recompile(self, conversation_id: str) -> str:
+        """Let a living conversation see its agent's present system prompt and memory; gives them, or nothing."""
         ...
 
     def run(
-        self, agent_id: str, conversation_id: str, messages: list[Message], tools: Iterable[str]
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
     ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
-        """Send `messages` and give what Letta says, as it comes, all that came at once in one list.
+        """Send messages and give what Letta says, as it comes, all that came at once in one list.
 
         `tools` are those of the agent type, for a Letta whose agents have none of their own.
         """

@@ -12,7 +12,19 @@ import pytest
 
 from gateway.letta import errors
 from gateway.letta.events import Event
-from gateway.letta.upstream import Agent, Conversation, Message, Template, Upstream
+from gateway.letta.upstream import (
+    NO_INSTRUCTIONS,
+    Agent,
+    Conversation,
+    Fork,
+    Instructions,
+    Message,
+    Past,
+    Sending,
+    Template,
+    Upstream,
+)
+from tests.servers.app_server import AppServer
 from tests.servers.real_letta import RealLetta, upstream_to
 from tests.servers.scripted_model import INTRODUCTION, THOUGHT, ScriptedModel
 
@@ -62,21 +74,37 @@ async def chat_of(upstream: Upstream, letta: RealLetta, *history: Message) -> tu
 
 
 async def tell(
-    upstream: Upstream, agent: Agent, chat: Conversation, *messages: Message | str, tools: tuple[str, ...] = ()
+    upstream: Upstream,
+    agent: Agent,
+    chat: Conversation,
+    *messages: Message | str,
+    tools: tuple[str, ...] = (),
+    instructions: Instructions = NO_INSTRUCTIONS,
 ) -> list[Event]:
     """One turn; gives all that Letta says."""
     said = [message if isinstance(message, Message) else Message("user", message) for message in messages]
     events: list[Event] = []
-    async with upstream.run(agent.id, chat.id, said, tools) as batches:
+    async with upstream.run(agent.id, chat.id, Sending(said, instructions), tools) as batches:
         async for batch in batches:
             events += batch
     return [event for event in events if event.message_type != "ping"]
 
 
 async def again(upstream: Upstream, agent: Agent, chat: Conversation) -> Conversation:
-    """The chat as the next request finds it."""
+    """The chat as the next request finds it, or a fork of what was said in it before a turn without an end."""
     (found,) = await upstream.find_conversations(agent.id, chat.summary or "")
-    return await upstream.resume_conversation(agent.id, found, [])
+    past = await upstream.read_conversation(agent.id, found)
+    if past.open:
+        return found
+    return await upstream.create_conversation(agent.id, MARKER, past.messages, whole(found, past))
+
+
+def whole(chat: Conversation, past: Past) -> Fork:
+    return Fork(chat.id, past.messages[-1].id, len(past.messages))
+
+
+def texts(past: Past) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in past.messages]
 
 
 def spoken(events: list[Event], kind: str = "assistant_message") -> str:
@@ -163,7 +191,8 @@ async def test_conversations_are_found_by_their_marker(upstream: Upstream, letta
     (found,) = await upstream.find_conversations(agent.id, MARKER)
     assert (found.id, found.summary) == (one.id, f"Letta Gateway {MARKER}")
     assert found.created_at is not None
-    assert not (await upstream.resume_conversation(agent.id, found, [])).has_turns
+    assert (await upstream.read_conversation(agent.id, found)).messages == []
+    assert one.id in {found.id for found in await upstream.find_conversations(None, MARKER)}
     assert await upstream.has_conversations(agent.id)
 
 
@@ -187,7 +216,7 @@ async def test_what_was_said_before_reaches_the_model_to_the_letter(
 ) -> None:
     agent, chat = await chat_of(upstream, letta, *history)
     # A Letta that cannot be given a past is told it with the first turn.
-    path = [] if chat.has_turns else history
+    path = history[chat.heard :]
     await tell(upstream, agent, chat, *path, f"now {mark}")
     await tell(upstream, agent, chat, f"then {mark}")
 
@@ -200,7 +229,7 @@ async def test_what_was_said_before_reaches_the_model_to_the_letter(
 async def test_only_an_app_server_is_given_a_past_before_the_first_turn(upstream: Upstream, letta: RealLetta) -> None:
     _, chat = await chat_of(upstream, letta, *HISTORIES["one turn"])
 
-    assert chat.has_turns == (letta.name == "app-server")
+    assert chat.heard == (2 if letta.name == "app-server" else 0)
 
 
 async def test_a_chat_is_resumed_by_another_process(
@@ -213,7 +242,7 @@ async def test_a_chat_is_resumed_by_another_process(
         await tell(another, agent, resumed, f"two {mark}")
     await tell(upstream, agent, chat, f"three {mark}")
 
-    assert (resumed.id, resumed.has_turns) == (chat.id, True)
+    assert resumed.id == chat.id
     assert [
         [
             ("user", f"one {mark}"),
@@ -291,7 +320,6 @@ async def test_a_failed_turn_has_a_name_and_leaves_nothing(
     assert len(model.received(f"{mark}\n{script}")) <= times[letta.name]
 
     resumed = await again(upstream, agent, chat)
-    assert resumed.has_turns
     await tell(upstream, agent, resumed, f"after {mark}")
     assert [
         [("user", f"before {mark}"), ("assistant", f"{FIRST}before {mark}"), ("user", f"after {mark}")]
@@ -314,7 +342,7 @@ async def test_a_cancelled_turn_leaves_nothing_and_the_next_begins_at_once(
 ) -> None:
     agent, chat = await chat_of(upstream, letta)
     await tell(upstream, agent, chat, f"before {mark}")
-    async with upstream.run(agent.id, chat.id, [Message("user", f"{mark}\n{script}")], ()) as batches:
+    async with upstream.run(agent.id, chat.id, Sending([Message("user", f"{mark}\n{script}")]), ()) as batches:
         said = ""
         while "after" in script and not said.endswith("two"):
             said += spoken(await anext(batches))
@@ -328,8 +356,90 @@ async def test_a_cancelled_turn_leaves_nothing_and_the_next_begins_at_once(
     assert [
         [("user", f"before {mark}"), ("assistant", f"{FIRST}before {mark}"), ("user", f"after {mark}")]
     ] == model.said(f"after {mark}")
-    # The chat is found under its name once, as another process will see it.
-    assert [resumed.id] == [found.id for found in await upstream.find_conversations(agent.id, MARKER)]
+
+
+async def test_a_cancelled_turn_is_known_to_have_no_end_by_another_process(
+    upstream: Upstream, letta: RealLetta, mark: str
+) -> None:
+    agent, chat = await chat_of(upstream, letta)
+    await tell(upstream, agent, chat, f"before {mark}")
+    sending = Sending([Message("user", f"{mark}\n!hang-after one two")])
+    async with upstream.run(agent.id, chat.id, sending, ()) as batches:
+        while "two" not in spoken(await anext(batches)):
+            pass
+    await upstream.cancel(agent.id, chat.id)
+    async with started(letta) as another:
+        (found,) = await another.find_conversations(agent.id, MARKER)
+        past = await another.read_conversation(agent.id, found)
+
+    assert texts(past) == [("user", f"before {mark}"), ("assistant", f"{FIRST}before {mark}")]
+    assert past.open == (letta.name == "v1")
+
+
+async def test_a_conversation_is_read_as_it_was_said_with_the_client_ids(
+    upstream: Upstream, letta: RealLetta, mark: str
+) -> None:
+    agent, chat = await chat_of(upstream, letta)
+    ids = [f"gw1-a-b-c-{uuid.uuid4().hex}" for _ in range(2)]
+    insert = f'!tool memory_insert {{"label": "human", "new_string": "{mark}"}}'
+    await tell(upstream, agent, chat, Message("user", "one", ids[0]))
+    answer = spoken(await tell(upstream, agent, chat, Message("user", insert, ids[1])))
+    past = await upstream.read_conversation(agent.id, chat)
+
+    assert texts(past) == [("user", "one"), ("assistant", f"{FIRST}one"), ("user", insert), ("assistant", answer)]
+    assert [message.client_id for message in past.messages] == [ids[0], "", ids[1], ""]
+    assert all(message.id for message in past.messages)
+
+
+async def test_instructions_stand_beside_the_agent_s_own_prompt(
+    upstream: Upstream, letta: RealLetta, model: ScriptedModel, mark: str
+) -> None:
+    agent, chat = await chat_of(upstream, letta)
+    prompt = await upstream.recompile(chat.id)
+    await tell(upstream, agent, chat, f"one {mark}", instructions=Instructions("Speak French.", "", prompt))
+    told = (await upstream.read_conversation(agent.id, chat)).told
+
+    (received,) = model.received(f"one {mark}")
+    everything = "\n".join(text for _, text in received)
+    assert all(part in everything for part in ("You are a tutor.", "She likes tea.", "Speak French."))
+    assert told == ("" if letta.name == "v1" else "Speak French.")
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3, 4])
+async def test_a_fork_holds_what_was_said_before_the_cut_and_what_is_put_there(
+    app_server: AppServer, model: ScriptedModel, kept: int, mark: str
+) -> None:
+    async with started(app_server) as upstream:
+        await _fork_and_go_on(upstream, app_server, model, kept, mark)
+
+
+async def _fork_and_go_on(upstream: Upstream, letta: RealLetta, model: ScriptedModel, kept: int, mark: str) -> None:
+    agent, chat = await chat_of(upstream, letta)
+    for text in ("one", "two"):
+        await tell(upstream, agent, chat, f"{text} {mark}")
+    past = await upstream.read_conversation(agent.id, chat)
+    path = past.messages[:kept] + [Message("user", "said"), Message("assistant", "answered"), Message("user", "more")]
+    fork = await upstream.create_conversation(agent.id, "a fork", path, Fork(chat.id, past.messages[kept - 1].id, kept))
+    assert fork.heard == kept + 2
+    await tell(upstream, agent, fork, "more", f"now {mark}")
+
+    said = [(message.role, message.content) for message in path]
+    assert model.said(f"now {mark}") == [[*said, ("user", f"now {mark}")]]
+
+
+async def test_a_deleted_conversation_is_gone(upstream: Upstream, letta: RealLetta, mark: str) -> None:
+    agent, chat = await chat_of(upstream, letta)
+    await tell(upstream, agent, chat, mark)
+    await upstream.rename_conversation(chat.id, f"Letta Gateway (temporary) {MARKER}", hidden=False)
+    (found,) = await upstream.find_conversations(agent.id, "(temporary) ")
+    await upstream.delete_conversation(found.agent_id, found.id)
+
+    assert found.id == chat.id
+    assert await upstream.find_conversations(agent.id, "gw1:") == []
+    assert letta.conversations(agent.id) == []
+    if letta.name == "app-server":
+        # It keeps the name of it, and nothing that was said.
+        assert (await upstream.read_conversation(agent.id, chat)).messages == []
 
 
 async def test_nothing_is_there_to_cancel_and_that_is_fine(upstream: Upstream, letta: RealLetta) -> None:
@@ -362,7 +472,9 @@ async def test_two_conversations_of_one_agent_run_side_by_side(
 ) -> None:
     agent, one = await chat_of(upstream, letta)
     two = await upstream.create_conversation(agent.id, f"{MARKER} two", [])
-    async with upstream.run(agent.id, one.id, [Message("user", f"{mark}\n!hang-after one two")], ()) as batches:
+    async with upstream.run(
+        agent.id, one.id, Sending([Message("user", f"{mark}\n!hang-after one two")]), ()
+    ) as batches:
         said = ""
         while not said.endswith("two"):
             said += spoken(await anext(batches))
@@ -382,7 +494,7 @@ async def test_an_agent_or_a_conversation_that_is_not_there_is_not_found(upstrea
     with pytest.raises(errors.NotFound):
         await upstream.create_conversation(nobody.id, MARKER, [])
     with pytest.raises(errors.NotFound):
-        await upstream.resume_conversation(agent.id, nothing, [])
+        await upstream.rename_conversation(nothing.id, MARKER, hidden=False)
     with pytest.raises(errors.NotFound):
         await upstream.recompile(nothing.id)
     with pytest.raises(errors.NotFound):

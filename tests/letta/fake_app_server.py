@@ -11,12 +11,15 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from gateway.letta.app_server import AppServerUpstream
+from gateway.letta.events import PING, Event
+from gateway.letta.upstream import Sending
 from gateway.settings import Letta
 
 Frame = dict[str, Any]
 Answer = Frame | None | Callable[[Frame], Frame | None]
 """The fields of an answer, or none at all; or what makes them of the request."""
 WAIT_SECONDS = 10
+RUNTIME = {"agent_id": "agent-1", "conversation_id": "conv-1"}
 WELL: list[Frame] = [{"type": "turn_finished", "stop_reason": "end_turn"}]
 
 
@@ -133,3 +136,11 @@ class FakeAppServer:
 def upstream_of(server: FakeAppServer, **changes: Any) -> AppServerUpstream:
     """The upstream over `server`, with these settings changed."""
     return AppServerUpstream(Letta(**{"base_url": server.url, "request_seconds": 10.0, **changes}))
+
+
+async def run(
+    upstream: AppServerUpstream, sending: Sending, tools: tuple[str, ...] = (), conversation: str = "conv-1"
+) -> list[Event]:
+    """What a turn says."""
+    async with upstream.run("agent-1", conversation, sending, tools) as batches:
+        return [event async for batch in batches for event in batch if event.message_type != PING]

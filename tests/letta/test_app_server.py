@@ -11,21 +11,13 @@ import pytest
 from gateway.letta import app_server, errors
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.events import PING, Event
-from gateway.letta.transcript import CLIENT_REMINDER, EARLIER_REMINDER, FORMAT, folder_of
-from gateway.letta.upstream import Agent, Conversation, Message, Template
+from gateway.letta.upstream import Agent, Instructions, Message, Sending, Template
 from gateway.settings import Secret
-from tests.letta.fake_app_server import WELL, Answer, FakeAppServer, Frame, status, upstream_of, word
+from tests.letta.fake_app_server import RUNTIME, WELL, Answer, FakeAppServer, Frame, run, status, upstream_of, word
+from tests.letta.words import HELLO, HI, MORE, client_note, earlier, texts
 
 pytestmark = pytest.mark.anyio
 
-KIND, HI = Message("system", "Be kind"), Message("user", "Hi")
-HELLO, MORE = Message("assistant", "Hello"), Message("user", "More")
-RUNTIME = {"agent_id": "agent-1", "conversation_id": "conv-1"}
-DEVICE: Frame = {
-    "type": "update_device_status",
-    "device_status": {"memory_directory": "/srv/backend/memfs/agent-1/memory"},
-}
-FOLDER = str(folder_of("/srv/backend", "conv-1"))
 TEMPLATE = Template(
     model="m/one",
     tags=("gateway", "tutor", "gw-user:0123"),
@@ -38,13 +30,6 @@ TEMPLATE = Template(
 )
 
 
-async def run(
-    upstream: AppServerUpstream, messages: list[Message], tools: tuple[str, ...] = (), conversation: str = "conv-1"
-) -> list[Event]:
-    async with upstream.run("agent-1", conversation, messages, tools) as batches:
-        return [event async for batch in batches for event in batch if event.message_type != PING]
-
-
 async def heard(batches: AsyncGenerator[list[Event], None]) -> list[Event]:
     """The next that is said: a ping says nothing."""
     async for batch in batches:
@@ -53,8 +38,9 @@ async def heard(batches: AsyncGenerator[list[Event], None]) -> list[Event]:
     raise AssertionError("the turn is over")
 
 
-def texts(sent: Frame) -> list[list[str]]:
-    return [[part["text"] for part in message["content"]] for message in sent["payload"]["messages"]]
+def told(sent: Frame) -> list[list[str]]:
+    """The text parts of each message of an input."""
+    return [texts(message) for message in sent["payload"]["messages"]]
 
 
 # Who it is
@@ -196,7 +182,7 @@ async def test_an_answer_without_what_was_asked_for_is_refused(
 ) -> None:
     with pytest.raises(errors.Refused, match="without what was asked for"):
         await upstream.create_agent(TEMPLATE)
-    with pytest.raises(errors.Refused, match="without what was asked for"):
+    with pytest.raises(errors.Refused, match="without the conversation that was asked for"):
         await upstream.create_conversation("agent-1", "s", [])
 
 
@@ -205,7 +191,7 @@ async def test_an_answer_without_what_was_asked_for_is_refused(
 
 async def test_a_turn_says_what_the_agent_says(server: FakeAppServer, upstream: AppServerUpstream) -> None:
     server.turn = [word("Hel"), word("lo"), *WELL]
-    events = await run(upstream, [KIND, HI], ("Skill",))
+    events = await run(upstream, Sending([HI]), ("Skill",))
     (sent,) = server.sent("input")
 
     assert [(event.message_type, event.text or event.stop_reason) for event in events] == [
@@ -213,7 +199,7 @@ async def test_a_turn_says_what_the_agent_says(server: FakeAppServer, upstream: 
         ("assistant_message", "lo"),
         ("stop_reason", "end_turn"),
     ]
-    assert texts(sent) == [[f"{CLIENT_REMINDER}Be kind\n</system-reminder>", "Hi"]]
+    assert told(sent) == [["Hi"]]
     assert sent["runtime"] == RUNTIME
     assert sent["payload"]["client_toolset"] == {"base": "none", "include": ["Skill"]}
     assert set(sent["payload"]["client_tool_allowlist"]) == {"Skill", "memory_insert", "memory_replace"}
@@ -221,7 +207,7 @@ async def test_a_turn_says_what_the_agent_says(server: FakeAppServer, upstream: 
 
 async def test_a_turn_whose_model_says_nothing_has_begun(server: FakeAppServer, upstream: AppServerUpstream) -> None:
     server.turn = []
-    async with upstream.run("agent-1", "conv-1", [HI], ()) as batches:
+    async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
         await server.send(status("SENDING_API_REQUEST") | {"runtime": RUNTIME})
         await server.send(status("WAITING_FOR_API_RESPONSE") | {"runtime": RUNTIME})
 
@@ -232,10 +218,10 @@ async def test_a_conversation_is_subscribed_once_for_every_connection(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     for _ in range(2):
-        await run(upstream, [HI])
+        await run(upstream, Sending([HI]))
     server.cut()
     await server.connected(2)
-    await run(upstream, [HI])
+    await run(upstream, Sending([HI]))
 
     assert [frame["type"] for frame in server.sent("runtime_start", "input")] == [
         "runtime_start",
@@ -255,7 +241,7 @@ async def test_two_conversations_speak_at_once_and_hear_themselves(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     server.turn = []
-    running = [asyncio.create_task(run(upstream, [HI], conversation=name)) for name in ("conv-1", "conv-2")]
+    running = [asyncio.create_task(run(upstream, Sending([HI]), conversation=name)) for name in ("conv-1", "conv-2")]
     await server.arrived("input", 2)
     for sent in server.sent("input"):
         await server.play(sent, word(f"I am {sent['runtime']['conversation_id']}"), *WELL)
@@ -267,7 +253,7 @@ async def test_a_connection_that_breaks_within_a_turn_breaks_the_turn(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     server.turn = [word("Hel")]
-    async with upstream.run("agent-1", "conv-1", [HI], ()) as batches:
+    async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
         assert [event.text for event in await heard(batches)] == ["Hel"]
         server.cut()
         with pytest.raises(errors.BrokenStream) as raised:
@@ -279,10 +265,47 @@ async def test_a_connection_that_breaks_within_a_turn_breaks_the_turn(
 async def test_a_turn_that_failed_tells_what_came_before(server: FakeAppServer, upstream: AppServerUpstream) -> None:
     failed: Frame = {"type": "turn_finished", "stop_reason": "error", "error": "429: slow down"}
     server.turn = [word("Hel"), failed]
-    async with upstream.run("agent-1", "conv-1", [HI], ()) as batches:
+    async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
         assert [event.text for event in await heard(batches)] == ["Hel"]
         with pytest.raises(errors.RateLimited):
             await heard(batches)
+
+
+# what is sent -> the text parts of each message
+SENT: dict[str, tuple[Sending, list[list[str]]]] = {
+    "a client's text that was not told yet": (
+        Sending([HI], Instructions("Be kind", told="Be brief")),
+        [[client_note("Be kind"), "Hi"]],
+    ),
+    "a client's text that was told": (Sending([HI], Instructions("Be kind", told="Be kind")), [["Hi"]]),
+    "a past that is in no file": (
+        Sending([HI, HELLO, MORE]),
+        [[earlier(("user", "Hi"), ("assistant", "Hello")), "More"]],
+    ),
+    "a question without an answer, and another": (Sending([HI, MORE]), [["Hi"], ["More"]]),
+    "calls that wait, of which it has none": (Sending([HI], denied=("call-1",)), [["Hi"]]),
+}
+
+
+@pytest.mark.parametrize(("sending", "parts"), SENT.values(), ids=SENT)
+async def test_a_turn_is_told_in_users_messages(
+    server: FakeAppServer, upstream: AppServerUpstream, sending: Sending, parts: list[list[str]]
+) -> None:
+    await run(upstream, sending)
+
+    assert [told(sent) for sent in server.sent("input")] == [parts]
+
+
+async def test_a_message_is_known_by_its_client_id(server: FakeAppServer, upstream: AppServerUpstream) -> None:
+    await run(upstream, Sending([Message("user", "Hi", "gw1-a-b-c-d")]))
+    ((message,),) = [sent["payload"]["messages"] for sent in server.sent("input")]
+
+    assert message["client_message_id"] == "gw1-a-b-c-d"
+
+
+async def test_a_recompiled_conversation_tells_no_prompt(server: FakeAppServer, upstream: AppServerUpstream) -> None:
+    assert await upstream.recompile("conv-1") == ""
+    assert [frame["conversation_id"] for frame in server.sent("conversation_recompile")] == ["conv-1"]
 
 
 NOT_TAKEN: dict[str, tuple[str, Answer, type[errors.UpstreamError]]] = {
@@ -302,7 +325,7 @@ async def test_a_turn_that_is_refused_is_not_taken(
 ) -> None:
     server.answers[request_] = answer
     with pytest.raises(errors.UpstreamError) as raised:
-        await run(upstream, [HI])
+        await run(upstream, Sending([HI]))
 
     assert (type(raised.value), raised.value.taken) == (kind, False)
 
@@ -311,7 +334,7 @@ async def test_a_message_without_an_answer_may_have_been_taken(server: FakeAppSe
     server.answers["input"] = None
     upstream = upstream_of(server, request_seconds=0.05)
     with pytest.raises(errors.TimedOut) as raised:
-        await run(upstream, [HI])
+        await run(upstream, Sending([HI]))
     await upstream.aclose()
 
     assert raised.value.taken
@@ -321,7 +344,7 @@ async def test_a_message_on_a_connection_that_breaks_may_have_been_taken(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     server.answers["input"] = None
-    running = asyncio.create_task(run(upstream, [HI]))
+    running = asyncio.create_task(run(upstream, Sending([HI])))
     await server.arrived("input")
     server.cut()
     with pytest.raises(errors.BrokenStream) as raised:
@@ -334,7 +357,7 @@ async def test_a_turn_that_could_not_begin_is_not_taken(server: FakeAppServer) -
     server.answers["runtime_start"] = None
     upstream = upstream_of(server, request_seconds=0.05)
     with pytest.raises(errors.TimedOut) as raised:
-        await run(upstream, [HI])
+        await run(upstream, Sending([HI]))
     await upstream.aclose()
 
     assert not raised.value.taken
@@ -348,7 +371,7 @@ async def queue(
     monkeypatch.setattr(app_server, "STUCK_SECONDS", 0.01)
     server.answers["input"] = {"accepted": True, "disposition": "queued"}
     server.turn = []
-    running = asyncio.create_task(run(upstream, [HI]))
+    running = asyncio.create_task(run(upstream, Sending([HI])))
     sent = await server.arrived("input")
     await server.send(status(loop_status) | {"runtime": RUNTIME})
     return running, sent
@@ -395,225 +418,3 @@ async def test_what_needs_an_approval_is_denied(server: FakeAppServer, upstream:
         "request_id": "perm-1",
         "decision": {"behavior": "deny", "message": "This tool is not available."},
     }
-
-
-# Conversations
-
-
-def listing(*messages: tuple[str, str, str | None]) -> Frame:
-    """A listing, the newest first: id, type and client id of each message."""
-    told = [{"id": id, "message_type": kind, "otid": otid} for id, kind, otid in messages]
-    return {"success": True, "messages": told}
-
-
-ANSWERED = listing(("ui-2", "assistant_message", None), ("ui-1", "user_message", "other"))
-
-
-async def test_a_conversation_with_turns_is_resumed_as_it_is(
-    server: FakeAppServer, upstream: AppServerUpstream
-) -> None:
-    server.answers["conversation_messages_list"] = ANSWERED
-    found = Conversation("conv-1", summary="gw1:0123")
-    resumed = await upstream.resume_conversation("agent-1", found, [HI, HELLO])
-
-    assert (resumed.id, resumed.summary, resumed.has_turns) == ("conv-1", "gw1:0123", True)
-    assert [frame["type"] for frame in server.received] == ["list_models", "conversation_messages_list"]
-
-
-async def test_after_a_failed_turn_the_chat_goes_on_in_a_fork_that_shows_nothing_of_it(
-    server: FakeAppServer, upstream: AppServerUpstream
-) -> None:
-    server.turn = [word("Hel"), {"type": "turn_finished", "stop_reason": "cancelled"}]
-    await run(upstream, [HI])
-    mine = server.sent("input")[0]["payload"]["messages"][0]["client_message_id"]
-    server.answers["conversation_messages_list"] = listing(
-        ("ui-4", "assistant_message", None),
-        ("ui-3", "user_message", mine),
-        ("ui-2", "assistant_message", None),
-        ("ui-1", "user_message", "other"),
-    )
-    server.answers["conversation_fork"] = {"success": True, "conversation": {"id": "conv-2"}}
-    found = Conversation("conv-1", summary="gw1:0123")
-    resumed = await upstream.resume_conversation("agent-1", found, [])
-
-    assert (resumed.id, resumed.has_turns) == ("conv-2", True)
-    (fork,), (update,) = server.sent("conversation_fork"), server.sent("conversation_update")
-    assert (fork["conversation_id"], fork["body"]) == ("conv-1", {"message_id": "ui-2"})
-    assert (update["conversation_id"], update["body"]) == (
-        "conv-1",
-        {"summary": "gw1:0123 (replaced)", "hidden": True},
-    )
-
-
-async def test_after_a_failed_first_turn_the_chat_begins_again(
-    server: FakeAppServer, upstream: AppServerUpstream
-) -> None:
-    server.turn = [{"type": "turn_finished", "stop_reason": "error", "error": "500: no"}]
-    with pytest.raises(errors.ModelFailed):
-        await run(upstream, [HI])
-    server.answers["conversation_messages_list"] = listing(("ui-1", "user_message", "x"))
-    server.answers["conversation_create"] = {"success": True, "conversation": {"id": "conv-2", "summary": "gw1:0123"}}
-    resumed = await upstream.resume_conversation("agent-1", Conversation("conv-1", summary="gw1:0123"), [])
-
-    assert (resumed.id, resumed.has_turns) == ("conv-2", False)
-    assert server.sent("conversation_create")[0]["body"] == {"agent_id": "agent-1", "summary": "gw1:0123"}
-    assert server.sent("conversation_fork") == []
-
-
-async def test_after_being_stuck_the_chat_goes_on_in_a_fork(
-    server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app_server, "STUCK_SECONDS", 0.01)
-    server.answers["input"] = {"accepted": True, "disposition": "queued"}
-    server.before["input"] = [status("WAITING_ON_INPUT") | {"runtime": RUNTIME}]
-    server.turn = []
-    with pytest.raises(errors.Stuck):
-        await run(upstream, [HI])
-    server.answers["conversation_messages_list"] = listing(
-        ("ui-4", "tool_call_message", None),
-        ("ui-3", "user_message", "somebody's"),
-        ("ui-2", "assistant_message", None),
-        ("ui-1", "user_message", "other"),
-    )
-    server.answers["conversation_fork"] = {"success": True, "conversation": {"id": "conv-2"}}
-    await upstream.resume_conversation("agent-1", Conversation("conv-1", summary="s"), [])
-
-    assert [frame["body"] for frame in server.sent("conversation_fork")] == [{"message_id": "ui-2"}]
-
-
-async def test_after_a_turn_that_ended_well_nothing_is_replaced(
-    server: FakeAppServer, upstream: AppServerUpstream
-) -> None:
-    await run(upstream, [HI])
-    server.answers["conversation_messages_list"] = ANSWERED
-    resumed = await upstream.resume_conversation("agent-1", Conversation("conv-1", summary="s"), [])
-
-    assert resumed.id == "conv-1"
-
-
-# The past of a chat
-
-
-def keep_files(server: FakeAppServer, manifest: Frame | None, *, listed: bool = True) -> dict[str, str]:
-    """Let `server` make a conversation and keep its files; gives them."""
-    kept = {"id": "conv-1", "agent_id": "agent-1", "in_context_message_ids": []}
-    files = {f"{FOLDER}/conversation.json": json.dumps(kept)}
-    if manifest is not None:
-        files[f"{FOLDER}/manifest.json"] = json.dumps(manifest)
-
-    def read(request: Frame) -> Frame:
-        found = files.get(request["path"])
-        return {"success": found is not None, "content": found, "error": None if found else "secret"}
-
-    def write(request: Frame) -> Frame:
-        files[request["path"]] = request["content"]
-        return {"success": True}
-
-    server.answers |= {
-        "conversation_create": {"success": True, "conversation": {"id": "conv-1", "summary": "s"}},
-        "conversation_messages_list": ANSWERED if listed else listing(),
-        "read_file": read,
-        "write_file": write,
-    }
-    server.before["runtime_start"] = [DEVICE]
-    return files
-
-
-async def test_a_past_is_put_into_the_files_of_a_fresh_conversation(
-    server: FakeAppServer, upstream: AppServerUpstream
-) -> None:
-    files = keep_files(server, FORMAT)
-    conversation = await upstream.create_conversation("agent-1", "s", [HI, HELLO])
-    messages = [json.loads(line) for line in files[f"{FOLDER}/messages.jsonl"].splitlines()]
-
-    assert conversation == Conversation("conv-1", summary="s", has_turns=True)
-    assert [entry["message"]["role"] for entry in messages[1:]] == ["user", "assistant"]
-    assert json.loads(files[f"{FOLDER}/conversation.json"])["in_context_message_ids"] == ["ui-imp-0", "ui-imp-1"]
-
-
-async def test_a_past_is_put_into_a_conversation_that_was_found_without_turns(
-    server: FakeAppServer, upstream: AppServerUpstream
-) -> None:
-    files = keep_files(server, FORMAT)
-    answers = iter([listing(), ANSWERED])
-    server.answers["conversation_messages_list"] = lambda _: next(answers)
-    resumed = await upstream.resume_conversation("agent-1", Conversation("conv-1"), [HI, HELLO])
-
-    assert resumed.has_turns
-    assert f"{FOLDER}/messages.jsonl" in files
-
-
-async def test_without_a_past_nothing_is_written(server: FakeAppServer, upstream: AppServerUpstream) -> None:
-    keep_files(server, FORMAT)
-    conversation = await upstream.create_conversation("agent-1", "s", [])
-
-    assert not conversation.has_turns
-    assert server.sent("read_file", "write_file", "runtime_start") == []
-
-
-UNKNOWN: dict[str, Frame | None] = {
-    "a later version": {**FORMAT, "schema_version": 3},
-    "another format": {},
-    "no manifest": None,
-}
-
-
-@pytest.mark.parametrize("manifest", UNKNOWN.values(), ids=UNKNOWN)
-async def test_in_an_unknown_format_nothing_is_written_and_the_past_is_told_in_words(
-    server: FakeAppServer, upstream: AppServerUpstream, caplog: pytest.LogCaptureFixture, manifest: Frame | None
-) -> None:
-    keep_files(server, manifest)
-    with caplog.at_level(logging.WARNING):
-        conversation = await upstream.create_conversation("agent-1", "s", [HI, HELLO])
-    await run(upstream, [HI, HELLO, MORE])
-
-    assert not conversation.has_turns
-    assert server.sent("write_file") == []
-    assert texts(server.sent("input")[0]) == [
-        [f"{EARLIER_REMINDER}user: Hi\n\nassistant: Hello\n</system-reminder>", "More"]
-    ]
-    assert "a chat's past is told in words" in caplog.text
-
-
-KEPT_OTHERWISE: dict[str, str] = {"nothing": "", "no JSON": "garbage", "no names": "{}", "a list": "[]"}
-
-
-@pytest.mark.parametrize("kept", KEPT_OTHERWISE.values(), ids=KEPT_OTHERWISE)
-async def test_a_conversation_that_is_kept_otherwise_is_left_as_it_is(
-    server: FakeAppServer, upstream: AppServerUpstream, kept: str
-) -> None:
-    files = keep_files(server, FORMAT)
-    files[f"{FOLDER}/conversation.json"] = kept
-    conversation = await upstream.create_conversation("agent-1", "s", [HI, HELLO])
-
-    assert not conversation.has_turns
-    assert server.sent("write_file") == []
-
-
-@pytest.mark.parametrize("directory", [None, "/srv/elsewhere"], ids=["not told", "laid out otherwise"])
-async def test_without_a_place_for_the_files_the_past_is_told_in_words(
-    server: FakeAppServer, upstream: AppServerUpstream, directory: str | None
-) -> None:
-    keep_files(server, FORMAT)
-    server.before["runtime_start"] = [{**DEVICE, "device_status": {"memory_directory": directory}}]
-    conversation = await upstream.create_conversation("agent-1", "s", [HI, HELLO])
-
-    assert not conversation.has_turns
-    assert server.sent("read_file", "write_file") == []
-
-
-async def test_the_place_of_the_files_is_asked_for_once(server: FakeAppServer, upstream: AppServerUpstream) -> None:
-    keep_files(server, FORMAT)
-    for _ in range(2):
-        await upstream.create_conversation("agent-1", "s", [HI, HELLO])
-
-    assert len(server.sent("runtime_start")) == 1
-
-
-async def test_a_past_that_is_written_and_not_found_again_is_an_error(
-    server: FakeAppServer, upstream: AppServerUpstream
-) -> None:
-    keep_files(server, FORMAT, listed=False)
-
-    with pytest.raises(errors.Refused, match="not found again"):
-        await upstream.create_conversation("agent-1", "s", [HI, HELLO])

@@ -11,7 +11,7 @@ import pytest
 from gateway.letta import errors
 from gateway.letta.events import Event
 from gateway.letta.rest import RestUpstream
-from gateway.letta.upstream import Message
+from gateway.letta.upstream import Instructions, Message, Sending
 from gateway.settings import Letta, Secret
 from tests.openai_wire.oracle import played
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 LETTA = Letta(upstream="rest")
 RUNS = Path(__file__).parent.parent / "runs"
-MESSAGES = [Message("assistant", "Hello, I am here."), Message("user", "Hello")]
+SENDING = Sending([Message("assistant", "Hello, I am here."), Message("user", "Hello", "gw1-0-1-2-3")])
 THOUGHT = "Let me think about it .  "
 GREETING = (
     "Hello! You said: 'Hello'. I have {} messages in context. Tools: conversation_search,memory_insert,memory_replace."
@@ -107,12 +107,12 @@ def breakage(failure: Exception) -> Replay:
     return Replay(answer)
 
 
-async def run(letta: Replay, events: list[Event] | None = None) -> list[Event]:
+async def run(letta: Replay, events: list[Event] | None = None, sending: Sending = SENDING) -> list[Event]:
     """What Letta says in one run; `events` has what it said before it failed, too."""
     events = [] if events is None else events
     upstream = letta.upstream()
     try:
-        async with upstream.run("agent-1", "conv-1", MESSAGES, ()) as reads:
+        async with upstream.run("agent-1", "conv-1", sending, ()) as reads:
             async for read in reads:
                 events += read
     finally:
@@ -179,7 +179,7 @@ async def test_garbage_within_a_run_is_a_broken_stream() -> None:
 
 async def test_all_that_came_in_one_read_is_given_at_once() -> None:
     upstream = replay("plain-answer").upstream()
-    async with upstream.run("agent-1", "conv-1", MESSAGES, ()) as reads:
+    async with upstream.run("agent-1", "conv-1", SENDING, ()) as reads:
         sizes = [len(read) async for read in reads]
 
     assert sizes == [22]
@@ -194,7 +194,7 @@ async def test_a_run_is_asked_for_once_and_streamed_with_pings() -> None:
     assert json.loads(request.content) == {
         "messages": [
             {"role": "assistant", "content": "Hello, I am here."},
-            {"role": "user", "content": "Hello"},
+            {"role": "user", "content": "Hello", "otid": "gw1-0-1-2-3"},
         ],
         "streaming": True,
         "stream_tokens": True,
@@ -204,9 +204,41 @@ async def test_a_run_is_asked_for_once_and_streamed_with_pings() -> None:
     assert request.headers["accept-encoding"] == "identity"
 
 
+async def test_a_client_s_instructions_are_added_to_the_agent_s_own_prompt_for_this_run() -> None:
+    letta = replay("plain-answer")
+    told = Instructions("Speak like a pirate.", prompt="You are a tutor.\n<memory>Ada</memory>")
+    await run(letta, sending=Sending(SENDING.messages, told))
+    sent = json.loads(letta.requests[0].content)
+
+    assert sent["override_system"] == (
+        "You are a tutor.\n<memory>Ada</memory>\n\n<client_instructions>\nSpeak like a pirate.\n</client_instructions>"
+    )
+    assert [message["content"] for message in sent["messages"]] == ["Hello, I am here.", "Hello"]
+
+
+async def test_without_instructions_the_agent_s_own_prompt_stays() -> None:
+    letta = replay("plain-answer")
+    await run(letta, sending=Sending(SENDING.messages, Instructions(told="Be kind.", prompt="You are a tutor.")))
+
+    assert "override_system" not in json.loads(letta.requests[0].content)
+
+
+async def test_what_waits_for_an_approval_is_denied_before_anything_is_said() -> None:
+    letta = replay("plain-answer")
+    await run(letta, sending=Sending([Message("user", "Hello")], denied=("call-1", "call-2")))
+    denial, said = json.loads(letta.requests[0].content)["messages"]
+
+    assert denial["type"] == "approval"
+    assert [(one["type"], one["tool_call_id"], one["approve"]) for one in denial["approvals"]] == [
+        ("approval", "call-1", False),
+        ("approval", "call-2", False),
+    ]
+    assert said == {"role": "user", "content": "Hello"}
+
+
 async def test_a_run_may_be_silent_for_three_of_letta_s_pings() -> None:
     letta = replay("plain-answer")
-    async with letta.upstream(Letta(upstream="rest", ping_seconds=4.0)).run("agent-1", "conv-1", MESSAGES, ()) as reads:
+    async with letta.upstream(Letta(upstream="rest", ping_seconds=4.0)).run("agent-1", "conv-1", SENDING, ()) as reads:
         _ = [read async for read in reads]
 
     assert letta.requests[0].extensions["timeout"]["read"] == 12.0
@@ -215,7 +247,7 @@ async def test_a_run_may_be_silent_for_three_of_letta_s_pings() -> None:
 async def test_letta_s_key_is_sent() -> None:
     letta = replay("plain-answer")
     async with letta.upstream(Letta(upstream="rest", api_key=Secret("sk-let"))).run(
-        "agent-1", "conv-1", MESSAGES, ()
+        "agent-1", "conv-1", SENDING, ()
     ) as reads:
         _ = [read async for read in reads]
 

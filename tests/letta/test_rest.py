@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from gateway.letta import errors
-from gateway.letta.rest import RestUpstream
-from gateway.letta.upstream import Agent, Conversation, Template
+from gateway.letta.rest import MESSAGES_PAGE, RestUpstream
+from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Template
 from gateway.settings import Letta
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,10 @@ TOOLS = [{"id": f"tool-{name}", "name": name} for name in ("web_search", "run_co
 
 
 class FakeLetta:
-    """Answers by method and path, and keeps what it received. An answer is a JSON value, or a status."""
+    """Answers by method and path, and keeps what it received.
+
+    An answer is a JSON value, a status, or what makes a value of the query.
+    """
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self._answers = answers
@@ -48,7 +51,7 @@ class FakeLetta:
         if isinstance(answer, int):
             # The header: letta-client waits for less than a millisecond before it asks again.
             return httpx.Response(answer, json={"detail": "secret"}, headers={"retry-after-ms": "0.1"})
-        return httpx.Response(200, json=answer)
+        return httpx.Response(200, json=answer(dict(request.url.params)) if callable(answer) else answer)
 
     @property
     def calls(self) -> list[str]:
@@ -61,6 +64,12 @@ class FakeLetta:
     @property
     def body(self) -> Any:
         return json.loads(self.requests[-1].content)
+
+
+def after(kept: list[dict[str, Any]], query: dict[str, str]) -> list[dict[str, Any]]:
+    """The page of `kept` that a query asks for."""
+    start = [one["id"] for one in kept].index(query["after"]) + 1 if "after" in query else 0
+    return kept[start : start + int(query["limit"])]
 
 
 async def test_agents_are_found_by_all_of_their_tags() -> None:
@@ -195,32 +204,34 @@ async def test_conversations_are_found_by_agent_and_summary() -> None:
         {
             "GET /v1/conversations/": [
                 {"id": "conv-1", "summary": "A chat gw1:0123"},
-                {"id": "conv-2", "summary": None, "created_at": "2026-11-21T01:49:46+00:00"},
+                {
+                    "id": "conv-2",
+                    "summary": None,
+                    "agent_id": "agent-1",
+                    "created_at": "2026-11-21T01:49:46+00:00",
+                    "updated_at": "2026-11-21T01:49:47+00:00",
+                    "last_message_at": None,
+                },
             ]
         }
     )
 
+    at = datetime(2026, 11, 21, 1, 49, 46, tzinfo=UTC)
     assert await letta.upstream.find_conversations("agent-1", "gw1:0123") == [
-        Conversation("conv-1", None, "A chat gw1:0123"),
-        Conversation("conv-2", datetime(2026, 11, 21, 1, 49, 46, tzinfo=UTC)),
+        Conversation("conv-1", summary="A chat gw1:0123"),
+        Conversation("conv-2", at, at + timedelta(seconds=1), agent_id="agent-1"),
     ]
     assert {("agent_id", "agent-1"), ("summary_search", "gw1:0123"), ("order", "asc")} <= set(letta.query)
 
 
-CONTEXTS: dict[str, tuple[dict[str, object], bool]] = {
-    "nothing": ({"in_context_message_ids": []}, False),
-    "its system prompt alone": ({"in_context_message_ids": ["message-1"]}, False),
-    "a turn": ({"in_context_message_ids": ["message-1", "message-2", "message-3"]}, True),
-    "an upstream that does not tell": ({}, True),
-}
+async def test_conversations_are_found_page_by_page() -> None:
+    kept = [{"id": f"conv-{i}", "summary": "gw1:0123"} for i in range(120)]
+    letta = FakeLetta({"GET /v1/conversations/": lambda query: after(kept, query)})
+    found = await letta.upstream.find_conversations(None, "gw1:0123")
 
-
-@pytest.mark.parametrize(("told", "expected"), CONTEXTS.values(), ids=CONTEXTS)
-async def test_a_conversation_has_turns_or_not(told: dict[str, object], expected: bool) -> None:
-    letta = FakeLetta({"GET /v1/conversations/conv-1": {"id": "conv-1", **told}})
-
-    resumed = await letta.upstream.resume_conversation("agent-1", Conversation("conv-1"), [])
-    assert resumed.has_turns is expected
+    assert [one.id for one in found] == [one["id"] for one in kept]
+    assert [request.url.params.get("after") for request in letta.requests] == [None, "conv-49", "conv-99"]
+    assert not any("agent_id" in request.url.params for request in letta.requests)
 
 
 @pytest.mark.parametrize("there", [[], [{"id": "conv-1"}]], ids=["none", "one"])
@@ -231,19 +242,72 @@ async def test_an_agent_has_conversations_or_not(there: list[dict[str, str]]) ->
     assert letta.query == [("agent_id", "agent-1"), ("limit", "1")]
 
 
-async def test_a_conversation_is_made() -> None:
+PATHS: dict[str, tuple[list[Message], Fork | None]] = {
+    "nothing said before": ([], None),
+    "a path": ([Message("user", "Hi"), Message("assistant", "Hello")], None),
+    "the beginning of another": ([Message("user", "Hi"), Message("assistant", "Hello")], Fork("conv-0", "m-2", 2)),
+}
+
+
+@pytest.mark.parametrize(("path", "fork"), PATHS.values(), ids=PATHS)
+async def test_a_conversation_is_made_in_which_nothing_was_heard(path: list[Message], fork: Fork | None) -> None:
     letta = FakeLetta({"POST /v1/conversations/": {"id": "conv-1", "summary": "gw1:0123"}})
+    made = await letta.upstream.create_conversation("agent-1", "gw1:0123", path, fork)
 
-    assert await letta.upstream.create_conversation("agent-1", "gw1:0123", []) == Conversation(
-        "conv-1", None, "gw1:0123"
-    )
+    assert made == Conversation("conv-1", summary="gw1:0123", heard=0)
     assert (letta.query, letta.body) == ([("agent_id", "agent-1")], {"summary": "gw1:0123"})
+    assert not letta.upstream.forks
 
 
-async def test_a_conversation_is_recompiled() -> None:
+MESSAGES = "GET /v1/conversations/conv-1/messages"
+
+
+async def test_a_conversation_is_read_from_its_beginning() -> None:
+    listing = [
+        {"id": "m-1", "message_type": "user_message", "content": "Hi", "otid": "gw1-a-b-c-d"},
+        {"id": "m-2", "message_type": "assistant_message", "content": "Hello"},
+        {
+            "id": "m-3",
+            "message_type": "approval_request_message",
+            "tool_call": {"name": "weather", "arguments": "{}", "tool_call_id": "call-1"},
+            "tool_calls": [{"name": "weather", "arguments": "{}", "tool_call_id": "call-1"}],
+        },
+    ]
+    letta = FakeLetta({MESSAGES: listing})
+    past = await letta.upstream.read_conversation("agent-1", Conversation("conv-1"))
+
+    said = [Message("user", "Hi", "gw1-a-b-c-d", "m-1"), Message("assistant", "Hello", id="m-2")]
+    assert past == Past(said, pending=("call-1",))
+    assert ("order", "asc") in letta.query
+
+
+async def test_a_long_conversation_is_read_page_by_page() -> None:
+    kept = [{"id": f"m-{i}", "message_type": "user_message", "content": f"{i}"} for i in range(2 * MESSAGES_PAGE + 1)]
+    letta = FakeLetta({MESSAGES: lambda query: after(kept, query)})
+    past = await letta.upstream.read_conversation("agent-1", Conversation("conv-1"))
+
+    assert [message.content for message in past.messages] == [one["content"] for one in kept]
+    assert letta.calls == [MESSAGES] * 3
+
+
+async def test_a_conversation_is_renamed() -> None:
+    letta = FakeLetta({"PATCH /v1/conversations/conv-1": {"id": "conv-1"}})
+    await letta.upstream.rename_conversation("conv-1", "gw1:0123", hidden=True)
+
+    assert (letta.calls, letta.body) == (["PATCH /v1/conversations/conv-1"], {"summary": "gw1:0123"})
+
+
+async def test_a_conversation_is_deleted() -> None:
+    letta = FakeLetta({"DELETE /v1/conversations/conv-1": None})
+    await letta.upstream.delete_conversation("agent-1", "conv-1")
+
+    assert letta.calls == ["DELETE /v1/conversations/conv-1"]
+
+
+async def test_a_recompiled_conversation_tells_its_agent_s_prompt() -> None:
     letta = FakeLetta({"POST /v1/conversations/conv-1/recompile": "the system prompt"})
-    await letta.upstream.recompile("conv-1")
 
+    assert await letta.upstream.recompile("conv-1") == "the system prompt"
     assert letta.calls == ["POST /v1/conversations/conv-1/recompile"]
 
 
@@ -302,6 +366,9 @@ SENT: dict[str, tuple[Call, int]] = {
     "GET /v1/models/": (lambda letta: letta.list_models(), 2),
     "GET /v1/tools/": (lambda letta: letta.unknown_tools(["a"]), 2),
     "POST /v1/conversations/conv-1/recompile": (lambda letta: letta.recompile("conv-1"), 2),
+    MESSAGES: (lambda letta: letta.read_conversation("agent-1", Conversation("conv-1")), 2),
+    "PATCH /v1/conversations/conv-1": (lambda letta: letta.rename_conversation("conv-1", "s", hidden=False), 2),
+    "DELETE /v1/conversations/conv-1": (lambda letta: letta.delete_conversation("agent-1", "conv-1"), 2),
 }
 
 
@@ -323,6 +390,8 @@ MISSHAPEN: dict[str, tuple[Call, Any]] = {
     "GET /v1/agents/agent-1": (lambda letta: letta.delete_agent(Agent("agent-1")), {"blocks": "none"}),
     "GET /v1/conversations/": (lambda letta: letta.has_conversations("agent-1"), [{"id": 7}]),
     "POST /v1/conversations/": (lambda letta: letta.create_conversation("agent-1", "s", []), None),
+    MESSAGES: (lambda letta: letta.read_conversation("agent-1", Conversation("conv-1")), [{"message_type": "user"}]),
+    "POST /v1/conversations/conv-1/recompile": (lambda letta: letta.recompile("conv-1"), {"prompt": "You are"}),
     "GET /v1/models/": (lambda letta: letta.list_models(), ["openai/gpt-4o"]),
     "GET /v1/tools/": (lambda letta: letta.unknown_tools(["a"]), [{"name": "a"}]),
 }

@@ -1,243 +1,177 @@
-"""Messages for an App Server: what it is sent, and a conversation's past as the files that it keeps."""
-
-import json
-from base64 import urlsafe_b64decode
-from datetime import UTC, datetime
-from typing import Any
+"""Messages for an App Server: what it is sent, what it lists, and which of it belongs to a turn without an end."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.transcript import (
-    CLIENT_REMINDER,
-    EARLIER_REMINDER,
-    FORMAT,
-    REMINDER_END,
-    Listed,
-    backend_of,
-    folder_of,
-    is_known_format,
-    to_input,
-    unfinished,
-    with_history,
+from gateway.letta.transcript import EARLIER_REMINDER, REMINDER_END, WITHDRAWN, Listed, to_input, to_past, unfinished
+from gateway.letta.upstream import NO_INSTRUCTIONS, Instructions, Message, Sending
+from tests.letta.words import (
+    DEVICE,
+    HELLO,
+    HI,
+    INTERRUPTED,
+    MORE,
+    PASTS,
+    QUESTIONS,
+    WORDS,
+    client_note,
+    earlier,
+    texts,
 )
-from gateway.letta.upstream import Message
 
-NOW = datetime(2026, 11, 21, 12, 0, 0, 123_000, tzinfo=UTC)
-T = "2026-11-21T12:00:00.123Z"
-HI, HELLO, MORE = Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "More")
-KIND = Message("system", "Be kind")
-
-
-def client_note(text: str) -> str:
-    return CLIENT_REMINDER + text + REMINDER_END
-
-
-def earlier(text: str) -> str:
-    return EARLIER_REMINDER + text + REMINDER_END
-
-
-def texts(message: dict[str, Any]) -> list[str]:
-    assert {part["type"] for part in message["content"]} == {"text"}
-    return [part["text"] for part in message["content"]]
-
-
-# messages -> the text parts of each user message that is sent
-INPUTS: dict[str, tuple[list[Message], list[list[str]]]] = {
-    "a question": ([HI], [["Hi"]]),
-    "two questions": ([HI, MORE], [["Hi"], ["More"]]),
-    "a client's system text": ([KIND, HI], [[client_note("Be kind"), "Hi"]]),
-    "two of them": ([KIND, KIND, HI], [[client_note("Be kind"), client_note("Be kind"), "Hi"]]),
-    "one between": ([HI, KIND, MORE], [["Hi"], [client_note("Be kind"), "More"]]),
-    "one after the question": ([HI, KIND], [["Hi"], [client_note("Be kind")]]),
-    "what was said earlier": ([HI, HELLO, MORE], [[earlier("user: Hi\n\nassistant: Hello"), "More"]]),
-    "what was said earlier, and a system text": (
-        [KIND, HI, HELLO, KIND, MORE],
-        [[earlier("system: Be kind\n\nuser: Hi\n\nassistant: Hello"), client_note("Be kind"), "More"]],
+# messages, the client's text, what was told before -> the text parts of each user message that is sent
+INPUTS: dict[str, tuple[list[Message], Instructions, list[list[str]]]] = {
+    "a question": ([HI], NO_INSTRUCTIONS, [["Hi"]]),
+    "two questions": ([HI, MORE], NO_INSTRUCTIONS, [["Hi"], ["More"]]),
+    "a client's text": ([HI], Instructions("Be kind"), [[client_note("Be kind"), "Hi"]]),
+    "a client's text before two questions": (
+        [HI, MORE],
+        Instructions("Be kind"),
+        [[client_note("Be kind"), "Hi"], ["More"]],
     ),
-    "nothing after the answer": ([HI, HELLO], [[earlier("user: Hi\n\nassistant: Hello")]]),
-    "nothing": ([], []),
+    "the text that was told before": ([HI], Instructions("Be kind", told="Be kind"), [["Hi"]]),
+    "another than was told before": (
+        [HI],
+        Instructions("Be brief", told="Be kind"),
+        [[client_note("Be brief"), "Hi"]],
+    ),
+    "none any more": ([HI], Instructions(told="Be kind"), [[client_note(WITHDRAWN), "Hi"]]),
+    "what was said earlier": (
+        [HI, HELLO, MORE],
+        NO_INSTRUCTIONS,
+        [[earlier(("user", "Hi"), ("assistant", "Hello")), "More"]],
+    ),
+    "a text of several lines, said earlier": (
+        [Message("user", "a\nb"), HELLO, MORE],
+        NO_INSTRUCTIONS,
+        [[earlier(("user", "a\nb"), ("assistant", "Hello")), "More"]],
+    ),
+    "what was said earlier, and a client's text": (
+        [HI, HELLO, MORE, HI],
+        Instructions("Be kind"),
+        [[earlier(("user", "Hi"), ("assistant", "Hello")), client_note("Be kind"), "More"], ["Hi"]],
+    ),
+    "nothing": ([], NO_INSTRUCTIONS, []),
 }
 
 
-@pytest.mark.parametrize(("messages", "sent"), INPUTS.values(), ids=INPUTS)
-def test_messages_are_sent_as_the_users(messages: list[Message], sent: list[list[str]]) -> None:
-    inputs = to_input(messages)
+@pytest.mark.parametrize(("messages", "instructions", "sent"), INPUTS.values(), ids=INPUTS)
+def test_messages_are_sent_as_the_users(
+    messages: list[Message], instructions: Instructions, sent: list[list[str]]
+) -> None:
+    inputs = to_input(Sending(messages, instructions))
 
     assert [texts(message) for message in inputs] == sent
     assert {message["role"] for message in inputs} <= {"user"}
 
 
-def test_every_message_has_an_id_that_was_never_used() -> None:
-    ids = [message["client_message_id"] for _ in range(100) for message in to_input([HI, MORE])]
+def test_a_message_keeps_its_client_id_and_one_without_has_one_that_was_never_used() -> None:
+    sent = [to_input(Sending([Message("user", "Hi", "gw1-a-b-c-d"), MORE])) for _ in range(100)]
 
-    assert len(set(ids)) == len(ids) == 200
-
-
-ROLES = st.sampled_from(["system", "user", "assistant"])
-HISTORIES = st.lists(st.builds(Message, ROLES, st.text(min_size=1)))
+    assert {named["client_message_id"] for named, _ in sent} == {"gw1-a-b-c-d"}
+    assert len({new["client_message_id"] for _, new in sent}) == 100
 
 
-@given(HISTORIES)
-def test_every_message_is_told_once_and_in_order(messages: list[Message]) -> None:
-    sent = "".join(text for message in to_input(messages) for text in texts(message))
-    for message in messages:
-        _, found, sent = sent.partition(message.content)
-        assert found == message.content
+# What is listed
 
 
-# Files
+def told(id: str, *parts: str, otid: str | None = "gw1-a-b-c-d") -> Listed:
+    """A user's message of a listing."""
+    return Listed(id, "user_message", otid, [{"type": "text", "text": text} for text in parts])
 
-PLACES: dict[str, tuple[str | None, str | None]] = {
-    "an agent's memory": ("/srv/letta/backend/memfs/agent-local-1/memory", "/srv/letta/backend"),
-    "with a slash at its end": ("/srv/letta/backend/memfs/agent-local-1/memory/", "/srv/letta/backend"),
-    "a folder of that name before": ("/memfs/x/memory/memfs/agent-1/memory", "/memfs/x/memory"),
-    "another layout": ("/srv/letta/memory/agent-1", None),
-    "a deeper one": ("/srv/memfs/agent-1/memory/human", None),
-    "no absolute path": ("backend/memfs/agent-1/memory", None),
-    "nothing": ("", None),
-    "not told": (None, None),
+
+def answered(id: str, text: str) -> Listed:
+    return Listed(id, "assistant_message", None, text)
+
+
+# the oldest first -> (role, text)s, and what the client's text was last
+LISTED: dict[str, tuple[list[Listed], list[tuple[str, str]], str]] = {
+    "nothing": ([], [], ""),
+    "a turn": ([told("1", "Hi"), answered("2", "Hello")], [("user", "Hi"), ("assistant", "Hello")], ""),
+    "what the App Server puts before a question": ([told("1", DEVICE, DEVICE, "Hi")], [("user", "Hi")], ""),
+    "what it says itself": (
+        [told("1", "Hi"), told("2", INTERRUPTED, otid=None), told("3", "More")],
+        [("user", "Hi"), ("user", "More")],
+        "",
+    ),
+    "somebody else's message": ([told("1", DEVICE, "Hi", "there", otid="cm-7")], [("user", "Hi\nthere")], ""),
+    "a client's text": ([told("1", DEVICE, client_note("Be kind"), "Hi")], [("user", "Hi")], "Be kind"),
+    "the last of several": (
+        [told("1", client_note("Be kind"), "Hi"), answered("2", "Hello"), told("3", client_note("Be brief"), "More")],
+        [("user", "Hi"), ("assistant", "Hello"), ("user", "More")],
+        "Be brief",
+    ),
+    "one that was withdrawn": (
+        [told("1", client_note("Be kind"), "Hi"), told("3", client_note(WITHDRAWN), "More")],
+        [("user", "Hi"), ("user", "More")],
+        "",
+    ),
+    "what was said earlier": (
+        [told("1", earlier(("user", "A"), ("assistant", "B")), client_note("Be kind"), "Hi"), answered("2", "Hello")],
+        [("user", "A"), ("assistant", "B"), ("user", "Hi"), ("assistant", "Hello")],
+        "Be kind",
+    ),
+    "what nobody can read of it": (
+        [told("1", EARLIER_REMINDER + "user: A" + REMINDER_END, "Hi")],
+        [("user", "Hi")],
+        "",
+    ),
+    "a question that looks like a note": (
+        [told("1", client_note("I am the client")), answered("2", "Hello")],
+        [("user", client_note("I am the client")), ("assistant", "Hello")],
+        "",
+    ),
+    "an answer with tools between": (
+        [told("1", "Hi"), answered("2", "One"), Listed("3", "tool_return_message", None, "x"), answered("4", "two")],
+        [("user", "Hi"), ("assistant", "One\n\ntwo")],
+        "",
+    ),
+    "an answer that says nothing": ([told("1", "Hi"), answered("2", "")], [("user", "Hi")], ""),
 }
 
 
-@pytest.mark.parametrize(("memory", "backend"), PLACES.values(), ids=PLACES)
-def test_the_state_is_found_by_the_memory_of_an_agent(memory: str | None, backend: str | None) -> None:
-    assert backend_of(memory) == backend
+@pytest.mark.parametrize(("listed", "said", "instructions"), LISTED.values(), ids=LISTED)
+def test_a_conversation_holds_what_was_said_and_told_in_it(
+    listed: list[Listed], said: list[tuple[str, str]], instructions: str
+) -> None:
+    past = to_past(listed)
+
+    assert [(message.role, message.content) for message in past.messages] == said
+    assert past.told == instructions
 
 
-def test_a_conversation_s_folder_is_named_by_its_id() -> None:
-    folder = folder_of("/srv/backend", "local-conv-5")
+def test_a_message_has_the_ids_of_its_listing() -> None:
+    past = to_past([told("1", "Hi", otid="gw1-1"), answered("2", "One"), answered("3", "two"), told("4", "More")])
 
-    assert str(folder) == "/srv/backend/conversations/Y29udmVyc2F0aW9uOmxvY2FsLWNvbnYtNQ"
-
-
-@given(st.text())
-def test_any_id_names_a_folder_of_its_own_within_the_conversations(id: str) -> None:
-    folder = folder_of("/srv/backend", id)
-    name = folder.name
-
-    assert str(folder.parent) == "/srv/backend/conversations"
-    assert urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode() == f"conversation:{id}"
+    assert [(message.client_id, message.id) for message in past.messages] == [
+        ("gw1-1", "1"),
+        ("", "3"),
+        ("gw1-a-b-c-d", "4"),
+    ]
 
 
-MANIFESTS: dict[str, tuple[str, bool]] = {
-    "the known one": (json.dumps(FORMAT), True),
-    "with more fields": (json.dumps({**FORMAT, "created_at": T}), True),
-    "a later version": (json.dumps({**FORMAT, "schema_version": 3}), False),
-    "an earlier version": (json.dumps({**FORMAT, "schema_version": 1}), False),
-    "another format": (json.dumps({**FORMAT, "message_format": "sqlite"}), False),
-    "another stack": (json.dumps({**FORMAT, "provider_stack": "ai-sdk"}), False),
-    "a field less": (json.dumps({"schema_version": 2}), False),
-    "a list": (json.dumps([FORMAT]), False),
-    "null": ("null", False),
-    "no JSON": ("schema_version: 2", False),
-    "nothing": ("", False),
-}
+TURNS = st.lists(st.tuples(QUESTIONS, st.one_of(st.just(""), WORDS)), min_size=1, max_size=4)
 
 
-@pytest.mark.parametrize(("manifest", "known"), MANIFESTS.values(), ids=MANIFESTS)
-def test_only_the_known_format_is_written(manifest: str, known: bool) -> None:
-    assert is_known_format(manifest) is known
+@given(PASTS, TURNS)
+def test_what_was_sent_is_found_again_with_the_client_s_text_whatever_it_says(
+    past: list[Message], turns: list[tuple[list[Message], str]]
+) -> None:
+    listed: list[Listed] = []
+    said = list(past)
+    for i, (questions, text) in enumerate(turns):
+        sent = to_input(Sending([*(past if i == 0 else []), *questions], Instructions(text, to_past(listed).told)))
+        for message in sent:
+            device = [{"type": "text", "text": DEVICE}] if not listed else []
+            parts = [*device, *message["content"]]
+            listed.append(Listed(f"ui-{len(listed)}", "user_message", message["client_message_id"], parts))
+        listed.append(answered(f"ui-{len(listed)}", "Indeed"))
+        said += [*questions, Message("assistant", "Indeed")]
+        found = to_past(listed)
 
-
-KEPT = {
-    "id": "local-conv-5",
-    "agent_id": "agent-1",
-    "archived": False,
-    "summary": "Grüße gw1:0123",
-    "last_message_at": None,
-    "in_context_message_ids": [],
-    "a_new_field": {"x": [1]},
-}
-
-
-def write(history: list[Message]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The conversation and the entries of its messages, without the session's own line."""
-    conversation, messages = with_history(json.dumps(KEPT), history, NOW)
-    lines = messages.split("\n")
-    assert lines.pop() == ""
-    session, *entries = [json.loads(line) for line in lines]
-    assert session == {"type": "session", "version": 3, "id": "local-conv-5", "timestamp": T, "cwd": "/"}
-    return json.loads(conversation), entries
-
-
-def test_a_past_is_written_as_the_app_server_writes_it() -> None:
-    conversation, (asked, answered) = write([HI, HELLO])
-    about = {"created_at": T, "updated_at": T, "agent_id": "agent-1", "conversation_id": "local-conv-5"}
-
-    assert conversation == {**KEPT, "in_context_message_ids": ["ui-imp-0", "ui-imp-1"]}
-    assert asked == {
-        "type": "message",
-        "id": "00000000",
-        "parentId": None,
-        "timestamp": T,
-        "message": {
-            "id": "ui-imp-0",
-            "role": "user",
-            "content": [{"type": "text", "text": "Hi"}],
-            "metadata": about,
-            "timestamp": 1795262400123,
-        },
-    }
-    assert (answered["id"], answered["parentId"]) == ("00000001", "00000000")
-    assert (
-        answered["message"].items()
-        >= {
-            "role": "assistant",
-            "content": [{"type": "text", "text": "Hello"}],
-            "timestamp": 1795262400124,
-            "api": "openai-completions",
-            "provider": "openai-compatible",
-            "stopReason": "stop",
-        }.items()
-    )
-    assert answered["message"]["usage"]["cost"]["total"] == answered["message"]["usage"]["totalTokens"] == 0
-
-
-# history -> roles and texts of what is written
-PASTS: dict[str, tuple[list[Message], list[tuple[str, list[str]]]]] = {
-    "a turn": ([HI, HELLO], [("user", ["Hi"]), ("assistant", ["Hello"])]),
-    "a system text before": ([KIND, HI, HELLO], [("user", [client_note("Be kind"), "Hi"]), ("assistant", ["Hello"])]),
-    "a system text alone": ([KIND, HELLO], [("user", [client_note("Be kind")]), ("assistant", ["Hello"])]),
-    "an answer first": ([HELLO, HI, HELLO], [("assistant", ["Hello"]), ("user", ["Hi"]), ("assistant", ["Hello"])]),
-    "two answers": ([HI, HELLO, HELLO], [("user", ["Hi"]), ("assistant", ["Hello"]), ("assistant", ["Hello"])]),
-    "two questions": ([HI, MORE, HELLO], [("user", ["Hi"]), ("user", ["More"]), ("assistant", ["Hello"])]),
-}
-
-
-@pytest.mark.parametrize(("history", "written"), PASTS.values(), ids=PASTS)
-def test_a_past_is_written_in_turns(history: list[Message], written: list[tuple[str, list[str]]]) -> None:
-    _, entries = write(history)
-
-    assert [(entry["message"]["role"], texts(entry["message"])) for entry in entries] == written
-
-
-@given(HISTORIES)
-def test_a_past_comes_back_as_it_was(history: list[Message]) -> None:
-    conversation, entries = write(history)
-    messages = [entry["message"] for entry in entries]
-    read = []
-    for message in messages:
-        for text in texts(message):
-            note = text.startswith(CLIENT_REMINDER) and text.endswith(REMINDER_END)
-            plain = text.removeprefix(CLIENT_REMINDER).removesuffix(REMINDER_END) if note else text
-            read.append(Message("system" if note else message["role"], plain))
-
-    assert read == history
-    assert conversation["in_context_message_ids"] == [message["id"] for message in messages]
-    assert {**conversation, "in_context_message_ids": []} == KEPT
-
-
-@given(HISTORIES)
-def test_the_entries_of_a_past_form_a_chain(history: list[Message]) -> None:
-    _, entries = write(history)
-    ids = [entry["id"] for entry in entries]
-
-    assert [entry["parentId"] for entry in entries] == [None, *ids][: len(ids)]
-    assert len(set(ids)) == len(ids)
-    moments = [entry["message"]["timestamp"] for entry in entries]
-    assert moments == sorted(set(moments))
+        assert [(m.role, m.content) for m in found.messages] == [(m.role, m.content) for m in said]
+        assert found.told == ("" if text == WITHDRAWN else text)
 
 
 # A turn without an end

@@ -6,6 +6,7 @@ It speaks just enough HTTP to keep agents and conversations in memory; what a ru
 import asyncio
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 Body = dict[str, Any]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
 PING = {"message_type": "ping", "run_id": "run-1"}
 THOUGHT = {"message_type": "reasoning_message", "step_id": "s1", "reasoning": "Hm. "}
 WORD = {"message_type": "assistant_message", "step_id": "s1", "content": "Hello"}
@@ -25,7 +27,7 @@ class Cut:
 
 
 class Hold:
-    """Say no more, until the other side leaves."""
+    """Say no more, until the other side leaves, or until the run is cancelled if it has said anything before."""
 
 
 class Raw(bytes):
@@ -35,21 +37,30 @@ class Raw(bytes):
 Step = Body | Raw | Cut | Hold | int | threading.Event
 """An event, bytes, an end, an HTTP status instead of an answer, or something to wait for."""
 ANSWER: list[Step] = [PING, THOUGHT, WORD, STOP, USAGE]
+PROMPT = "You are a patient tutor. Memory: none."
+"""What every agent's own prompt is compiled to."""
 
 
 class FakeLetta:
-    """Serves on a free port while entered. `steps` is what every run does; `requests` what was asked."""
+    """Serves on a free port while entered. `steps` is what every run does but those that `coming` has steps for.
+
+    `requests` is what was asked. A turn is kept, and listed, once its run says a good reason to stop.
+    """
 
     def __init__(self) -> None:
         self.steps: Sequence[Step] = ANSWER
+        self.coming: list[Sequence[Step]] = []
         self.cancel_steps: list[Step] = []
         self.requests: list[tuple[str, str, Body]] = []
         self.agents: list[Body] = []
         self.conversations: list[Body] = []
+        self.messages: defaultdict[str, list[Body]] = defaultdict(list)
         self.run_begun = threading.Event()
         self.run_left = threading.Event()
+        self.cancel_begun = threading.Event()
         self.cancelled = threading.Event()
         self.base_url = ""
+        self._cut_off: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
@@ -68,6 +79,16 @@ class FakeLetta:
     def count(self, method: str, path_end: str) -> int:
         """How many requests of `method` reached a path that ends so."""
         return sum(asked == method and path.rstrip("/").endswith(path_end) for asked, path, _ in self.requests)
+
+    @property
+    def runs(self) -> list[Body]:
+        """What every run was begun with."""
+        return [body for method, path, body in self.requests if method == "POST" and path.endswith("/messages")]
+
+    @property
+    def said(self) -> list[list[str]]:
+        """The texts that every run was begun with."""
+        return [[message["content"] for message in run["messages"] if "content" in message] for run in self.runs]
 
     def _call(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
@@ -97,10 +118,12 @@ class FakeLetta:
         url = urlsplit(target)
         self.requests.append((method, url.path, body))
         if method == "POST" and url.path.endswith("/messages"):
-            return await self._run(reader, writer)
+            return await self._run(reader, writer, url.path.split("/")[-2], body)
         if url.path.endswith("/cancel"):
+            self.cancel_begun.set()
             for step in self.cancel_steps:
-                await self._step(step, reader, writer)
+                await self._step(step, writer)
+            self._cut_off[url.path.split("/")[-2]].set()
             self.cancelled.set()
         self._reply(writer, 200, self._state(method, url.path.rstrip("/"), parse_qs(url.query), body))
         return True
@@ -114,39 +137,79 @@ class FakeLetta:
                 self.agents.append(body | {"id": f"agent-{len(self.agents)}", "created_at": _date(len(self.agents))})
                 return self.agents[-1]
             case "GET", ["conversations"]:
-                wanted = query.get("summary_search", [""])[0]
-                mine = [c for c in self.conversations if c["agent_id"] == query["agent_id"][0]]
-                return [c for c in mine if wanted in c["summary"]]
+                wanted, agents = query.get("summary_search", [""])[0], query.get("agent_id")
+                mine = [c for c in self.conversations if not agents or c["agent_id"] == agents[0]]
+                return [c for c in mine if wanted in c["summary"] and not query.get("after")]
             case "POST", ["conversations"]:
                 agent = query["agent_id"][0]
-                self.conversations.append({**body, "id": f"conv-{len(self.conversations)}", "agent_id": agent})
+                made = {"id": f"conv-{len(self.conversations)}", "agent_id": agent, "created_at": _date(0)}
+                self.conversations.append({**body, **made})
                 return self.conversations[-1]
+            case "PATCH", ["conversations", id]:
+                self._conversation(id).update(body)
+                return self._conversation(id)
+            case "GET", ["conversations", id, "messages"]:
+                return [] if query.get("after") else self.messages[id]
+            case "POST", ["conversations", _, "recompile"]:
+                return PROMPT
             case _:
                 return {}
 
-    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    def _conversation(self, id: str) -> Body:
+        return next((c for c in self.conversations if c["id"] == id), {})
+
+    def _keep(self, conversation: str, body: Body, steps: Sequence[Step]) -> None:
+        """A turn that ended well: what was sent, and the answer in one piece."""
+        kept = self.messages[conversation]
+        answer = "".join(str(step.get("content", "")) for step in steps if isinstance(step, dict) and _speaks(step))
+        said = [message for message in body["messages"] if "role" in message]
+        for message in [*said, {"role": "assistant", "content": answer}]:
+            listed = {"message_type": f"{message['role']}_message", "date": _date(len(kept))}
+            kept.append({**message, **listed, "id": f"message-{len(kept)}"})
+
+    async def _run(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conversation: str, body: Body
+    ) -> bool:
+        steps = list(self.coming.pop(0) if self.coming else self.steps)
+        cut_off = self._cut_off[conversation] = asyncio.Event()
         self.run_begun.set()
-        steps = list(self.steps)
         if steps and isinstance(steps[0], int):
             self._reply(writer, steps[0], {"detail": "secret detail"})
             return True
         if not (steps and isinstance(steps[0], Cut)):
             writer.write(HEAD)
-        for step in steps:
-            if not await self._step(step, reader, writer):
+        for i, step in enumerate(steps):
+            if step == STOP:
+                self._keep(conversation, body, steps)
+            if isinstance(step, Hold):
+                spoke = any(isinstance(before, dict) and before != PING for before in steps[:i])
+                return await self._hold(reader, writer, cut_off if spoke else asyncio.Event())
+            if not await self._step(step, writer):
                 return False
         self._chunk(writer, b"data: [DONE]\n\n")
-        writer.write(b"0\r\n\r\n")
+        writer.write(END)
         return True
 
-    async def _step(self, step: Step, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut_off: asyncio.Event) -> bool:
+        """Say no more; returns whether the connection goes on. A run that is cut off says one more word, too late."""
+        await writer.drain()
+        leaving, cutting = asyncio.create_task(reader.read()), asyncio.create_task(cut_off.wait())
+        await asyncio.wait([leaving, cutting], return_when=asyncio.FIRST_COMPLETED)
+        for task in (leaving, cutting):
+            task.cancel()
+        await asyncio.gather(leaving, cutting, return_exceptions=True)
+        if not cut_off.is_set():
+            self.run_left.set()
+            return False
+        await self._step({**STOP, "stop_reason": "cancelled"}, writer)
+        await self._step({**WORD, "content": " late"}, writer)
+        writer.write(END)
+        return True
+
+    async def _step(self, step: Step, writer: asyncio.StreamWriter) -> bool:
         await writer.drain()
         match step:
             case Cut():
-                return False
-            case Hold():
-                await reader.read()
-                self.run_left.set()
                 return False
             case threading.Event():
                 await asyncio.to_thread(step.wait, 30)
@@ -165,10 +228,14 @@ class FakeLetta:
         writer.write(head.encode() + body)
 
 
+def _speaks(event: Body) -> bool:
+    return bool(event["message_type"] == "assistant_message")
+
+
 def _content_length(head: str) -> int:
     values = [line.partition(":")[2] for line in head.lower().splitlines() if line.startswith("content-length:")]
     return int(values[0]) if values else 0
 
 
 def _date(number: int) -> str:
-    return f"2026-01-01T00:00:{number % 60:02}Z"
+    return f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z"

@@ -71,6 +71,11 @@ class LettaV1:
         blocks = self.client.agents.blocks.list(agent_id, limit=100)
         return {block.label or "": block.value.strip() for block in blocks}
 
+    def require_approval(self, agent_id: str, tool: str) -> None:
+        """Have every call of a tool wait for somebody to allow it."""
+        path = f"{self.base_url}/v1/agents/{agent_id}/tools/approval/{tool}"
+        httpx.patch(path, json={"requires_approval": True}, timeout=30).raise_for_status()
+
     def _await_health(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

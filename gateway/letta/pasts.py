@@ -1,0 +1,54 @@
+"""What a conversation holds, made of the listing of a V1 server or Letta Cloud. Performs no I/O."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.letta.events import ToolCall, text_of
+from gateway.letta.upstream import Message, Past
+
+# What Letta itself says in a user's name, of what it has taken out of the context.
+_ALERT = re.compile(r'\{\s*"type":\s*"system_alert"')
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+class Listed(Struct, frozen=True):
+    """A message of a listing, or a part of one."""
+
+    id: str
+    date: datetime | None = None
+    message_type: str = ""
+    otid: str | None = None
+    content: Any = None
+    tool_calls: list[ToolCall] | None = None
+
+
+def to_past(listed: list[Listed]) -> Past:
+    """Of messages in Letta's order, the oldest first, but that a compaction puts what it leaves before all others."""
+    messages: list[Message] = []
+    pending: tuple[str, ...] = ()
+    for one in sorted(listed, key=lambda one: one.date or _LONG_AGO):
+        match one.message_type:
+            case "user_message" | "assistant_message":
+                add(messages, one.message_type, text_of(one.content), one.otid or "", one.id)
+        # A call waits only until anything else was said or done.
+        if one.message_type == "approval_request_message":
+            pending = tuple(call.tool_call_id for call in one.tool_calls or () if call.tool_call_id)
+        elif one.message_type != "reasoning_message":
+            pending = ()
+    return Past(messages, pending=pending)
+
+
+def add(messages: list[Message], kind: str, text: str, client_id: str, id: str) -> None:
+    """Add what was said; all parts of an answer are one message. What Letta says itself is left out."""
+    letta_s_own = kind == "user_message" and not client_id.startswith("gw") and _ALERT.match(text)
+    if not text.strip() or letta_s_own:
+        return
+    if kind == "user_message":
+        messages.append(Message("user", text, client_id, id))
+    elif messages and messages[-1].role == "assistant":
+        messages[-1] = Message("assistant", f"{messages[-1].content}\n\n{text}", id=id)
+    else:
+        messages.append(Message("assistant", text, id=id))
