@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 Seconds = Annotated[float, Meta(gt=0)]
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+\Z")]
 Reasoning = Literal["think_tags", "reasoning_content", "hidden"]
 UpstreamKind = Literal["rest", "app-server", "embedded"]
 ProviderId = Literal["openai-compatible", "openai", "anthropic", "openrouter", "ollama"]
@@ -59,6 +60,12 @@ class UserSource:
         self.name = name.lower()
 
 
+# What an Open WebUI connection is to send, so that a request says where it belongs; it fills in the braces.
+OPEN_WEBUI_HEADERS = {
+    "X-Message-Id": "{{MESSAGE_ID}}",
+    "X-User-Message-Id": "{{USER_MESSAGE_ID}}",
+    "X-Parent-Id": "{{USER_MESSAGE_PARENT_ID}}",
+}
 BODY_SOURCES = (UserSource("body:user"), UserSource("body:safety_identifier"))
 
 
@@ -114,6 +121,23 @@ class Letta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.base_url or DEFAULT_ADDRESSES[self.kind]
 
 
+class Chats(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How chats are kept, and what becomes of requests that come twice or at the same time."""
+
+    queue_length: Annotated[int, Meta(ge=0)] = 20
+    """So many turns of one chat may wait for the one under way; one more is a 429."""
+    queue_seconds: Seconds = 120.0
+    """For so long a turn waits for those before it, or for a run that Letta has under way; then it is a 429."""
+    grace_seconds: Annotated[float, Meta(ge=0)] = 1.0
+    """A run whose client has left goes on for so long, for the client may send its request again."""
+    resend_seconds: Annotated[float, Meta(ge=0)] = 120.0
+    """For so long a finished answer is kept for a request that is sent again."""
+    temporary_ttl: Seconds = 3600.0
+    """Conversations of temporary chats are deleted after so many seconds without a turn."""
+    scratch_days: Annotated[float, Meta(gt=0)] = 7.0
+    """Conversations of chats without an id, and those replaced by others, are deleted after so many days."""
+
+
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose models an embedded Letta uses, in the App Server's words."""
 
@@ -150,6 +174,8 @@ class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """First values of the memory blocks by label; absent: `persona` and `human`."""
     reasoning: Reasoning = "think_tags"
     """How thoughts are shown."""
+    conversations: Literal["chat", "single"] = "chat"
+    """`chat`: a conversation for each chat; `single`: one endless thread for each user."""
 
     @property
     def title(self) -> str:
@@ -183,6 +209,14 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How thoughts are shown, before the agent type's own."""
     origins: tuple[Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z")], ...] = ()
     """Web pages that may use this key from a browser (CORS)."""
+    history: Literal["full", "new"] | None = None
+    """Whether requests tell the whole chat or what is new; absent: as their chat id and their messages look."""
+    message_id_header: HeaderName = "x-message-id"
+    """Where a request names the message that will be its answer."""
+    user_message_id_header: HeaderName = "x-user-message-id"
+    """Where it names the message that is answered."""
+    parent_id_header: HeaderName = "x-parent-id"
+    """Where it names the answer before that; present and empty for the first message of a chat."""
 
     @property
     def user_scope(self) -> str:
@@ -197,6 +231,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     server: Server = Server()
     letta: Letta = Letta()
+    chats: Chats = Chats()
     provider: Provider | None = None
     """Of an embedded Letta; absent: the offline model."""
     agent_types: Annotated[tuple[AgentType, ...], Meta(min_length=1)]

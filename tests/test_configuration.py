@@ -9,6 +9,7 @@ from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.settings import (
     DEFAULT_MEMORY,
     AgentType,
+    Chats,
     Key,
     Letta,
     Provider,
@@ -39,6 +40,14 @@ upstream = "rest"
 base_url = "http://127.0.0.1:8283"
 api_key = "${LETTA_API_KEY}"
 
+[chats]
+queue_length = 20                 # so many turns of one chat may wait for the one under way
+queue_seconds = 120               # for so long
+grace_seconds = 1.0               # a run whose client has left goes on for so long
+resend_seconds = 120              # for so long a finished answer is kept for a request that is sent again
+temporary_ttl = 3600              # so long after its last turn a temporary chat is deleted, in seconds
+scratch_days = 7                  # and a chat without an id, or one that was replaced, in days
+
 [[agent_types]]
 id = "tutor"                      # what `model` names
 name = "Tutor"
@@ -48,6 +57,7 @@ embedding = "openai/text-embedding-3-small"
 system = "You are …"              # or system_file
 tools = ["web_search"]            # Letta tools, by name
 reasoning = "think_tags"          # think_tags | reasoning_content | hidden
+conversations = "single"          # chat | single: one endless thread for each user
 [agent_types.memory]              # block label = first value
 persona = "…"
 human = "The user's name is {user_name}."
@@ -62,6 +72,10 @@ key = "${OPENWEBUI_KEY}"
 user_from = ["header:X-OpenWebUI-User-Id"]
 models = ["tutor"]                # absent: all
 scope = "school"                  # keys of one scope share users; absent: the key's name
+history = "full"                  # full | new: whether requests tell the whole chat
+message_id_header = "X-Answer"
+user_message_id_header = "X-Question"
+parent_id_header = "X-Before"
 
 [[keys]]
 name = "scripts"
@@ -114,11 +128,12 @@ def sources(key: Key) -> list[tuple[str, str]]:
     return [(source.kind, source.name) for source in key.user_from]
 
 
-def test_the_example_loads_server_and_letta(file: Path) -> None:
+def test_the_example_loads_server_letta_and_chats(file: Path) -> None:
     settings = load_text(file, EXAMPLE)
 
     assert settings.server == Server()
     assert settings.letta == Letta(upstream="rest", base_url="http://127.0.0.1:8283", api_key=Secret("letta-secret"))
+    assert settings.chats == Chats()
 
 
 def test_the_example_loads_every_agent_type(file: Path) -> None:
@@ -134,6 +149,7 @@ def test_the_example_loads_every_agent_type(file: Path) -> None:
         tools=("web_search",),
         memory={"persona": "…", "human": "The user's name is {user_name}."},
         reasoning="think_tags",
+        conversations="single",
     )
     assert ops == AgentType(id="ops", agent="agent-…")
 
@@ -147,7 +163,9 @@ def test_the_example_loads_every_key(file: Path) -> None:
         Secret("alice-secret"),
     ]
     assert sources(webui) == [("header", "x-openwebui-user-id")]
-    assert (webui.models, webui.scope) == (("tutor",), "school")
+    assert (webui.models, webui.scope, webui.history) == (("tutor",), "school", "full")
+    headers = webui.message_id_header, webui.user_message_id_header, webui.parent_id_header
+    assert headers == ("X-Answer", "X-Question", "X-Before")
     assert (scripts.user_means, scripts.default_user, scripts.reasoning) == ("person", "me", "reasoning_content")
     assert alice.user == "alice"
 
@@ -165,6 +183,13 @@ def test_a_key_opens_every_type_unless_told_otherwise(file: Path) -> None:
     allowed = {key.name: [agent_type.id for agent_type in settings.types_for(key)] for key in settings.keys}
 
     assert allowed == {"open-webui": ["tutor"], "scripts": ["tutor", "ops"], "alice": ["tutor", "ops"]}
+
+
+def test_a_key_looks_for_message_ids_where_open_webui_is_told_to_send_them(file: Path) -> None:
+    (key,) = load_text(file, TYPE + KEY).keys
+
+    assert (key.message_id_header, key.user_message_id_header) == ("x-message-id", "x-user-message-id")
+    assert (key.parent_id_header, key.history) == ("x-parent-id", None)
 
 
 def test_a_type_without_a_name_is_called_by_its_id(file: Path) -> None:
@@ -354,6 +379,27 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         TYPE + KEY + "zzz = 1",
         ["keys[0]: ", "`zzz`", "expected one of name, key, user, user_from"],
     ),
+    "conversations nobody knows": (
+        TYPE + 'conversations = "many"',
+        ["agent_types[0].conversations: ", "`many`", "chat", "single"],
+    ),
+    "history nobody knows": (TYPE + KEY + 'history = "half"', ["keys[0].history: ", "`half`", "full", "new"]),
+    "message id header of nothing": (TYPE + KEY + 'message_id_header = ""', ["keys[0].message_id_header: ", "``"]),
+    "message id header that is no name": (
+        TYPE + KEY + 'parent_id_header = "X Parent"',
+        ["keys[0].parent_id_header: ", "`X Parent`"],
+    ),
+    "queue of less than nobody": (
+        "[chats]\nqueue_length = -1\n" + TYPE,
+        ["chats.queue_length: ", "`-1`", ">= 0"],
+    ),
+    "no time in the queue": ("[chats]\nqueue_seconds = 0\n" + TYPE, ["chats.queue_seconds: ", "`0`", "> 0"]),
+    "no time for temporary chats": ("[chats]\ntemporary_ttl = 0\n" + TYPE, ["chats.temporary_ttl: ", "`0`", "> 0"]),
+    "no days for scratch chats": ("[chats]\nscratch_days = 0\n" + TYPE, ["chats.scratch_days: ", "`0`", "> 0"]),
+    "unknown field of the chats": (
+        "[chats]\nscratch = 7\n" + TYPE,
+        ["chats: ", "`scratch`", "did you mean `scratch_days`?"],
+    ),
     "variable not set": (
         TYPE + '[[keys]]\nname = "a"\nkey = "${NOT_SET}"',
         ["keys[0].key: ", "`${NOT_SET}`", "not set"],
@@ -465,10 +511,18 @@ def test_fields_an_upstream_does_not_use_are_accepted(file: Path) -> None:
     assert tutor.embedding == "openai/text-embedding-3-small"
 
 
-def test_an_agent_that_exists_may_have_a_name_a_description_and_a_rendering(file: Path) -> None:
-    (ops,) = load_text(file, SHARED + 'name = "Ops"\ndescription = "x"\nreasoning = "hidden"').agent_types
+def test_an_agent_that_exists_may_have_a_name_a_description_a_rendering_and_a_thread_for_each_user(file: Path) -> None:
+    text = 'name = "Ops"\ndescription = "x"\nreasoning = "hidden"\nconversations = "single"'
+    (ops,) = load_text(file, SHARED + text).agent_types
 
-    assert (ops.agent, ops.title, ops.reasoning) == ("agent-1", "Ops", "hidden")
+    assert (ops.agent, ops.title, ops.reasoning, ops.conversations) == ("agent-1", "Ops", "hidden", "single")
+
+
+@pytest.mark.parametrize("field", ["queue_length", "grace_seconds", "resend_seconds"])
+def test_nobody_need_be_waited_for_in_a_chat(file: Path, field: str) -> None:
+    chats = load_text(file, f"[chats]\n{field} = 0\n" + TYPE).chats
+
+    assert getattr(chats, field) == 0
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])

@@ -21,6 +21,10 @@ class KnownAgent:
         self.id = id
         self.memory_version = 0
         """Goes up when a turn may have changed the memory; conversations compiled before do not show it."""
+        self.prompt = ""
+        """Its compiled system prompt, in a Letta that tells it."""
+        self.prompt_version = -1
+        """The version of the memory that the prompt shows, at least."""
 
 
 class Agents:

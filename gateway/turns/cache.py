@@ -8,20 +8,27 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
+    """Holds values up to a total weight of `size`, and the one put last in any case."""
+
     def __init__(self, size: int) -> None:
         self._size = size
-        self._values: OrderedDict[K, V] = OrderedDict()
+        self._weight = 0
+        self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        if key in self._values:
-            self._values.move_to_end(key)
-        return self._values.get(key)
-
-    def put(self, key: K, value: V) -> None:
-        self._values[key] = value
+        found = self._values.get(key)
+        if found is None:
+            return None
         self._values.move_to_end(key)
-        if len(self._values) > self._size:
-            self._values.popitem(last=False)
+        return found[0]
+
+    def put(self, key: K, value: V, weight: int = 1) -> None:
+        self.drop(key)
+        self._values[key] = value, weight
+        self._weight += weight
+        while self._weight > self._size and len(self._values) > 1:
+            self.drop(next(iter(self._values)))
 
     def drop(self, key: K) -> None:
-        self._values.pop(key, None)
+        if key in self._values:
+            self._weight -= self._values.pop(key)[1]

@@ -1,76 +1,298 @@
-"""Agent × chat → conversation: found by its marker, else created."""
+"""Agent × chat → conversation: the one that a request goes on in, or one that is made for it."""
 
 import asyncio
-from weakref import WeakValueDictionary
+import logging
+from collections.abc import Iterable
 
-from gateway.letta.upstream import Conversation, Message, Upstream, age
+import msgspec
+
+from gateway.letta import errors
+from gateway.letta.upstream import Conversation, Fork, Instructions, Message, Past, Role, Sending, Upstream
 from gateway.turns.agents import KnownAgent
 from gateway.turns.cache import Cache
-from gateway.turns.names import SCRATCH_MARKER, has_marker, summary_with
+from gateway.turns.names import ClientId, Summary, parse_client_id, parse_summary, path_digest
+from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide
+from gateway.turns.turn import Turn
 
-CACHED_CONVERSATIONS = 100_000
+logger = logging.getLogger(__name__)
+# Characters of messages that are remembered of all chats together.
+CACHED_CHARACTERS = 50_000_000
+# Of one chat so many conversations are looked at: the present one, and the branches used last.
+KNOWN_BRANCHES = 10
+# What was said and is not in a conversation is noted in its summary, unless it is longer.
+NOTE_CHARACTERS = 100_000
 
 
 class KnownConversation:
-    """A conversation that was found or made in this process."""
+    """A conversation and what is in it, as far as this process knows."""
 
-    def __init__(self, id: str, *, new: bool, compiled: int | None) -> None:
+    def __init__(self, id: str, summary: Summary, past: Past, compiled: int | None) -> None:
         self.id = id
-        self.new = new
-        """Whether no turn has ended in it, so that its agent knows nothing of the chat."""
+        self.summary = summary
+        self.past = past
         self.compiled = compiled
         """The version of its agent's memory that its system prompt shows, at least; None if that is not known."""
 
+    def add(self, sending: Sending, answer: str) -> None:
+        """A turn has ended well."""
+        said = [*self.past.messages, *sending.messages]
+        if answer:
+            said.append(Message("assistant", answer))
+        instructions = sending.instructions
+        self.past = Past(said, "" if instructions.prompt else instructions.text)
+
+
+class Chat:
+    """The conversations of one chat, the one used last first."""
+
+    def __init__(self) -> None:
+        self.known: list[KnownConversation] = []
+        self.stale = False
+        """Whether Letta knows more of them than is known here."""
+        self.unkept: list[Message] | None = None
+        """What was said in turns that Letta did not keep, where the client does not say it again; None if not known."""
+        self.later: list[Message] = []
+        """What was said after that, and not even sent."""
+
+    @property
+    def missing(self) -> list[Message]:
+        """What was said, and the agent has not heard."""
+        unkept, later = self.unkept or [], self.later
+        return [*unkept, *(later[1:] if _asks_again(unkept, later) else later)]
+
+    @property
+    def weight(self) -> int:
+        return 100 + sum(len(m.content) + 100 for known in self.known for m in known.past.messages)
+
+    def use(self, conversation: KnownConversation) -> None:
+        others = [known for known in self.known if known is not conversation]
+        self.known = [conversation, *others[: KNOWN_BRANCHES - 1]]
+
+    def drop(self, conversation: KnownConversation) -> None:
+        """What is in it has to be read again."""
+        self.known = [known for known in self.known if known is not conversation]
+        self.stale = True
+
 
 class Conversations:
-    """Finds and makes conversations; remembers those with a marker until `forget`."""
+    """Finds and makes conversations, and remembers what is in them."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._known: Cache[str, KnownConversation] = Cache(CACHED_CONVERSATIONS)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._chats: Cache[str, Chat] = Cache(CACHED_CHARACTERS)
+        self._in_use: set[str] = set()
 
-    def lock(self, marker: str | None) -> asyncio.Lock:
-        """To be held for a turn: of one chat one turn goes at a time. Without a marker nobody else has the chat."""
-        return self._locks.setdefault(marker, asyncio.Lock()) if marker else asyncio.Lock()
+    async def find(self, agent: KnownAgent, turn: Turn) -> tuple[KnownConversation, Sending]:
+        """Where the turn goes on, and what is sent there. Raises UpstreamError.
 
-    async def get(self, agent: KnownAgent, marker: str | None, history: list[Message]) -> KnownConversation:
-        """The conversation of the chat, ready for a turn; a fresh one without a marker. Raises UpstreamError.
-
-        `history` is what a fresh one begins with, if it can. With the lock of the marker held.
+        The conversation is in use until `settle`. Unless it is a scratch one, the chat is the caller's alone.
         """
         # Taken before Letta is asked: what changes meanwhile may not be in the prompt.
         version = agent.memory_version
-        if marker is None:
-            return await self._create(agent, SCRATCH_MARKER, version, history)
-        known = self._known.get(marker)
-        if known is None:
-            found = await self._find(agent, marker, history)
-            known = found or await self._create(agent, marker, version, history)
-            self._known.put(marker, known)
-        # Letta compiles a conversation's system prompt once; a changed one, or a changed memory, is not in it.
-        if known.compiled != version:
-            await self._upstream.recompile(known.id)
-            known.compiled = version
-        return known
+        chat = self._chat(turn)
+        conversation, news = await self._place(agent, chat, turn, version)
+        chat.use(conversation)
+        self._in_use.add(conversation.id)
+        self._chats.put(turn.marker, chat, chat.weight)
+        try:
+            prompt = await self._compile(agent, conversation, version, bool(turn.asked.instructions))
+        except BaseException:
+            self._in_use.discard(conversation.id)
+            raise
+        past = conversation.past
+        sent = _identified(past.messages, news, turn.ids)
+        instructions = Instructions(turn.asked.instructions, past.told, prompt if turn.asked.instructions else "")
+        return conversation, Sending(sent, instructions, past.pending)
 
-    def forget(self, marker: str | None) -> None:
-        """Look the conversation up again: Letta does not know it any more."""
-        if marker:
-            self._known.drop(marker)
+    def _chat(self, turn: Turn) -> Chat:
+        return self._chats.get(turn.marker) or Chat()
 
-    async def _find(self, agent: KnownAgent, marker: str, history: list[Message]) -> KnownConversation | None:
-        found = await self._upstream.find_conversations(agent.id, marker)
-        exact = [conversation for conversation in found if has_marker(conversation.summary, marker)]
-        if not exact:
-            return None
-        resumed = await self._upstream.resume_conversation(agent.id, min(exact, key=age), history)
-        return _known(resumed, compiled=None)
+    async def _place(
+        self, agent: KnownAgent, chat: Chat, turn: Turn, version: int
+    ) -> tuple[KnownConversation, list[Message]]:
+        """The conversation, and those of the messages that are to be sent."""
+        decision, free = self._decide(chat, turn)
+        # Nothing goes on that nobody has begun. Else, what is not simply the next message may be so because another
+        # gateway had a turn in this chat.
+        begins = turn.scratch and turn.asked.lone
+        simple = isinstance(decision, Append) and len(decision.news) == 1
+        if not begins and (chat.stale or not simple):
+            await self._load(agent, chat, turn)
+            decision, free = self._decide(chat, turn)
+        if isinstance(decision, Start):
+            return await self._create(agent, turn, version, decision.path)
+        known = free[decision.at]
+        if isinstance(decision, Append) and not (self._upstream.forks and _has_answers(decision.news)):
+            return known, decision.news
+        return await self._branch(agent, turn, version, decision, known.id, known.past.messages)
 
-    async def _create(self, agent: KnownAgent, marker: str, version: int, history: list[Message]) -> KnownConversation:
-        created = await self._upstream.create_conversation(agent.id, summary_with(marker), history)
-        return _known(created, compiled=version)
+    def _decide(self, chat: Chat, turn: Turn) -> tuple[Decision, list[KnownConversation]]:
+        """What to do, and the conversations that it counts: those in which no turn is under way."""
+        free = [known for known in chat.known if known.id not in self._in_use]
+        pasts = [known.past for known in free]
+        one_chat = not turn.scratch
+        return decide(turn.asked, turn.ids, turn.keeps_history, pasts, chat.missing, one_chat), free
+
+    async def _branch(
+        self, agent: KnownAgent, turn: Turn, version: int, decision: Append | Branch, id: str, messages: list[Message]
+    ) -> tuple[KnownConversation, list[Message]]:
+        """Go on elsewhere with what is kept of the conversation's `messages`."""
+        begun = messages[: decision.kept] if isinstance(decision, Branch) else messages
+        fork = Fork(id, begun[-1].id, len(begun)) if self._upstream.forks and begun else None
+        return await self._create(agent, turn, version, [*begun, *decision.news], fork)
+
+    async def _create(
+        self, agent: KnownAgent, turn: Turn, version: int, path: list[Message], fork: Fork | None = None
+    ) -> tuple[KnownConversation, list[Message]]:
+        summary = Summary(turn.marker, temporary=turn.temporary)
+        created = await self._upstream.create_conversation(agent.id, str(summary), path[:-1], fork)
+        # Letta gives what a fork holds ids of its own.
+        heard = [msgspec.structs.replace(message, id="") for message in path[: created.heard]]
+        told = (await self._upstream.read_conversation(agent.id, created)).told if fork else ""
+        compiled = None if fork else version
+        return KnownConversation(created.id, summary, Past(heard, told), compiled), path[created.heard :]
+
+    async def _load(self, agent: KnownAgent, chat: Chat, turn: Turn) -> None:
+        """Ask Letta for the chat's conversations: the present one first, then the branches used last."""
+        found = await self._upstream.find_conversations(agent.id, turn.marker)
+        named = [(one, summary) for one in found if (summary := parse_summary(one.summary))]
+        ours = [(one, summary) for one, summary in named if summary.marker == turn.marker]
+        ours.sort(key=lambda pair: (not pair[1].replaced, pair[0].used_at, pair[0].id), reverse=True)
+        before = {known.id: known for known in chat.known}
+        present = ours[:KNOWN_BRANCHES]
+        loaded = await asyncio.gather(
+            *(self._known(agent, one, summary, before.get(one.id)) for one, summary in present)
+        )
+        if chat.unkept is None and loaded:
+            chat.unkept = _from_note(loaded[0].summary.note)
+        if loaded and _is_kept(chat.unkept or [], loaded[0].past):
+            chat.unkept = []
+        chat.known, chat.stale = list(loaded), False
+
+    async def _known(
+        self, agent: KnownAgent, one: Conversation, summary: Summary, before: KnownConversation | None
+    ) -> KnownConversation:
+        if before and one.id in self._in_use:
+            return before
+        past = await self._upstream.read_conversation(agent.id, one)
+        return KnownConversation(one.id, summary, past, before.compiled if before else None)
+
+    async def _compile(
+        self, agent: KnownAgent, conversation: KnownConversation, version: int, needs_prompt: bool
+    ) -> str:
+        """Letta compiles a conversation's system prompt once; a changed one, or a changed memory, is not in it."""
+        known = agent.prompt_version == version
+        if conversation.compiled != version or (needs_prompt and not known):
+            agent.prompt = await self._upstream.recompile(conversation.id)
+            agent.prompt_version = conversation.compiled = version
+        return agent.prompt
+
+    async def settle(
+        self, turn: Turn, conversation: KnownConversation, sending: Sending, answer: str, well: bool
+    ) -> None:
+        """A turn has ended, `well` or with nothing kept of it but what a client tells again. Raises nothing."""
+        chat = self._chat(turn)
+        chat.use(conversation)
+        if well:
+            conversation.add(sending, answer)
+            chat.unkept = chat.later = []
+        elif not turn.keeps_history:
+            chat.unkept = [*sending.messages, *([Message("assistant", answer)] if answer else [])]
+            chat.later = []
+        try:
+            if not turn.scratch:
+                await self._mark(chat, conversation)
+        except errors.UpstreamError as error:
+            logger.warning("a conversation could not be marked: %s: %s", type(error).__name__, error)
+        finally:
+            self._in_use.discard(conversation.id)
+            if not well:
+                # The turn has no end: what Letta keeps of it is looked at before the next.
+                chat.drop(conversation)
+            self._chats.put(turn.marker, chat, chat.weight)
+
+    def keep_for_later(self, turn: Turn) -> None:
+        """A turn was given up, or failed, before anything was sent; its client does not say it again."""
+        chat = self._chat(turn)
+        if not turn.keeps_history and not _asks_again(chat.missing, turn.asked.news):
+            chat.later = [*chat.later, *turn.asked.news]
+            self._chats.put(turn.marker, chat, chat.weight)
+
+    def release(self, turn: Turn, conversation: KnownConversation) -> None:
+        """Nothing was sent to it after all; why not, Letta's answer may tell."""
+        self._in_use.discard(conversation.id)
+        self._chat(turn).drop(conversation)
+
+    async def _mark(self, chat: Chat, present: KnownConversation) -> None:
+        """Have the summaries say which conversation the chat goes on in, and what is not in it."""
+        wanted = msgspec.structs.replace(present.summary, replaced=False, note=_to_note(chat.unkept or []))
+        await self._rename(present, wanted)
+        for other in chat.known[1:]:
+            await self._rename(other, msgspec.structs.replace(other.summary, replaced=True, note=""))
+
+    async def _rename(self, known: KnownConversation, summary: Summary) -> None:
+        if known.summary != summary:
+            await self._upstream.rename_conversation(known.id, str(summary), hidden=summary.replaced)
+            known.summary = summary
+
+    def forget(self, marker: str) -> None:
+        """Ask Letta again for the chat's conversations: it does not know one of them any more."""
+        self._chats.drop(marker)
+
+    def is_in_use(self, conversation_id: str) -> bool:
+        return conversation_id in self._in_use
 
 
-def _known(conversation: Conversation, compiled: int | None) -> KnownConversation:
-    return KnownConversation(conversation.id, new=not conversation.has_turns, compiled=compiled)
+def _has_answers(messages: Iterable[Message]) -> bool:
+    return any(message.role == "assistant" for message in messages)
+
+
+def _identified(before: list[Message], news: list[Message], ids: Ids) -> list[Message]:
+    """`news` with client ids: what is known of each message, and a part that was never used."""
+    said = [message.content for message in before]
+    identified = []
+    for i, message in enumerate(news):
+        said.append(message.content)
+        if message.role == "user":
+            named = parse_client_id(message.client_id)
+            if i == len(news) - 1:
+                named = ClientId(ids.answer or "", ids.parent or "")
+            named = named if named.answer or named.parent else ClientId(path=path_digest(said))
+            message = msgspec.structs.replace(message, client_id=named.new())
+        identified.append(message)
+    return identified
+
+
+def _asks_again(before: list[Message], news: list[Message]) -> bool:
+    """Whether what nobody has answered is simply said again."""
+    last = before[-1:]
+    return [(m.role, m.content) for m in last] == [("user", m.content) for m in news[:1]]
+
+
+def _is_kept(messages: list[Message], past: Past) -> bool:
+    """Whether Letta has kept the turn that `messages` were sent with, for all that was seen of its end."""
+    sent = [message.client_id for message in messages if message.client_id]
+    return bool(sent) and sent[-1] in {message.client_id for message in past.messages}
+
+
+class _Noted(msgspec.Struct, array_like=True):
+    role: Role
+    content: str
+    client_id: str = ""
+
+
+def _to_note(messages: list[Message]) -> str:
+    if not messages:
+        return ""
+    note = msgspec.json.encode(
+        [_Noted(message.role, message.content, message.client_id) for message in messages]
+    ).decode()
+    return note if len(note) <= NOTE_CHARACTERS else ""
+
+
+def _from_note(note: str) -> list[Message]:
+    try:
+        noted = msgspec.json.decode(note or "[]", type=list[_Noted])
+    except msgspec.MsgspecError:
+        return []
+    return [Message(one.role, one.content, one.client_id) for one in noted]

@@ -8,12 +8,18 @@ from msgspec import Struct
 from gateway.openai_wire.errors import InvalidRequest, UserRequired
 from gateway.openai_wire.request import ChatCompletionRequest
 from gateway.settings import Key, UserSource
+from gateway.turns.asked import Asked
+from gateway.turns.names import id_digest
+from gateway.turns.transcript import Ids
 
 MAX_ID_LENGTH = 512
 # https://docs.openwebui.com/reference/env-configuration#enable_forward_user_info_headers
 NAME_HEADER = "x-openwebui-user-name"
 EMAIL_HEADER = "x-openwebui-user-email"
-CHAT_HEADERS = ("x-openwebui-chat-id", "x-chat-id")
+FRONTEND_CHAT_HEADER = "x-openwebui-chat-id"
+CHAT_HEADERS = (FRONTEND_CHAT_HEADER, "x-chat-id")
+# https://github.com/open-webui/open-webui: the id of a chat that is not kept begins so.
+TEMPORARY = "temporary:"
 CHAT_METADATA = ("chat_id", "conversation_id", "thread_id", "session_id")
 
 
@@ -31,21 +37,57 @@ class Caller(Struct, frozen=True):
 
     user: User
     chat: str | None
+    frontend: bool = False
+    """Whether the chat is one of a frontend that shows it, and sends all of it every time."""
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the chat ends with its window."""
+        return self.frontend and (self.chat or "").startswith(TEMPORARY)
 
 
 def identify(key: Key, headers: Mapping[str, str], request: ChatCompletionRequest) -> Caller:
     """`headers` has lower-case names. Raises UserRequired, or InvalidRequest for an id that is too long."""
-    chat = _chat(headers, request)
+    chat, frontend = _chat(headers, request), bool(_header(headers, FRONTEND_CHAT_HEADER))
     if key.user is not None:
-        return Caller(User(key.user_scope, key.user, key.user), chat)
+        return Caller(User(key.user_scope, key.user, key.user), chat, frontend)
     named = _named(key, headers, request)
     if key.user_means != "person":
         user = User(key.user_scope, key.name, key.name)
         meant_chat = named[1] if named and key.user_means == "conversation" else None
-        return Caller(user, meant_chat or chat)
+        return Caller(user, meant_chat or chat, frontend and not meant_chat)
     if named is None:
-        return Caller(_default_user(key), chat)
-    return Caller(_person(key, *named, headers), chat)
+        return Caller(_default_user(key), chat, frontend)
+    return Caller(_person(key, *named, headers), chat, frontend)
+
+
+def read_ids(key: Key, headers: Mapping[str, str], chat: str | None) -> Ids:
+    """The message ids of a request, as digests. Raises InvalidRequest for one that is too long."""
+    return Ids(
+        _id(key.message_id_header, headers, chat) or None,
+        _id(key.user_message_id_header, headers, chat) or None,
+        _id(key.parent_id_header, headers, chat),
+    )
+
+
+def keeps_history(key: Key, caller: Caller, asked: Asked) -> bool:
+    """Whether a request tells the whole chat.
+
+    A message alone is an edit of the first one where a frontend shows the chat, and simply the next one where a
+    program names its chat.
+    """
+    if key.history:
+        return key.history == "full"
+    return not asked.lone or caller.frontend or caller.chat is None
+
+
+def _id(name: str, headers: Mapping[str, str], chat: str | None) -> str | None:
+    """The digest of an id; empty for an empty one, None where there is none (or a placeholder that was left in)."""
+    name = name.lower()
+    value = _header(headers, name)
+    if value:
+        return id_digest(chat, _checked(value, name))
+    return "" if headers.get(name) == "" else None
 
 
 def _named(key: Key, headers: Mapping[str, str], request: ChatCompletionRequest) -> tuple[UserSource, str] | None:

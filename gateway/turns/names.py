@@ -3,10 +3,24 @@
 Users and chats appear in them as hashes only: others can list tags and summaries.
 """
 
+import re
+import uuid
+from collections.abc import Iterable
 from hashlib import sha256
 
+from msgspec import Struct
+
 GATEWAY_TAG = "gateway"
-SCRATCH_MARKER = "gw1:scratch"
+# What every marker begins with; `gw1` is its version.
+MARKER = "gw1:"
+SCRATCH = f"{MARKER}scratch:"
+REPLACED, TEMPORARY = "(replaced)", "(temporary)"
+TITLE = "Letta Gateway"
+_SUMMARY = re.compile(
+    rf"(?P<title>.*?)(?P<replaced> {re.escape(REPLACED)})?(?P<temporary> {re.escape(TEMPORARY)})?"
+    rf"(?: (?P<note>\[.*\]))? (?P<marker>{MARKER}\S+)",
+    re.DOTALL,
+)
 
 
 def _digest(*parts: str) -> str:
@@ -21,15 +35,75 @@ def agent_tags(type_id: str, scope: str, user: str) -> tuple[str, str, str]:
 
 
 def conversation_marker(type_id: str, scope: str, user: str, chat: str) -> str:
-    """The marker of one chat; `gw1` is its version."""
-    return f"gw1:{_digest(scope, user, type_id, chat)}"
+    """The marker of the chat with this id."""
+    return f"{MARKER}{_digest(scope, user, type_id, chat)}"
 
 
-def summary_with(marker: str) -> str:
-    """A conversation's summary that carries `marker`."""
-    return f"Letta Gateway {marker}"
+def thread_marker(type_id: str, scope: str, user: str) -> str:
+    """The marker of a user's one thread, where the agent type has no other."""
+    return f"{MARKER}{_digest(scope, user, type_id)}"
 
 
-def has_marker(summary: str | None, marker: str) -> bool:
-    """Whether `summary` ends with exactly this marker, whatever stands before it."""
-    return (summary or "").rpartition(" ")[2] == marker
+def scratch_marker(type_id: str, scope: str, user: str, first: str) -> str:
+    """The marker of a chat without an id, of which only what was said first is known."""
+    return f"{SCRATCH}{_digest(scope, user, type_id, first)}"
+
+
+class Summary(Struct, frozen=True):
+    """What the summary of one of the gateway's conversations says."""
+
+    marker: str
+    replaced: bool = False
+    """Whether the chat goes on elsewhere."""
+    temporary: bool = False
+    note: str = ""
+    """A JSON array of what was said in the chat and is not in the conversation."""
+    title: str = TITLE
+    """For people who look into Letta, and may change it."""
+
+    def __str__(self) -> str:
+        states = [REPLACED] * self.replaced + [TEMPORARY] * self.temporary
+        return " ".join([self.title, *states, *([self.note] if self.note else []), self.marker])
+
+
+def parse_summary(summary: str | None) -> Summary | None:
+    """None for a conversation that is not the gateway's."""
+    found = _SUMMARY.fullmatch(summary or "")
+    if found is None:
+        return None
+    return Summary(
+        found["marker"], bool(found["replaced"]), bool(found["temporary"]), found["note"] or "", found["title"]
+    )
+
+
+class ClientId(Struct, frozen=True):
+    """What the client id of a user message tells: digests of the frontend's ids, empty where it sent none.
+
+    Its text is `gw1-ANSWER-PARENT-PATH-NONCE`; the nonce makes it new for every send.
+    """
+
+    answer: str = ""
+    """The message that answers it."""
+    parent: str = ""
+    """The message that it follows."""
+    path: str = ""
+    """All that was said up to it."""
+
+    def new(self) -> str:
+        return "-".join(["gw1", self.answer, self.parent, self.path, uuid.uuid4().hex[:12]])
+
+
+def parse_client_id(text: str) -> ClientId:
+    """Empty for an id that is not the gateway's."""
+    parts = text.split("-")
+    return ClientId(*parts[1:4]) if parts[0] == "gw1" and len(parts) == 5 else ClientId()
+
+
+def id_digest(chat: str | None, id: str) -> str:
+    """What stands for a frontend's message id in a client id."""
+    return _digest(chat or "", id)[:16]
+
+
+def path_digest(texts: Iterable[str]) -> str:
+    """What stands for a path in a client id."""
+    return _digest(*texts)[:16]

@@ -14,7 +14,9 @@ from gateway.turns.agents import Agents, KnownAgent
 from gateway.turns.identity import User
 from gateway.turns.names import agent_tags
 from gateway.turns.template import to_template
-from tests.turns.memory_letta import MemoryLetta, Store, VirtualTimeLoop, now
+from tests.turns.memory_letta import MemoryLetta
+from tests.turns.store import Store
+from tests.turns.virtual_time import VirtualTimeLoop, now
 
 pytestmark = pytest.mark.anyio
 
@@ -24,11 +26,6 @@ SHARED = AgentType(id="ops", agent="agent-ops")
 ADA = User("school", "ada", "Ada")
 TAGS = agent_tags("tutor", "school", "ada")
 GIVEN = to_template(TUTOR, ADA, "m/one").metadata
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 def agents_of(letta: MemoryLetta) -> Agents:

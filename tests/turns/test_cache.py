@@ -1,5 +1,6 @@
 """The bounded map: what it keeps, and what it forgets first."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,3 +75,48 @@ def test_the_last_few_are_kept_and_no_more(keys: list[str], size: int) -> None:
     last_first = list(dict.fromkeys(reversed(keys)))
 
     assert set(kept(cache_of(*keys, size=size), "abcdefgh")) == set(last_first[:size])
+
+
+# (keys and weights in the order they are put, those that a cache of size 10 keeps)
+WEIGHTS: dict[str, tuple[list[tuple[str, int]], str]] = {
+    "all that fit": ([("a", 4), ("b", 6)], "ab"),
+    "what is too much": ([("a", 4), ("b", 6), ("c", 1)], "bc"),
+    "as many as must go": ([("a", 3), ("b", 3), ("c", 3), ("d", 8)], "d"),
+    "the last, however heavy": ([("a", 1), ("b", 100)], "b"),
+    "nothing beside one that is too heavy": ([("a", 100), ("b", 1)], "b"),
+    "what became lighter": ([("a", 9), ("a", 1), ("b", 9)], "ab"),
+    "what became heavier": ([("a", 1), ("b", 1), ("a", 10)], "a"),
+    "what weighs nothing": ([("a", 0), ("b", 10), ("c", 0)], "abc"),
+}
+
+
+@pytest.mark.parametrize(("puts", "left"), WEIGHTS.values(), ids=WEIGHTS)
+def test_weights_count_together(puts: list[tuple[str, int]], left: str) -> None:
+    cache: Cache[str, str] = Cache(10)
+    for key, weight in puts:
+        cache.put(key, key.upper(), weight)
+
+    assert kept(cache, "abcd") == left
+
+
+def test_what_is_dropped_weighs_nothing_any_more() -> None:
+    cache: Cache[str, str] = Cache(10)
+    for key in "ab":
+        cache.put(key, key, 5)
+    cache.drop("a")
+    cache.put("c", "c", 5)
+
+    assert kept(cache, "abc") == "bc"
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 12))))
+def test_the_weight_of_what_is_kept_never_exceeds_the_size(puts: list[tuple[str, int]]) -> None:
+    cache: Cache[str, str] = Cache(10)
+    weights: dict[str, int] = {}
+    for key, weight in puts:
+        cache.put(key, key, weight)
+        weights[key] = weight
+        left = kept(cache, "abcdefgh")
+
+        assert key in left
+        assert sum(weights[other] for other in left) <= 10 or left == key

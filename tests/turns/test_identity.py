@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_wire.errors import GatewayError, InvalidRequest, UserRequired
-from gateway.openai_wire.request import ChatCompletionRequest, decode_request
+from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, decode_request
 from gateway.settings import OPEN_KEY, Key, UserSource
-from gateway.turns.identity import Caller, User, identify
+from gateway.turns.asked import to_asked
+from gateway.turns.identity import Caller, User, identify, keeps_history, read_ids
+from gateway.turns.names import id_digest
+from gateway.turns.transcript import NO_IDS, Ids
 
 Headers = dict[str, str]
 Body = dict[str, Any]
@@ -191,6 +194,120 @@ CHATS = {
 @pytest.mark.parametrize(("key", "headers", "body", "chat"), CHATS.values(), ids=CHATS.keys())
 def test_key_headers_and_body_tell_the_chat(key: Key, headers: Headers, body: Body, chat: str | None) -> None:
     assert ask(key, headers, body).chat == chat
+
+
+# (key, headers, body, whether the chat is one that a frontend shows, whether it ends with its window)
+WINDOWS: dict[str, tuple[Key, Headers, Body, bool, bool]] = {
+    "a frontend's chat": (ME, {CHAT_ID: "c1"}, {}, True, False),
+    "a frontend's temporary chat": (ME, {CHAT_ID: "temporary:abc"}, {}, True, True),
+    "a program's chat": (ME, {OTHER_CHAT_ID: "c1"}, {}, False, False),
+    "a program's chat that looks temporary": (ME, {OTHER_CHAT_ID: "temporary:abc"}, {}, False, False),
+    "a chat in metadata that looks temporary": (ME, {}, {"metadata": {"chat_id": "temporary:abc"}}, False, False),
+    "a placeholder": (ME, {CHAT_ID: "{{CHAT_ID}}", OTHER_CHAT_ID: "c1"}, {}, False, False),
+    "no chat": (ME, {}, {}, False, False),
+    "a bound user's": (to_key(user="alice"), {CHAT_ID: "temporary:abc"}, {}, True, True),
+    "a person's": (FRONTEND, {USER_ID: "ada", CHAT_ID: "temporary:abc"}, {}, True, True),
+    "user means a conversation": (HOME, {CHAT_ID: "temporary:abc"}, {"user": "c1"}, False, False),
+    "user means a conversation, absent": (HOME, {CHAT_ID: "temporary:abc"}, {}, True, True),
+    "user is ignored": (to_key(user_means="ignored"), {CHAT_ID: "temporary:abc"}, {"user": "x"}, True, True),
+    "a default user's": (ME, {CHAT_ID: "temporary:abc"}, {}, True, True),
+}
+
+
+@pytest.mark.parametrize(("key", "headers", "body", "frontend", "temporary"), WINDOWS.values(), ids=WINDOWS.keys())
+def test_a_chat_of_a_frontend_may_end_with_its_window(
+    key: Key, headers: Headers, body: Body, frontend: bool, temporary: bool
+) -> None:
+    caller = ask(key, headers, body)
+
+    assert (caller.frontend, caller.temporary) == (frontend, temporary)
+
+
+# Message ids
+
+ANSWER_ID, QUESTION_ID, PARENT_ID = "x-message-id", "x-user-message-id", "x-parent-id"
+RENAMED = to_key(message_id_header="X-Answer", user_message_id_header="X-Question", parent_id_header="X-Before")
+
+
+def digest(id: str) -> str:
+    return id_digest("c1", id)
+
+
+# (key, headers, ids)
+IDS: dict[str, tuple[Key, Headers, Ids]] = {
+    "none": (ME, {}, NO_IDS),
+    "all": (
+        ME,
+        {ANSWER_ID: "a", QUESTION_ID: "q", PARENT_ID: "p"},
+        Ids(digest("a"), digest("q"), digest("p")),
+    ),
+    "the first message of a chat": (
+        ME,
+        {ANSWER_ID: "a", QUESTION_ID: "q", PARENT_ID: ""},
+        Ids(digest("a"), digest("q"), ""),
+    ),
+    "empty, where only a parent may be": (ME, {ANSWER_ID: "", QUESTION_ID: "", PARENT_ID: ""}, Ids(None, None, "")),
+    "placeholders": (
+        ME,
+        {ANSWER_ID: "{{MESSAGE_ID}}", QUESTION_ID: "{{USER_MESSAGE_ID}}", PARENT_ID: "{{USER_MESSAGE_PARENT_ID}}"},
+        NO_IDS,
+    ),
+    "only a parent": (ME, {PARENT_ID: "p"}, Ids(None, None, digest("p"))),
+    "names of the key's own": (
+        RENAMED,
+        {"x-answer": "a", "x-question": "q", "x-before": "p", ANSWER_ID: "x"},
+        Ids(digest("a"), digest("q"), digest("p")),
+    ),
+    "names that the key has replaced": (RENAMED, {ANSWER_ID: "a", QUESTION_ID: "q", PARENT_ID: "p"}, NO_IDS),
+}
+
+
+@pytest.mark.parametrize(("key", "headers", "ids"), IDS.values(), ids=IDS.keys())
+def test_headers_tell_where_a_message_belongs(key: Key, headers: Headers, ids: Ids) -> None:
+    assert read_ids(key, headers, "c1") == ids
+
+
+def test_the_same_message_id_in_two_chats_is_two_ids() -> None:
+    one, other = (read_ids(ME, {ANSWER_ID: "a", PARENT_ID: "p"}, chat) for chat in ("c1", "c2"))
+
+    assert one.answer != other.answer
+    assert one.parent != other.parent
+
+
+@pytest.mark.parametrize("name", [ANSWER_ID, QUESTION_ID, PARENT_ID])
+def test_a_message_id_that_is_too_long_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_ids(ME, {name: "m" * 513}, "c1")
+
+    assert caught.value.param == name
+
+
+# Whether a request tells the whole chat
+
+FULL, NEW = to_key(default_user="me", history="full"), to_key(default_user="me", history="new")
+LONE, LONG = ["Hi"], ["Hi", "Hello", "More"]
+HISTORIES: dict[str, tuple[Key, Headers, Body, list[str], bool]] = {
+    "one message of a frontend's chat is its first": (ME, {CHAT_ID: "c1"}, {}, LONE, True),
+    "one message of a program's chat is the next": (ME, {OTHER_CHAT_ID: "c1"}, {}, LONE, False),
+    "one message of a chat in metadata is the next": (ME, {}, {"metadata": {"chat_id": "c1"}}, LONE, False),
+    "one message of a conversation that the user means is the next": (HOME, {}, {"user": "c1"}, LONE, False),
+    "one message without a chat is the first": (ME, {}, {}, LONE, True),
+    "several messages are the whole chat": (ME, {OTHER_CHAT_ID: "c1"}, {}, LONG, True),
+    "several messages of a frontend's chat": (ME, {CHAT_ID: "c1"}, {}, LONG, True),
+    "several messages without a chat": (ME, {}, {}, LONG, True),
+    "a key for whole chats": (FULL, {OTHER_CHAT_ID: "c1"}, {}, LONE, True),
+    "a key for new messages": (NEW, {CHAT_ID: "c1"}, {}, LONG, False),
+}
+
+
+@pytest.mark.parametrize(("key", "headers", "body", "said", "whole"), HISTORIES.values(), ids=HISTORIES.keys())
+def test_the_key_or_else_the_chat_id_tells_what_a_message_alone_means(
+    key: Key, headers: Headers, body: Body, said: list[str], whole: bool
+) -> None:
+    roles: list[Any] = ["user", "assistant", "user"]
+    asked = to_asked([ChatMessage(role, text) for role, text in zip(roles, said, strict=False)])
+
+    assert keeps_history(key, ask(key, headers, body), asked) is whole
 
 
 class Refusal(NamedTuple):

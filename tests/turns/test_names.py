@@ -1,4 +1,4 @@
-"""Tags and markers: what others can list of a user, and what must never be mistaken for another's."""
+"""Tags, markers and client ids: what others can list of a user, and what must never be mistaken for another's."""
 
 import re
 from hashlib import sha256
@@ -7,7 +7,19 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.turns.names import SCRATCH_MARKER, agent_tags, conversation_marker, has_marker, summary_with
+from gateway.turns.names import (
+    SCRATCH,
+    ClientId,
+    Summary,
+    agent_tags,
+    conversation_marker,
+    id_digest,
+    parse_client_id,
+    parse_summary,
+    path_digest,
+    scratch_marker,
+    thread_marker,
+)
 
 IDS = st.text(max_size=40)
 MARKER = conversation_marker("tutor", "school", "ada", "chat-1")
@@ -86,41 +98,149 @@ def test_half_a_surrogate_pair_is_an_id_too(user: str) -> None:
 
 @given(st.text("ghijklmnopqrstuvwxyz@. ", min_size=6, max_size=60))
 def test_ids_never_appear_in_tags_and_markers(id: str) -> None:
-    shown = " ".join(agent_tags("TYPE", id, id)) + summary_with(conversation_marker("TYPE", id, id, id))
+    markers = [
+        conversation_marker("TYPE", id, id, id),
+        thread_marker("TYPE", id, id),
+        scratch_marker("TYPE", id, id, id),
+    ]
+    client_id = ClientId(id_digest(id, id), id_digest(id, id), path_digest([id, id])).new()
 
-    assert id not in shown
+    assert id not in " ".join([*agent_tags("TYPE", id, id), *markers, client_id])
 
 
-@pytest.mark.parametrize("marker", [MARKER, SCRATCH_MARKER])
-def test_a_summary_carries_its_marker(marker: str) -> None:
-    assert has_marker(summary_with(marker), marker)
-
-
-SUMMARIES: dict[str, tuple[str | None, bool]] = {
-    "the marker alone": (MARKER, True),
-    "another title before it": (f"Fractions, explained {MARKER}", True),
-    "none": (None, False),
-    "empty": ("", False),
-    "a title": ("Fractions", False),
-    "not at the end": (f"{MARKER} Fractions", False),
-    "a line end after it": (f"Fractions {MARKER}\n", False),
-    "glued to a word": (f"Fractions{MARKER}", False),
-    "longer": (f"Fractions {MARKER}0", False),
-    "shorter": (f"Fractions {MARKER[:-1]}", False),
-    "in capitals": (f"Fractions {MARKER.upper()}", False),
-    "another version": (f"Fractions {MARKER.replace('gw1:', 'gw2:')}", False),
-    "an older version": (f"Fractions {MARKER.replace('gw1:', 'gw:')}", False),
-    "no version": (f"Fractions {MARKER.removeprefix('gw1:')}", False),
-    "another chat": (summary_with(conversation_marker("tutor", "school", "ada", "chat-2")), False),
-    "the scratch": (summary_with(SCRATCH_MARKER), False),
+# What a conversation is, and what its summary says
+SUMMARIES: dict[str, tuple[Summary, str]] = {
+    "the present conversation of a chat": (Summary(MARKER), f"Letta Gateway {MARKER}"),
+    "one that was replaced": (Summary(MARKER, replaced=True), f"Letta Gateway (replaced) {MARKER}"),
+    "one of a temporary chat": (Summary(MARKER, temporary=True), f"Letta Gateway (temporary) {MARKER}"),
+    "one of a temporary chat that was replaced": (
+        Summary(MARKER, replaced=True, temporary=True),
+        f"Letta Gateway (replaced) (temporary) {MARKER}",
+    ),
+    "one in which something is missing": (
+        Summary(MARKER, note='[["user","Hi (replaced) ] gw1:0"]]'),
+        f'Letta Gateway [["user","Hi (replaced) ] gw1:0"]] {MARKER}',
+    ),
+    "one of a temporary chat in which something is missing": (
+        Summary(MARKER, temporary=True, note="[1]"),
+        f"Letta Gateway (temporary) [1] {MARKER}",
+    ),
+    "the scratch": (Summary(f"{SCRATCH}0123"), f"Letta Gateway {SCRATCH}0123"),
 }
 
 
-@pytest.mark.parametrize(("summary", "found"), SUMMARIES.values(), ids=SUMMARIES.keys())
-def test_a_marker_counts_at_the_end_of_a_summary_and_whole(summary: str | None, found: bool) -> None:
-    assert has_marker(summary, MARKER) is found
+@pytest.mark.parametrize(("summary", "text"), SUMMARIES.values(), ids=SUMMARIES)
+def test_a_summary_says_what_its_conversation_is(summary: Summary, text: str) -> None:
+    assert str(summary) == text
+    assert parse_summary(text) == summary
 
 
-@given(IDS)
-def test_no_chat_has_the_marker_of_the_scratch(chat: str) -> None:
-    assert conversation_marker("tutor", "school", "ada", chat) != SCRATCH_MARKER
+@given(st.booleans(), st.booleans(), st.text(max_size=30), IDS)
+def test_a_summary_is_read_as_it_was_written(replaced: bool, temporary: bool, note: str, chat: str) -> None:
+    marker = conversation_marker("tutor", "school", "ada", chat)
+    summary = Summary(marker, replaced, temporary, f"[{note}]")
+
+    assert parse_summary(str(summary)) == summary
+
+
+# Titles that somebody else has given a conversation, and what its summary says
+TITLED: dict[str, tuple[str, Summary]] = {
+    "another title": (f"Fractions, explained {MARKER}", Summary(MARKER, title="Fractions, explained")),
+    "a title of two lines": (f"Fractions\nexplained {MARKER}", Summary(MARKER, title="Fractions\nexplained")),
+    "a state in another place": (f"(replaced) Fractions {MARKER}", Summary(MARKER, title="(replaced) Fractions")),
+    "a state that is none": (f"Letta Gateway (lost) {MARKER}", Summary(MARKER, title="Letta Gateway (lost)")),
+    "a state behind it": (f"Fractions (replaced) {MARKER}", Summary(MARKER, replaced=True, title="Fractions")),
+    "a note behind it": (f"Fractions [1] {MARKER}", Summary(MARKER, note="[1]", title="Fractions")),
+}
+
+
+@pytest.mark.parametrize(("text", "summary"), TITLED.values(), ids=TITLED)
+def test_a_conversation_may_have_another_title(text: str, summary: Summary) -> None:
+    assert parse_summary(text) == summary
+    assert str(summary) == text
+
+
+FOREIGN: dict[str, str | None] = {
+    "none": None,
+    "empty": "",
+    "a title": "Fractions",
+    "the marker alone": MARKER,
+    "not at the end": f"Letta Gateway {MARKER} Fractions",
+    "a line end after it": f"Letta Gateway {MARKER}\n",
+    "glued to a word": f"Letta Gateway{MARKER}",
+    "no marker": "Letta Gateway ",
+    "nothing in the marker": "Letta Gateway gw1:",
+    "in capitals": f"Letta Gateway {MARKER.upper()}",
+    "another version": f"Letta Gateway {MARKER.replace('gw1:', 'gw2:')}",
+    "no version": f"Letta Gateway {MARKER.removeprefix('gw1:')}",
+    "one that was deleted": "Letta Gateway (deleted)",
+}
+
+
+@pytest.mark.parametrize("summary", FOREIGN.values(), ids=FOREIGN)
+def test_any_other_summary_is_not_the_gateways(summary: str | None) -> None:
+    assert parse_summary(summary) is None
+
+
+def test_a_longer_or_shorter_marker_is_another() -> None:
+    for other in (f"{MARKER}0", MARKER[:-1]):
+        found = parse_summary(f"Letta Gateway {other}")
+        assert found
+        assert found.marker != MARKER
+
+
+@given(IDS, IDS)
+def test_a_chat_the_thread_and_the_scratch_have_different_markers(chat: str, first: str) -> None:
+    markers = [
+        conversation_marker("tutor", "school", "ada", chat),
+        thread_marker("tutor", "school", "ada"),
+        scratch_marker("tutor", "school", "ada", first),
+    ]
+
+    assert len({*markers}) == 3
+    assert [marker.startswith(SCRATCH) for marker in markers] == [False, False, True]
+
+
+def test_scratch_markers_tell_what_was_said_first() -> None:
+    markers = {scratch_marker("tutor", "school", "ada", first) for first in ("Hi", "Hello", "Hi")}
+
+    assert len(markers) == 2
+
+
+# The ids of messages
+
+DIGEST = st.text("0123456789abcdef", max_size=16)
+
+
+@given(DIGEST, DIGEST, DIGEST)
+def test_a_client_id_tells_what_it_was_made_of(answer: str, parent: str, path: str) -> None:
+    named = ClientId(answer, parent, path)
+
+    assert parse_client_id(named.new()) == named
+
+
+def test_a_client_id_is_new_every_time() -> None:
+    named = ClientId(path=path_digest(["Hi"]))
+
+    assert len({named.new() for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    "text", ["", "gw1", "gw-0123", "gw1-a-b-c", "gw1-a-b-c-d-e", "gw2-a-b-c-d", "x", "gw11-a-b-c-d"]
+)
+def test_an_id_that_is_not_the_gateways_tells_nothing(text: str) -> None:
+    assert parse_client_id(text) == ClientId()
+
+
+def test_a_message_id_counts_within_its_chat() -> None:
+    digests = {id_digest(chat, id) for chat in ("one", "two", None) for id in ("1", "2")}
+
+    assert len(digests) == 6
+    assert all(re.fullmatch("[0-9a-f]{16}", digest) for digest in digests)
+
+
+@given(st.lists(IDS, max_size=4), st.lists(IDS, max_size=4))
+def test_different_paths_have_different_digests(one: list[str], other: list[str]) -> None:
+    assume(one != other)
+
+    assert path_digest(one) != path_digest(other)

@@ -1,4 +1,4 @@
-"""What of a request's messages an agent is sent: tables of messages against path and news."""
+"""What a request's messages ask of an agent: tables of messages against the path, what is new, and instructions."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from gateway.letta.upstream import Message
 from gateway.openai_wire.defuse import Defuser
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.request import ChatMessage
-from gateway.turns.history import History, to_history
+from gateway.turns.asked import CONTINUE, Asked, to_asked, without_thoughts
 
 Json = dict[str, Any]
 
 
-def read(messages: list[Json]) -> History:
-    return to_history(msgspec.convert(messages, list[ChatMessage]))
+def read(messages: list[Json]) -> Asked:
+    return to_asked(msgspec.convert(messages, list[ChatMessage]))
 
 
 def said(messages: list[Message]) -> list[tuple[str, str]]:
@@ -41,23 +41,19 @@ def part(text: str | None) -> Json:
 
 
 IMAGE: Json = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-HI, HELLO, MORE = ("user", "Hi"), ("assistant", "Hello"), ("user", "More")
+HI, HELLO, MORE, WELL = ("user", "Hi"), ("assistant", "Hello"), ("user", "More"), ("assistant", "Well")
 CALLS = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 
 # (messages, path, how many at the path's end are news)
-HISTORIES: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
+PATHS: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
     "a first message": ([user("Hi")], [HI], 1),
     "a second turn": ([user("Hi"), assistant("Hello"), user("More")], [HI, HELLO, MORE], 1),
-    "a system prompt before the first message": ([system("Be kind"), user("Hi")], [("system", "Be kind"), HI], 2),
-    "a system prompt of an old conversation": (
-        [system("Be kind"), user("Hi"), assistant("Hello"), user("More")],
-        [("system", "Be kind"), HI, HELLO, MORE],
+    "a system prompt is no part of it": ([system("Be kind"), user("Hi")], [HI], 1),
+    "a system prompt at the end": ([user("Hi"), system("Be kind")], [HI], 1),
+    "a system prompt between a question and its answer": (
+        [user("Hi"), system("Be kind"), assistant("Hello"), user("More")],
+        [HI, HELLO, MORE],
         1,
-    ),
-    "developer is system": (
-        [{"role": "developer", "content": "Be kind"}, user("Hi")],
-        [("system", "Be kind"), HI],
-        2,
     ),
     "two user messages in a row": (
         [user("Hi"), assistant("Hello"), user("One"), user("Two")],
@@ -65,15 +61,32 @@ HISTORIES: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
         2,
     ),
     "two user messages before the first answer": ([user("Hi"), user("More")], [HI, MORE], 2),
-    "two answers in a row": (
-        [user("Hi"), assistant("Hello"), assistant("Hello"), user("More")],
-        [HI, HELLO, HELLO, MORE],
+    "two answers in a row are one": (
+        [user("Hi"), assistant("Hello"), assistant("there"), user("More")],
+        [HI, ("assistant", "Hello\n\nthere"), MORE],
         1,
     ),
-    "a system message after the question": (
-        [user("Hi"), assistant("Hello"), user("More"), system("Briefly")],
-        [HI, HELLO, MORE, ("system", "Briefly")],
-        2,
+    "an answer in parts, with tools between": (
+        [
+            user("Hi"),
+            assistant("Let me see.", tool_calls=CALLS),
+            {"role": "tool", "tool_call_id": "c1", "content": "42"},
+            assistant("It is 42."),
+            user("More"),
+        ],
+        [HI, ("assistant", "Let me see.\n\nIt is 42."), MORE],
+        1,
+    ),
+    "the steps of an agent that said something after each": (
+        [
+            user("Hi"),
+            assistant(None, tool_calls=CALLS),
+            {"role": "tool", "tool_call_id": "c1", "content": "42"},
+            assistant("Hello"),
+            user("More"),
+        ],
+        [HI, HELLO, MORE],
+        1,
     ),
     "an answer before any question": ([assistant("Hello"), user("Hi")], [HELLO, HI], 1),
     "tool messages are left out": (
@@ -92,9 +105,9 @@ HISTORIES: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
         1,
     ),
     "a tool message of parts that are no text": (
-        [user("Hi"), {"role": "tool", "tool_call_id": "c1", "content": [IMAGE]}],
-        [HI],
-        1,
+        [user("Hi"), {"role": "tool", "tool_call_id": "c1", "content": [IMAGE]}, user("More")],
+        [HI, MORE],
+        2,
     ),
     "an answer that is only calls": ([user("Hi"), assistant(None, tool_calls=CALLS), user("More")], [HI, MORE], 1),
     "an answer without content": ([user("Hi"), {"role": "assistant"}, user("More")], [HI, MORE], 1),
@@ -128,12 +141,72 @@ HISTORIES: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
 }
 
 
-@pytest.mark.parametrize(("messages", "path", "news"), HISTORIES.values(), ids=HISTORIES.keys())
+@pytest.mark.parametrize(("messages", "path", "news"), PATHS.values(), ids=PATHS.keys())
 def test_messages_give_path_and_news(messages: list[Json], path: list[tuple[str, str]], news: int) -> None:
-    history = read(messages)
+    asked = read(messages)
 
-    assert said(history.path) == path
-    assert said(history.news) == path[len(path) - news :]
+    assert said(asked.path) == path
+    assert said(asked.news) == path[len(path) - news :]
+    assert asked.lone is (len(path) == 1)
+    assert not asked.goes_on
+
+
+# Messages whose last is the assistant's, and the path before the request to go on
+CONTINUED: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
+    "a first answer": ([user("Hi"), assistant("Hello")], [HI, HELLO]),
+    "a later one": ([user("Hi"), assistant("Hello"), user("More"), assistant("Well")], [HI, HELLO, MORE, WELL]),
+    "with thoughts": ([user("Hi"), assistant("<think>Hm.</think>Hello")], [HI, HELLO]),
+    "in parts": ([user("Hi"), assistant("Hello"), assistant("there")], [HI, ("assistant", "Hello\n\nthere")]),
+    "before any question": ([assistant("Hello")], [HELLO]),
+}
+
+
+@pytest.mark.parametrize(("messages", "path"), CONTINUED.values(), ids=CONTINUED)
+def test_an_answer_at_the_end_is_to_be_continued(messages: list[Json], path: list[tuple[str, str]]) -> None:
+    asked = read(messages)
+
+    assert asked.goes_on
+    assert said(asked.path) == [*path, ("user", CONTINUE)]
+    assert said(asked.news) == [("user", CONTINUE)]
+
+
+# Messages whose last is an answer in which nothing is said, and the path
+UNBEGUN: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
+    "empty": ([user("Hi"), assistant("Hello"), user("More"), assistant("")], [HI, HELLO, MORE]),
+    "nothing but thoughts": ([user("Hi"), assistant("<think>Hm.</think>")], [HI]),
+    "nothing but calls": ([user("Hi"), assistant(None, tool_calls=CALLS)], [HI]),
+}
+
+
+@pytest.mark.parametrize(("messages", "path"), UNBEGUN.values(), ids=UNBEGUN)
+def test_where_nothing_can_be_continued_the_question_is_answered(
+    messages: list[Json], path: list[tuple[str, str]]
+) -> None:
+    asked = read(messages)
+
+    assert not asked.goes_on
+    assert said(asked.path) == path
+
+
+# Messages and the client's instructions in them
+INSTRUCTIONS: dict[str, tuple[list[Json], str]] = {
+    "none": ([user("Hi")], ""),
+    "a system prompt": ([system("Be kind"), user("Hi")], "Be kind"),
+    "developer is system": ([{"role": "developer", "content": "Be kind"}, user("Hi")], "Be kind"),
+    "several": (
+        [system("Be kind"), user("Hi"), assistant("Hello"), user("More"), system("Briefly")],
+        "Be kind\n\nBriefly",
+    ),
+    "parts": ([system([part("Be"), part("kind")]), user("Hi")], "Be\nkind"),
+    "blank ones are none": ([system(" \n"), system(None), user("Hi")], ""),
+    "an image in one is passed over": ([system([part("Be kind"), IMAGE]), user("Hi")], "Be kind"),
+    "they keep their spaces and tags": ([system(" <think>Be kind</think> "), user("Hi")], " <think>Be kind</think> "),
+}
+
+
+@pytest.mark.parametrize(("messages", "instructions"), INSTRUCTIONS.values(), ids=INSTRUCTIONS)
+def test_system_messages_are_instructions(messages: list[Json], instructions: str) -> None:
+    assert read(messages).instructions == instructions
 
 
 # What the client saw of an answer, and what of it was the agent's word.
@@ -147,15 +220,23 @@ ANSWERS = {
     "a defused tag": ("Write <\u200bthink>, then <\u200b/think>.", "Write <think>, then </think>."),
     "a defused tag in thoughts": ("<think>a <\u200b/think> b</think>Hello", "Hello"),
     "a defused tag around words": ("<\u200bthink>Hello<\u200b/think>", "<think>Hello</think>"),
+    "details of a frontend's thoughts": ('<details type="reasoning" done="true">\n> Hm.\n</details>\nHello', "Hello"),
+    "details of tool calls": ('<details type="tool_calls" name="f">42</details>\nHello', "Hello"),
+    "details of code that ran": ('Hello<details type="code_interpreter">1 + 1</details>', "Hello"),
+    "details cut by Stop": ('Hello<details type="reasoning">\n> Hm', "Hello"),
+    "details of the agent's own": ("<details><summary>More</summary>Hello</details>", None),
+    "details of another type": ('<details type="note">Hello</details>', None),
     "other tags": ("<b>Hello</b> <thinking>", "<b>Hello</b> <thinking>"),
 }
 
 
 @pytest.mark.parametrize(("shown", "word"), ANSWERS.values(), ids=ANSWERS.keys())
-def test_an_answer_is_sent_as_the_agent_said_it(shown: str, word: str) -> None:
-    history = read([user("Hi"), assistant(shown), user("More")])
+def test_an_answer_is_sent_as_the_agent_said_it(shown: str, word: str | None) -> None:
+    """None where nothing of it is taken away."""
+    asked = read([user("Hi"), assistant(shown), user("More")])
 
-    assert said(history.path) == [HI, ("assistant", word), MORE]
+    assert said(asked.path) == [HI, ("assistant", shown if word is None else word), MORE]
+    assert without_thoughts(shown) == asked.path[1].content
 
 
 @pytest.mark.parametrize("shown", ["<think>Hm.</think>", "<think>Hm.", "<think>Hm.</think>\n\n"])
@@ -174,8 +255,8 @@ def test_an_answer_comes_back_as_it_was_before_it_was_shown(answer: str) -> None
 
 
 UNANSWERABLE: dict[str, list[Json]] = {
-    "the last word is the assistant's": [user("Hi"), assistant("Hello")],
-    "the last word is a call": [user("Hi"), assistant(None, tool_calls=CALLS)],
+    "the last word is a tool's": [user("Hi"), {"role": "tool", "tool_call_id": "c1", "content": "42"}],
+    "the last word is a function's": [user("Hi"), {"role": "function", "name": "f", "content": "42"}],
     "nothing but a system prompt": [system("Be kind")],
     "nothing new but a system prompt": [user("Hi"), assistant("Hello"), system("Be kind")],
     "nothing but a tool's result": [{"role": "tool", "tool_call_id": "c1", "content": "42"}],

@@ -1,0 +1,105 @@
+"""What a request's messages ask of an agent, in Letta's words. Performs no I/O."""
+
+import re
+from itertools import groupby
+
+from msgspec import Struct
+
+from gateway.letta.upstream import Message
+from gateway.openai_wire.defuse import restore
+from gateway.openai_wire.errors import InvalidRequest
+from gateway.openai_wire.request import ChatMessage, ContentPart
+
+SYSTEM_ROLES = ("system", "developer")
+# What stands for the request to go on with an answer; known again by its words.
+CONTINUE = "Continue your last answer exactly where it stops: repeat nothing of it, and do not speak of this request."
+# A block of thoughts as the translator wrote it, or one that a frontend made of it; one that Stop cut has no end.
+_THOUGHTS = re.compile(
+    r"<think>.*?(?:</think>|\Z)|<details type=\"(?:reasoning|tool_calls|code_interpreter)\".*?(?:</details>|\Z)",
+    re.DOTALL,
+)
+
+
+class Asked(Struct, frozen=True):
+    """The chat as its person sees it, and what is to be done."""
+
+    path: list[Message]
+    """All that was said, the last of it to be answered; none empty."""
+    instructions: str = ""
+    """The client's system text."""
+    new: int = 1
+    """How many messages at the end of the path came after the last answer."""
+    goes_on: bool = False
+    """Whether the last answer is to be continued; the path then ends with CONTINUE."""
+
+    @property
+    def lone(self) -> bool:
+        """Whether nothing was said before, as far as the client tells."""
+        return len(self.path) == 1
+
+    @property
+    def news(self) -> list[Message]:
+        """What came after the last answer."""
+        return self.path[len(self.path) - self.new :]
+
+
+def to_asked(messages: list[ChatMessage]) -> Asked:
+    """Raises InvalidRequest where there is nothing to answer, or something the gateway cannot pass on.
+
+    Letta takes no tool calls and no tool results of a client's history: what else their messages say is kept.
+    """
+    last = messages[-1]
+    last_answer = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)
+    said = [_message(i, message, new=i > last_answer) for i, message in enumerate(messages)]
+    path = _joined([message for message in said if message])
+    goes_on = last.role == "assistant" and bool(path) and path[-1].role == "assistant"
+    if goes_on:
+        path.append(Message("user", CONTINUE))
+    if not path or path[-1].role != "user" or last.role in ("tool", "function"):
+        raise InvalidRequest(
+            "`messages` holds nothing to answer: expected a user message with text at the end.", "messages"
+        )
+    new = max(1, sum(message is not None for message in said[last_answer + 1 :]))
+    return Asked(path, "\n\n".join(_instructions(messages)), new, goes_on)
+
+
+def without_thoughts(text: str) -> str:
+    """The visible part of an answer, as the agent wrote it."""
+    return restore(_THOUGHTS.sub("", text)).strip()
+
+
+def _joined(messages: list[Message]) -> list[Message]:
+    """The parts of one answer, which tool calls came between, as one message."""
+    path: list[Message] = []
+    for role, group in groupby(messages, lambda message: message.role):
+        if role == "user":
+            path += group
+        else:
+            path.append(Message("assistant", "\n\n".join(message.content for message in group)))
+    return path
+
+
+def _instructions(messages: list[ChatMessage]) -> list[str]:
+    texts = [_text(message.content, "", False) for message in messages if message.role in SYSTEM_ROLES]
+    return [text for text in texts if text.strip()]
+
+
+def _message(index: int, message: ChatMessage, new: bool) -> Message | None:
+    """The message for Letta; None if it has no text of use. Only new ones are refused for what they hold."""
+    if message.role == "assistant":
+        text = without_thoughts(_text(message.content, "", False))
+        return Message("assistant", text) if text else None
+    if message.role != "user":
+        return None
+    text = _text(message.content, f"messages[{index}].content", new)
+    return Message("user", text) if text.strip() else None
+
+
+def _text(content: str | list[ContentPart] | None, param: str, strict: bool) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    for i, part in enumerate(content):
+        if strict and part.type != "text":
+            at = f"{param}[{i}]"
+            raise InvalidRequest(f"`{at}`: this gateway takes parts of the type `text` only.", at)
+    return "\n".join(text for part in content if (text := part.text or part.refusal))

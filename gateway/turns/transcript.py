@@ -1,0 +1,219 @@
+"""Where a request goes on: at the end of a conversation, in a branch of one, or from the start. Performs no I/O.
+
+The aim: the agent's context is the path that the person sees on screen. A conversation that holds the beginning of
+the path, and no more, is appended to; one that holds more is branched where the path leaves it.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from gateway.letta.upstream import Message, Past
+from gateway.turns.asked import CONTINUE, Asked, without_thoughts
+from gateway.turns.names import ClientId, parse_client_id
+
+# Frontends put what they found about a question before it, in one request and not in the next.
+# https://docs.openwebui.com/features/rag
+CONTEXT_END = "</context>"
+
+
+class Ids(Struct, frozen=True):
+    """Where a frontend says that a request belongs, in digests; None for an id it does not send."""
+
+    answer: str | None = None
+    """The message that will be the answer."""
+    user: str | None = None
+    """The message that is answered."""
+    parent: str | None = None
+    """The answer before that; empty for the first message of a chat."""
+
+
+NO_IDS = Ids()
+
+
+class Append(Struct, frozen=True):
+    """Go on at the end of a conversation."""
+
+    at: int
+    news: list[Message]
+
+
+class Branch(Struct, frozen=True):
+    """Go on after the first `kept` messages of a conversation, at least one."""
+
+    at: int
+    kept: int
+    news: list[Message]
+
+
+class Start(Struct, frozen=True):
+    """Begin a conversation with this path."""
+
+    path: list[Message]
+
+
+Decision = Append | Branch | Start
+
+
+def decide(
+    asked: Asked,
+    ids: Ids,
+    keeps_history: bool,
+    known: Sequence[Past],
+    unkept: Sequence[Message] = (),
+    one_chat: bool = True,
+) -> Decision:
+    """What to do about a request, of all that is known of its chat: the conversation used last comes first.
+
+    `keeps_history`: whether the request tells the whole chat; if not, only what it says after the last answer is new,
+    and `unkept` is what was said before that Letta has not kept. `one_chat`: whether all that is `known` is certainly
+    of this chat.
+    """
+    # Who wants an answer to go on is where it ends, not where it began.
+    parent = ids.answer if asked.goes_on else ids.parent
+    decision = None if parent is None else _by_id(parent, asked, keeps_history, known)
+    if decision:
+        return decision
+    if not keeps_history:
+        return _next(asked, known, unkept)
+    return _by_history(asked, known, lenient=one_chat and parent is None)
+
+
+def _next(asked: Asked, known: Sequence[Past], unkept: Sequence[Message]) -> Decision:
+    """What is new is the next message, or the last one asked again."""
+    again = bool(unkept) and unkept[-1].role == "user" and unkept[-1].content == asked.news[0].content
+    news = [*(unkept[:-1] if again else unkept), *asked.news]
+    return _at(0, len(known[0].messages), news, known) if known else Start(news)
+
+
+def _by_id(parent: str, asked: Asked, keeps_history: bool, known: Sequence[Past]) -> Decision | None:
+    """What the parent's id says, unless it is not known, or the screen shows another path to it."""
+    if not parent:
+        return _at_start(asked.path if keeps_history else asked.news, known)
+    places = [(at, *place) for at, past in enumerate(known) for place in _places(parent, past.messages)]
+    if places and not keeps_history:
+        at, kept, _ = places[0]
+        return _at(at, kept, asked.news, known)
+    for lenient in (False, True):
+        for at, kept, is_its_answer in places:
+            followed, used = follow(known[at].messages[:kept], asked.path[:-1], lenient and is_its_answer)
+            if followed == kept:
+                return _at(at, kept, asked.path[used:], known)
+    return None
+
+
+def _places(parent: str, messages: list[Message]) -> Iterator[tuple[int, bool]]:
+    """The places after the message of this id, the latest first, and whether it is itself there."""
+    end = len(messages)
+    for i in reversed(range(len(messages))):
+        if messages[i].role != "user":
+            continue
+        said: ClientId = parse_client_id(messages[i].client_id)
+        if said.answer == parent:
+            yield end, True
+        if said.parent == parent:
+            yield i, False
+        end = i
+
+
+def _by_history(asked: Asked, known: Sequence[Past], lenient: bool) -> Decision:
+    """The conversation that holds most of the path; of several, one that holds nothing else; the latest of those.
+
+    Only the one used last may differ in what clients do to answers, and only where that explains more of the path: the
+    difference may be all that tells an answer from one that it replaced. (With ids a known answer is found by its id.)
+    """
+    decision: Decision = Start(asked.path)
+    best = (0, False, False)
+    for at, past in enumerate(known):
+        for strict in (True, False) if lenient and at == 0 else (True,):
+            kept, used = follow(past.messages, asked.path[:-1], lenient=not strict)
+            whole = past.open and kept == len(past.messages)
+            if (used or whole) and (used, strict, whole) > best:
+                best = (used, strict, whole)
+                decision = _at(at, kept, asked.path[used:], known)
+    return decision
+
+
+def _at_start(path: list[Message], known: Sequence[Past]) -> Decision:
+    """A conversation in which nothing was said serves as well as a new one."""
+    for at, past in enumerate(known):
+        if past.open and not past.messages:
+            return Append(at, path)
+    return Start(path)
+
+
+def _at(at: int, kept: int, news: list[Message], known: Sequence[Past]) -> Decision:
+    past = known[at]
+    if past.open and kept == len(past.messages):
+        return Append(at, news)
+    return Branch(at, kept, news) if kept else Start(news)
+
+
+def follow(kept: list[Message], path: list[Message], lenient: bool) -> tuple[int, int]:
+    """How many messages of `kept` are the beginning of `path`, and how many of `path` that are.
+
+    `lenient`: answers may be cut, or missing where more of the path follows. After `path` comes a user's message.
+    """
+    k = p = 0
+    while k < len(kept):
+        theirs = path[p] if p < len(path) else None
+        if kept[k].role == "user":
+            if theirs is None or theirs.role != "user" or not _same_question(kept[k].content, theirs.content):
+                break
+            k, p = k + 1, p + 1
+        else:
+            end = _answer_end(kept, k, theirs, lenient)
+            if end is None:
+                break
+            k, p = end, p + (theirs is not None and theirs.role == "assistant")
+    return k, p
+
+
+def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bool) -> int | None:
+    """Where the answer that begins at `k` ends, if it is `theirs`; None if it is not.
+
+    One that was continued may have been shown with what was added, or without.
+    """
+    ends = list(_answer_ends(kept, k))
+    if theirs is None:
+        return None
+    if theirs.role == "user":
+        return ends[-1][0] if lenient else None
+    words = answer_words(theirs.content)
+    for end, mine in reversed(ends):
+        if mine == words:
+            return end
+    return ends[-1][0] if lenient and ends[-1][1].startswith(words) else None
+
+
+def _answer_ends(kept: list[Message], k: int) -> Iterator[tuple[int, str]]:
+    """Where the answer at `k` ends, and its words: before each request to go on, and at last."""
+    words = ""
+    for i in range(k, len(kept)):
+        message = kept[i]
+        if message.role == "assistant":
+            words += answer_words(message.content)
+        elif message.content == CONTINUE:
+            yield i, words
+        else:
+            yield i, words
+            return
+    yield len(kept), words
+
+
+def answer_words(text: str) -> str:
+    """What of an answer is compared: what is seen of it, without spaces."""
+    return "".join(without_thoughts(text).split())
+
+
+def _same_question(one: str, other: str) -> bool:
+    return _words(one) == _words(other) or _words(bare_question(one)) == _words(bare_question(other)) != ""
+
+
+def bare_question(question: str) -> str:
+    """A question without what a frontend put before it."""
+    return question.rpartition(CONTEXT_END)[2]
+
+
+def _words(text: str) -> str:
+    return "".join(text.split())

@@ -1,0 +1,46 @@
+"""One request, as far as a turn of an agent needs it. Performs no I/O."""
+
+import msgspec
+from msgspec import Struct
+
+from gateway.settings import AgentType, Key
+from gateway.turns.asked import Asked
+from gateway.turns.identity import Caller, keeps_history
+from gateway.turns.names import conversation_marker, scratch_marker, thread_marker
+from gateway.turns.transcript import NO_IDS, Ids, bare_question
+
+
+class Turn(Struct, frozen=True):
+    agent_type: AgentType
+    caller: Caller
+    asked: Asked
+    ids: Ids = NO_IDS
+    keeps_history: bool = True
+    """Whether `asked` is the whole chat."""
+
+    @property
+    def scratch(self) -> bool:
+        """Whether only its history tells the chat."""
+        return self.caller.chat is None and self.agent_type.conversations == "chat"
+
+    @property
+    def marker(self) -> str:
+        """Names the chat in Letta; chats without an id that begin alike share one."""
+        type_id, user = self.agent_type.id, self.caller.user
+        if self.agent_type.conversations == "single":
+            return thread_marker(type_id, user.scope, user.id)
+        if self.caller.chat is None:
+            return scratch_marker(type_id, user.scope, user.id, bare_question(self.asked.path[0].content))
+        return conversation_marker(type_id, user.scope, user.id, self.caller.chat)
+
+    @property
+    def temporary(self) -> bool:
+        return self.caller.temporary and self.agent_type.conversations == "chat"
+
+
+def to_turn(key: Key, agent_type: AgentType, caller: Caller, asked: Asked, ids: Ids) -> Turn:
+    if agent_type.conversations == "single":
+        # Of the one thread a client shows no more than a part: only its last message is new, wherever it stands.
+        asked = msgspec.structs.replace(asked, path=asked.path[-1:], new=1)
+        return Turn(agent_type, caller, asked, keeps_history=False)
+    return Turn(agent_type, caller, asked, ids, keeps_history(key, caller, asked))
