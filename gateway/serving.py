@@ -9,7 +9,7 @@ import uvicorn
 from litestar import Litestar
 
 from gateway.settings import Settings
-from gateway.turns.run import Runs
+from gateway.turns.runs import Runs
 
 
 class Server(uvicorn.Server):
@@ -38,7 +38,7 @@ class Server(uvicorn.Server):
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises what Letta's start raises; uvicorn would only log it, as a bug of the application's."""
-        upstream = self._app.state.runs.upstream
+        upstream = self._app.state.runs.means.upstream
         try:
             await upstream.start()
         except BaseException:

@@ -16,9 +16,11 @@ from gateway.openai_wire.errors import ModelNotFound
 from gateway.openai_wire.request import decode_request
 from gateway.openai_wire.translator import StreamTranslator
 from gateway.settings import AgentType, Key, Settings
-from gateway.turns.history import to_history
-from gateway.turns.identity import identify
-from gateway.turns.run import Runs, Turn
+from gateway.turns.asked import to_asked
+from gateway.turns.identity import identify, read_ids
+from gateway.turns.runs import Runs
+from gateway.turns.sent import to_sent
+from gateway.turns.turn import to_turn
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
 CLIENT_CLOSED_REQUEST = 499
@@ -30,10 +32,13 @@ async def create_chat_completion(
 ) -> ASGIApp:
     """Answer with a turn of the agent that key, model and user name; refuse in the order of the lines below."""
     key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
-    chat = decode_request(await read_json(request))
-    history = to_history(chat.messages)
+    body = await read_json(request)
+    chat = decode_request(body)
+    asked = to_asked(chat.messages)
     agent_type = find_type(settings, key, chat.model)
     caller = identify(key, request.headers, chat)
+    turn = to_turn(key, agent_type, caller, asked, read_ids(key, request.headers, caller.chat))
+    sent = to_sent(key, request.headers, turn, body)
 
     translator = StreamTranslator(
         id=f"chatcmpl-{uuid.uuid4().hex}",
@@ -42,7 +47,7 @@ async def create_chat_completion(
         reasoning=key.reasoning or agent_type.reasoning,
         include_usage=chat.include_usage or not chat.stream,
     )
-    answer = Answer(runs.start(Turn(agent_type, caller, history)), translator)
+    answer = Answer(runs.start(turn, sent), translator)
     if chat.stream:
         return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds)
     completion = await whole(answer, request)

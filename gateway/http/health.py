@@ -3,7 +3,7 @@
 from litestar import get
 from litestar.di import NamedDependency
 
-from gateway.turns.run import Runs
+from gateway.turns.runs import Runs
 
 
 @get("/healthz", name="healthz")
@@ -13,5 +13,5 @@ async def healthz() -> dict[str, str]:
 
 @get("/readyz", name="readyz")
 async def readyz(runs: NamedDependency[Runs]) -> dict[str, str]:
-    await runs.upstream.check_health()
+    await runs.means.upstream.check_health()
     return {"status": "ok"}

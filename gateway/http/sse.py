@@ -15,7 +15,7 @@ from gateway.letta.events import Event
 from gateway.openai_wire.errors import UpstreamFailure
 from gateway.openai_wire.response import DONE_FRAME, ChatCompletion, ChatCompletionChunk, frame, to_completion
 from gateway.openai_wire.translator import StreamTranslator
-from gateway.turns.run import Run
+from gateway.turns.telling import Reader
 
 PING = ServerSentEvent(comment="ping", sep="\n")
 
@@ -33,7 +33,7 @@ class _EventStream(EventSourceResponse):
 class Answer:
     """The chunks of one run, as they come."""
 
-    def __init__(self, run: Run, translator: StreamTranslator) -> None:
+    def __init__(self, run: Reader, translator: StreamTranslator) -> None:
         self._run = run
         self._translator = translator
         self._ended = False

@@ -62,6 +62,13 @@ class InvalidRequest(GatewayError):
     type = "invalid_request_error"
 
 
+class IdempotencyKeyReused(InvalidRequest):
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This `Idempotency-Key` came with another request before.")
+
+
 class UserRequired(InvalidRequest):
     code = "user_required"
 
@@ -116,6 +123,8 @@ class _Row(Struct, frozen=True):
     type: str = "api_error"
 
 
+# openai's SDKs wait for up to 60 s, and then send the request again.
+RETRY_AFTER_SECONDS = "5"
 BAD_GATEWAY = HTTPStatus.BAD_GATEWAY
 # The most specific class that an error is an instance of counts.
 UPSTREAM: dict[type[letta.UpstreamError], _Row] = {
@@ -128,10 +137,10 @@ UPSTREAM: dict[type[letta.UpstreamError], _Row] = {
         BAD_GATEWAY, "upstream_not_found", "Letta does not know the agent, its model or its conversation."
     ),
     letta.Busy: _Row(
-        HTTPStatus.CONFLICT,
+        HTTPStatus.TOO_MANY_REQUESTS,
         "conversation_busy",
-        "The agent is still busy in this chat, or waits for an approval there.",
-        "conflict_error",
+        "The agent is still busy in this chat. Please try again later.",
+        "rate_limit_error",
     ),
     letta.Refused: _Row(
         BAD_GATEWAY,
@@ -191,6 +200,8 @@ class UpstreamFailure(GatewayError):
         self.cause = error
         self.status_code = row.status
         self.type = row.type
+        if isinstance(error, letta.Busy):
+            self.headers["retry-after"] = RETRY_AFTER_SECONDS
         if error.taken:
             self.headers["x-should-retry"] = "false"
 

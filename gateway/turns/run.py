@@ -1,44 +1,31 @@
 """One turn: find agent and conversation, send, pass on what Letta says; and end it when nobody listens any more.
 
-The run lives in a task of its own, apart from the response that shows it: the response may end at any moment,
-but a run that has begun must be cancelled, and awaited, before the next turn of its conversation.
+The run lives in a task of its own, apart from the responses that show it: a response may end at any moment, and
+another may take its place, but a run that has begun must be cancelled, and awaited, before the next turn of its chat.
 """
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from enum import Enum, auto
-
-from msgspec import Struct
 
 from gateway.letta import errors
 from gateway.letta.events import PING, Event
-from gateway.letta.upstream import Message, Upstream
-from gateway.settings import AgentType
+from gateway.letta.upstream import Sending, Upstream
+from gateway.settings import Chats
 from gateway.turns.agents import Agents, KnownAgent
 from gateway.turns.conversations import Conversations, KnownConversation
-from gateway.turns.history import History
-from gateway.turns.identity import Caller
-from gateway.turns.names import conversation_marker
+from gateway.turns.lines import Lines
+from gateway.turns.telling import Reader, Telling
+from gateway.turns.turn import Turn
 
 logger = logging.getLogger(__name__)
 # What follows the reason to stop (usage, the end) follows at once, or never.
 DRAIN_SECONDS = 5.0
 # How often a silent run is looked at before it counts as hanging.
 LOOKS = 4
-CLOSE_SECONDS = 10.0
-
-
-class Turn(Struct, frozen=True):
-    """One request, as far as a run needs it."""
-
-    agent_type: AgentType
-    caller: Caller
-    history: History
-
-    @property
-    def marker(self) -> str | None:
-        user, chat = self.caller.user, self.caller.chat
-        return conversation_marker(self.agent_type.id, user.scope, user.id, chat) if chat else None
+# How long another run of the conversation, which is not the gateway's, is given before the next try.
+BUSY_SECONDS = 0.25
 
 
 class Stage(Enum):
@@ -48,113 +35,230 @@ class Stage(Enum):
     STOPPED = auto()  # Letta gave its reason to stop, or the run failed: nothing is left to give up
 
 
-class Run:
-    """A turn under way. One reader calls `next` until it gives None or raises; then, or before, it calls `leave`."""
+class Means:
+    """What all runs use."""
 
-    def __init__(self, turn: Turn, runs: "Runs") -> None:
-        self._turn = turn
-        self._runs = runs
-        self._news: asyncio.Queue[list[Event] | Exception | None] = asyncio.Queue()
+    def __init__(self, upstream: Upstream, settle_seconds: float, silence_seconds: float, chats: Chats) -> None:
+        self.upstream = upstream
+        self.agents = Agents(upstream, settle_seconds)
+        self.conversations = Conversations(upstream)
+        self.lines = Lines(chats.queue_length, chats.queue_seconds)
+        self.silence_seconds = silence_seconds
+        self.grace_seconds = chats.grace_seconds
+        self.queue_seconds = chats.queue_seconds
+
+    def forget(self, turn: Turn) -> None:
+        """Look agent and conversation up again: Letta does not know one of them any more."""
+        self.agents.forget(turn.agent_type, turn.caller.user)
+        self.conversations.forget(turn.marker)
+
+
+class Run:
+    """A turn under way, or one that has ended. Whoever reads it follows it from its beginning."""
+
+    def __init__(self, turn: Turn, means: Means) -> None:
+        self.turn = turn
+        self.telling = Telling(self._unread)
+        self._means = means
         self._stage = Stage.PREPARING
         self._left = False
         self._hanging = False
         self._used_memory = False
+        self._ended_well = False
+        self._held: list[Event] = []
         self._events = 0
+        self._where = "", ""
+        self._reading = False
+        self._cancelling: asyncio.Task[None] | None = None
         self._watching: asyncio.TimerHandle | None = None
+        self._grace: asyncio.TimerHandle | None = None
         self.task = asyncio.create_task(self._drive())
 
-    async def next(self) -> list[Event] | None:
-        """What Letta said since the last call, None at the end. Raises UpstreamError for a run that failed."""
-        news = await self._news.get()
-        if isinstance(news, Exception):
-            raise news
-        return news
+    def follow(self) -> Reader:
+        """All that Letta says, from the beginning; a run that nobody reads any more has its reader again."""
+        if self._grace:
+            self._grace.cancel()
+            self._grace = None
+        return self.telling.follow()
+
+    @property
+    def left(self) -> bool:
+        """Whether the run was given up."""
+        return self._left
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody reads it now."""
+        return self._grace is not None
+
+    def _unread(self) -> None:
+        """Nobody reads any more; somebody may come back."""
+        if not self.task.done() and not self._left:
+            self._grace = asyncio.get_running_loop().call_later(self._means.grace_seconds, self.leave)
 
     def leave(self) -> None:
-        """Nobody reads any more: give up what is prepared, cancel what runs. Returns at once."""
-        if self._left:
+        """Nobody will read any more: give up what is prepared, cancel what runs. Returns at once."""
+        if self._left or self.task.done():
             return
         self._left = True
-        if self._stage in (Stage.PREPARING, Stage.RUNNING):
+        if self._stage is Stage.PREPARING:
+            # At once: the next turn of the chat may be about to begin.
+            self._means.conversations.keep_for_later(self.turn)
             self.task.cancel()
+        elif self._stage is Stage.RUNNING:
+            self._begin_cancel()
 
     def stop(self) -> None:
-        """End the run from this side; its reader is told."""
-        self._news.put_nowait(errors.Stopped("the gateway is shutting down"))
+        """End the run from this side; its readers are told."""
+        self.telling.fail(errors.Stopped("the gateway is shutting down"))
         self.leave()
 
     async def _drive(self) -> None:
+        turn = self.turn
         try:
-            async with self._runs.conversations.lock(self._turn.marker):
-                await self._answer()
+            # Nobody else has a chat without an id.
+            async with nullcontext() if turn.scratch else self._means.lines.turn(turn.marker):
+                await self._take()
         except Exception as error:
-            self._news.put_nowait(error)
+            if self._stage is Stage.PREPARING and not isinstance(error, errors.QueueFull):
+                self._means.conversations.keep_for_later(turn)
+            self.telling.fail(error)
         finally:
-            self._news.put_nowait(None)
+            self.telling.end()
 
-    async def _answer(self) -> None:
-        """Send and read; once more from the start where Letta has lost what was found before, or is stuck in it."""
-        try:
-            await self._send(*await self._find())
-        except (errors.NotFound, errors.Stuck):
-            self._runs.forget(self._turn)
-            # Where something was told already, its reader has the error as well.
-            if self._left or self._stage is Stage.STOPPED:
-                raise
-            self._stage = Stage.PREPARING
-            await self._send(*await self._find())
+    async def _take(self) -> None:
+        """Send and read; again where Letta is busy, and once more where it has lost what was found before."""
+        patience = asyncio.get_running_loop().time() + self._means.queue_seconds
+        lost = False
+        while True:
+            try:
+                return await self._send(*await self._find())
+            except errors.UpstreamError as error:
+                # Where something was told already, its readers have the error as well.
+                if self._left or self._stage is Stage.STOPPED:
+                    raise
+                self._stage = Stage.PREPARING
+                if isinstance(error, errors.Busy) and not isinstance(error, errors.Stuck):
+                    await self._be_patient(error, patience)
+                elif isinstance(error, errors.NotFound | errors.Stuck) and not lost:
+                    lost = True
+                    self._means.forget(self.turn)
+                else:
+                    raise
 
-    async def _find(self) -> tuple[KnownAgent, KnownConversation]:
-        turn, runs = self._turn, self._runs
-        agent = await runs.agents.get(turn.agent_type, turn.caller.user)
-        return agent, await runs.conversations.get(agent, turn.marker, turn.history.old)
+    async def _be_patient(self, error: errors.Busy, until: float) -> None:
+        if asyncio.get_running_loop().time() + BUSY_SECONDS > until:
+            raise error
+        await asyncio.sleep(BUSY_SECONDS)
 
-    async def _send(self, agent: KnownAgent, conversation: KnownConversation) -> None:
-        history = self._turn.history
+    async def _find(self) -> tuple[KnownAgent, KnownConversation, Sending]:
+        turn, means = self.turn, self._means
+        agent = await means.agents.get(turn.agent_type, turn.caller.user)
+        return agent, *await means.conversations.find(agent, turn)
+
+    async def _send(self, agent: KnownAgent, conversation: KnownConversation, sending: Sending) -> None:
         self._stage = Stage.SENDING
-        self._watch_for(self._runs.silence_seconds)
+        self._where = agent.id, conversation.id
+        self._watch_for(self._means.silence_seconds)
         try:
-            await self._read(agent, conversation, history.path if conversation.new else history.news)
+            await self._read(sending)
         except (Exception, asyncio.CancelledError) as error:
-            failure, goes_on = self._failure(error), self._may_go_on(error)
-            if goes_on:
-                self._stage = Stage.STOPPED
-            self._unwatch()
-            # The turn has no end: what Letta keeps of it is looked at before the next.
-            self._runs.conversations.forget(self._turn.marker)
-            if goes_on:
-                # The reader need not wait for the cancel; the next turn of the chat must.
-                if isinstance(failure, Exception):
-                    self._news.put_nowait(failure)
-                await self._cancel(agent, conversation)
-            raise failure from None
+            if self._stage is Stage.SENDING and isinstance(error, errors.Busy | errors.NotFound):
+                self._means.conversations.release(self.turn, conversation)
+                raise
+            await self._give_up(error)
+            await self._settle(conversation, sending)
+            raise self._failure(error) from None
+        else:
+            await self._settle(conversation, sending)
         finally:
             self._unwatch()
             agent.memory_version += self._used_memory
 
+    async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
+        answer = self.telling.answer(whole=self._ended_well)
+        await self._means.conversations.settle(self.turn, conversation, sending, answer, self._ended_well)
+
+    async def _give_up(self, error: BaseException) -> None:
+        """The run has no end: cancel it if it may go on. Its readers need not wait for that; the next turn must."""
+        self._unwatch()
+        self._pass_on()
+        if self._may_go_on(error):
+            self._stage = Stage.STOPPED
+            failure = self._failure(error)
+            if isinstance(failure, Exception):
+                self.telling.fail(failure)
+            await self._cancel()
+
     def _failure(self, error: BaseException) -> BaseException:
         """What ended the run: `error`, or its silence, which ends it by a cancellation of the task."""
-        if self._hanging and isinstance(error, asyncio.CancelledError):
+        if not self._hanging or not isinstance(error, asyncio.CancelledError):
+            return error
+        if self.task.cancelling():
             self.task.uncancel()
-            return errors.TimedOut("no event but pings")
-        return error
+        return errors.TimedOut("no event but pings")
 
     def _may_go_on(self, error: BaseException) -> bool:
         """Whether Letta may go on with a run that nobody listens to, and that would lose a turn sent beside it."""
+        if self._cancelling:
+            return False
         if self._stage is Stage.SENDING and isinstance(error, errors.UpstreamError):
             return error.taken
         return self._stage is not Stage.STOPPED
 
-    async def _read(self, agent: KnownAgent, conversation: KnownConversation, messages: list[Message]) -> None:
-        tools = self._turn.agent_type.tools
-        async with self._runs.upstream.run(agent.id, conversation.id, messages, tools) as batches:
-            async for events in batches:
-                self._note(events, conversation)
-                self._news.put_nowait(events)
-                if self._left and self._stage is Stage.RUNNING:
-                    raise asyncio.CancelledError
+    async def _read(self, sending: Sending) -> None:
+        self._reading = True
+        try:
+            async with self._means.upstream.run(*self._where, sending, self.turn.agent_type.tools) as batches:
+                async for events in batches:
+                    self._held += events
+                    if self._is_refusal():
+                        self._watch_for(DRAIN_SECONDS)
+                    else:
+                        self._pass_on()
+                    if self._left and self._stage is Stage.RUNNING:
+                        self._begin_cancel()
+            self._pass_on()
+        finally:
+            self._reading = False
+            if self._cancelling:
+                await asyncio.wait([self._cancelling])
 
-    def _note(self, events: list[Event], conversation: KnownConversation) -> None:
+    def _begin_cancel(self) -> None:
+        """Cancel the run, and read on: its end may have been near, and Letta then keeps the turn, until it says more.
+
+        Letta looks only now and then whether a run is cancelled.
+        """
+        if not self._cancelling:
+            self._cancelling = asyncio.create_task(self._cancel())
+            self._cancelling.add_done_callback(lambda _: self._read_on())
+
+    def _read_on(self) -> None:
+        """A model that has said nothing may go on doing so; one that speaks is soon cut off, or done."""
+        seconds = DRAIN_SECONDS if self._events else 0
+        asyncio.get_running_loop().call_later(seconds, lambda: self._reading and self.task.cancel())
+
+    def _pass_on(self) -> None:
+        """Tell what was held."""
+        if self._held:
+            held, self._held = self._held, []
+            self._note(held)
+            self.telling.tell(held)
+
+    def _is_refusal(self) -> bool:
+        """Whether Letta stops before it has said anything: what follows may be that it is busy. Raises Busy."""
+        if self._events or not any(event.stop_reason in errors.STOP_REASONS for event in self._held):
+            return False
+        told = [event for event in self._held if event.message_type == "error_message"]
+        for event in told:
+            error = errors.from_error_message(event.error_type, event.message)
+            if isinstance(error, errors.Busy):
+                # What runs there is another's, and not to be cancelled.
+                self._held, self._stage = [], Stage.SENDING
+                raise error
+        return not told
+
+    def _note(self, events: list[Event]) -> None:
         """Keep what the run itself needs to know of the events."""
         if self._stage is Stage.SENDING:
             self._stage = Stage.RUNNING
@@ -164,16 +268,13 @@ class Run:
             if kind == "stop_reason":
                 self._stage = Stage.STOPPED
                 self._watch_for(DRAIN_SECONDS)
-                if event.stop_reason in errors.STOP_REASONS:
-                    self._runs.conversations.forget(self._turn.marker)
-                else:
-                    conversation.new = False
+                self._ended_well = event.stop_reason not in errors.STOP_REASONS
             elif kind == "tool_call_message":
                 self._used_memory |= any("memory" in (call.name or "") for call in event.calls)
 
-    async def _cancel(self, agent: KnownAgent, conversation: KnownConversation) -> None:
+    async def _cancel(self) -> None:
         try:
-            await self._runs.upstream.cancel(agent.id, conversation.id)
+            await self._means.upstream.cancel(*self._where)
         except errors.UpstreamError as error:
             logger.warning("a run could not be cancelled: %s: %s", type(error).__name__, error)
 
@@ -201,38 +302,3 @@ class Run:
     def _unwatch(self) -> None:
         if self._watching:
             self._watching.cancel()
-
-
-class Runs:
-    """Starts runs and knows those under way, with the agents and conversations they found."""
-
-    def __init__(self, upstream: Upstream, settle_seconds: float, silence_seconds: float) -> None:
-        self.upstream = upstream
-        self.agents = Agents(upstream, settle_seconds)
-        self.conversations = Conversations(upstream)
-        self.silence_seconds = silence_seconds
-        self._under_way: set[Run] = set()
-
-    def start(self, turn: Turn) -> Run:
-        run = Run(turn, self)
-        self._under_way.add(run)
-        run.task.add_done_callback(lambda _: self._under_way.discard(run))
-        return run
-
-    def forget(self, turn: Turn) -> None:
-        """Look agent and conversation up again: Letta does not know one of them any more."""
-        self.agents.forget(turn.agent_type, turn.caller.user)
-        self.conversations.forget(turn.marker)
-
-    def stop(self) -> None:
-        """End every run under way; their readers are told."""
-        for run in list(self._under_way):
-            run.stop()
-
-    async def aclose(self) -> None:
-        """Returns when every run has ended, cancelled in Letta where it had to be; or when that took too long."""
-        self.stop()
-        if tasks := [run.task for run in self._under_way]:
-            _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
-            for task in late:
-                task.cancel()

@@ -7,10 +7,12 @@ import httpx
 import openai
 import pytest
 
+from gateway.settings import Chats
 from tests.gateways import chat, gateway, http, sdk
 from tests.servers.fake_letta import ANSWER, PING, STOP, THOUGHT, WORD, Cut, FakeLetta, Hold, Raw, Step
 
 CHAT = chat(metadata={"chat_id": "c"})
+IMPATIENT = Chats(queue_seconds=0.1)
 FAILED = {"message_type": "stop_reason", "stop_reason": "llm_api_error"}
 
 
@@ -27,7 +29,7 @@ BEFORE_THE_ANSWER: dict[str, tuple[list[Step], int, str, bool]] = {
     "half a line, and an orderly end": ([Raw(b'data: {"mess')], 502, "upstream_broken", True),
     "an end without a reason to stop": ([PING], 502, "upstream_broken", True),
     "a status of 500": ([500], 502, "upstream_error", True),
-    "a status of 409": ([409], 409, "conversation_busy", False),
+    "a status of 409": ([409], 429, "conversation_busy", False),
     "a status of 401": ([401], 502, "upstream_refused", False),
     "a status of 404": ([404], 502, "upstream_not_found", False),
     "a status of 429": ([429], 429, "rate_limit_exceeded", False),
@@ -46,11 +48,12 @@ def test_an_early_failure_is_a_real_status(
     letta: FakeLetta, steps: list[Step], status: int, code: str, final: bool, stream: bool
 ) -> None:
     letta.steps = steps
-    with gateway(letta.base_url, first_event_seconds=20) as url, http(url) as client:
+    with gateway(letta.base_url, chats=IMPATIENT, first_event_seconds=20) as url, http(url) as client:
         response = client.post("/v1/chat/completions", json={**CHAT, "stream": stream})
 
     assert (status, code) == (response.status_code, response.json()["error"]["code"])
     assert ("false" if final else None) == response.headers.get("x-should-retry")
+    assert ("retry-after" in response.headers) == (code == "conversation_busy")
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     assert "secret" not in response.text
 
@@ -110,7 +113,6 @@ def test_the_sdk_raises_a_late_failure_as_an_api_error(letta: FakeLetta) -> None
 
 ONCE: dict[str, list[Step]] = {
     "a 500": [500],
-    "a 409": [409],
     "a cut connection": [Cut()],
     "a cut stream": [PING, Cut()],
 }
@@ -132,6 +134,29 @@ def test_the_sdk_does_not_resend_what_letta_may_have(letta: FakeLetta, steps: li
         client.with_options(max_retries=2).chat.completions.create(**CHAT)
 
     assert letta.count("POST", "/messages") == 1
+
+
+BUSY: dict[str, list[Step]] = {
+    "a status": [409],
+    "an event": [
+        PING,
+        {**STOP, "stop_reason": "error"},
+        {"message_type": "error_message", "error_type": "internal_error", "message": "CONFLICT: secret"},
+    ],
+}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("busy", BUSY.values(), ids=BUSY)
+def test_letta_s_being_busy_is_waited_out_and_not_told(letta: FakeLetta, busy: list[Step], stream: bool) -> None:
+    letta.coming = [busy, busy]
+    with gateway(letta.base_url) as url, http(url) as client:
+        response = client.post("/v1/chat/completions", json={**CHAT, "stream": stream})
+
+    assert response.status_code == 200
+    assert ("Hello" in response.text, "error" in response.text) == (True, False)
+    assert letta.said == [["hello"]] * 3
+    assert not letta.cancelled.is_set()
 
 
 def test_a_run_whose_stream_broke_is_cancelled_before_the_next_turn(letta: FakeLetta) -> None:

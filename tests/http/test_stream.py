@@ -3,16 +3,19 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.settings import Chats
 from tests.gateways import KEY, chat, gateway, http, sdk
-from tests.servers.fake_letta import ANSWER, PING, STOP, THOUGHT, USAGE, WORD, FakeLetta, Hold
+from tests.servers.fake_letta import ANSWER, PING, STOP, THOUGHT, USAGE, WORD, FakeLetta, Hold, Step
 
 URL = "/v1/chat/completions"
 CHAT = chat(metadata={"chat_id": "c"})
+NO_GRACE = Chats(grace_seconds=0)
 STREAM = {**CHAT, "stream": True}
 
 
@@ -71,7 +74,27 @@ async def test_a_client_that_leaves_cancels_the_run(letta: FakeLetta, body: dict
             await asyncio.to_thread(letta.run_begun.wait, 10)
             asking.cancel()
         assert await asyncio.to_thread(letta.cancelled.wait, 10)
-        assert await asyncio.to_thread(letta.run_left.wait, 10)
+
+
+SAID: dict[str, list[Step]] = {"in the answer": [PING, WORD, Hold()], "before the first word": [PING, Hold()]}
+
+
+@pytest.mark.parametrize("steps", SAID.values(), ids=SAID)
+def test_stop_cancels_the_run_within_two_seconds(letta: FakeLetta, steps: list[Step]) -> None:
+    letta.steps = steps
+    with gateway(letta.base_url, first_event_seconds=0.05) as url, http(url) as client:
+        with client.stream("POST", URL, json=STREAM):
+            assert letta.run_begun.wait(10)
+        assert letta.cancelled.wait(2)
+
+
+def test_a_run_whose_model_says_nothing_is_left_once_it_is_cancelled(letta: FakeLetta) -> None:
+    letta.steps = [PING, Hold()]
+    with gateway(letta.base_url, chats=NO_GRACE, first_event_seconds=0.05) as url, http(url) as client:
+        with client.stream("POST", URL, json=STREAM):
+            assert letta.run_begun.wait(10)
+        assert letta.cancelled.wait(10)
+        assert letta.run_left.wait(10)
 
 
 def test_the_next_turn_starts_only_when_the_cancel_has_returned(letta: FakeLetta) -> None:
@@ -82,7 +105,10 @@ def test_the_next_turn_starts_only_when_the_cancel_has_returned(letta: FakeLetta
             next(response.iter_lines())
         letta.steps = ANSWER
         waiting = pool.submit(client.post, URL, json=CHAT)
-        assert letta.run_left.wait(10)
+        assert letta.cancel_begun.wait(10)
+        # The gateway has had the request for long when it has answered these.
+        for _ in range(5):
+            assert client.get("/healthz").status_code == 200
         assert letta.count("POST", "/messages") == 1
         let_go.set()
         assert waiting.result(10).status_code == 200
@@ -105,7 +131,8 @@ def test_a_run_that_letta_has_not_named_yet_is_cancelled_once_it_has(letta: Fake
 def test_a_turn_that_waits_for_another_can_be_given_up(letta: FakeLetta) -> None:
     finish = threading.Event()
     letta.steps = [PING, THOUGHT, finish, WORD, STOP, USAGE]
-    with gateway(letta.base_url, first_event_seconds=0.05) as url, http(url) as client, ThreadPoolExecutor() as pool:
+    settings: dict[str, Any] = {"chats": NO_GRACE, "first_event_seconds": 0.05}
+    with gateway(letta.base_url, **settings) as url, http(url) as client, ThreadPoolExecutor() as pool:
         first = pool.submit(client.post, URL, json=CHAT)
         assert letta.run_begun.wait(10)
         with client.stream("POST", URL, json=STREAM) as response:

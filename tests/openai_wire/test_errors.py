@@ -11,6 +11,7 @@ from gateway.openai_wire.errors import (
     BodyTooLarge,
     Forbidden,
     GatewayError,
+    IdempotencyKeyReused,
     InternalError,
     InvalidApiKey,
     InvalidRequest,
@@ -33,8 +34,9 @@ def subclasses(kind: type[letta.UpstreamError]) -> Iterator[type[letta.UpstreamE
 STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.Unreachable: (503, "api_error", "upstream_unreachable"),
     letta.NotFound: (502, "api_error", "upstream_not_found"),
-    letta.Busy: (409, "conflict_error", "conversation_busy"),
-    letta.Stuck: (409, "conflict_error", "conversation_busy"),
+    letta.Busy: (429, "rate_limit_error", "conversation_busy"),
+    letta.QueueFull: (429, "rate_limit_error", "conversation_busy"),
+    letta.Stuck: (429, "rate_limit_error", "conversation_busy"),
     letta.Refused: (502, "api_error", "upstream_refused"),
     letta.KeyRefused: (502, "api_error", "upstream_refused"),
     letta.RunFailed: (502, "api_error", "upstream_error"),
@@ -51,8 +53,8 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
 }
 
 
-# A turn that finds its chat stuck goes on elsewhere; should it be stuck there, too, that is a busy one.
-TOLD_AS_THEIR_BASE = {letta.Stuck}
+# Whatever the chat is busy with, its client can only try again later.
+TOLD_AS_THEIR_BASE = {letta.Stuck, letta.QueueFull}
 
 
 def test_every_error_of_letta_has_a_row() -> None:
@@ -80,7 +82,7 @@ def test_an_error_of_letta_is_not_told_in_its_own_words(kind: type[letta.Upstrea
 def test_only_what_letta_has_taken_must_not_be_sent_again(kind: type[letta.UpstreamError]) -> None:
     has_the_message = issubclass(kind, letta.RunFailed)
 
-    assert UpstreamFailure(kind()).headers == ({"x-should-retry": "false"} if has_the_message else {})
+    assert UpstreamFailure(kind()).headers.get("x-should-retry") == ("false" if has_the_message else None)
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -89,7 +91,14 @@ def test_an_error_may_know_better_whether_letta_has_the_message(kind: type[letta
     error = kind()
     error.taken = taken
 
-    assert UpstreamFailure(error).headers == ({"x-should-retry": "false"} if taken else {})
+    assert UpstreamFailure(error).headers.get("x-should-retry") == ("false" if taken else None)
+
+
+@pytest.mark.parametrize("kind", STATUSES, ids=[kind.__name__ for kind in STATUSES])
+def test_only_a_busy_chat_says_when_to_try_again(kind: type[letta.UpstreamError]) -> None:
+    seconds = UpstreamFailure(kind()).headers.get("retry-after")
+
+    assert seconds == ("5" if issubclass(kind, letta.Busy) else None)
 
 
 def test_a_reason_to_stop_that_nobody_knows_is_named() -> None:
@@ -151,6 +160,16 @@ ENVELOPES: dict[str, tuple[GatewayError, int, dict[str, str | None]]] = {
         Forbidden("No.", code="origin_not_allowed"),
         403,
         {"message": "No.", "type": "permission_error", "param": None, "code": "origin_not_allowed"},
+    ),
+    "an idempotency key of another request": (
+        IdempotencyKeyReused(),
+        400,
+        {
+            "message": "This `Idempotency-Key` came with another request before.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "idempotency_key_reused",
+        },
     ),
     "upstream": (
         UpstreamFailure(letta.Unreachable()),

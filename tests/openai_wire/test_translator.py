@@ -325,7 +325,7 @@ ERROR_MESSAGES: dict[str, tuple[Event, int, str, bool]] = {
         "context_length_exceeded",
         True,
     ),
-    "a pending approval": (e.error("internal_error", "CONFLICT: Cannot send"), 409, "conversation_busy", False),
+    "a pending approval": (e.error("internal_error", "CONFLICT: Cannot send"), 429, "conversation_busy", False),
 }
 
 

@@ -16,7 +16,7 @@ from gateway.openai_wire.errors import GatewayError, UpstreamFailure
 from gateway.openai_wire.response import DONE_FRAME, ChatCompletionChunk, frame, to_completion
 from gateway.openai_wire.translator import FINISH_REASONS
 from gateway.settings import Reasoning
-from gateway.turns.run import Run
+from gateway.turns.telling import Reader
 from tests import events as e
 from tests.openai_wire.oracle import check_stream, check_tags, play, played, translator
 
@@ -218,7 +218,7 @@ class _Reads:
 
 async def _answered(run: _Reads, mode: Reasoning, include_usage: bool) -> bytes:
     """The frames of an answer, read to its end as a response does."""
-    answer = Answer(cast(Run, run), translator(mode, include_usage))
+    answer = Answer(cast(Reader, run), translator(mode, include_usage))
     chunks: list[ChatCompletionChunk] = []
     try:
         while (more := await answer.next()) is not None:

@@ -1,147 +1,30 @@
-"""A Letta in memory: the `Upstream` protocol over dicts, for several gateways at once, in a time of its own.
+"""A Letta in memory: the `Upstream` protocol over a `Store`, for several gateways at once, in a time of its own.
 
-`Store` is what Letta keeps; `MemoryLetta` is one gateway's way to it, with a record of its calls and of what it sent,
-and with gates, delays and errors in that way.
+`MemoryLetta` is one gateway's way to it, with a record of its calls and of what it sent, and with gates, delays and
+errors in that way.
 """
 
 import asyncio
-import selectors
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import msgspec
-from msgspec import Struct
+from typing import Literal
 
 from gateway.letta import errors
 from gateway.letta.events import Event
-from gateway.letta.upstream import Agent, Conversation, Message, Template
-from tests.events import answer, ping, stop, usage
+from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template
+from tests.events import answer, error, ping, stop, usage
+from tests.turns.store import KeptAgent, KeptConversation, Store, UnderWay
+from tests.turns.virtual_time import Gate
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+Step = list[Event] | Gate | Exception | float | Literal["deaf"]
+"""What a run does next: tell events, wait for a gate, fail, let seconds pass, or hear of no cancel any more.
 
-
-class _SkippingSelector(selectors.DefaultSelector):
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        assert timeout is not None, "everybody waits, and nothing will ever happen"
-        self.now += timeout
-        return super().select(0)
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock jumps to the next thing to do: seconds pass in no time, and always in the same order."""
-
-    def __init__(self) -> None:
-        self._skipping = _SkippingSelector()
-        super().__init__(self._skipping)
-
-    def time(self) -> float:
-        return self._skipping.now
-
-
-async def idle() -> None:
-    """Returns when everybody else has done what can be done without waiting for time to pass."""
-    await asyncio.sleep(0.001)
-
-
-class Gate:
-    """Holds up whoever comes to it until it is opened."""
-
-    def __init__(self) -> None:
-        self._arrivals = asyncio.Semaphore(0)
-        self._opened = asyncio.Event()
-
-    async def pass_through(self) -> None:
-        self._arrivals.release()
-        await self._opened.wait()
-
-    async def reached(self, times: int = 1) -> None:
-        """Returns when somebody is held up, or so many are."""
-        for _ in range(times):
-            await self._arrivals.acquire()
-
-    def open(self) -> None:
-        self._opened.set()
-
-
-Step = list[Event] | Gate | Exception | float
-"""What a run does next: tell events, wait for a gate, fail, or let seconds pass."""
+A run that is deaf and fails goes on in Letta, with the steps that follow, and nobody is told.
+"""
 ANSWER: Sequence[Step] = ([ping()], [answer("Hello")], [stop(), usage()])
-
-
-class KeptAgent(Struct):
-    """An agent as Letta keeps it."""
-
-    agent: Agent
-    model: str = ""
-    system: str | None = None
-    tools: tuple[str, ...] = ()
-    blocks: dict[str, str] = {}
-
-
-class KeptConversation(Struct):
-    """A conversation as Letta keeps it, with what its agent has heard in it."""
-
-    conversation: Conversation
-    agent_id: str
-    heard: list[Message] = []
-
-
-class Store:
-    """What Letta keeps. `coming` are ids and dates of the agents made next; else they are numbered and dated now."""
-
-    def __init__(self) -> None:
-        self.agents: dict[str, KeptAgent] = {}
-        self.conversations: dict[str, KeptConversation] = {}
-        self.coming: list[tuple[str, float | None]] = []
-        self._made = 0
-
-    def add_agent(
-        self,
-        tags: tuple[str, ...],
-        id: str = "agent-old",
-        created: float | None = 0.0,
-        tools: tuple[str, ...] = (),
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        self.agents[id] = KeptAgent(Agent(id, date(created), tags, metadata), tools=tools)
-
-    def add_conversation(
-        self,
-        agent_id: str,
-        summary: str | None = None,
-        id: str = "conv-old",
-        created: float | None = 0.0,
-        heard: Sequence[Message] = (),
-    ) -> None:
-        self.conversations[id] = KeptConversation(Conversation(id, date(created), summary), agent_id, list(heard))
-
-    def new_agent(self, template: Template) -> KeptAgent:
-        """An agent with its id and date, which no listing shows before it is put into `agents`."""
-        id, created = self.coming.pop(0) if self.coming else (self.number("agent"), now())
-        agent = Agent(id, date(created), template.tags, template.metadata)
-        return KeptAgent(agent, template.model, template.system, template.tools, template.blocks)
-
-    def number(self, kind: str) -> str:
-        self._made += 1
-        return f"{kind}-{self._made}"
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def ended_well(event: Event) -> bool:
-    return event.message_type == "stop_reason" and event.stop_reason not in errors.STOP_REASONS
-
-
-def date(seconds: float | None) -> datetime | None:
-    return None if seconds is None else START + timedelta(seconds=seconds)
+CANCELLED = "cancelled"
+# What Letta says where a call waits for an approval, or another run is under way.
+CONFLICT: Sequence[Step] = ([stop("error")], [error("internal_error", "CONFLICT: Cannot send a new message")])
 
 
 class MemoryLetta:
@@ -150,17 +33,14 @@ class MemoryLetta:
     By the name of a call: `gates` hold it up, `failures` are what it raises, one each time, and `delay` tells how
     long it takes. `commit` is the time between the date of a new agent and its first showing in a listing,
     `created` that until its maker is told. `scripts` are what the runs do, one each; then every run is `ANSWER`.
-    With `takes_history` a conversation can be given what was said before. Only a turn that ended well is kept.
     """
 
     def __init__(self, store: Store | None = None) -> None:
         self.store = store or Store()
         self.calls: list[tuple[str, str]] = []
-        self.sent: list[tuple[str, list[Message]]] = []
+        self.sent: list[tuple[str, Sending]] = []
         self.tools: list[tuple[str, ...]] = []
-        self.histories: list[list[Message]] = []
         self.models = ["m/first", "m/second"]
-        self.takes_history = False
         self.made: list[str] = []
         self.gates: dict[str, Gate] = {}
         self.failures: dict[str, list[Exception]] = {}
@@ -181,6 +61,10 @@ class MemoryLetta:
     def subjects(self, call: str) -> list[str]:
         """What each call of this name was about."""
         return [subject for name, subject in self.calls if name == call]
+
+    def sent_texts(self) -> list[list[str]]:
+        """The texts of each run's messages."""
+        return [[message.content for message in sending.messages] for _, sending in self.sent]
 
     async def _call(self, name: str, subject: str = "") -> None:
         self.calls.append((name, subject))
@@ -225,66 +109,137 @@ class MemoryLetta:
         self._agent(agent.id)
         del self.store.agents[agent.id]
 
-    async def find_conversations(self, agent_id: str, summary: str) -> list[Conversation]:
+    async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
         await self._call("find_conversations", summary)
         # All of the agent's, the newest first: no search is too coarse, nobody may rely on it.
         kept = reversed(self.store.conversations.values())
-        return [one.conversation for one in kept if one.agent_id == agent_id]
+        return [one.conversation for one in kept if agent_id in (None, one.agent_id)]
 
     async def has_conversations(self, agent_id: str) -> bool:
         await self._call("has_conversations", agent_id)
         return any(kept.agent_id == agent_id for kept in self.store.conversations.values())
 
-    async def create_conversation(self, agent_id: str, summary: str, history: list[Message]) -> Conversation:
+    async def create_conversation(
+        self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
+    ) -> Conversation:
         await self._call("create_conversation", summary)
         self._agent(agent_id)
-        id = self.store.number("conv")
-        self.store.add_conversation(agent_id, summary, id, now())
-        return self._with_history(self.store.conversations[id], history)
+        if fork:
+            self._conversation(fork.conversation_id)
+        return self.store.new_conversation(agent_id, summary, path, fork)
 
-    async def resume_conversation(
-        self, agent_id: str, conversation: Conversation, history: list[Message]
-    ) -> Conversation:
-        await self._call("resume_conversation", conversation.id)
-        return self._with_history(self._conversation(conversation.id), history)
+    async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
+        await self._call("read_conversation", conversation.id)
+        return self.store.past(self._conversation(conversation.id))
 
-    def _with_history(self, kept: KeptConversation, history: list[Message]) -> Conversation:
-        self.histories.append(history)
-        if self.takes_history and not kept.heard:
-            kept.heard = list(history)
-        return msgspec.structs.replace(kept.conversation, has_turns=bool(kept.heard))
+    async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
+        await self._call("rename_conversation", conversation_id)
+        kept = self._conversation(conversation_id)
+        self.store.touch(kept, summary=summary)
+        kept.hidden = hidden
 
-    async def recompile(self, conversation_id: str) -> None:
-        await self._call("recompile", conversation_id)
+    async def delete_conversation(self, agent_id: str, conversation_id: str) -> None:
+        await self._call("delete_conversation", conversation_id)
         self._conversation(conversation_id)
+        del self.store.conversations[conversation_id]
+
+    @property
+    def forks(self) -> bool:
+        return self.store.forks
+
+    async def recompile(self, conversation_id: str) -> str:
+        await self._call("recompile", conversation_id)
+        kept = self._conversation(conversation_id)
+        return "" if self.store.forks else self._agent(kept.agent_id).prompt
 
     @asynccontextmanager
     async def run(
-        self, agent_id: str, conversation_id: str, messages: list[Message], tools: Iterable[str]
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
     ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
-        self.sent.append((conversation_id, messages))
+        self.sent.append((conversation_id, sending))
         self.tools.append(tuple(tools))
-        await self._call("run", conversation_id)
-        kept = self._conversation(conversation_id)
-        yield self._events(self.scripts.pop(0) if self.scripts else ANSWER, kept, messages)
+        try:
+            await self._call("run", conversation_id)
+        except errors.UpstreamError as failure:
+            if failure.taken:
+                self._begin(conversation_id, sending)
+            raise
+        run = self._begin(conversation_id, sending)
+        if run is None:
+            yield self._events(CONFLICT, None)
+        else:
+            yield self._events(self.scripts.pop(0) if self.scripts else ANSWER, run)
 
-    async def _events(
-        self, steps: Sequence[Step], kept: KeptConversation, messages: list[Message]
-    ) -> AsyncGenerator[list[Event], None]:
-        for step in steps:
+    def _begin(self, conversation_id: str, sending: Sending) -> UnderWay | None:
+        """None where a call waits for an approval."""
+        kept = self._conversation(conversation_id)
+        if kept.run:
+            raise errors.Busy("another run of the conversation is under way")
+        if set(kept.pending) != set(sending.denied):
+            return None
+        return self.store.begin(kept, sending)
+
+    async def _events(self, steps: Sequence[Step], run: UnderWay | None) -> AsyncGenerator[list[Event], None]:
+        for i, step in enumerate(steps):
             match step:
-                case Gate():
-                    await step.pass_through()
+                case "deaf" if run:
+                    run.deaf = True
                 case Exception():
+                    self._fail(step, steps[i + 1 :], run)
                     raise step
-                case float():
-                    await asyncio.sleep(step)
-                case _:
-                    kept.heard += messages if any(ended_well(event) for event in step) else []
+                case Gate() | float():
+                    await self._wait(step, run)
+                case list():
+                    if run and run.cancelled.is_set() and not run.deaf:
+                        break
+                    self._keep(step, run)
                     yield step
+        if run and run.cancelled.is_set() and not run.deaf:
+            yield [stop(CANCELLED)]
+        elif run:
+            run.over()
+
+    async def _wait(self, step: Gate | float, run: UnderWay | None) -> None:
+        """An agent that has begun to answer is cut off by a cancel; before, its model goes on saying nothing."""
+        waiting = asyncio.ensure_future(step.pass_through() if isinstance(step, Gate) else asyncio.sleep(step))
+        cut = asyncio.ensure_future(run.cancelled.wait()) if run and run.parts and not run.deaf else None
+        both = [waiting, cut] if cut else [waiting]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+
+    def _keep(self, events: Iterable[Event], run: UnderWay | None) -> None:
+        for event in events if run else ():
+            assert run
+            if event.message_type == "assistant_message":
+                run.parts[event.step_id] = run.parts.get(event.step_id, "") + event.text
+            elif event.message_type == "approval_request_message":
+                self.store.wait_for_approval(run, tuple(call.tool_call_id or "" for call in event.calls))
+            elif event.message_type == "stop_reason" and run.kept.run is run:
+                if event.stop_reason in errors.STOP_REASONS:
+                    run.over()
+                else:
+                    self.store.end(run)
+
+    def _fail(self, failure: Exception, rest: Sequence[Step], run: UnderWay | None) -> None:
+        """A run that Letta did not take is none; of one that it took, what it does now is not told."""
+        if not run:
+            return
+        if run.deaf:
+            for step in rest:
+                self._keep(step if isinstance(step, list) else [], run)
+        if not getattr(failure, "taken", True):
+            run.over()
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         await self._call("cancel", conversation_id)
+        kept = self.store.conversations.get(conversation_id)
+        if kept and kept.run:
+            kept.run.cancelled.set()
+            if not kept.run.deaf:
+                kept.run.over()
 
     async def check_health(self) -> None:
         await self._call("check_health")

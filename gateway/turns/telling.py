@@ -1,0 +1,117 @@
+"""What a run says, told to any number of readers, each from the beginning."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import groupby
+
+import msgspec
+
+from gateway.letta.events import PING, Event
+
+ANSWER = "assistant_message"
+SPOKEN = (ANSWER, "reasoning_message")
+
+
+class Telling:
+    """Batches of events, then an end or a failure. `unread` is called when the last reader has left."""
+
+    def __init__(self, unread: Callable[[], None]) -> None:
+        self.batches: list[list[Event]] = []
+        self.failure: Exception | None = None
+        self.ended = False
+        self.read = 0
+        """How many batches some reader has taken."""
+        self._unread = unread
+        self._readers: set[Reader] = set()
+        self._folds = False
+
+    def follow(self) -> "Reader":
+        reader = Reader(self)
+        self._readers.add(reader)
+        return reader
+
+    def tell(self, events: list[Event]) -> None:
+        self.batches.append(events)
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """End with a failure; what fails later changes nothing."""
+        if not self.failure and not self.ended:
+            self.failure = error
+            self._wake()
+
+    def end(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def leave(self, reader: "Reader") -> None:
+        if reader not in self._readers:
+            return
+        self._readers.remove(reader)
+        if not self._readers:
+            self._fold()
+            self._unread()
+
+    def answer(self, whole: bool) -> str:
+        """The text of the answer; unless it is `whole`, what its readers have had, or will have, of it."""
+        batches = self.batches if whole or self._readers else self.batches[: self.read]
+        return "".join(event.text for batch in batches for event in batch if event.message_type == ANSWER)
+
+    def fold(self) -> None:
+        """Once nobody reads any more, keep what was told in few events: for readers who come after the end."""
+        self._folds = True
+        self._fold()
+
+    def _fold(self) -> None:
+        if self._folds and not self._readers:
+            events = [event for batch in self.batches for event in batch if event.message_type != PING]
+            self.batches = [[_joined(list(pieces)) for _, pieces in groupby(events, _piece_of)]]
+
+    def _wake(self) -> None:
+        for reader in self._readers:
+            reader.wake()
+
+
+class Reader:
+    """Reads a run: calls `next` until it gives None or raises, and `leave` at last, or before."""
+
+    def __init__(self, telling: Telling) -> None:
+        self._telling = telling
+        self._read = 0
+        self._woken: asyncio.Future[None] | None = None
+
+    async def next(self) -> list[Event] | None:
+        """What was told since the last call, None at the end. Raises what the run failed with."""
+        telling = self._telling
+        while self._read == len(telling.batches):
+            if telling.failure:
+                raise telling.failure
+            if telling.ended:
+                return None
+            self._woken = asyncio.get_running_loop().create_future()
+            await self._woken
+        self._read += 1
+        telling.read = max(telling.read, self._read)
+        return telling.batches[self._read - 1]
+
+    def wake(self) -> None:
+        if self._woken and not self._woken.done():
+            self._woken.set_result(None)
+
+    def leave(self) -> None:
+        """Read no more. Returns at once; called again, it does nothing."""
+        self._telling.leave(self)
+
+
+def _piece_of(event: Event) -> tuple[str, str | None, int]:
+    """What pieces of one text have in common; anything else stands alone."""
+    spoken = event.message_type in SPOKEN
+    return event.message_type, event.step_id, 0 if spoken else id(event)
+
+
+def _joined(pieces: list[Event]) -> Event:
+    if len(pieces) == 1:
+        return pieces[0]
+    content = "".join(piece.text for piece in pieces)
+    reasoning = "".join(piece.reasoning or "" for piece in pieces)
+    return msgspec.structs.replace(pieces[0], content=content or None, reasoning=reasoning or None)

@@ -1,0 +1,113 @@
+"""Shorthands for turns: who asks what of which agent, in which chat."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.letta.events import Event
+from gateway.letta.upstream import Message, Role
+from gateway.settings import AgentType, Chats
+from gateway.turns.agents import KnownAgent
+from gateway.turns.asked import Asked
+from gateway.turns.conversations import Conversations, KnownConversation
+from gateway.turns.identity import Caller, User
+from gateway.turns.run import Means, Run
+from gateway.turns.runs import Runs
+from gateway.turns.sent import NEW, Sent
+from gateway.turns.telling import Reader
+from gateway.turns.turn import Turn
+from tests.turns.memory_letta import MemoryLetta
+
+SILENCE = 300.0
+TUTOR = AgentType(id="tutor", model="m/one")
+# A request of an SDK, and the same sent again.
+FIRST = Sent(request="request", may_come_again=True)
+AGAIN = Sent(request="request", may_come_again=True, again=True)
+
+
+ROLES: dict[str, Role] = {"u": "user", "a": "assistant"}
+
+
+def path_of(texts: Sequence[str], roles: str = "") -> list[Message]:
+    """Messages of a user and answers by turns, unless `roles` tells them (u, a)."""
+    roles = roles or ("ua" * len(texts))[: len(texts)]
+    return [Message(ROLES[role], text) for role, text in zip(roles, texts, strict=True)]
+
+
+def turn(
+    *texts: str,
+    chat: str | None = "chat",
+    user: str = "ada",
+    agent_type: AgentType = TUTOR,
+    frontend: bool = True,
+    instructions: str = "",
+    roles: str = "",
+    **fields: Any,
+) -> Turn:
+    caller = Caller(User("school", user, user), chat, frontend)
+    return Turn(agent_type, caller, Asked(path_of(texts or ("Hi",), roles), instructions), **fields)
+
+
+async def read(run: Reader) -> list[Event]:
+    """All that Letta says, to the end."""
+    events = []
+    while (news := await run.next()) is not None:
+        events += news
+    run.leave()
+    return events
+
+
+async def play(runs: Runs | Means, turn: Turn, sent: Sent = NEW) -> list[Event]:
+    """A whole turn."""
+    return await read(runs.start(turn, sent) if isinstance(runs, Runs) else Run(turn, runs).follow())
+
+
+def in_conversations(letta: MemoryLetta) -> list[str]:
+    """What was asked of conversations that are there, in order."""
+    return [name for name, _ in letta.calls if name in ("run", "cancel", "recompile")]
+
+
+async def ended(run: Run) -> None:
+    """Returns when nothing of the run is left, however it ended."""
+    await asyncio.wait([run.task])
+
+
+def runs_for(letta: MemoryLetta, chats: Chats | None = None) -> Runs:
+    return Runs(letta, 0.5, SILENCE, chats or Chats())
+
+
+async def leave_after(runs: Runs, asked: Turn, batches: int, sent: Sent = FIRST) -> str:
+    """A turn whose client reads so many batches and vanishes; gives what it has seen of the answer."""
+    reader = runs.start(asked, sent)
+    seen = [await reader.next() for _ in range(batches)]
+    reader.leave()
+    return spoken([event for events in seen for event in events or ()])
+
+
+def spoken(events: Sequence[Event]) -> str:
+    return "".join(event.text for event in events)
+
+
+# Turns without a run
+
+
+async def find(conversations: Conversations, agent: KnownAgent, asked: Turn) -> str:
+    """The conversation of a turn in which nothing was said, after all."""
+    conversation, _ = await conversations.find(agent, asked)
+    conversations.release(asked, conversation)
+    return conversation.id
+
+
+async def say(
+    letta: MemoryLetta, conversations: Conversations, agent: KnownAgent, asked: Turn, answer: str = "Hello"
+) -> KnownConversation:
+    """A whole turn, which ends well; with no answer it ends without."""
+    conversation, sending = await conversations.find(agent, asked)
+    run = letta.store.begin(letta.store.conversations[conversation.id], sending)
+    run.parts["step-1"] = answer
+    if answer:
+        letta.store.end(run)
+    else:
+        run.over()
+    await conversations.settle(asked, conversation, sending, answer, bool(answer))
+    return conversation

@@ -1,0 +1,184 @@
+"""A Letta, a gateway in front of it, and what may come of the requests that its clients send."""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gateway.letta import errors
+from gateway.settings import Chats
+from gateway.turns.runs import Runs
+from gateway.turns.telling import Reader
+from tests.events import answer, approval_request, error, ping, stop, usage
+from tests.turns.memory_letta import MemoryLetta, Step
+from tests.turns.screen import Client, Line, Request, Screen, Shown, heard, is_path
+from tests.turns.store import Received, Store
+from tests.turns.virtual_time import Gate, now
+
+SILENCE = 300.0
+
+
+class Script(NamedTuple):
+    """What Letta does, and what is seen of it."""
+
+    steps: Sequence[Step]
+    shown: str
+    """What the client sees of the answer."""
+    leaves: int | None = None
+    """After so many batches the client leaves."""
+    whole: str | None = None
+    """What Letta keeps of the answer, if that is not what is shown."""
+    well: bool = False
+    """Whether the answer has an end."""
+    failure: errors.UpstreamError | None = None
+    """What sending it ends with."""
+
+    @property
+    def taken(self) -> bool:
+        return self.failure is None or self.failure.taken
+
+
+def scripts_for(text: str, forks: bool) -> dict[str, Script]:
+    """Each way in which an answer with this text, of more than two letters or none, may go."""
+    part, rest = text[:2], text[2:]
+    begun: list[Step] = [[ping()], [answer(part)]]
+    all_of_it: list[Step] = [[answer(rest)], [stop(), usage()]]
+    silent: list[Step] = [[ping()], [stop(), usage()]]
+    waiting: list[Step] = [[approval_request("search")], [stop("requires_approval")]]
+    failed: list[Step] = [[stop("llm_api_error")], [error()]]
+    cut = errors.BrokenStream("cut")
+    return {
+        "answered": Script([*begun, *all_of_it], text, well=True),
+        "answered in steps": Script([*begun, [answer(rest)], [answer(text, "step-2")], *silent], text * 2, well=True),
+        "nothing said": Script(silent, "", well=True),
+        "stopped at once": Script([[ping()], 0.5, [answer(text)], Gate()], "", 0),
+        "stopped before a word": Script([[ping()], Gate()], "", 1),
+        "stopped": Script([*begun, Gate()], part, 2),
+        "stopped late": Script(["deaf", *begun, 1.5, *all_of_it], part, 2, text),
+        "failed": Script([*begun, *failed], part),
+        "failed before a word": Script([[ping()], *failed], ""),
+        "cut off": Script([*begun, cut], part),
+        "cut off late": Script(["deaf", *begun, cut, *all_of_it], part, whole=text),
+        # An App Server denies such a call at once.
+        "approval": Script([*begun, *(failed if forks else waiting)], part),
+        "not taken": Script([], "", failure=errors.Unreachable("no")),
+        "lost": Script([], "", failure=errors.BrokenStream("cut")),
+    }
+
+
+class Asked(NamedTuple):
+    """A request that was sent, and the answer it was for, as that was before."""
+
+    request: Request
+    answer: Shown
+    before: Line
+    script: Script
+    at: float
+
+
+class World:
+    """Two people with three chats. With `forgets` nothing is remembered from one request to the next.
+
+    With `restarts` each request comes to a gateway that has just been started.
+    """
+
+    def __init__(self, client: Client, forks: bool, forgets: bool, restarts: bool) -> None:
+        self.store = Store(forks)
+        self.screens = [Screen(client, user, chat) for user, chat in (("ada", "1"), ("ada", "2"), ("bob", "1"))]
+        self.last: dict[Screen, Asked] = {}
+        self._forgets = forgets
+        self._restarts = restarts
+        self._clones = itertools.count(1)
+        self._unbegun: Screen | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.letta = MemoryLetta(self.store)
+        self._runs = Runs(self.letta, 0.5, SILENCE, Chats())
+
+    def clone(self, screen: Screen) -> None:
+        """A chat's place is taken by a clone of it."""
+        self.screens[self.screens.index(screen)] = screen.clone(f"clone-{next(self._clones)}")
+
+    async def settle(self) -> None:
+        """Nothing is left of what was stopped."""
+        await asyncio.sleep(10)
+
+    async def ask(self, screen: Screen, request: Request, shown: Shown, script: Script) -> None:
+        """Send a request, show what comes, and see what the agent has heard."""
+        await self._prepare(screen, request)
+        asked = Asked(request, shown, Line("assistant", shown.text, shown.held), script, now())
+        before = len(self.store.received)
+        self.letta.scripts = [script.steps]
+        if script.failure:
+            self.letta.fail("run", script.failure)
+        text = await self._read(self._runs.start(request.turn, request.sent), script.leaves)
+        assert text == script.shown
+        _show(asked)
+        self.last[screen] = asked
+        if script.leaves == 0:
+            self._unbegun = screen
+        else:
+            self._check(self.store.received[before:], request, int(script.taken))
+
+    async def ask_again(self, screen: Screen, script: Script) -> None:
+        """Send the same request again: for the answer it has, or for another, if that was left or never begun."""
+        asked = self.last[screen]
+        request = asked.request._replace(sent=asked.request.resent)
+        await self.settle()
+        finished = asked.script.leaves is None and asked.script.taken and now() - asked.at < Chats().resend_seconds
+        if request.sent.again and finished and not self._restarts:
+            before = len(self.store.received)
+            assert await self._read(self._runs.start(request.turn, request.sent), None) == asked.script.shown
+            assert len(self.store.received) == before
+        elif not screen.client.lone_is_next:
+            shown = asked.answer
+            shown.text, shown.held, shown.replaced = asked.before.text, asked.before.held, True
+            await self.ask(screen, request, shown, script)
+
+    async def _prepare(self, screen: Screen, request: Request) -> None:
+        # What was stopped at once may begin yet, beside another chat; and the same request would be the same turn.
+        unbegun, self._unbegun = self._unbegun, None
+        beside = unbegun and (unbegun is not screen or not screen.client.chat_header)
+        same = any(asked.request.sent.request == request.sent.request for asked in self.last.values())
+        if beside or same or self._restarts:
+            await self.settle()
+        if self._restarts:
+            await self.aclose()
+            self._begin()
+        # What was never sent is kept nowhere else.
+        if self._forgets and not (unbegun and screen.client.lone_is_next):
+            self._runs.means.conversations.forget(request.turn.marker)
+
+    async def _read(self, reader: Reader, batches: int | None) -> str:
+        """What is seen of an answer, up to its end or so many batches."""
+        text = ""
+        for _ in itertools.count() if batches is None else range(batches):
+            try:
+                events = await reader.next()
+            except errors.UpstreamError:
+                break
+            if events is None:
+                break
+            text += "".join(event.text for event in events if event.message_type == "assistant_message")
+        reader.leave()
+        return text
+
+    def _check(self, received: list[Received], request: Request, runs: int) -> None:
+        assert len(received) == runs
+        for one in received:
+            assert is_path(one.context, request.wanted), f"{heard(one.context)} for {request.wanted}"
+            assert one.instructions == request.turn.asked.instructions
+
+    async def aclose(self) -> None:
+        await self._runs.aclose()
+
+
+def _show(asked: Asked) -> None:
+    """Add to an answer what was seen of it."""
+    shown, script, before = asked.answer, asked.script, asked.before
+    held = {before.text, *before.held}
+    shown.held = frozenset(one + more for one in held for more in (script.shown, script.whole or script.shown))
+    shown.text = before.text + script.shown
+    shown.ended_well = script.well
+    shown.cut |= not script.well
