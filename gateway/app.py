@@ -1,5 +1,6 @@
 """`create_app`: routes, lifespan, middleware and error handlers in one list."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -20,7 +21,8 @@ from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.rest import RestUpstream
 from gateway.letta.upstream import Upstream
 from gateway.settings import Settings
-from gateway.turns.run import Runs
+from gateway.turns.pruning import Pruner
+from gateway.turns.runs import Runs
 
 
 def upstream_for(settings: Settings) -> Upstream:
@@ -37,13 +39,15 @@ def upstream_for(settings: Settings) -> Upstream:
 def create_app(settings: Settings, upstream: Upstream | None = None) -> Litestar:
     """The gateway as an ASGI application; `upstream` stands in for the one that the settings name."""
     letta = upstream or upstream_for(settings)
-    runs = Runs(letta, settings.letta.settle_seconds, settings.server.silence_seconds)
+    runs = Runs(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         try:
             await letta.start()
+            pruning = asyncio.create_task(Pruner(letta, settings.chats, runs.means.conversations).run())
             yield
+            pruning.cancel()
             await runs.aclose()
         finally:
             await letta.aclose()

@@ -7,6 +7,7 @@ from gateway.letta import errors
 from gateway.letta.process import EmbeddedUnavailable
 from gateway.letta.upstream import Upstream
 from gateway.settings import AgentType, Key, Settings
+from gateway.turns.pruning import SEARCHES, find_left_behind
 
 
 async def check(settings: Settings) -> bool:
@@ -39,6 +40,11 @@ async def _find_problems(settings: Settings, upstream: Upstream) -> AsyncIterato
     print(f"  it answers, and has {len(models)} model(s): {', '.join(models) or 'none'}")
     if not models and not all(agent_type.agent or agent_type.model for agent_type in settings.agent_types):
         yield "Letta has no model: connect a provider of models to it."
+    try:
+        counts = [f"{len(await find_left_behind(upstream, kind))} {kind}" for kind in SEARCHES]
+        print(f"  conversations that will be deleted in time: {', '.join(counts)}")
+    except errors.UpstreamError as error:
+        yield f"Letta failed to list conversations ({type(error).__name__}, {error})."
     print("Agent types:")
     for agent_type in settings.agent_types:
         uses = agent_type.agent or agent_type.model or (models[0] if models else "no model")

@@ -15,6 +15,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli import main
+from gateway.turns.names import Summary, conversation_marker, scratch_marker
 from tests.gateways import KEY, GatewayProcess
 from tests.servers.threads import served
 
@@ -187,6 +188,7 @@ HEALTHY: Answers = {
     "/v1/models/": (200, [{"handle": "m/one"}, {"handle": "m/two"}]),
     "/v1/tools/": (200, [{"id": "tool-1", "name": "search"}]),
     "/v1/agents/agent-1": (200, {"id": "agent-1"}),
+    "/v1/conversations/": (200, []),
 }
 
 
@@ -224,9 +226,28 @@ def test_check_says_what_it_found_where_everything_is_in_order(
     assert "warning" not in told
 
 
+def test_check_counts_the_conversations_that_nobody_goes_on_with(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marker, scratch = conversation_marker("tutor", "s", "ada", "c"), scratch_marker("tutor", "s", "ada", "hello")
+    summaries = [
+        *(Summary(marker), Summary(scratch), Summary(scratch, note='[["user","(replaced) "]]')),
+        *(Summary(marker, replaced=True), Summary(scratch, replaced=True), Summary(marker, replaced=True)),
+        *(Summary(marker, temporary=True), Summary(marker, temporary=True, replaced=True)),
+        *("Holidays", "(replaced) gw1:", None),
+    ]
+    kept = [
+        {"id": f"conv-{i}", "summary": None if summary is None else str(summary)} for i, summary in enumerate(summaries)
+    ]
+
+    assert check(config, answers=HEALTHY | {"/v1/conversations/": (200, kept)}) == 0
+    assert "deleted in time: 2 scratch, 3 replaced, 2 temporary" in capsys.readouterr().out
+
+
 # more of the configuration, what Letta answers otherwise -> words of each problem
 WRONG: dict[str, tuple[str, Answers, list[str]]] = {
     "no such model": ("", {"/v1/models/": (200, [{"handle": "m/two"}])}, ["no model `m/one`"]),
+    "conversations that it cannot list": ("", {"/v1/conversations/": (500, {})}, ["failed to list conversations"]),
     "no model at all": ("", {"/v1/models/": (200, [])}, ["no model `m/one`"]),
     "no such tool": ('tools = ["search", "fetch"]', {}, ["no tool `fetch`"]),
     "no such agent": ('[[agent_types]]\nid = "ops"\nagent = "agent-2"', {}, ["ops: Letta has no agent `agent-2`"]),
