@@ -26,7 +26,8 @@ from gateway.settings import AgentType, Letta, Provider, Settings
 from gateway.turns.names import agent_tags
 from tests.gateways import KEY, PROGRAMS, GatewayProcess, chat, gateway, sdk
 from tests.integration.test_processes import CONFIG
-from tests.integration.test_real_letta import FIRST, REMEMBER, ask, someone
+from tests.integration.test_real_letta import FIRST, REMEMBER, ask
+from tests.integration.words import someone
 from tests.servers.app_server import AppServer
 from tests.servers.proxy import Proxy
 from tests.servers.scripted_model import ScriptedModel
@@ -96,7 +97,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("script", LOST.values(), ids=LOST)
-def test_a_lost_connection_is_told_and_the_chat_goes_on_without_the_lost_turn(
+def test_a_lost_connection_is_told_and_the_chat_goes_on_with_what_was_seen(
     server: AppServer, model: ScriptedModel, script: str, mark: str
 ) -> None:
     user, lost = someone(), f"lost {mark}\n{script}"
@@ -115,7 +116,11 @@ def test_a_lost_connection_is_told_and_the_chat_goes_on_without_the_lost_turn(
         assert caught.value.code == "upstream_broken"
         assert ask(client, f"next {mark}", user, "chat") == f"You said: next {mark}"
 
-    assert [turns(f"first {mark}", f"next {mark}")] == model.said(f"next {mark}")
+    ((*before, last),) = model.said(f"next {mark}")
+    # Of the words that came, the last ones may have been lost on their way.
+    assert [*turns(f"first {mark}"), ("assistant", f"{FIRST}first {mark}"), ("user", lost)] == before[:3]
+    assert all("one two three four five six seven eight".startswith(text) for _, text in before[3:])
+    assert ("user", f"next {mark}") == last
 
 
 def test_a_connection_lost_between_turns_is_made_again(server: AppServer, model: ScriptedModel, mark: str) -> None:
@@ -149,8 +154,9 @@ def test_an_app_server_killed_mid_answer_is_told_and_the_chat_goes_on_once_it_is
     user = someone()
     with gateway(server) as url, sdk(url) as client:
         ask(client, f"first {mark}", user, "chat")
+        lost = f"lost {mark}\n!hang-after one two"
         with pytest.raises(openai.APIError) as caught:
-            read(client, f"lost {mark}\n!hang-after one two", user, server.kill)
+            read(client, lost, user, server.kill)
         assert caught.value.code == "upstream_broken"
         with pytest.raises(openai.APIStatusError) as refused:
             ask(client, f"nobody hears {mark}", user, "chat")
@@ -158,7 +164,9 @@ def test_an_app_server_killed_mid_answer_is_told_and_the_chat_goes_on_once_it_is
         server.start()
         assert ask(client, f"next {mark}", user, "chat") == f"You said: next {mark}"
 
-    assert [turns(f"first {mark}", f"next {mark}")] == model.said(f"next {mark}")
+    before = [*turns(f"first {mark}"), ("assistant", f"{FIRST}first {mark}"), ("user", lost), ("assistant", "one two")]
+    news = [("user", f"nobody hears {mark}"), ("user", f"next {mark}")]
+    assert [[*before, *news]] == model.said(f"next {mark}")
 
 
 def test_chat_and_memory_are_found_again_when_gateway_and_app_server_have_restarted(
@@ -437,9 +445,9 @@ def test_an_embedded_letta_tells_the_model_nothing_of_its_host(tmp_path: Path, m
             (received,) = scripted.received(mark)
 
     instructed = (
-        "<system-reminder>\nInstructions of the client for this chat:\nSpeak French.\n</system-reminder>\nBonjour"
+        f"<system-reminder>\nInstructions of the client for this chat:\nSpeak French.\n</system-reminder>\n{mark}"
     )
-    assert [("user", instructed), ("assistant", "Salut!"), ("user", mark)] == received[1:]
+    assert [("user", "Bonjour"), ("assistant", "Salut!"), ("user", instructed)] == received[1:]
     asked = json.dumps(scripted.requests)
     assert asked.count("<system-reminder>") == 1
     assert not [

@@ -14,6 +14,7 @@ from openai.types.chat import ChatCompletion
 from gateway.settings import AgentType
 from gateway.turns.names import agent_tags
 from tests.gateways import KEY, chat, gateway, sdk
+from tests.integration.words import someone
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import INTRODUCTION, THOUGHT, ScriptedModel
@@ -34,11 +35,6 @@ def url(letta: RealLetta) -> Iterator[str]:
 def client(url: str) -> Iterator[OpenAI]:
     with sdk(url) as openai_client:
         yield openai_client
-
-
-def someone() -> str:
-    """A user nobody has heard of."""
-    return f"user-{uuid.uuid4().hex}"
 
 
 def ask(client: OpenAI, text: str, user: str, chat_id: str | None = None, **more: Any) -> str:
@@ -135,24 +131,9 @@ def test_a_chat_is_sent_what_is_new_and_found_again_after_a_restart(letta: RealL
     assert [[(message["role"], message["content"]) for message in history[:-1]]] == model.said(f"third {mark}")
 
 
-# A client's system text: a message of its own, or a part of what the person says next.
-INSTRUCTED = {
-    "v1": [("system", "Speak French."), ("user", "Bonjour")],
-    "app-server": [
-        (
-            "user",
-            "<system-reminder>\nInstructions of the client for this chat:\nSpeak French.\n</system-reminder>\nBonjour",
-        )
-    ],
-}
-
-
-def test_without_a_chat_id_the_history_is_replayed_roles_and_all(
-    client: OpenAI, letta: RealLetta, model: ScriptedModel
-) -> None:
+def test_without_a_chat_id_the_history_is_replayed(client: OpenAI, model: ScriptedModel) -> None:
     mark = uuid.uuid4().hex
     messages = [
-        {"role": "system", "content": "Speak French."},
         {"role": "user", "content": "Bonjour"},
         {"role": "assistant", "content": "<think>Hm.</think>Salut!"},
         {"role": "user", "content": mark},
@@ -161,7 +142,7 @@ def test_without_a_chat_id_the_history_is_replayed_roles_and_all(
     for _ in range(2):
         ask(client, "", user, messages=messages)
 
-    assert [[*INSTRUCTED[letta.name], ("assistant", "Salut!"), ("user", mark)]] * 2 == model.said(mark)
+    assert [[("user", "Bonjour"), ("assistant", "Salut!"), ("user", mark)]] * 2 == model.said(mark)
 
 
 FAILURES: dict[str, tuple[str, int, str]] = {
@@ -172,7 +153,7 @@ FAILURES: dict[str, tuple[str, int, str]] = {
 
 
 @pytest.mark.parametrize(("text", "status", "code"), FAILURES.values(), ids=FAILURES)
-def test_a_failure_of_the_provider_is_a_real_status_and_leaves_nothing(
+def test_a_failure_of_the_provider_is_a_real_status_and_the_message_is_not_lost(
     client: OpenAI, model: ScriptedModel, text: str, status: int, code: str
 ) -> None:
     user, mark = someone(), uuid.uuid4().hex
@@ -182,7 +163,7 @@ def test_a_failure_of_the_provider_is_a_real_status_and_leaves_nothing(
     assert caught.value.response.headers["x-should-retry"] == "false"
 
     assert f"{FIRST}again {mark}" == ask(client, f"again {mark}", user, "chat")
-    assert [[("user", f"again {mark}")]] == model.said(f"again {mark}")
+    assert [[("user", f"{mark}\n{text}"), ("user", f"again {mark}")]] == model.said(f"again {mark}")
 
 
 def test_a_failure_within_the_stream_is_an_error_of_the_stream(client: OpenAI) -> None:
@@ -208,9 +189,9 @@ def test_a_client_that_leaves_cancels_the_run_and_the_next_turn_works_at_once(
         if "after" in script:
             assert any(chunk.choices[0].delta.content == "two" for chunk in stream)
 
-    assert f"{FIRST}next {mark}" == ask(client, f"next {mark}", user, "chat")
-    # Nothing is kept of a cancelled turn.
-    assert [[("user", f"next {mark}")]] == model.said(f"next {mark}")
+    ask(client, f"next {mark}", user, "chat")
+    seen = [("assistant", "one two")] if "after" in script else []
+    assert [[("user", f"{mark}\n{script}"), *seen, ("user", f"next {mark}")]] == model.said(f"next {mark}")
 
 
 def test_letta_still_hanging_is_a_504_and_the_chat_goes_on(letta: RealLetta) -> None:
