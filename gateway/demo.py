@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from gateway.settings import Provider, Secret, Settings
+from gateway.settings import OPEN_WEBUI_HEADERS, Provider, Secret, Settings
 
 USUAL_PORT = 8000
 HOST = "127.0.0.1"
@@ -69,6 +69,7 @@ def tell_address(settings: Settings, address: str) -> None:
         f"Open WebUI: Admin Panel > Settings > Connections > OpenAI API > +\n"
         f"  URL: {address}/v1\n"
         f"  Auth: Bearer {key.key.reveal()}\n"
+        f"  Headers: {json.dumps(OPEN_WEBUI_HEADERS)}\n"
         f"  Model IDs: {model}\n\n"
         f"{address}/ says more. Ctrl+C ends it.",
         flush=True,

@@ -1,5 +1,6 @@
 """`letta-gateway demo` and the embedded Letta, as a newcomer meets them: real processes, a real App Server."""
 
+import json
 import os
 import re
 import shlex
@@ -17,7 +18,7 @@ from openai import OpenAI
 
 from gateway.configuration import Overrides, load_demo
 from gateway.demo import free_port, read_key, tell_address, tell_start
-from gateway.settings import Secret
+from gateway.settings import OPEN_WEBUI_HEADERS, Secret
 
 PROVIDERS = ("OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "OLLAMA_BASE_URL")
 NO_KEYS = {name: value for name, value in os.environ.items() if name not in PROVIDERS}
@@ -61,6 +62,10 @@ def demo(state: Path) -> Iterator[dict[str, str]]:
 def test_the_demo_tells_address_key_and_model(demo: dict[str, str]) -> None:
     with OpenAI(base_url=demo["address:"], api_key=demo["key:"], max_retries=0) as client:
         assert [model.id for model in client.models.list()] == [demo["model:"]]
+
+
+def test_the_demo_tells_the_headers_that_open_webui_fills_in(demo: dict[str, str]) -> None:
+    assert json.loads(demo["Headers:"]) == OPEN_WEBUI_HEADERS
 
 
 def test_the_printed_curl_line_says_what_to_send(demo: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """What people install and copy: the wheel in an environment of its own, and the files for a deployment."""
 
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from gateway.configuration import PROVIDERS, load
+from gateway.settings import OPEN_WEBUI_HEADERS
 
 ROOT = Path(__file__).parent.parent
 DEPLOYED = ROOT / "deploy" / "compose.toml"
@@ -137,6 +139,14 @@ def test_the_deployed_configuration_gives_everyone_in_open_webui_an_agent() -> N
     assert key.key.reveal() == "sk-deployed"
     assert [(source.kind, source.name) for source in key.user_from] == [("header", "x-openwebui-user-id")]
     assert key.default_user is None
+
+
+def test_compose_has_open_webui_send_its_message_ids() -> None:
+    compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    configs = re.search(r"OPENAI_API_CONFIGS: >-\n((?: {8}.*\n)+)", compose)
+
+    assert configs
+    assert json.loads(configs[1])["0"] == {"enable": True, "headers": OPEN_WEBUI_HEADERS}
 
 
 def test_compose_passes_on_every_variable_that_names_a_provider() -> None:

@@ -1,5 +1,6 @@
 """What the README says is true."""
 
+import json
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from openai.types.chat import completion_create_params
 
 from gateway.configuration import load
 from gateway.openai_wire.errors import UPSTREAM, GatewayError
-from gateway.settings import AgentType, Key, Letta, Provider, Server
+from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Key, Letta, Provider, Server
 from tests.gateways import gateway
 from tests.servers.fake_letta import FakeLetta
 
@@ -19,6 +20,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[server]": Server,
     "[letta]": Letta,
+    "[chats]": Chats,
     "[provider]": Provider,
     "[[agent_types]]": AgentType,
     "[[keys]]": Key,
@@ -53,6 +55,13 @@ def test_the_configuration_shown_is_read(tmp_path: Path) -> None:
     environ = {"LETTA_API_KEY": "a", "OPENWEBUI_KEY": "b", "SCRIPTS_KEY": "c"}
 
     assert [key.name for key in load(config, environ).keys] == ["open-webui", "scripts"]
+
+
+def test_the_headers_for_open_webui_are_those_that_keys_read() -> None:
+    assert json.loads(_block("json")) == OPEN_WEBUI_HEADERS
+    assert {name.lower() for name in OPEN_WEBUI_HEADERS} == {
+        *(OPEN_KEY.message_id_header, OPEN_KEY.user_message_id_header, OPEN_KEY.parent_id_header)
+    }
 
 
 def test_every_parameter_the_sdk_can_send_is_in_the_table() -> None:

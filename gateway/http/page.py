@@ -14,7 +14,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
 
-from gateway.settings import Settings
+from gateway.settings import OPEN_WEBUI_HEADERS, Settings
 
 HTML = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 STYLE = HTML.partition("<style>")[2].partition("</style>")[0]
@@ -70,6 +70,7 @@ def render(settings: Settings, address: str | None) -> str:
     return Template(HTML).substitute(
         words,
         where=_code(address) if address else "this server's address + <code>/v1</code>",
+        headers=escape(json.dumps(OPEN_WEBUI_HEADERS), quote=False),
         placeholders=_placeholders(base, key, model),
         curl=escape(_curl(base, "" if settings.open else key, model), quote=False),
         python=escape(_python(base, key, model), quote=False),

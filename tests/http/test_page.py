@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from gateway.settings import AgentType
+from gateway.settings import OPEN_WEBUI_HEADERS, AgentType
 from tests.gateways import KEY, MODEL_HANDLE, gateway
 from tests.servers.fake_letta import FakeLetta
 
@@ -71,6 +72,12 @@ def test_the_page_needs_no_key_and_says_how_to_connect(letta: FakeLetta) -> None
     for words in (f">{url}/v1<", "Bearer KEY", "GET /v1/models", "ENABLE_FORWARD_USER_INFO_HEADERS=true", "Needed."):
         assert words in response.text
     assert letta.requests == []
+
+
+def test_the_page_gives_the_headers_that_open_webui_fills_in(url: str) -> None:
+    page = httpx.get(f"{url}/").text
+
+    assert json.dumps(OPEN_WEBUI_HEADERS) in unescape(page)
 
 
 def test_a_head_request_gets_the_headers_alone(url: str) -> None:
