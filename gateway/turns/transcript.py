@@ -131,6 +131,8 @@ def _by_history(asked: Asked, known: Sequence[Past], lenient: bool) -> Decision:
             if (used or whole) and (used, strict, whole) > best:
                 best = (used, strict, whole)
                 decision = _at(at, kept, asked.path[used:], known)
+            if best == (len(asked.path) - 1, True, True):
+                return decision
     return decision
 
 
@@ -174,9 +176,12 @@ def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bo
 
     One that was continued may have been shown with what was added, or without.
     """
-    ends = list(_answer_ends(kept, k))
     if theirs is None:
         return None
+    # Most are as they were given: their words need not be looked at.
+    if (theirs.role, theirs.content) == (kept[k].role, kept[k].content) and _ends_at(kept, k + 1):
+        return k + 1
+    ends = list(_answer_ends(kept, k))
     if theirs.role == "user":
         return ends[-1][0] if lenient else None
     words = answer_words(theirs.content)
@@ -184,6 +189,11 @@ def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bo
         if mine == words:
             return end
     return ends[-1][0] if lenient and ends[-1][1].startswith(words) else None
+
+
+def _ends_at(kept: list[Message], k: int) -> bool:
+    """Whether an answer before `k` ends there: with the next message that is more than the request to go on."""
+    return k == len(kept) or (kept[k].role == "user" and kept[k].content != CONTINUE)
 
 
 def _answer_ends(kept: list[Message], k: int) -> Iterator[tuple[int, str]]:
@@ -207,7 +217,9 @@ def answer_words(text: str) -> str:
 
 
 def _same_question(one: str, other: str) -> bool:
-    return _words(one) == _words(other) or _words(bare_question(one)) == _words(bare_question(other)) != ""
+    return (
+        one == other or _words(one) == _words(other) or _words(bare_question(one)) == _words(bare_question(other)) != ""
+    )
 
 
 def bare_question(question: str) -> str:
