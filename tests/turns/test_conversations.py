@@ -4,23 +4,13 @@ import pytest
 
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Conversations
-from gateway.turns.names import REPLACED, Summary, conversation_marker, parse_summary
+from gateway.turns.names import REPLACED, Summary
 from gateway.turns.turn import Turn
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import Store
-from tests.turns.turns import find, path_of, say, turn
+from tests.turns.turns import MARKER, OLD, OTHERS_SUMMARY, SUMMARY, find, say, summaries, turn
 
 pytestmark = pytest.mark.anyio
-
-MARKER = conversation_marker("tutor", "school", "ada", "chat")
-OTHER = conversation_marker("tutor", "school", "ada", "other")
-SUMMARY, OTHERS_SUMMARY = f"Letta Gateway {MARKER}", f"Letta Gateway {OTHER}"
-OLD = path_of(["Hi", "Hello", "More"])[:2]
-
-
-def summaries(letta: MemoryLetta) -> dict[str, Summary | None]:
-    return {id: parse_summary(kept.conversation.summary) for id, kept in letta.store.conversations.items()}
-
 
 # Found or made
 

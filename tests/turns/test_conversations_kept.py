@@ -8,21 +8,11 @@ import pytest
 from gateway.letta import errors
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Conversations
-from gateway.turns.names import TEMPORARY, Summary, conversation_marker, parse_summary
+from gateway.turns.names import TEMPORARY, Summary
 from tests.turns.memory_letta import MemoryLetta
-from tests.turns.turns import find, path_of, say, turn
+from tests.turns.turns import MARKER, OLD, OTHER, SUMMARY, find, say, summaries, turn
 
 pytestmark = pytest.mark.anyio
-
-MARKER = conversation_marker("tutor", "school", "ada", "chat")
-OTHER = conversation_marker("tutor", "school", "ada", "other")
-SUMMARY, OTHERS_SUMMARY = f"Letta Gateway {MARKER}", f"Letta Gateway {OTHER}"
-OLD = path_of(["Hi", "Hello", "More"])[:2]
-
-
-def summaries(letta: MemoryLetta) -> dict[str, Summary | None]:
-    return {id: parse_summary(kept.conversation.summary) for id, kept in letta.store.conversations.items()}
-
 
 # Marked
 

@@ -11,6 +11,7 @@ from gateway.turns.agents import KnownAgent
 from gateway.turns.asked import Asked
 from gateway.turns.conversations import Conversations, KnownConversation
 from gateway.turns.identity import Caller, User
+from gateway.turns.names import Summary, conversation_marker, parse_summary
 from gateway.turns.run import Means, Run
 from gateway.turns.runs import Runs
 from gateway.turns.sent import NEW, Sent
@@ -32,6 +33,18 @@ def path_of(texts: Sequence[str], roles: str = "") -> list[Message]:
     """Messages of a user and answers by turns, unless `roles` tells them (u, a)."""
     roles = roles or ("ua" * len(texts))[: len(texts)]
     return [Message(ROLES[role], text) for role, text in zip(roles, texts, strict=True)]
+
+
+# A chat of Ada's with the tutor, another one, and what was said in it before.
+MARKER = conversation_marker("tutor", "school", "ada", "chat")
+OTHER = conversation_marker("tutor", "school", "ada", "other")
+SUMMARY, OTHERS_SUMMARY = f"Letta Gateway {MARKER}", f"Letta Gateway {OTHER}"
+OLD = path_of(["Hi", "Hello", "More"])[:2]
+
+
+def summaries(letta: MemoryLetta) -> dict[str, Summary | None]:
+    """What the summary of each conversation says, by its id."""
+    return {id: parse_summary(kept.conversation.summary) for id, kept in letta.store.conversations.items()}
 
 
 def turn(
