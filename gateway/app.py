@@ -23,6 +23,7 @@ from gateway.letta.upstream import Upstream
 from gateway.settings import Settings
 from gateway.turns.pruning import Pruner
 from gateway.turns.runs import Runs
+from gateway.turns.task_runs import TaskModel, TaskRuns
 
 
 def upstream_for(settings: Settings) -> Upstream:
@@ -36,10 +37,20 @@ def upstream_for(settings: Settings) -> Upstream:
             return EmbeddedUpstream(settings)
 
 
+def task_model_for(settings: Settings) -> TaskModel | None:
+    """The plain model that the settings name for background tasks."""
+    if settings.tasks.answer != "model":
+        return None
+    from gateway.plain_model import PlainModel  # its client is slow to import
+
+    return PlainModel(settings.tasks)
+
+
 def create_app(settings: Settings, upstream: Upstream | None = None) -> Litestar:
     """The gateway as an ASGI application; `upstream` stands in for the one that the settings name."""
     letta = upstream or upstream_for(settings)
     runs = Runs(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
+    task_runs = TaskRuns(settings.tasks, task_model_for(settings))
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
@@ -48,6 +59,7 @@ def create_app(settings: Settings, upstream: Upstream | None = None) -> Litestar
             pruning = asyncio.create_task(Pruner(letta, settings.chats, runs.means.conversations).run())
             yield
             pruning.cancel()
+            await task_runs.aclose()
             await runs.aclose()
         finally:
             await letta.aclose()
@@ -60,6 +72,7 @@ def create_app(settings: Settings, upstream: Upstream | None = None) -> Litestar
         dependencies={
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "runs": Provide(lambda: runs, sync_to_thread=False),
+            "task_runs": Provide(lambda: task_runs, sync_to_thread=False),
         },
         middleware=[own_machine_only] if settings.open else [],
         exception_handlers=EXCEPTION_HANDLERS,

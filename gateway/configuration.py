@@ -14,6 +14,7 @@ from msgspec import Struct, inspect
 from gateway.settings import (
     DEFAULT_ADDRESSES,
     DEFAULT_KEY_NAME,
+    TASK_MODEL,
     AgentType,
     Key,
     Letta,
@@ -21,6 +22,7 @@ from gateway.settings import (
     Secret,
     Server,
     Settings,
+    Tasks,
     UpstreamKind,
     UserSource,
     is_loopback,
@@ -29,7 +31,7 @@ from gateway.settings import (
 ENVIRONMENT = "the environment"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 # Where a mistake is told without the value: a key, or a table that may hold one.
-MAY_HOLD_A_KEY = re.compile(r"(?:letta|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key)?")
+MAY_HOLD_A_KEY = re.compile(r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key)?")
 TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 
 
@@ -250,6 +252,7 @@ def _mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _letta_mistakes(settings.letta)
     if settings.letta.kind == "rest":
         yield from _model_mistakes(settings.agent_types)
+    yield from _task_mistakes(settings.tasks)
     yield from _type_mistakes(settings.agent_types)
     yield from _key_mistakes(settings.keys, [agent_type.id for agent_type in settings.agent_types])
 
@@ -272,6 +275,13 @@ def _model_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
             yield f"agent_types[{i}].model", "missing: expected a Letta model handle such as `openai/gpt-4o-mini`"
 
 
+def _task_mistakes(tasks: Tasks) -> Iterator[tuple[str, str]]:
+    if not _is_address(tasks.base_url):
+        yield "tasks.base_url", f"`{tasks.base_url}`: expected an address such as `{Tasks().base_url}`"
+    if tasks.answer == "model" and not tasks.model:
+        yield "tasks.model", "missing: expected the name of the model that answers background tasks"
+
+
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -288,6 +298,8 @@ def _type_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
         # The id is a tag of the agent in Letta, beside the gateway's own.
         if agent_type.id == "gateway" or agent_type.id.startswith("gw-"):
             yield f"{field}.id", f"`{agent_type.id}`: expected a name other than the gateway's own tags"
+        if agent_type.id == TASK_MODEL:
+            yield f"{field}.id", f"`{agent_type.id}`: expected a name other than that of the model for background tasks"
         defaults = AgentType(id=agent_type.id)
         for name in TEMPLATE_FIELDS if agent_type.agent else ():
             if getattr(agent_type, name) != getattr(defaults, name):

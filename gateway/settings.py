@@ -21,6 +21,8 @@ DEFAULT_MEMORY = {
     "human": "What I know about the person I talk to:",
 }
 DEFAULT_KEY_NAME = "default"
+# The model that answers background tasks and nothing else; no agent type can have its name.
+TASK_MODEL = "task"
 
 
 class Secret:
@@ -60,8 +62,10 @@ class UserSource:
         self.name = name.lower()
 
 
-# What an Open WebUI connection is to send, so that a request says where it belongs; it fills in the braces.
+# What an Open WebUI connection is to send, so that a request says what it is and where it belongs; it fills in the
+# braces.
 OPEN_WEBUI_HEADERS = {
+    "X-Task": "{{TASK}}",
     "X-Message-Id": "{{MESSAGE_ID}}",
     "X-User-Message-Id": "{{USER_MESSAGE_ID}}",
     "X-Parent-Id": "{{USER_MESSAGE_PARENT_ID}}",
@@ -138,6 +142,21 @@ class Chats(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Conversations of chats without an id, and those replaced by others, are deleted after so many days."""
 
 
+class Tasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who answers the background requests of frontends (titles, tags, …), which no agent ever sees."""
+
+    answer: Literal["local", "model", "off"] = "local"
+    """`local`: the gateway, without a model; `model`: a plain model; `off`: an empty answer in the right shape."""
+    base_url: Annotated[str, Meta(pattern="^https?://.")] = "https://api.openai.com/v1"
+    """Where the plain model answers, in OpenAI's words."""
+    api_key: Secret | None = None
+    """Its key, if it asks for one."""
+    model: str | None = None
+    """Its name."""
+    list: bool = True
+    """Whether `/v1/models` lists the model `task`, for clients that can be pointed at one."""
+
+
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose models an embedded Letta uses, in the App Server's words."""
 
@@ -211,6 +230,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Web pages that may use this key from a browser (CORS)."""
     history: Literal["full", "new"] | None = None
     """Whether requests tell the whole chat or what is new; absent: as their chat id and their messages look."""
+    task_header: HeaderName = "x-task"
+    """Where a request names the background task that it is; present and empty for a real turn."""
     message_id_header: HeaderName = "x-message-id"
     """Where a request names the message that will be its answer."""
     user_message_id_header: HeaderName = "x-user-message-id"
@@ -232,6 +253,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: Server = Server()
     letta: Letta = Letta()
     chats: Chats = Chats()
+    tasks: Tasks = Tasks()
     provider: Provider | None = None
     """Of an embedded Letta; absent: the offline model."""
     agent_types: Annotated[tuple[AgentType, ...], Meta(min_length=1)]

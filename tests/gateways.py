@@ -16,7 +16,7 @@ import msgspec
 from openai import OpenAI
 
 from gateway.app import create_app
-from gateway.settings import AgentType, Chats, Key, Letta, Secret, Server, Settings, UserSource
+from gateway.settings import AgentType, Chats, Key, Letta, Secret, Server, Settings, Tasks, UserSource
 from tests.servers.real_letta import RealLetta, letta_settings
 from tests.servers.threads import served
 
@@ -30,10 +30,11 @@ FRONTEND = Key(name="frontend", key=Secret("sk-front"), user_from=(UserSource("h
 def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTOR,), **changes: Any) -> Settings:
     """Settings of a gateway in front of `letta`, quick where waiting would show nothing.
 
-    `changes` are those of the parts: `keys`, `chats`, fields of `server`, and those of `letta` as `letta_NAME`. In
-    front of a real Letta agents have its model.
+    `changes` are those of the parts: `keys`, `chats`, `tasks`, fields of `server`, and those of `letta` as
+    `letta_NAME`. In front of a real Letta agents have its model.
     """
     chats = changes.pop("chats", Chats())
+    tasks = changes.pop("tasks", Tasks())
     keys = changes.pop("keys", (PROGRAMS, FRONTEND))
     upstream = {name.removeprefix("letta_"): changes.pop(name) for name in list(changes) if name.startswith("letta_")}
     upstream = {"settle_seconds": 0.05, **upstream}
@@ -42,7 +43,8 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
     else:
         settings = letta_settings(letta, **upstream)
         types = tuple(type if type.agent else msgspec.structs.replace(type, model=letta.model) for type in types)
-    return Settings(server=Server(**changes), letta=settings, chats=chats, agent_types=types, keys=keys)
+    parts = {"letta": settings, "chats": chats, "tasks": tasks, "agent_types": types, "keys": keys}
+    return Settings(server=Server(**changes), **parts)
 
 
 @contextmanager

@@ -400,6 +400,19 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "[chats]\nscratch = 7\n" + TYPE,
         ["chats: ", "`scratch`", "did you mean `scratch_days`?"],
     ),
+    "tasks answered by nobody we know": (
+        '[tasks]\nanswer = "agent"\n' + TYPE,
+        ["tasks.answer: ", "`agent`", "local", "model", "off"],
+    ),
+    "a model for tasks without a name": ('[tasks]\nanswer = "model"\n' + TYPE, ["tasks.model: ", "missing"]),
+    "a model for tasks without an address": (
+        '[tasks]\nbase_url = "http:///v1"\n' + TYPE,
+        ["tasks.base_url: ", "`http:///v1`", "https://api.openai.com/v1"],
+    ),
+    "unknown field of the tasks": (f'[tasks]\nkey = "{SECRET}"\n' + TYPE, ["tasks: ", "unknown field `key`"]),
+    "tasks' key empty": ('[tasks]\napi_key = ""\n' + TYPE, ["tasks.api_key: ", "Expected a value"]),
+    "id of the model for tasks": ('[[agent_types]]\nid = "task"\nmodel = "m"', ["agent_types[0].id: ", "`task`"]),
+    "task header that is no name": (TYPE + KEY + 'task_header = "X:Task"', ["keys[0].task_header: ", "`X:Task`"]),
     "variable not set": (
         TYPE + '[[keys]]\nname = "a"\nkey = "${NOT_SET}"',
         ["keys[0].key: ", "`${NOT_SET}`", "not set"],

@@ -25,7 +25,8 @@ ADDRESSES = {
     "uvicorn": ["serving.py"],
     "websockets": ["letta/link.py"],
     "platformdirs": ["letta/process.py"],
-    "openai": [],
+    "openai": ["plain_model.py"],
+    "httpx2": ["plain_model.py"],
 }
 
 

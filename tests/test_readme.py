@@ -12,7 +12,7 @@ from openai.types.chat import completion_create_params
 
 from gateway.configuration import load
 from gateway.openai_wire.errors import UPSTREAM, GatewayError
-from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Key, Letta, Provider, Server
+from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Key, Letta, Provider, Server, Tasks
 from tests.gateways import gateway
 from tests.servers.fake_letta import FakeLetta
 
@@ -21,6 +21,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[server]": Server,
     "[letta]": Letta,
     "[chats]": Chats,
+    "[tasks]": Tasks,
     "[provider]": Provider,
     "[[agent_types]]": AgentType,
     "[[keys]]": Key,
@@ -60,7 +61,7 @@ def test_the_configuration_shown_is_read(tmp_path: Path) -> None:
 def test_the_headers_for_open_webui_are_those_that_keys_read() -> None:
     assert json.loads(_block("json")) == OPEN_WEBUI_HEADERS
     assert {name.lower() for name in OPEN_WEBUI_HEADERS} == {
-        *(OPEN_KEY.message_id_header, OPEN_KEY.user_message_id_header, OPEN_KEY.parent_id_header)
+        *(OPEN_KEY.task_header, OPEN_KEY.message_id_header, OPEN_KEY.user_message_id_header, OPEN_KEY.parent_id_header)
     }
 
 

@@ -5,7 +5,7 @@ import uuid
 from typing import cast
 
 from litestar import Request, Response, post
-from litestar.datastructures import State
+from litestar.datastructures import Headers, State
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -13,14 +13,17 @@ from gateway.http.auth import authenticate
 from gateway.http.body import read_json
 from gateway.http.sse import Answer, stream, whole
 from gateway.openai_wire.errors import ModelNotFound
-from gateway.openai_wire.request import decode_request
+from gateway.openai_wire.request import ChatCompletionRequest, decode_request
 from gateway.openai_wire.translator import StreamTranslator
-from gateway.settings import AgentType, Key, Settings
+from gateway.settings import TASK_MODEL, AgentType, Key, Reasoning, Settings
 from gateway.turns.asked import to_asked
 from gateway.turns.identity import identify, read_ids
 from gateway.turns.runs import Runs
 from gateway.turns.sent import to_sent
-from gateway.turns.turn import to_turn
+from gateway.turns.task_runs import TaskRuns
+from gateway.turns.tasks import find_task
+from gateway.turns.telling import Reader
+from gateway.turns.turn import Turn, to_turn
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
 CLIENT_CLOSED_REQUEST = 499
@@ -28,32 +31,59 @@ CLIENT_CLOSED_REQUEST = 499
 
 @post("/v1/chat/completions", status_code=200, name="create_chat_completion")
 async def create_chat_completion(
-    request: Request[None, None, State], settings: NamedDependency[Settings], runs: NamedDependency[Runs]
+    request: Request[None, None, State],
+    settings: NamedDependency[Settings],
+    runs: NamedDependency[Runs],
+    task_runs: NamedDependency[TaskRuns],
 ) -> ASGIApp:
-    """Answer with a turn of the agent that key, model and user name; refuse in the order of the lines below."""
+    """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
     key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
     body = await read_json(request)
     chat = decode_request(body)
+    if task := find_task(key, request.headers, chat):
+        check_model(settings, key, chat.model)
+        return await _respond(request, settings, chat, task_runs.start(task, chat, body), "hidden")
+    turn = read_turn(settings, key, request.headers, chat)
+    reader = runs.start(turn, to_sent(key, request.headers, turn, body))
+    return await _respond(request, settings, chat, reader, key.reasoning or turn.agent_type.reasoning)
+
+
+def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompletionRequest) -> Turn:
+    """The turn that a request is. Raises GatewayError, in the order of the lines."""
     asked = to_asked(chat.messages)
     agent_type = find_type(settings, key, chat.model)
-    caller = identify(key, request.headers, chat)
-    turn = to_turn(key, agent_type, caller, asked, read_ids(key, request.headers, caller.chat))
-    sent = to_sent(key, request.headers, turn, body)
+    caller = identify(key, headers, chat)
+    return to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat))
 
+
+async def _respond(
+    request: Request[None, None, State],
+    settings: Settings,
+    chat: ChatCompletionRequest,
+    run: Reader,
+    reasoning: Reasoning,
+) -> ASGIApp:
+    """What a run says, streamed or whole."""
     translator = StreamTranslator(
         id=f"chatcmpl-{uuid.uuid4().hex}",
         created=int(time.time()),
         model=chat.model,
-        reasoning=key.reasoning or agent_type.reasoning,
+        reasoning=reasoning,
         include_usage=chat.include_usage or not chat.stream,
     )
-    answer = Answer(runs.start(turn, sent), translator)
+    answer = Answer(run, translator)
     if chat.stream:
         return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds)
     completion = await whole(answer, request)
     status = CLIENT_CLOSED_REQUEST if completion is None else 200
     response = Response(completion, status_code=status)
     return cast(ASGIApp, response.to_asgi_response(app=None, request=request))
+
+
+def check_model(settings: Settings, key: Key, model: str) -> None:
+    """Raises ModelNotFound for a name that is neither one of this key's agent types nor the model for tasks."""
+    if model != TASK_MODEL:
+        find_type(settings, key, model)
 
 
 def find_type(settings: Settings, key: Key, model: str) -> AgentType:

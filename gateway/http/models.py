@@ -8,7 +8,7 @@ from litestar.params import FromPath
 from gateway.http.auth import authenticate
 from gateway.http.chat import find_type
 from gateway.openai_wire.response import Model, ModelList
-from gateway.settings import AgentType, Settings
+from gateway.settings import TASK_MODEL, AgentType, Settings
 
 # OpenAI's `created` says when a model was made. An agent type has no such day; one that is the same for all
 # is the same after a restart, and at every gateway. (2026-01-01)
@@ -17,9 +17,10 @@ CREATED = 1_767_225_600
 
 @get("/v1/models", name="list_models")
 async def list_models(request: Request[None, None, State], settings: NamedDependency[Settings]) -> ModelList:
-    """The agent types this key may use."""
+    """The agent types this key may use; the model for background tasks, which is no agent's, comes last."""
     key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
-    return ModelList([to_model(agent_type) for agent_type in settings.types_for(key)])
+    models = [to_model(agent_type) for agent_type in settings.types_for(key)]
+    return ModelList([*models, TASKS] if settings.tasks.list else models)
 
 
 # A path, for ids with a slash in them.
@@ -28,7 +29,8 @@ async def retrieve_model(
     request: Request[None, None, State], settings: NamedDependency[Settings], model: FromPath[str]
 ) -> Model:
     key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
-    return to_model(find_type(settings, key, model.removeprefix("/")))
+    name = model.removeprefix("/")
+    return TASKS if name == TASK_MODEL else to_model(find_type(settings, key, name))
 
 
 def to_model(agent_type: AgentType) -> Model:
@@ -38,3 +40,12 @@ def to_model(agent_type: AgentType) -> Model:
         "capabilities": {"builtin_tools": False, "usage": True},
     }
     return Model(agent_type.id, CREATED, agent_type.title, {"meta": meta})
+
+
+# Open WebUI does not offer a hidden model to people.
+TASKS = Model(
+    TASK_MODEL,
+    CREATED,
+    "Background tasks",
+    {"meta": {"description": "Titles and the like: no agent, no memory", "hidden": True}},
+)

@@ -13,6 +13,7 @@ GatewayError
   Forbidden           403 permission_error
   UpstreamFailure     the status of the table UPSTREAM
     UnknownStopReason 502, naming the reason
+  TaskModelFailed     502 api_error task_model_error
   InternalError       500 api_error
 """
 
@@ -109,6 +110,16 @@ class InvalidApiKey(GatewayError):
 class Forbidden(GatewayError):
     status_code = HTTPStatus.FORBIDDEN
     type = "permission_error"
+
+
+class TaskModelFailed(GatewayError):
+    """The plain model for background tasks did not answer one."""
+
+    status_code = HTTPStatus.BAD_GATEWAY
+    code = "task_model_error"
+
+    def __init__(self) -> None:
+        super().__init__("The model for background tasks failed to answer.")
 
 
 class InternalError(GatewayError):

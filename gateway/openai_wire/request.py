@@ -26,6 +26,13 @@ class ChatMessage(Struct, frozen=True):
     content: str | list[ContentPart] | None = None
 
 
+def text_of(content: str | list[ContentPart] | None) -> str:
+    """The text of a message, whether it came whole or in parts."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(text for part in content if (text := part.text or part.refusal))
+
+
 class StreamOptions(Struct, frozen=True):
     include_usage: bool | None = None
 
@@ -39,6 +46,7 @@ class ChatCompletionRequest(Struct, frozen=True):
     safety_identifier: str | None = None
     metadata: dict[str, Any] | None = None
     n: int | None = None
+    response_format: Any = None
 
     @property
     def include_usage(self) -> bool:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from gateway.letta.upstream import Message
 from gateway.openai_wire.defuse import restore
 from gateway.openai_wire.errors import InvalidRequest
-from gateway.openai_wire.request import ChatMessage, ContentPart
+from gateway.openai_wire.request import ChatMessage, ContentPart, text_of
 
 SYSTEM_ROLES = ("system", "developer")
 # What stands for the request to go on with an answer; known again by its words.
@@ -96,10 +96,8 @@ def _message(index: int, message: ChatMessage, new: bool) -> Message | None:
 
 
 def _text(content: str | list[ContentPart] | None, param: str, strict: bool) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    for i, part in enumerate(content):
+    for i, part in enumerate(content if isinstance(content, list) else ()):
         if strict and part.type != "text":
             at = f"{param}[{i}]"
             raise InvalidRequest(f"`{at}`: this gateway takes parts of the type `text` only.", at)
-    return "\n".join(text for part in content if (text := part.text or part.refusal))
+    return text_of(content)

@@ -48,7 +48,7 @@ class Caller(Struct, frozen=True):
 
 def identify(key: Key, headers: Mapping[str, str], request: ChatCompletionRequest) -> Caller:
     """`headers` has lower-case names. Raises UserRequired, or InvalidRequest for an id that is too long."""
-    chat, frontend = _chat(headers, request), bool(_header(headers, FRONTEND_CHAT_HEADER))
+    chat, frontend = _chat(headers, request), bool(read_header(headers, FRONTEND_CHAT_HEADER))
     if key.user is not None:
         return Caller(User(key.user_scope, key.user, key.user), chat, frontend)
     named = _named(key, headers, request)
@@ -83,18 +83,15 @@ def keeps_history(key: Key, caller: Caller, asked: Asked) -> bool:
 
 def _id(name: str, headers: Mapping[str, str], chat: str | None) -> str | None:
     """The digest of an id; empty for an empty one, None where there is none (or a placeholder that was left in)."""
-    name = name.lower()
-    value = _header(headers, name)
-    if value:
-        return id_digest(chat, _checked(value, name))
-    return "" if headers.get(name) == "" else None
+    value = read_header(headers, name)
+    return id_digest(chat, _checked(value, name.lower())) if value else value
 
 
 def _named(key: Key, headers: Mapping[str, str], request: ChatCompletionRequest) -> tuple[UserSource, str] | None:
     """The first source of the key that is present, and its value as it came."""
     for source in key.user_from:
         from_header = source.kind == "header"
-        value: str | None = _header(headers, source.name) if from_header else getattr(request, source.name)
+        value: str | None = read_header(headers, source.name) if from_header else getattr(request, source.name)
         if value:
             return source, _checked(value, source.name)
     return None
@@ -102,7 +99,7 @@ def _named(key: Key, headers: Mapping[str, str], request: ChatCompletionRequest)
 
 def _chat(headers: Mapping[str, str], request: ChatCompletionRequest) -> str | None:
     for name in CHAT_HEADERS:
-        if value := _header(headers, name):
+        if value := read_header(headers, name):
             return _checked(value, name)
     for name in CHAT_METADATA:
         named = (request.metadata or {}).get(name)
@@ -113,10 +110,10 @@ def _chat(headers: Mapping[str, str], request: ChatCompletionRequest) -> str | N
     return None
 
 
-def _header(headers: Mapping[str, str], name: str) -> str:
-    """A header's value; empty, too, where a frontend left its placeholder in (LibreChat, for a field not set)."""
-    value = headers.get(name, "")
-    return "" if "{{" in value and "}}" in value else value
+def read_header(headers: Mapping[str, str], name: str) -> str | None:
+    """A header's value; None, too, where a frontend left its placeholder in (LibreChat, for a field not set)."""
+    value = headers.get(name.lower())
+    return None if value and "{{" in value and "}}" in value else value
 
 
 def _checked(value: str, param: str) -> str:
@@ -129,7 +126,7 @@ def _person(key: Key, source: UserSource, value: str, headers: Mapping[str, str]
     """A user told by header brings name and email; from a body, the id serves as the name."""
     if source.kind == "body":
         return User(key.user_scope, value, value)
-    name, email = (unquote(_header(headers, header)) for header in (NAME_HEADER, EMAIL_HEADER))
+    name, email = (unquote(read_header(headers, header) or "") for header in (NAME_HEADER, EMAIL_HEADER))
     return User(key.user_scope, value, name or value, email)
 
 
@@ -137,7 +134,7 @@ def _default_user(key: Key) -> User:
     if key.default_user is not None:
         return User(key.user_scope, key.default_user, key.default_user)
     ways = [
-        f"the header `{source.name}`" if source.kind == "header" else f"`{source.name}` in the body"
+        f"`{source.name}` in the body" if source.kind == "body" else f"the header `{source.name}`"
         for source in key.user_from
     ]
     raise UserRequired(f"This key needs to know who is asking: send {' or '.join(ways)}.", "user")

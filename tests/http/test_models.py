@@ -4,7 +4,7 @@ import httpx
 import pytest
 from openai import NotFoundError
 
-from gateway.settings import AgentType, Key, Secret
+from gateway.settings import AgentType, Key, Secret, Tasks
 from tests.gateways import KEY, MODEL_HANDLE, chat, gateway, http, sdk
 from tests.servers.fake_letta import FakeLetta
 
@@ -25,13 +25,26 @@ def test_models_are_the_agent_types_with_what_open_webui_reads(letta: FakeLetta)
         listed = client.get("/v1/models").json()
 
     assert listed["object"] == "list"
-    assert [model["id"] for model in listed["data"]] == ["tutor", "team/ops"]
+    assert [model["id"] for model in listed["data"]] == ["tutor", "team/ops", "task"]
     tutor = listed["data"][0]
     assert (tutor["object"], tutor["owned_by"], tutor["name"]) == ("model", "letta", "Tutor")
     assert tutor["info"]["meta"] == {
         "description": "A patient tutor",
         "capabilities": {"builtin_tools": False, "usage": True},
     }
+
+
+def test_the_model_for_background_tasks_comes_last_and_is_not_offered_to_people(letta: FakeLetta) -> None:
+    with gateway(letta.base_url, types=TYPES, keys=KEYS) as url, http(url) as client:
+        last, retrieved = client.get("/v1/models").json()["data"][-1], client.get("/v1/models/task").json()
+
+    assert last == retrieved
+    assert (last["id"], last["object"], last["info"]["meta"]["hidden"]) == ("task", "model", True)
+
+
+def test_the_model_for_background_tasks_may_be_left_out_of_the_list(letta: FakeLetta) -> None:
+    with gateway(letta.base_url, types=TYPES, keys=KEYS, tasks=Tasks(list=False)) as url, sdk(url) as client:
+        assert [model.id for model in client.models.list()] == ["tutor", "team/ops"]
 
 
 def test_created_is_the_same_after_a_restart(letta: FakeLetta) -> None:
@@ -45,7 +58,7 @@ def test_created_is_the_same_after_a_restart(letta: FakeLetta) -> None:
 
 def test_a_key_sees_and_uses_its_own_models_only(letta: FakeLetta) -> None:
     with gateway(letta.base_url, types=TYPES, keys=KEYS) as url, sdk(url, "sk-one") as client:
-        assert [model.id for model in client.models.list()] == ["team/ops"]
+        assert [model.id for model in client.models.list()] == ["team/ops", "task"]
         assert client.models.retrieve("team/ops").id == "team/ops"
         with pytest.raises(NotFoundError) as listed:
             client.models.retrieve("tutor")

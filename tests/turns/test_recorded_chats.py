@@ -1,52 +1,21 @@
 """Chats of a real Open WebUI (0.12), as it sent them: what is on its screen is what the agent's context would be."""
 
 from collections import defaultdict
-from pathlib import Path
 
 import msgspec
 import pytest
-from msgspec import Struct
 
 from gateway.letta.upstream import Message, Past
-from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage
-from gateway.settings import Key
-from gateway.turns.asked import to_asked
+from gateway.openai_wire.request import decode_request
+from gateway.turns.asked import Asked, to_asked
 from gateway.turns.identity import identify, keeps_history, read_ids
 from gateway.turns.names import ClientId
+from gateway.turns.tasks import find_task
 from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide
+from tests.recorded import DECISIONS, KEY, RECORDED, Recorded
 
-# Its headers were named by the operator.
-KEY = Key(
-    name="open-webui",
-    default_user="ada",
-    message_id_header="X-T-Msg",
-    user_message_id_header="X-T-UserMsg",
-    parent_id_header="X-T-UserMsgParent",
-)
-
-
-class Recorded(Struct, frozen=True):
-    name: str
-    headers: dict[str, str]
-    model: str
-    messages: list[ChatMessage]
-
-
-LINES = (Path(__file__).parent.parent / "recordings" / "open-webui.jsonl").read_text(encoding="utf-8").splitlines()
-RECORDED = [msgspec.json.decode(line, type=Recorded) for line in LINES]
-# What is done with those whose chat is known; all others are begun with what they tell.
-KNOWN: dict[str, type[Decision]] = {
-    "second message": Append,
-    "regenerate": Branch,
-    "regenerate with a wish": Branch,
-    "edit of the second user message": Branch,
-    "edit of the first user message": Start,
-    "third message on the edited branch": Append,
-    # The turn before it was not recorded.
-    "continue": Branch,
-    "after stop": Append,
-    "temporary, second": Append,
-}
+TURNS = [recorded for recorded in RECORDED if DECISIONS[recorded.name] in ("append", "branch", "start")]
+TASKS = [recorded for recorded in RECORDED if DECISIONS[recorded.name].startswith("task: ")]
 
 
 class Context:
@@ -72,25 +41,47 @@ class Context:
 
 @pytest.mark.parametrize("with_ids", [True, False], ids=["ids", "no ids"])
 def test_the_agent_hears_what_is_on_screen(with_ids: bool) -> None:
-    contexts: dict[tuple[str | None, str], Context] = defaultdict(Context)
-    decisions: dict[str, type[Decision]] = {}
-    for recorded in RECORDED:
-        request = ChatCompletionRequest(recorded.model, recorded.messages)
-        headers = recorded.headers if with_ids else {k: v for k, v in recorded.headers.items() if "-t-" not in k}
+    contexts: dict[tuple[str, str], Context] = defaultdict(Context)
+    decisions = {}
+    for recorded in TURNS:
+        request, headers = decode_request(recorded.json), _headers(recorded, with_ids)
         asked, caller = to_asked(request.messages), identify(KEY, headers, request)
-        ids, context = read_ids(KEY, headers, caller.chat), contexts[caller.chat, recorded.model]
+        ids = read_ids(KEY, headers, caller.chat)
+        context = contexts[caller.chat or recorded.name, request.model]
         decision = decide(asked, ids, keeps_history(KEY, caller, asked), context.pasts)
-        if context.pasts:
-            decisions[recorded.name] = type(decision)
+        decisions[recorded.name] = type(decision).__name__.lower()
         heard = context.answer(decision, ids, _answer_to(recorded))
 
         assert [(m.role, m.content) for m in heard] == [(m.role, m.content) for m in asked.path], recorded.name
-    assert decisions == KNOWN
+    assert decisions == {recorded.name: DECISIONS[recorded.name] for recorded in TURNS}
+
+
+@pytest.mark.parametrize("with_header", [True, False], ids=["header", "no header"])
+def test_a_task_is_known_by_its_header_or_else_by_its_words(with_header: bool) -> None:
+    found = {}
+    for recorded in (*TURNS, *TASKS):
+        task = find_task(KEY, _headers(recorded, with_header), decode_request(recorded.json))
+        found[recorded.name] = f"task: {task.kind}" if task else "turn"
+
+    assert found == {
+        **{recorded.name: "turn" for recorded in TURNS},
+        **{recorded.name: DECISIONS[recorded.name] for recorded in TASKS},
+    }
+
+
+def _headers(recorded: Recorded, named: bool) -> dict[str, str]:
+    """Its headers, with those that an operator has to name or without."""
+    return {name: value for name, value in recorded.headers.items() if named or not name.startswith("x-t-")}
 
 
 def _answer_to(recorded: Recorded) -> str:
     """The answer, as the next message in its chat shows it."""
-    for later in RECORDED:
-        if later.headers["x-t-usermsgparent"] == recorded.headers["x-t-msg"]:
-            return to_asked(later.messages).path[-2].content
+    answer = recorded.headers.get("x-t-msg")
+    for later in TURNS:
+        if answer and later.headers.get("x-t-usermsgparent") == answer:
+            return _asked(later).path[-2].content
     return f"The answer to {recorded.name}."
+
+
+def _asked(recorded: Recorded) -> Asked:
+    return to_asked(decode_request(recorded.json).messages)

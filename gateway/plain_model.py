@@ -1,0 +1,91 @@
+"""The plain model that answers background tasks. The only module that knows the openai client.
+
+It is imported where such a model is configured, for the client takes more than a second to import.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import httpx2
+import msgspec
+import openai
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletionChunk
+
+from gateway.letta.events import Event
+from gateway.openai_wire.errors import TaskModelFailed
+from gateway.settings import Tasks
+
+logger = logging.getLogger(__name__)
+TIMEOUT_SECONDS = 60.0
+# What of a request the model is given, beside its messages.
+PASSED = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "response_format")
+# Every other reason is a good end.
+STOP_REASONS = {"length": "max_tokens_exceeded"}
+
+
+class PlainModel:
+    """A `TaskModel`. Nothing that names a person or a chat is passed on to it."""
+
+    def __init__(self, settings: Tasks) -> None:
+        assert settings.model
+        self._model = settings.model
+        key = settings.api_key.reveal() if settings.api_key else "none-needed"
+        self._client = openai.AsyncOpenAI(base_url=settings.base_url, api_key=key, timeout=TIMEOUT_SECONDS)
+
+    async def answer(self, body: bytes) -> AsyncGenerator[Event, None]:
+        """Raises TaskModelFailed, also where the answer breaks off."""
+        ended = False
+        try:
+            async for event in self._stream(msgspec.json.decode(body)):
+                ended = ended or event.message_type == "stop_reason"
+                yield event
+            if not ended:
+                raise ValueError("no finish_reason")
+        # The client passes on what breaks a stream that has begun: the connection, or a line that is not JSON.
+        except (openai.APIError, httpx2.HTTPError, ValueError) as error:
+            logger.warning("the model for background tasks failed: %s", _told(error))
+            raise TaskModelFailed from error
+
+    async def _stream(self, asked: dict[str, Any]) -> AsyncGenerator[Event, None]:
+        passed = {name: asked[name] for name in PASSED if asked.get(name) is not None}
+        stream = await self._client.chat.completions.create(
+            model=self._model,
+            messages=asked["messages"],
+            stream=True,
+            stream_options={"include_usage": True},
+            **passed,
+        )
+        async with stream:
+            async for chunk in stream:
+                for event in _to_events(chunk):
+                    yield event
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+
+def _to_events(chunk: ChatCompletionChunk) -> Iterator[Event]:
+    for choice in chunk.choices:
+        if choice.delta.content:
+            yield Event(message_type="assistant_message", content=choice.delta.content)
+        if choice.finish_reason:
+            reason = STOP_REASONS.get(choice.finish_reason, "end_turn")
+            yield Event(message_type="stop_reason", stop_reason=reason)
+    if chunk.usage:
+        yield _counted(chunk.usage)
+
+
+def _counted(usage: CompletionUsage) -> Event:
+    return Event(
+        message_type="usage_statistics",
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+    )
+
+
+def _told(error: Exception) -> str:
+    """What may stand in the log: a provider's own words may repeat the prompt."""
+    return f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else type(error).__name__

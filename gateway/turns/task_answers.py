@@ -1,0 +1,139 @@
+"""What the gateway itself answers to a background task: without a model, always the same. Performs no I/O."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.openai_wire.request import ChatCompletionRequest, text_of
+from gateway.turns import tasks
+from gateway.turns.tasks import Task
+
+TITLE_WORDS, TITLE_CHARACTERS = 6, 50
+QUERY_CHARACTERS = 200
+EMOJI = "🙂"
+_ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant"}
+# A message within a prompt: `USER: …` on a line of its own, or `<user>…</user>`.
+_SPEAKER = re.compile(r"^(user|human|assistant|ai):[ \t]*|^<(user|assistant)>\n|\n</(?:user|assistant)>", re.I | re.M)
+_CHAT = re.compile(r"<chat_history>\n?(.*)</chat_history>", re.DOTALL)
+_RESPONSE = re.compile(r'"""(.*?)"""', re.DOTALL)
+# Where a prompt that has no such mark begins to tell of the chat.
+_AFTER = ("\nConversation:\n", "punctuation.\n\n")
+_MARKS = re.compile(r"^\s*(?:(?:#+|>|[*-])\s+)+|\*\*|`+")
+
+
+class Chat(Struct, frozen=True):
+    """The messages of a person that a prompt tells."""
+
+    said: list[str]
+
+    @property
+    def first(self) -> str:
+        return self.said[0] if self.said else ""
+
+    @property
+    def last(self) -> str:
+        return self.said[-1] if self.said else ""
+
+
+def to_answer(task: Task, request: ChatCompletionRequest) -> str:
+    """The answer, in the form that the task wants."""
+    prompt = text_of(request.messages[-1].content)
+    return _formed(task, request, _ANSWERS[task.kind](prompt) if task.kind in _ANSWERS else "")
+
+
+def to_empty_answer(task: Task, request: ChatCompletionRequest) -> str:
+    """The same form with nothing in it."""
+    answer = _ANSWERS[task.kind]("") if task.kind in _ANSWERS else ""
+    return _formed(task, request, "" if isinstance(answer, str) else type(answer)())
+
+
+def _formed(task: Task, request: ChatCompletionRequest, answer: str | list[str]) -> str:
+    """`answer` as the object that the request's schema describes, or as the task's own."""
+    key = _KEYS.get(task.kind)
+    if key and (schema := _schema(request.response_format)) is not None:
+        return _to_json({name: answer if name == key else "" for name in {key: None, **schema}})
+    if key and task.in_json:
+        return _to_json({key: answer})
+    return answer if isinstance(answer, str) else _to_json(answer)
+
+
+def _schema(response_format: Any) -> dict[str, Any] | None:
+    """The properties of the object that is asked for; none where any will do, None where JSON is not."""
+    kind = response_format.get("type") if isinstance(response_format, dict) else None
+    if kind not in ("json_object", "json_schema"):
+        return None
+    try:
+        return {name: None for name in response_format["json_schema"]["schema"]["properties"]}
+    except (KeyError, TypeError):
+        return {}
+
+
+def _to_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def read_chat(prompt: str) -> Chat:
+    """What the person said in the chat that `prompt` tells; all of what it tells where nobody is named."""
+    found = _CHAT.search(prompt)
+    told = found[1] if found else next((prompt.partition(mark)[2] for mark in _AFTER if mark in prompt), prompt)
+    said, role = [], ""
+    pieces = _SPEAKER.split(told)
+    for i in range(0, len(pieces), 3):
+        if role == "user" and (text := pieces[i].strip()):
+            said.append(text)
+        spoken = pieces[i + 1 : i + 3]
+        role = _ROLES.get(next((name.lower() for name in spoken if name), ""), "")
+    return Chat(said or ([told.strip()] if len(pieces) == 1 and told.strip() else []))
+
+
+def to_title(text: str) -> str:
+    """The first words of a message."""
+    line = next((bare for line in text.splitlines() if (bare := _MARKS.sub("", line).strip())), "")
+    words = line.split()
+    kept = words[:TITLE_WORDS]
+    while len(" ".join(kept)) > TITLE_CHARACTERS and len(kept) > 1:
+        kept.pop()
+    title = " ".join(kept)[:TITLE_CHARACTERS]
+    return title.rstrip(".,;:") + ("" if title == " ".join(words) else "…")
+
+
+def _merge(prompt: str) -> str:
+    """All of the answers: which of them is right, no rule can tell."""
+    answers = _RESPONSE.findall(prompt.partition("Responses from models:")[2])
+    return "\n\n---\n\n".join(answer.strip() for answer in answers)
+
+
+def _query(prompt: str) -> list[str]:
+    query = " ".join(read_chat(prompt).last.split())[:QUERY_CHARACTERS]
+    return [query] if query else []
+
+
+# The key of the object that a task's answer is read as; the others are read as text.
+_KEYS = {
+    tasks.TITLE: "title",
+    tasks.TAGS: "tags",
+    tasks.FOLLOW_UPS: "follow_ups",
+    tasks.QUERIES: "queries",
+    tasks.AUTOCOMPLETE: "text",
+    tasks.IMAGE_PROMPT: "prompt",
+    tasks.FUNCTIONS: "tool_calls",
+    tasks.MEMORY_REVIEW: "operations",
+}
+_ANSWERS: dict[str, Callable[[str], str | list[str]]] = {
+    tasks.TITLE: lambda prompt: to_title(read_chat(prompt).first),
+    # What its prompt asks for where nothing certain can be said.
+    tasks.TAGS: lambda prompt: ["General"],
+    tasks.FOLLOW_UPS: lambda prompt: [],
+    tasks.QUERIES: _query,
+    tasks.AUTOCOMPLETE: lambda prompt: "",
+    tasks.EMOJI: lambda prompt: EMOJI,
+    tasks.IMAGE_PROMPT: lambda prompt: read_chat(prompt).last,
+    tasks.MERGE: _merge,
+    tasks.FUNCTIONS: lambda prompt: [],
+    # Empty, Open WebUI makes a summary of its own, of all that was said.
+    tasks.COMPACTION: lambda prompt: "",
+    tasks.MEMORY_REVIEW: lambda prompt: [],
+}
