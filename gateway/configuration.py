@@ -31,7 +31,7 @@ from gateway.settings import (
 ENVIRONMENT = "the environment"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 # Where a mistake is told without the value: a key, or a table that may hold one.
-MAY_HOLD_A_KEY = re.compile(r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key)?")
+MAY_HOLD_A_KEY = re.compile(r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key|\.jwt_secret)?")
 TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 
 
@@ -311,6 +311,7 @@ def _key_mistakes(keys: tuple[Key, ...], type_ids: list[str]) -> Iterator[tuple[
         field = f"keys[{i}]"
         if key.key is None:
             yield f"{field}.key", "missing: expected the key's value, best as `${NAME}`"
+        yield from _token_mistakes(key, field)
         if key.name in [other.name for other in keys[:i]]:
             yield f"{field}.name", f"`{key.name}`: expected a name no other key has"
         if key.key in [other.key for other in keys[:i]]:
@@ -318,3 +319,19 @@ def _key_mistakes(keys: tuple[Key, ...], type_ids: list[str]) -> Iterator[tuple[
         for model in key.models or ():
             if model not in type_ids:
                 yield f"{field}.models", f"`{model}`: expected agent types: {', '.join(type_ids)}"
+
+
+# https://www.rfc-editor.org/rfc/rfc7518#section-3.2: as long as what SHA-256 gives, or longer.
+SHORTEST_JWT_SECRET = 32
+
+
+def _token_mistakes(key: Key, field: str) -> Iterator[tuple[str, str]]:
+    kinds = {source.kind for source in key.user_from}
+    if "jwt" in kinds and key.jwt_secret is None:
+        yield f"{field}.jwt_secret", "missing: expected what the tokens of the `jwt:` source are signed with"
+    if key.jwt_secret and "jwt" not in kinds:
+        yield f"{field}.jwt_secret", "expected a `jwt:` source in `user_from` to go with it"
+    if key.jwt_secret and len(key.jwt_secret.reveal().encode()) < SHORTEST_JWT_SECRET:
+        yield f"{field}.jwt_secret", f"expected at least {SHORTEST_JWT_SECRET} bytes: `openssl rand -hex 32` makes them"
+    if {"jwt", "header"} <= kinds:
+        yield f"{field}.user_from", "expected no `header:` source beside a `jwt:` one: anybody can write a plain header"

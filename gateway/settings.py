@@ -47,17 +47,18 @@ class Secret:
 
 
 class UserSource:
-    """One place of a request that may name the user: `header:NAME`, `body:user` or `body:safety_identifier`.
+    """One place of a request that may name the user.
 
-    Raises ValueError for anything else.
+    `header:NAME`, `jwt:NAME` (a header with a signed token), `body:user` or `body:safety_identifier`. Raises
+    ValueError for anything else.
     """
 
     __slots__ = ("kind", "name")
 
     def __init__(self, text: str) -> None:
         kind, _, name = text.partition(":")
-        if not (kind == "header" and name) and text not in ("body:user", "body:safety_identifier"):
-            raise ValueError("Expected `header:NAME`, `body:user` or `body:safety_identifier`")
+        if not (kind in ("header", "jwt") and name) and text not in ("body:user", "body:safety_identifier"):
+            raise ValueError("Expected `header:NAME`, `jwt:NAME`, `body:user` or `body:safety_identifier`")
         self.kind = kind
         self.name = name.lower()
 
@@ -218,6 +219,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where requests name their user, in order; the first source present decides."""
     user_means: Literal["person", "conversation", "ignored"] = "person"
     """What the named user is: a person, a chat, or nobody."""
+    jwt_secret: Secret | None = None
+    """What the tokens of a `jwt:` source are signed with (HS256)."""
     default_user: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     """Who asks when a request names nobody; absent: such a request is refused."""
     models: tuple[str, ...] | UnsetType = UNSET

@@ -413,6 +413,23 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "tasks' key empty": ('[tasks]\napi_key = ""\n' + TYPE, ["tasks.api_key: ", "Expected a value"]),
     "id of the model for tasks": ('[[agent_types]]\nid = "task"\nmodel = "m"', ["agent_types[0].id: ", "`task`"]),
     "task header that is no name": (TYPE + KEY + 'task_header = "X:Task"', ["keys[0].task_header: ", "`X:Task`"]),
+    "user_from of no token": (TYPE + KEY + 'user_from = ["jwt:"]', ["keys[0].user_from[0]: ", "`jwt:`", "jwt:NAME"]),
+    "tokens without their secret": (
+        TYPE + KEY + 'user_from = ["jwt:X-User"]',
+        ["keys[0].jwt_secret: ", "missing", "signed"],
+    ),
+    "a secret without tokens": (
+        TYPE + KEY + f'jwt_secret = "{SECRET * 4}"',
+        ["keys[0].jwt_secret: ", "`jwt:`", "user_from"],
+    ),
+    "a secret that is short": (
+        TYPE + KEY + f'user_from = ["jwt:X-User"]\njwt_secret = "{SECRET}"',
+        ["keys[0].jwt_secret: ", "32 bytes"],
+    ),
+    "plain headers beside tokens": (
+        TYPE + KEY + f'user_from = ["jwt:X-User", "header:X-Id"]\njwt_secret = "{SECRET * 4}"',
+        ["keys[0].user_from: ", "`header:`", "plain header"],
+    ),
     "variable not set": (
         TYPE + '[[keys]]\nname = "a"\nkey = "${NOT_SET}"',
         ["keys[0].key: ", "`${NOT_SET}`", "not set"],

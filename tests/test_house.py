@@ -27,6 +27,7 @@ ADDRESSES = {
     "platformdirs": ["letta/process.py"],
     "openai": ["plain_model.py"],
     "httpx2": ["plain_model.py"],
+    "jwt": ["http/tokens.py"],
 }
 
 

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from gateway.http.auth import authenticate
 from gateway.http.body import read_json
 from gateway.http.sse import Answer, stream, whole
+from gateway.http.tokens import read_claims
 from gateway.openai_wire.errors import ModelNotFound
 from gateway.openai_wire.request import ChatCompletionRequest, decode_request
 from gateway.openai_wire.translator import StreamTranslator
@@ -52,7 +53,7 @@ def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompleti
     """The turn that a request is. Raises GatewayError, in the order of the lines."""
     asked = to_asked(chat.messages)
     agent_type = find_type(settings, key, chat.model)
-    caller = identify(key, headers, chat)
+    caller = identify(key, headers, chat, read_claims(key, headers))
     return to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat))
 
 

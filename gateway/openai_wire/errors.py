@@ -10,6 +10,7 @@ GatewayError
     MethodNotAllowed  405
     BodyTooLarge      413
   InvalidApiKey       401 authentication_error invalid_api_key
+  InvalidUserToken    401 authentication_error invalid_user_token
   Forbidden           403 permission_error
   UpstreamFailure     the status of the table UPSTREAM
     UnknownStopReason 502, naming the reason
@@ -105,6 +106,14 @@ class InvalidApiKey(GatewayError):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.headers["www-authenticate"] = "Bearer"
+
+
+class InvalidUserToken(GatewayError):
+    """A key that vouches for its users by signed tokens, and a token that is not one."""
+
+    status_code = HTTPStatus.UNAUTHORIZED
+    type = "authentication_error"
+    code = "invalid_user_token"
 
 
 class Forbidden(GatewayError):

@@ -46,19 +46,29 @@ class Caller(Struct, frozen=True):
         return self.frontend and (self.chat or "").startswith(TEMPORARY)
 
 
-def identify(key: Key, headers: Mapping[str, str], request: ChatCompletionRequest) -> Caller:
+class Claims(Struct, frozen=True):
+    """What a token that was verified says of its user."""
+
+    sub: str
+    name: str = ""
+    email: str = ""
+
+
+def identify(
+    key: Key, headers: Mapping[str, str], request: ChatCompletionRequest, claims: Claims | None = None
+) -> Caller:
     """`headers` has lower-case names. Raises UserRequired, or InvalidRequest for an id that is too long."""
     chat, frontend = _chat(headers, request), bool(read_header(headers, FRONTEND_CHAT_HEADER))
     if key.user is not None:
         return Caller(User(key.user_scope, key.user, key.user), chat, frontend)
-    named = _named(key, headers, request)
+    named = _named(key, headers, request, claims)
     if key.user_means != "person":
         user = User(key.user_scope, key.name, key.name)
         meant_chat = named[1] if named and key.user_means == "conversation" else None
         return Caller(user, meant_chat or chat, frontend and not meant_chat)
     if named is None:
         return Caller(_default_user(key), chat, frontend)
-    return Caller(_person(key, *named, headers), chat, frontend)
+    return Caller(_person(key, *named, headers, claims), chat, frontend)
 
 
 def read_ids(key: Key, headers: Mapping[str, str], chat: str | None) -> Ids:
@@ -87,14 +97,27 @@ def _id(name: str, headers: Mapping[str, str], chat: str | None) -> str | None:
     return id_digest(chat, _checked(value, name.lower())) if value else value
 
 
-def _named(key: Key, headers: Mapping[str, str], request: ChatCompletionRequest) -> tuple[UserSource, str] | None:
+def _named(
+    key: Key, headers: Mapping[str, str], request: ChatCompletionRequest, claims: Claims | None
+) -> tuple[UserSource, str] | None:
     """The first source of the key that is present, and its value as it came."""
     for source in key.user_from:
-        from_header = source.kind == "header"
-        value: str | None = read_header(headers, source.name) if from_header else getattr(request, source.name)
-        if value:
+        if value := _value(source, headers, request, claims):
             return source, _checked(value, source.name)
     return None
+
+
+def _value(
+    source: UserSource, headers: Mapping[str, str], request: ChatCompletionRequest, claims: Claims | None
+) -> str | None:
+    match source.kind:
+        case "header":
+            return read_header(headers, source.name)
+        case "jwt":
+            return claims.sub if claims else None
+        case _:
+            value: str | None = getattr(request, source.name)
+            return value
 
 
 def _chat(headers: Mapping[str, str], request: ChatCompletionRequest) -> str | None:
@@ -122,12 +145,17 @@ def _checked(value: str, param: str) -> str:
     return value
 
 
-def _person(key: Key, source: UserSource, value: str, headers: Mapping[str, str]) -> User:
-    """A user told by header brings name and email; from a body, the id serves as the name."""
+def _person(key: Key, source: UserSource, value: str, headers: Mapping[str, str], claims: Claims | None) -> User:
+    """A user told by header or token brings name and email; from a body, the id serves as the name."""
     if source.kind == "body":
         return User(key.user_scope, value, value)
-    name, email = (unquote(read_header(headers, header) or "") for header in (NAME_HEADER, EMAIL_HEADER))
+    name, email = _described(headers) if claims is None else (claims.name, claims.email)
     return User(key.user_scope, value, name or value, email)
+
+
+def _described(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Name and email, as plain headers tell them."""
+    return unquote(read_header(headers, NAME_HEADER) or ""), unquote(read_header(headers, EMAIL_HEADER) or "")
 
 
 def _default_user(key: Key) -> User:
