@@ -1,6 +1,6 @@
 """Shorthands for the events of a run."""
 
-from gateway.letta.events import Event, ToolCall
+from gateway.letta.events import Event, ToolCall, ToolReturn
 
 
 def reasoning(text: str | None, step: str | None = "step-1") -> Event:
@@ -12,20 +12,32 @@ def answer(content: object, step: str | None = "step-1") -> Event:
     return Event("assistant_message", step_id=step, content=content)
 
 
-def tool_call(name: str | None, call_id: str | None = "call-1", step: str | None = "step-1") -> Event:
+def tool_call(
+    name: str | None, call_id: str | None = "call-1", step: str | None = "step-1", arguments: str | None = None
+) -> Event:
     """A call, or a piece of one: only the first has the name."""
-    call = ToolCall(name, call_id)
+    call = ToolCall(name, call_id, arguments)
     return Event("tool_call_message", step_id=step, tool_call=call, tool_calls=call)
 
 
-def tool_calls(*names: str, step: str | None = "step-1") -> Event:
+def tool_calls(*names: str, step: str | None = "step-1", arguments: str | None = "{}") -> Event:
     """Several calls in one event, as they come where pieces are not streamed."""
-    calls = [ToolCall(name, f"call-{number}") for number, name in enumerate(names)]
+    calls = [ToolCall(name, f"call-{number}", arguments) for number, name in enumerate(names)]
     return Event("tool_call_message", step_id=step, tool_call=calls[0], tool_calls=calls)
 
 
-def tool_return(step: str | None = "step-1") -> Event:
-    return Event("tool_return_message", step_id=step, message="what the tool said")
+def tool_return(
+    step: str | None = "step-1", call_id: str | None = "call-1", content: object = "found", status: str = "success"
+) -> Event:
+    """What came of a call; `content` is a text, or a list of parts."""
+    returned = ToolReturn(call_id, status, content)
+    return Event("tool_return_message", step_id=step, message="what the tool said", tool_returns=[returned])
+
+
+def refused(name: str, call_id: str | None = "call-1", step: str | None = "step-1", arguments: str = "{}") -> Event:
+    """A line of the gateway's own about a call that is not allowed."""
+    call = ToolCall(name, call_id, arguments)
+    return Event("status", step_id=step, message=f"{name} is not allowed here: nothing was done.", tool_call=call)
 
 
 def approval_request(name: str | None, call_id: str | None = "call-1", step: str | None = "step-1") -> Event:

@@ -7,12 +7,31 @@ from msgspec import Struct
 
 from gateway.letta.errors import BrokenStream
 
+MAX_SHOWN = 20_000
+
 
 class ToolCall(Struct, frozen=True):
     """A call of a tool, or a piece of one: the name comes first, the arguments in pieces."""
 
     name: str | None = None
     tool_call_id: str | None = None
+    arguments: str | None = None
+
+
+class ToolReturn(Struct, frozen=True):
+    """What came of a call: a text, however it came, and not more of it than a person reads."""
+
+    tool_call_id: str | None = None
+    status: str | None = None
+    tool_return: Any = None
+
+    def __post_init__(self) -> None:
+        # A tool may return megabytes, and events are kept as long as their run.
+        msgspec.structs.force_setattr(self, "tool_return", shortened(text_of(self.tool_return)))
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "error"
 
 
 class Event(Struct, frozen=True):
@@ -29,8 +48,11 @@ class Event(Struct, frozen=True):
     # reasoning_message
     reasoning: str | None = None
     # tool_call_message, approval_request_message; `tool_calls` is a list only where pieces are not streamed
+    # status, where the gateway tells of a call that is not allowed
     tool_call: ToolCall | None = None
     tool_calls: list[ToolCall] | ToolCall | None = None
+    # tool_return_message
+    tool_returns: list[ToolReturn] | None = None
     # stop_reason
     stop_reason: str | None = None
     # error_message; status, a line for the person that the gateway itself may write
@@ -65,12 +87,17 @@ def text_of(content: Any) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
+def shortened(text: str) -> str:
+    """`text`, without what is beyond MAX_SHOWN characters; it says so itself."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… [shortened: {len(text)} characters]"
+
+
 class _Named(Struct, frozen=True):
     message_type: str = ""
 
 
 PING = "ping"
-# The types whose fields the gateway reads: one that does not have its shape is a broken stream, not a new type.
+# The types that an answer is made of: one that does not have its shape is a broken stream, not a new type.
 READ = frozenset(
     {
         "assistant_message",

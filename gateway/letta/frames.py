@@ -156,6 +156,8 @@ class TurnReader:
             case "approval_request_message" | "tool_call_message":
                 self._shown = True
                 return [self._call(call, delta) for call in delta.calls]
+            case "tool_return_message":
+                return [_of_step(delta, tool_returns=delta.tool_returns)]
             case "usage_statistics":
                 return [_with_cached(delta)]
             case "event_message" | "retry":
@@ -172,7 +174,8 @@ class TurnReader:
     def _call(self, call: ToolCall, delta: Delta) -> Event:
         if call.name is None or call.name in self._allowed:
             return _of_step(delta, message_type="tool_call_message", tool_call=call)
-        return _of_step(delta, message_type="status", message=f"{call.name} is not allowed here: nothing was done.")
+        refused = f"{call.name} is not allowed here: nothing was done."
+        return _of_step(delta, message_type="status", message=refused, tool_call=call)
 
     def _give_up(self, delta: Delta) -> list[Event]:
         """Fail at the first retry: the App Server would try 16 times, and store the message four times."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.letta.errors import BrokenStream
-from gateway.letta.events import Event, EventDecoder, ToolCall
+from gateway.letta.events import MAX_SHOWN, Event, EventDecoder, ToolCall, ToolReturn
 from tests import events as e
 
 # the bytes of a stream -> its events
@@ -53,14 +53,26 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
         [],
     ),
     "a tool's return of odd fields": (b'data: {"message_type":"tool_return_message","message":[1]}\n\n', []),
+    "a tool's return of an odd shape": (b'data: {"message_type":"tool_return_message","tool_returns":"x"}\n\n', []),
+    "a tool's return": (
+        b'data: {"message_type":"tool_return_message","tool_return":"found","status":"success","tool_call_id":"call-1",'
+        b'"tool_returns":[{"type":"tool","tool_return":"found","status":"success","tool_call_id":"call-1","stderr":null}]}\n\n',
+        [Event("tool_return_message", tool_returns=[ToolReturn("call-1", "success", "found")])],
+    ),
+    "a tool's return in parts": (
+        b'data: {"message_type":"tool_return_message","tool_returns":[{"tool_return":[{"type":"text","text":"a"},'
+        b'{"type":"image"},{"type":"text","text":"b"}],"status":"error","tool_call_id":"call-1"}]}\n\n',
+        [Event("tool_return_message", tool_returns=[ToolReturn("call-1", "error", "ab")])],
+    ),
     "a piece of a tool call": (
         b'data: {"message_type":"tool_call_message","tool_call":{"arguments":"{","tool_call_id":"call-1"},'
         b'"tool_calls":{"arguments":"{","tool_call_id":"call-1"}}\n\n',
-        [e.tool_call(None, step=None)],
+        [e.tool_call(None, step=None, arguments="{")],
     ),
     "tool calls in a list": (
         b'data: {"message_type":"tool_call_message","tool_call":{"name":"a","arguments":"{}","tool_call_id":"call-0"},'
-        b'"tool_calls":[{"name":"a","arguments":"{}","tool_call_id":"call-0"},{"name":"b","tool_call_id":"call-1"}]}\n\n',
+        b'"tool_calls":[{"name":"a","arguments":"{}","tool_call_id":"call-0"},'
+        b'{"name":"b","arguments":"{}","tool_call_id":"call-1"}]}\n\n',
         [e.tool_calls("a", "b", step=None)],
     ),
     "an error": (
@@ -218,3 +230,15 @@ CALLS: dict[str, tuple[Event, list[ToolCall]]] = {
 @pytest.mark.parametrize(("event", "calls"), CALLS.values(), ids=CALLS)
 def test_an_event_has_calls(event: Event, calls: list[ToolCall]) -> None:
     assert event.calls == calls
+
+
+def test_a_return_of_megabytes_is_kept_as_far_as_a_person_reads() -> None:
+    returned = ToolReturn("call-1", "success", "x" * 5_000_000)
+
+    assert returned.tool_return == "x" * MAX_SHOWN + "… [shortened: 5000000 characters]"
+    assert ToolReturn("call-1", "success", "x" * MAX_SHOWN).tool_return == "x" * MAX_SHOWN
+
+
+@pytest.mark.parametrize(("status", "failed"), [("success", False), ("error", True), (None, False), ("new", False)])
+def test_a_return_has_failed_if_letta_says_so(status: str | None, failed: bool) -> None:
+    assert ToolReturn("call-1", status, "x").failed == failed

@@ -86,6 +86,29 @@ def test_a_recorded_turn_becomes_an_answer(name: str) -> None:
         assert (stream.error["code"] if stream.error else stream.finish_reason) == end
 
 
+# file -> what was called, with which arguments; its status, and what came of it
+RETURNED: dict[str, tuple[str | None, str | None, str | None, str]] = {
+    "external-tool-then-answer": ("client_tool", '{"x":"1"}', "success", "42"),
+    "approval-denied-then-answer": ("Bash", '{"command":"rm -f /tmp/never-there","description":"x"}', "error", "no"),
+    "tool-denied-then-answer": (
+        "Bash",
+        '{"command":"id"}',
+        "error",
+        "Bash tool missing required parameter: description. Received parameters: command",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RETURNED)
+def test_a_call_comes_with_its_arguments_and_its_return(name: str) -> None:
+    events = read(recorded(name), RECORDED[name][0]).events
+    ((call,),) = [event.calls for event in events if event.calls]
+    ((returned,),) = [event.tool_returns for event in events if event.tool_returns]
+
+    assert (call.name, call.arguments, returned.status, returned.tool_return) == RETURNED[name]
+    assert call.tool_call_id == returned.tool_call_id
+
+
 def test_every_recorded_turn_is_read() -> None:
     assert {path.stem for path in RUNS.glob("*.jsonl")} == set(RECORDED)
 
@@ -188,6 +211,10 @@ READ: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str | None]]]] = {
     "a tool that is not": (
         [BEGIN, delta("tool_call_message", tool_call={"name": "Bash", **CALLED})],
         [("status", DENIED)],
+    ),
+    "a tool's return": (
+        [BEGIN, delta("tool_return_message", tool_returns=[{"tool_call_id": "call-1", "tool_return": "42"}])],
+        [("tool_return_message", None)],
     ),
     "several tools": (
         [BEGIN, delta("approval_request_message", tool_calls=[{"name": "Bash"}, {"name": "client_tool"}])],

@@ -131,6 +131,17 @@ async def test_a_recorded_run_becomes_an_answer(name: str, size: int) -> None:
     assert (stream.usage.total_tokens if stream.usage else None) == total
 
 
+@pytest.mark.parametrize("size", [1_000_000, 7], ids=["at once", "in crumbs"])
+async def test_a_call_comes_with_its_arguments_in_pieces_and_its_return(size: int) -> None:
+    events = await run(replay("server-tool-then-answer", size))
+    pieces = [call for event in events for call in event.calls]
+    ((returned,),) = [event.tool_returns for event in events if event.tool_returns]
+
+    assert "".join(piece.arguments or "" for piece in pieces) == '{"label":"human","new_str":"likes tea"}'
+    assert (returned.status, returned.tool_return) == ("error", NO_NEW_STR)
+    assert {piece.tool_call_id for piece in pieces} == {returned.tool_call_id}
+
+
 def test_every_recorded_run_is_replayed() -> None:
     assert {path.stem for path in RUNS.glob("*.sse")} == {*RECORDED, "cut-within-a-line"}
 
