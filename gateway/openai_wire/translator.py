@@ -2,21 +2,17 @@
 
 from enum import Enum, auto
 
-from msgspec import UNSET
-
 from gateway.letta import errors as letta
-from gateway.letta.events import Event
-from gateway.openai_wire.defuse import Defuser
+from gateway.letta.events import Event, ToolCall
 from gateway.openai_wire.errors import UnknownStopReason, UpstreamFailure
 from gateway.openai_wire.response import (
     ChatCompletionChunk,
-    ChunkChoice,
     CompletionTokensDetails,
-    Delta,
     FinishReason,
     PromptTokensDetails,
     Usage,
 )
+from gateway.openai_wire.writer import Writer
 from gateway.settings import Reasoning
 
 # Letta's reasons to stop that end an answer well. Those of letta.STOP_REASONS end it as the error they name;
@@ -28,13 +24,10 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "max_steps": "length",
     "max_tokens_exceeded": "length",
 }
-OPEN_TAG, CLOSE_TAG = "<think>", "</think>"
 
 
 class State(Enum):
-    IDLE = auto()  # nothing was sent
-    THINKING = auto()  # a block of thoughts is open
-    ANSWERING = auto()  # the role was sent and no block is open
+    OPEN = auto()  # more is said
     FINISHED = auto()  # the finish reason was sent; only usage may follow
     CLOSED = auto()  # the end, good or bad, was received; nothing may follow
 
@@ -47,15 +40,9 @@ class StreamTranslator:
     """
 
     def __init__(self, *, id: str, created: int, model: str, reasoning: Reasoning, include_usage: bool) -> None:
-        self._id, self._created, self._model = id, created, model
-        self._reasoning = reasoning
+        self._writer = Writer(id=id, created=created, model=model, reasoning=reasoning, include_usage=include_usage)
         self._include_usage = include_usage
-        self._state = State.IDLE
-        self._text = Defuser()
-        self._thoughts = Defuser()
-        self._step: str | None = None
-        # Whether the thoughts shown last end a line, so that a tool's line can begin there.
-        self._at_line_start = True
+        self._state = State.OPEN
         self._calls: set[str] = set()
         self._stop_reason: str | None = None
         self._usage: Usage | None = None
@@ -63,7 +50,7 @@ class StreamTranslator:
     @property
     def finished(self) -> bool:
         """Whether the answer has its finish reason; an error that comes later is none of its own."""
-        return self._state in (State.FINISHED, State.CLOSED)
+        return self._state is not State.OPEN
 
     @property
     def stopped(self) -> bool:
@@ -85,13 +72,13 @@ class StreamTranslator:
             return []
         match event.message_type:
             case "assistant_message":
-                return self._answer(event.text)
+                return self._writer.answer(event.text)
             case "reasoning_message":
-                return self._think(event.reasoning or "", event.step_id)
+                return self._writer.think(event.reasoning or "", event.step_id)
             case "tool_call_message":
-                return [chunk for call in event.calls for chunk in self._use(call.name, call.tool_call_id, event)]
+                return [chunk for call in event.calls for chunk in self._use(call, event.step_id)]
             case "status":
-                return self._note(event.message or "", event)
+                return self._writer.note(event.message or "", event.step_id)
             case "stop_reason":
                 return self._stop(event.stop_reason or "")
             case "usage_statistics":
@@ -111,51 +98,22 @@ class StreamTranslator:
         closed, self._state = self._state is State.CLOSED, State.CLOSED
         if closed or not (self._include_usage and self._usage):
             return []
-        return [self._chunk([], self._usage)]
+        return self._writer.tell_usage(self._usage)
 
     def receive_error(self) -> list[ChatCompletionChunk]:
         """The chunks that close what is open, before an error is told."""
-        if self._state in (State.FINISHED, State.CLOSED):
+        if self.finished:
             return []
-        chunks = self._close_thoughts() + self._flush_answer()
         self._state = State.CLOSED
-        return chunks
+        return self._writer.close()
 
-    def _answer(self, text: str) -> list[ChatCompletionChunk]:
-        if not text:
-            return []
-        chunks = self._begin() + self._close_thoughts()
-        return chunks + self._content(self._text.feed(text))
-
-    def _flush_answer(self) -> list[ChatCompletionChunk]:
-        return self._content(self._text.flush())
-
-    def _think(self, text: str, step: str | None) -> list[ChatCompletionChunk]:
-        if not text or self._reasoning == "hidden":
-            return []
-        chunks = self._open_thoughts(step)
-        if shown := self._thoughts.feed(text):
-            self._at_line_start = shown.endswith("\n")
-            chunks += self._thought(shown)
-        return chunks
-
-    def _use(self, name: str | None, call_id: str | None, event: Event) -> list[ChatCompletionChunk]:
+    def _use(self, call: ToolCall, step: str | None) -> list[ChatCompletionChunk]:
         """A line in the thoughts for a tool of Letta's own: told once, on the piece that names it."""
-        if not name or call_id in self._calls:
+        if not call.name or call.tool_call_id in self._calls:
             return []
-        if call_id:
-            self._calls.add(call_id)
-        return self._note(f"Using {name}…", event)
-
-    def _note(self, text: str, event: Event) -> list[ChatCompletionChunk]:
-        """A line of its own in the thoughts."""
-        if not text or self._reasoning == "hidden":
-            return []
-        chunks = self._open_thoughts(event.step_id)
-        rest = self._thoughts.flush()
-        newline = "" if self._at_line_start and not rest else "\n"
-        self._at_line_start = True
-        return chunks + self._thought(rest + newline + self._thoughts.feed(f"{text}\n"))
+        if call.tool_call_id:
+            self._calls.add(call.tool_call_id)
+        return self._writer.note(f"Using {call.name}…", step)
 
     def _stop(self, stop_reason: str) -> list[ChatCompletionChunk]:
         if stop_reason in letta.STOP_REASONS:
@@ -165,9 +123,8 @@ class StreamTranslator:
         if stop_reason not in FINISH_REASONS:
             raise UnknownStopReason(stop_reason)
         self._stop_reason = stop_reason
-        chunks = self._begin() + self._close_thoughts() + self._flush_answer()
         self._state = State.FINISHED
-        return chunks + [self._chunk([ChunkChoice(Delta(), FINISH_REASONS[stop_reason])])]
+        return self._writer.finish(FINISH_REASONS[stop_reason])
 
     def _count(self, event: Event) -> list[ChatCompletionChunk]:
         """Add up the usage: one event tells it of a whole run, or one of each step."""
@@ -183,50 +140,3 @@ class StreamTranslator:
             reasoning += before.completion_tokens_details.reasoning_tokens
         self._usage = Usage(prompt, completion, total, PromptTokensDetails(cached), CompletionTokensDetails(reasoning))
         return []
-
-    def _begin(self) -> list[ChatCompletionChunk]:
-        """The role, in the first delta and nowhere else."""
-        if self._state is not State.IDLE:
-            return []
-        self._state = State.ANSWERING
-        return [self._delta(Delta(role="assistant", content=""))]
-
-    def _open_thoughts(self, step: str | None) -> list[ChatCompletionChunk]:
-        """Open a block of thoughts; each step of the run has a block of its own."""
-        chunks = self._begin()
-        if self._state is State.THINKING and step == self._step:
-            return chunks
-        chunks += self._close_thoughts() + self._content(self._text.interrupt())
-        self._state = State.THINKING
-        self._step = step
-        if self._reasoning == "think_tags":
-            self._at_line_start = True
-        return chunks + self._tag(OPEN_TAG)
-
-    def _close_thoughts(self) -> list[ChatCompletionChunk]:
-        if self._state is not State.THINKING:
-            return []
-        rest = self._thoughts.flush()
-        self._at_line_start = self._at_line_start and not rest
-        chunks = self._thought(rest) + self._tag(CLOSE_TAG)
-        self._state = State.ANSWERING
-        return chunks
-
-    def _tag(self, tag: str) -> list[ChatCompletionChunk]:
-        return self._content(tag) if self._reasoning == "think_tags" else []
-
-    def _thought(self, text: str) -> list[ChatCompletionChunk]:
-        if self._reasoning == "think_tags":
-            return self._content(text)
-        return [self._delta(Delta(reasoning_content=text))] if text else []
-
-    def _content(self, text: str) -> list[ChatCompletionChunk]:
-        return [self._delta(Delta(content=text))] if text else []
-
-    def _delta(self, delta: Delta) -> ChatCompletionChunk:
-        return self._chunk([ChunkChoice(delta)])
-
-    def _chunk(self, choices: list[ChunkChoice], usage: Usage | None = None) -> ChatCompletionChunk:
-        # Asked for usage, every chunk says `usage: null` but the last; not asked, none has the field.
-        shown = usage if self._include_usage else UNSET
-        return ChatCompletionChunk(self._id, self._created, self._model, choices, shown)
