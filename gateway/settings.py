@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 Seconds = Annotated[float, Meta(gt=0)]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+\Z")]
 Reasoning = Literal["think_tags", "reasoning_content", "hidden"]
+ToolActivity = Literal["thoughts", "rich", "hidden"]
 UpstreamKind = Literal["rest", "app-server", "embedded"]
 ProviderId = Literal["openai-compatible", "openai", "anthropic", "openrouter", "ollama"]
 DEFAULT_ADDRESSES: dict[UpstreamKind, str] = {

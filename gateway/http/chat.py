@@ -71,6 +71,7 @@ async def _respond(
         model=chat.model,
         reasoning=reasoning,
         include_usage=chat.include_usage or not chat.stream,
+        tool_activity="thoughts",
     )
     answer = Answer(run, translator)
     if chat.stream:

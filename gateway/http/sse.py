@@ -1,7 +1,7 @@
 """A run as a response: server-sent events, or one whole completion. The only module that knows sse-starlette."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, cast
 
 from litestar import Request
@@ -13,7 +13,8 @@ from gateway.http.errors import to_gateway_error
 from gateway.letta.errors import UpstreamError
 from gateway.letta.events import Event
 from gateway.openai_wire.errors import UpstreamFailure
-from gateway.openai_wire.response import DONE_FRAME, ChatCompletion, ChatCompletionChunk, frame, to_completion
+from gateway.openai_wire.response import DONE_FRAME, ChatCompletion, frame, to_completion
+from gateway.openai_wire.tools import Told
 from gateway.openai_wire.translator import StreamTranslator
 from gateway.turns.telling import Reader
 
@@ -39,7 +40,7 @@ class Answer:
         self._ended = False
         self._failure: UpstreamFailure | None = None
 
-    async def next(self) -> list[ChatCompletionChunk] | None:
+    async def next(self) -> Sequence[Told] | None:
         """The next chunks, none of them or many; None after the last. Raises GatewayError where the run fails."""
         if self._failure:
             raise self._failure
@@ -53,8 +54,8 @@ class Answer:
                 raise UpstreamFailure(error) from error
             return self._translate(None)
 
-    def _translate(self, events: list[Event] | None) -> list[ChatCompletionChunk]:
-        chunks: list[ChatCompletionChunk] = []
+    def _translate(self, events: list[Event] | None) -> list[Told]:
+        chunks: list[Told] = []
         try:
             for event in events or ():
                 chunks += self._translator.receive(event)
@@ -68,7 +69,7 @@ class Answer:
                 raise
         return chunks
 
-    def close(self) -> list[ChatCompletionChunk]:
+    def close(self) -> Sequence[Told]:
         """The chunks that close what is open, before an error is told."""
         return self._translator.receive_error()
 
@@ -113,7 +114,7 @@ async def _frames(answer: Answer, first: bytes) -> AsyncGenerator[bytes, None]:
         answer.leave()
 
 
-def _to_frames(chunks: list[ChatCompletionChunk] | None) -> bytes:
+def _to_frames(chunks: Sequence[Told] | None) -> bytes:
     return b"".join([frame(chunk) for chunk in chunks or ()])
 
 
@@ -131,10 +132,10 @@ async def whole(answer: Answer, request: Request[Any, Any, Any]) -> ChatCompleti
 
 
 async def _collect(answer: Answer) -> ChatCompletion:
-    chunks: list[ChatCompletionChunk] = []
+    told: list[Told] = []
     while (more := await answer.next()) is not None:
-        chunks += more
-    return to_completion(chunks)
+        told += more
+    return to_completion(told)
 
 
 async def _disconnected(request: Request[Any, Any, Any]) -> None:

@@ -3,6 +3,7 @@
 https://developers.openai.com/api/reference/resources/chat/subresources/completions/streaming-events
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -99,8 +100,9 @@ def frame(value: Struct) -> bytes:
     return b"data: " + _encode(value) + b"\n\n"
 
 
-def to_completion(chunks: list[ChatCompletionChunk]) -> ChatCompletion:
+def to_completion(told: Iterable[Struct]) -> ChatCompletion:
     """The whole answer, folded from the chunks of a stream that ended well and was asked for its usage."""
+    chunks = [one for one in told if isinstance(one, ChatCompletionChunk)]
     choices = [choice for chunk in chunks for choice in chunk.choices]
     content = "".join(choice.delta.content or "" for choice in choices)
     reasoning = "".join(choice.delta.reasoning_content or "" for choice in choices)

@@ -1,19 +1,20 @@
 """Letta events in, OpenAI chunks out: a state machine that performs no I/O, reads no clock and makes no id."""
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from gateway.letta import errors as letta
-from gateway.letta.events import Event, ToolCall
+from gateway.letta.events import Event
 from gateway.openai_wire.errors import UnknownStopReason, UpstreamFailure
 from gateway.openai_wire.response import (
-    ChatCompletionChunk,
     CompletionTokensDetails,
     FinishReason,
     PromptTokensDetails,
     Usage,
 )
+from gateway.openai_wire.tools import Told, tools_of
 from gateway.openai_wire.writer import Writer
-from gateway.settings import Reasoning
+from gateway.settings import Reasoning, ToolActivity
 
 # Letta's reasons to stop that end an answer well. Those of letta.STOP_REASONS end it as the error they name;
 # a reason in neither table is an UnknownStopReason.
@@ -39,11 +40,20 @@ class StreamTranslator:
     The first two raise UpstreamFailure when the run failed; only `receive_error` may be called then.
     """
 
-    def __init__(self, *, id: str, created: int, model: str, reasoning: Reasoning, include_usage: bool) -> None:
+    def __init__(
+        self,
+        *,
+        id: str,
+        created: int,
+        model: str,
+        reasoning: Reasoning,
+        include_usage: bool,
+        tool_activity: ToolActivity,
+    ) -> None:
         self._writer = Writer(id=id, created=created, model=model, reasoning=reasoning, include_usage=include_usage)
+        self._tools = tools_of(tool_activity, self._writer, id)
         self._include_usage = include_usage
         self._state = State.OPEN
-        self._calls: set[str] = set()
         self._stop_reason: str | None = None
         self._usage: Usage | None = None
 
@@ -62,8 +72,8 @@ class StreamTranslator:
         """Whether nothing more need be awaited: the answer is finished, and has the usage if that was asked for."""
         return self._state is State.FINISHED and not (self._include_usage and self._usage is None)
 
-    def receive(self, event: Event) -> list[ChatCompletionChunk]:
-        """The chunks that `event` makes; raises UpstreamFailure for an event that tells of a failed run."""
+    def receive(self, event: Event) -> Sequence[Told]:
+        """What `event` is told as; raises UpstreamFailure for an event that tells of a failed run."""
         # Nothing takes from an answer that is finished, or follows its end.
         if self.finished and (self._state is State.CLOSED or event.message_type == "error_message"):
             return []
@@ -75,10 +85,10 @@ class StreamTranslator:
                 return self._writer.answer(event.text)
             case "reasoning_message":
                 return self._writer.think(event.reasoning or "", event.step_id)
-            case "tool_call_message":
-                return [chunk for call in event.calls for chunk in self._use(call, event.step_id)]
+            case "tool_call_message" | "tool_return_message":
+                return self._use(event)
             case "status":
-                return self._writer.note(event.message or "", event.step_id)
+                return self._note(event)
             case "stop_reason":
                 return self._stop(event.stop_reason or "")
             case "usage_statistics":
@@ -86,10 +96,10 @@ class StreamTranslator:
             case "error_message":
                 raise UpstreamFailure(letta.from_error_message(event.error_type, event.message))
             case _:
-                # ping, tool_return_message, user_message and system_message (compaction), and what is new
+                # ping, user_message and system_message (compaction), and what is new
                 return []
 
-    def receive_eof(self) -> list[ChatCompletionChunk]:
+    def receive_eof(self) -> Sequence[Told]:
         """The chunks that end the stream; raises UpstreamFailure where the run did not end well."""
         if self._stop_reason is None:
             raise UpstreamFailure(letta.BrokenStream("no stop_reason"))
@@ -100,22 +110,25 @@ class StreamTranslator:
             return []
         return self._writer.tell_usage(self._usage)
 
-    def receive_error(self) -> list[ChatCompletionChunk]:
+    def receive_error(self) -> Sequence[Told]:
         """The chunks that close what is open, before an error is told."""
         if self.finished:
             return []
         self._state = State.CLOSED
-        return self._writer.close()
+        return [*self._tools.close(), *self._writer.close()]
 
-    def _use(self, call: ToolCall, step: str | None) -> list[ChatCompletionChunk]:
-        """A line in the thoughts for a tool of Letta's own: told once, on the piece that names it."""
-        if not call.name or call.tool_call_id in self._calls:
-            return []
-        if call.tool_call_id:
-            self._calls.add(call.tool_call_id)
-        return self._writer.note(f"Using {call.name}…", step)
+    def _use(self, event: Event) -> Sequence[Told]:
+        told = [told for call in event.calls for told in self._tools.call(call, event.step_id)]
+        for returned in event.tool_returns or ():
+            told += self._tools.receive(returned)
+        return told
 
-    def _stop(self, stop_reason: str) -> list[ChatCompletionChunk]:
+    def _note(self, event: Event) -> Sequence[Told]:
+        if event.tool_call:
+            return self._tools.refuse(event.tool_call, event.message or "", event.step_id)
+        return self._writer.note(event.message or "", event.step_id)
+
+    def _stop(self, stop_reason: str) -> Sequence[Told]:
         if stop_reason in letta.STOP_REASONS:
             # An `error_message` that tells more may follow; the end of the stream raises otherwise.
             self._stop_reason = stop_reason
@@ -124,9 +137,9 @@ class StreamTranslator:
             raise UnknownStopReason(stop_reason)
         self._stop_reason = stop_reason
         self._state = State.FINISHED
-        return self._writer.finish(FINISH_REASONS[stop_reason])
+        return [*self._tools.close(), *self._writer.finish(FINISH_REASONS[stop_reason])]
 
-    def _count(self, event: Event) -> list[ChatCompletionChunk]:
+    def _count(self, event: Event) -> Sequence[Told]:
         """Add up the usage: one event tells it of a whole run, or one of each step."""
         before = self._usage
         prompt, completion = event.prompt_tokens or 0, event.completion_tokens or 0

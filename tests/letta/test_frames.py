@@ -13,7 +13,8 @@ from msgspec import Struct
 from gateway.letta import errors
 from gateway.letta.events import Event
 from gateway.letta.frames import Frame, TurnReader, from_loop_error, from_provider
-from tests.openai_wire.oracle import played
+from tests.openai_wire.cards import part
+from tests.openai_wire.oracle import check_stream, play, played
 
 RUNS = Path(__file__).parent.parent / "runs" / "app-server"
 THOUGHT = "Let me think about it .  "
@@ -107,6 +108,24 @@ def test_a_call_comes_with_its_arguments_and_its_return(name: str) -> None:
 
     assert (call.name, call.arguments, returned.status, returned.tool_return) == RETURNED[name]
     assert call.tool_call_id == returned.tool_call_id
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_turn_has_cards_for_its_tools_and_says_the_same_beside_them(name: str) -> None:
+    message, visible, thoughts, _ = RECORDED[name]
+    parted = part(play(read(recorded(name), message).events, tools="rich"))
+    stream = check_stream(parted.frames)
+
+    assert [(card.name, card.arguments, card.failed, card.output) for card in parted.cards] == [
+        (tool, arguments, status == "error", output)
+        for tool, arguments, status, output in ([RETURNED[name]] if name in RETURNED else [])
+    ]
+    assert stream.visible == visible
+    assert stream.thoughts == [thought for thought in map(_without_lines, thoughts) if thought]
+
+
+def _without_lines(thought: str) -> str:
+    return "".join(line for line in thought.splitlines() if line not in (DENIED, "Using client_tool…"))
 
 
 def test_every_recorded_turn_is_read() -> None:

@@ -13,7 +13,8 @@ from gateway.letta.events import Event
 from gateway.letta.rest import RestUpstream
 from gateway.letta.upstream import Instructions, Message, Sending
 from gateway.settings import Letta, Secret
-from tests.openai_wire.oracle import played
+from tests.openai_wire.cards import Card, part
+from tests.openai_wire.oracle import check_stream, play, played
 
 pytestmark = pytest.mark.anyio
 
@@ -140,6 +141,36 @@ async def test_a_call_comes_with_its_arguments_in_pieces_and_its_return(size: in
     assert "".join(piece.arguments or "" for piece in pieces) == '{"label":"human","new_str":"likes tea"}'
     assert (returned.status, returned.tool_return) == ("error", NO_NEW_STR)
     assert {piece.tool_call_id for piece in pieces} == {returned.tool_call_id}
+
+
+# file -> its cards for Open WebUI
+CARDS = {
+    "server-tool-then-answer": [
+        Card("memory_insert", '{"label":"human","new_str":"likes tea"}', NO_NEW_STR, failed=True),
+    ]
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+async def test_a_recorded_run_has_cards_for_its_tools_and_says_the_same_beside_them(name: str) -> None:
+    events = await run(replay(name))
+    parted = part(play(events, tools="rich"))
+    visible, thoughts, _, _ = RECORDED[name]
+    stream = check_stream(parted.frames)
+
+    assert parted.cards == CARDS.get(name, [])
+    assert stream.visible == visible
+    assert stream.thoughts == [thought.partition("\nUsing ")[0] for thought in thoughts]
+
+
+async def test_a_recorded_card_stands_between_the_thoughts_of_two_steps() -> None:
+    timeline = part(play(await run(replay("server-tool-then-answer")), tools="rich")).timeline
+    places = [i for i, told in enumerate(timeline) if told[:1] in ("(", "[") or told in ("<think>", "</think>")]
+
+    assert [timeline[i][:20] for i in places] == [
+        *("<think>", "(Using memory_insert", "</think>", "(memory_insert faile", '[memory_insert {"lab', "<think>"),
+        "</think>",
+    ]
 
 
 def test_every_recorded_run_is_replayed() -> None:

@@ -12,8 +12,9 @@ from openai.types.completion_usage import CompletionUsage
 from gateway.letta.events import Event
 from gateway.openai_wire.errors import GatewayError
 from gateway.openai_wire.response import DONE_FRAME, frame
+from gateway.openai_wire.response import ChatCompletionChunk as Chunk
 from gateway.openai_wire.translator import StreamTranslator
-from gateway.settings import Reasoning
+from gateway.settings import Reasoning, ToolActivity
 
 ID, CREATED, MODEL = "chatcmpl-1", 1_790_000_000, "tutor"
 CHUNK_KEYS = {"id", "object", "created", "model", "choices"}
@@ -123,13 +124,28 @@ def check_tags(stream: Stream, mode: Reasoning = "think_tags") -> None:
     assert not stream.reasoning or mode == "reasoning_content"
 
 
-def translator(reasoning: Reasoning = "think_tags", include_usage: bool = False) -> StreamTranslator:
-    return StreamTranslator(id=ID, created=CREATED, model=MODEL, reasoning=reasoning, include_usage=include_usage)
+def translator(
+    reasoning: Reasoning = "think_tags", include_usage: bool = False, tools: ToolActivity = "thoughts", id: str = ID
+) -> StreamTranslator:
+    return StreamTranslator(
+        id=id, created=CREATED, model=MODEL, reasoning=reasoning, include_usage=include_usage, tool_activity=tools
+    )
 
 
-def play(events: Iterable[Event], reasoning: Reasoning = "think_tags", include_usage: bool = False) -> bytes:
+def chunks_of(machine: StreamTranslator, events: Iterable[Event]) -> list[Chunk]:
+    """The chunks of a run that ends well."""
+    told = [told for event in events for told in machine.receive(event)] + [*machine.receive_eof()]
+    return [one for one in told if isinstance(one, Chunk)]
+
+
+def play(
+    events: Iterable[Event],
+    reasoning: Reasoning = "think_tags",
+    include_usage: bool = False,
+    tools: ToolActivity = "thoughts",
+) -> bytes:
     """The frames that a client gets for `events`: an error ends them as it does in a response."""
-    machine = translator(reasoning, include_usage)
+    machine = translator(reasoning, include_usage, tools)
     frames: list[bytes] = []
     try:
         for event in events:
@@ -141,6 +157,11 @@ def play(events: Iterable[Event], reasoning: Reasoning = "think_tags", include_u
     return b"".join(frames) + DONE_FRAME
 
 
-def played(events: Iterable[Event], reasoning: Reasoning = "think_tags", include_usage: bool = False) -> Stream:
+def played(
+    events: Iterable[Event],
+    reasoning: Reasoning = "think_tags",
+    include_usage: bool = False,
+    tools: ToolActivity = "thoughts",
+) -> Stream:
     """The same, checked."""
-    return check_stream(play(events, reasoning, include_usage), include_usage=include_usage)
+    return check_stream(play(events, reasoning, include_usage, tools), include_usage=include_usage)

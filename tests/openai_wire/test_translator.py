@@ -1,6 +1,6 @@
 """Events in, chunks out: every rule of the translation, by example."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,10 +9,11 @@ from gateway.letta import errors as letta
 from gateway.letta.events import Event
 from gateway.openai_wire.errors import UPSTREAM, UnknownStopReason, UpstreamFailure
 from gateway.openai_wire.response import ChatCompletionChunk, frame, to_completion
+from gateway.openai_wire.tools import Told
 from gateway.openai_wire.translator import FINISH_REASONS, StreamTranslator
 from gateway.settings import Reasoning
 from tests import events as e
-from tests.openai_wire.oracle import check_stream, check_tags, play, played, translator
+from tests.openai_wire.oracle import check_stream, check_tags, chunks_of, play, played, translator
 
 ROLE = {"role": "assistant", "content": ""}
 ZWSP = "\u200b"
@@ -496,7 +497,8 @@ def test_a_failed_answer_is_never_complete() -> None:
     assert (machine.finished, machine.complete) == (True, False)
 
 
-def _deltas(chunks: list[ChatCompletionChunk]) -> list[str | None]:
+def _deltas(told: Sequence[Told]) -> list[str | None]:
+    chunks = [one for one in told if isinstance(one, ChatCompletionChunk)]
     return [choice.delta.content for chunk in chunks for choice in chunk.choices]
 
 
@@ -551,9 +553,7 @@ def test_the_end_is_told_once() -> None:
 
 
 def _chunks(events: list[Event], mode: Reasoning) -> list[ChatCompletionChunk]:
-    machine = translator(mode, include_usage=True)
-    chunks = [chunk for event in events for chunk in machine.receive(event)]
-    return chunks + machine.receive_eof()
+    return chunks_of(translator(mode, include_usage=True), events)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -10,83 +10,16 @@ from msgspec import UNSET
 from gateway.http.sse import Answer
 from gateway.letta import errors as letta
 from gateway.letta.errors import UpstreamError
-from gateway.letta.events import Event, ToolCall
+from gateway.letta.events import Event
 from gateway.openai_wire.defuse import restore
 from gateway.openai_wire.errors import GatewayError, UpstreamFailure
-from gateway.openai_wire.response import DONE_FRAME, ChatCompletionChunk, frame, to_completion
-from gateway.openai_wire.translator import FINISH_REASONS
+from gateway.openai_wire.response import DONE_FRAME, frame, to_completion
+from gateway.openai_wire.tools import Told
 from gateway.settings import Reasoning
 from gateway.turns.telling import Reader
 from tests import events as e
-from tests.openai_wire.oracle import check_stream, check_tags, play, played, translator
-
-PIECES = ("<think>", "</think>", "<", "</", "<th", "think>", "/think>", "ink>", ">", "a", "b ", "\n", "ü", "\u200b")
-TEXTS = st.one_of(
-    st.lists(st.sampled_from(PIECES), max_size=4).map("".join),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-)
-PLAIN_TEXTS = TEXTS.map(lambda text: text.replace("\u200b", ""))
-STEPS = st.sampled_from([None, "s1", "s2", "s3"])
-CALL_IDS = st.sampled_from([None, "c1", "c2", "c3"])
-NAMES = st.one_of(st.none(), st.sampled_from(["web_search", "memory_insert", "</think>", "<think>"]), TEXTS)
-COUNTS = st.one_of(st.none(), st.integers(0, 10_000))
-PARTS = st.lists(
-    st.fixed_dictionaries({"type": st.sampled_from(["text", "image"])}, optional={"text": TEXTS}), max_size=3
-)
-STOPS = st.sampled_from([*FINISH_REASONS, *letta.STOP_REASONS, "tired", ""])
-MODES = st.sampled_from(cast(tuple[Reasoning, ...], ("think_tags", "reasoning_content", "hidden")))
-NOISE = st.sampled_from([e.ping(), e.compaction(), e.unknown(), e.tool_return(), Event(), Event("system_message")])
-
-ANSWERS = st.builds(e.answer, st.one_of(TEXTS, PARTS, st.none()), STEPS)
-THOUGHTS = st.builds(e.reasoning, st.one_of(TEXTS, st.none()), STEPS)
-CALLS = st.one_of(
-    st.builds(e.tool_call, NAMES, CALL_IDS, STEPS),
-    st.builds(e.approval_request, NAMES, CALL_IDS, STEPS),
-    st.builds(
-        lambda calls, step: Event("tool_call_message", step_id=step, tool_calls=calls),
-        st.lists(st.builds(ToolCall, NAMES, CALL_IDS), max_size=3),
-        STEPS,
-    ),
-)
-USAGES = st.builds(e.usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
-ERRORS = st.builds(e.error, st.one_of(st.none(), st.sampled_from([*letta.ERROR_TYPES, "internal_error"])), TEXTS)
-ENDS = st.one_of(st.builds(e.stop, STOPS), ERRORS)
-# Anything at all, in any order.
-CHAOS = st.lists(st.one_of(ANSWERS, THOUGHTS, CALLS, USAGES, NOISE, ENDS), max_size=12)
-
-
-@st.composite
-def one_step(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> list[Event]:
-    """A step as a model makes it: thoughts, calls in pieces with their returns, text; all in one step."""
-    step = f"s{draw(st.integers(1, 9))}"
-    thoughts = [e.reasoning(text, step) for text in draw(st.lists(texts, max_size=3))]
-    calls = [
-        event
-        for name in draw(st.lists(st.sampled_from(["web_search", "memory_insert"]), max_size=2))
-        for event in (e.tool_call(name, f"{step}-{name}", step), e.tool_call(None, f"{step}-{name}", step))
-    ]
-    answers = [e.answer(text, step) for text in draw(st.lists(texts, max_size=3))]
-    return [*thoughts, *calls, *([e.tool_return(step)] if calls else []), *draw(st.lists(NOISE, max_size=1)), *answers]
-
-
-def said(texts: st.SearchStrategy[str]) -> st.SearchStrategy[list[Event]]:
-    """The events of several steps, without their end."""
-    return st.lists(one_step(texts), max_size=4).map(lambda steps: [event for step in steps for event in step])
-
-
-@st.composite
-def runs(draw: st.DrawFn) -> list[Event]:
-    """A run of several steps with an end, good or bad, and what may come after it."""
-    return draw(said(TEXTS)) + draw(st.lists(USAGES, max_size=2)) + [draw(ENDS)] + draw(CHAOS)
-
-
-good_runs = st.builds(
-    lambda events, usages, reason: [*events, e.stop(reason), *usages],
-    said(TEXTS),
-    st.lists(USAGES, max_size=2),
-    st.sampled_from(list(FINISH_REASONS)),
-)
-ANY = st.one_of(CHAOS, runs(), good_runs)
+from tests.openai_wire.oracle import check_stream, check_tags, chunks_of, play, played, translator
+from tests.openai_wire.strategies import ANY, MODES, PLAIN_TEXTS, TEXTS, good_runs, said
 
 
 @given(ANY, MODES, st.booleans())
@@ -107,8 +40,7 @@ def test_hidden_thoughts_are_told_nowhere(events: list[Event]) -> None:
 
 @given(good_runs, MODES)
 def test_the_whole_answer_is_what_the_stream_adds_up_to(events: list[Event], mode: Reasoning) -> None:
-    machine = translator(mode, include_usage=True)
-    chunks = [chunk for event in events for chunk in machine.receive(event)] + machine.receive_eof()
+    chunks = chunks_of(translator(mode, include_usage=True), events)
     whole = to_completion(chunks)
     stream = check_stream(b"".join(map(frame, chunks)) + DONE_FRAME, include_usage=True)
 
@@ -219,15 +151,15 @@ class _Reads:
 async def _answered(run: _Reads, mode: Reasoning, include_usage: bool) -> bytes:
     """The frames of an answer, read to its end as a response does."""
     answer = Answer(cast(Reader, run), translator(mode, include_usage))
-    chunks: list[ChatCompletionChunk] = []
+    told: list[Told] = []
     try:
         while (more := await answer.next()) is not None:
-            chunks += more
+            told += more
         ending = b""
     except GatewayError as error:
-        chunks += answer.close()
+        told += answer.close()
         ending = frame(error.to_response())
-    return b"".join(map(frame, chunks)) + ending + DONE_FRAME
+    return b"".join(map(frame, told)) + ending + DONE_FRAME
 
 
 FAULTS = st.sampled_from([None, letta.BrokenStream("cut"), letta.TimedOut("silent"), letta.Stopped("shutting down")])

@@ -1,0 +1,147 @@
+"""Three ways to show what tools do: in the thoughts, as cards, and not at all. Performs no I/O."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from gateway.letta.events import ToolCall, ToolReturn, shortened
+from gateway.openai_wire.open_webui import OutputItemFrame, StatusFrame, status, tool_card
+from gateway.openai_wire.response import ChatCompletionChunk
+from gateway.openai_wire.writer import Writer
+from gateway.settings import ToolActivity
+
+Told = ChatCompletionChunk | StatusFrame | OutputItemFrame
+NOTHING_CAME = "Nothing came back."
+
+
+class Tools(Protocol):
+    """What is told of the calls of a run, in the order of its events."""
+
+    def call(self, call: ToolCall, step: str | None) -> Sequence[Told]:
+        """A call of a tool of Letta's own, or a piece of one."""
+
+    def refuse(self, call: ToolCall, reason: str, step: str | None) -> Sequence[Told]:
+        """A call that is not allowed; it has a return, too."""
+
+    def receive(self, returned: ToolReturn) -> Sequence[Told]:
+        """What came of a call."""
+
+    def close(self) -> Sequence[Told]:
+        """Nothing more will come."""
+
+
+class Thoughts:
+    """A line in the thoughts for each call, on the piece that names it."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._told: set[str] = set()
+
+    def call(self, call: ToolCall, step: str | None) -> Sequence[Told]:
+        if not call.name or call.tool_call_id in self._told:
+            return []
+        if call.tool_call_id:
+            self._told.add(call.tool_call_id)
+        return self._writer.note(f"Using {call.name}…", step)
+
+    def refuse(self, call: ToolCall, reason: str, step: str | None) -> Sequence[Told]:
+        return self._writer.note(reason, step)
+
+    def receive(self, returned: ToolReturn) -> Sequence[Told]:
+        return []
+
+    def close(self) -> Sequence[Told]:
+        return []
+
+
+class Hidden:
+    """No word of any tool. What is said before a return, and what after it, are two things all the same."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def call(self, call: ToolCall, step: str | None) -> Sequence[Told]:
+        return []
+
+    def refuse(self, call: ToolCall, reason: str, step: str | None) -> Sequence[Told]:
+        return []
+
+    def receive(self, returned: ToolReturn) -> Sequence[Told]:
+        return self._writer.interrupt()
+
+    def close(self) -> Sequence[Told]:
+        return []
+
+
+class Running(Struct):
+    """A call that has not returned."""
+
+    name: str
+    line: str
+    """What its status line says until then, "Using web_search…"."""
+    failed: str
+    """What it says if the call fails."""
+    arguments: list[str] = field(default_factory=list)
+
+
+class Cards:
+    """For Open WebUI: a status line while a tool runs, and a card once it has returned.
+
+    Chunks are those of `Hidden`. Cards come whole, one after the other, and outside of the thoughts; Letta may use the
+    id of a call again in another turn, so a card has one of the answer's.
+    """
+
+    def __init__(self, writer: Writer, id: str) -> None:
+        self._writer = writer
+        self._id = id
+        self._running: dict[str | None, Running] = {}
+        self._cards = 0
+
+    def call(self, call: ToolCall, step: str | None) -> Sequence[Told]:
+        return self._begin(call, f"Using {call.name}…", f"{call.name} failed.")
+
+    def refuse(self, call: ToolCall, reason: str, step: str | None) -> Sequence[Told]:
+        return self._begin(call, reason, reason)
+
+    def receive(self, returned: ToolReturn) -> Sequence[Told]:
+        chunks = self._writer.interrupt()
+        running = self._running.pop(returned.tool_call_id, None)
+        if running is None:
+            return chunks
+        return [*chunks, *self._end(running, returned.tool_return, returned.failed), *self._still()]
+
+    def close(self) -> Sequence[Told]:
+        left, self._running = self._running, {}
+        chunks = self._writer.close() if left else []
+        return [*chunks, *(told for one in left.values() for told in self._end(one, NOTHING_CAME, failed=True))]
+
+    def _begin(self, call: ToolCall, line: str, failed: str) -> list[StatusFrame]:
+        running, told = self._running.get(call.tool_call_id), []
+        if running is None:
+            if not call.name:
+                return []
+            running = self._running[call.tool_call_id] = Running(call.name, line, failed)
+            told = [status(line, done=False)]
+        running.arguments.append(call.arguments or "")
+        return told
+
+    def _end(self, running: Running, output: str, failed: bool) -> list[Told]:
+        self._cards += 1
+        line = status(running.failed if failed else f"Used {running.name}.", done=True)
+        arguments = shortened("".join(running.arguments))
+        return [line, *tool_card(f"{self._id}-{self._cards}", running.name, arguments, output, failed)]
+
+    def _still(self) -> list[StatusFrame]:
+        """The last line is the one that counts: it is one of a tool that runs, if any does."""
+        return [status(running.line, done=False) for running in list(self._running.values())[-1:]]
+
+
+def tools_of(activity: ToolActivity, writer: Writer, id: str) -> Tools:
+    match activity:
+        case "thoughts":
+            return Thoughts(writer)
+        case "rich":
+            return Cards(writer, id)
+        case "hidden":
+            return Hidden(writer)

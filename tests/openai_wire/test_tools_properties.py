@@ -1,0 +1,55 @@
+"""What holds for cards and status lines, whatever the events."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.letta.events import Event
+from gateway.openai_wire.open_webui import StatusFrame
+from gateway.openai_wire.response import frame
+from gateway.settings import Reasoning
+from tests.openai_wire.cards import part
+from tests.openai_wire.oracle import check_stream, check_tags, play, translator
+from tests.openai_wire.strategies import ANY, CALLS, MODES, REFUSALS, RETURNS
+
+TOOLS = st.lists(st.one_of(CALLS, REFUSALS, RETURNS), max_size=12)
+
+
+@given(st.one_of(ANY, TOOLS), MODES, st.booleans())
+def test_any_events_make_whole_cards_outside_of_thoughts_and_chunks_as_without_tools(
+    events: list[Event], mode: Reasoning, include_usage: bool
+) -> None:
+    parted = part(play(events, mode, include_usage, "rich"))
+
+    assert parted.frames == play(events, mode, include_usage, "hidden")
+    check_tags(check_stream(parted.frames, include_usage=include_usage), mode)
+
+
+def _follow(event: Event, running: dict[str | None, str | None]) -> list[str | None]:
+    """Keep which calls run after `event`; gives those that it ends."""
+    if event.message_type in ("tool_call_message", "status"):
+        for call in event.calls:
+            if call.name:
+                running.setdefault(call.tool_call_id, call.name)
+    ids = [returned.tool_call_id for returned in event.tool_returns or ()]
+    return [running.pop(id) for id in ids if id in running]
+
+
+@given(TOOLS)
+def test_the_last_status_line_is_done_unless_a_tool_runs(events: list[Event]) -> None:
+    machine = translator(tools="rich")
+    running: dict[str | None, str | None] = {}
+    last = b'"done":true'
+    for event in events:
+        for told in machine.receive(event):
+            last = frame(told) if isinstance(told, StatusFrame) else last
+        _follow(event, running)
+
+        assert bool(running) == (b'"done":false' in last)
+
+
+@given(TOOLS)
+def test_every_call_has_its_card_in_the_order_of_the_returns(events: list[Event]) -> None:
+    running: dict[str | None, str | None] = {}
+    ended = [name for event in events for name in _follow(event, running)]
+
+    assert [card.name for card in part(play(events, tools="rich")).cards] == [*ended, *running.values()]
