@@ -230,6 +230,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys of one scope share users; absent: the key's name."""
     reasoning: Reasoning | None = None
     """How thoughts are shown, before the agent type's own."""
+    tool_activity: ToolActivity = "thoughts"
+    """How tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
     origins: tuple[Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z")], ...] = ()
     """Web pages that may use this key from a browser (CORS)."""
     history: Literal["full", "new"] | None = None

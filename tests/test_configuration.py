@@ -84,6 +84,7 @@ user_from = ["body:user", "body:safety_identifier"]   # for callers that are pro
 user_means = "person"             # person | conversation | ignored
 default_user = "me"               # who asks when a request names nobody; absent: such a request is refused
 reasoning = "reasoning_content"   # per key, before the agent type's
+tool_activity = "rich"            # thoughts | rich | hidden
 origins = []                      # CORS, off by default
 
 [[keys]]
@@ -167,6 +168,7 @@ def test_the_example_loads_every_key(file: Path) -> None:
     headers = webui.message_id_header, webui.user_message_id_header, webui.parent_id_header
     assert headers == ("X-Answer", "X-Question", "X-Before")
     assert (scripts.user_means, scripts.default_user, scripts.reasoning) == ("person", "me", "reasoning_content")
+    assert [key.tool_activity for key in (webui, scripts, alice)] == ["thoughts", "rich", "thoughts"]
     assert alice.user == "alice"
 
 
@@ -343,6 +345,10 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "two keys of one value": (
         TYPE + KEY + f'[[keys]]\nname = "other"\nkey = "{SECRET}"',
         ["keys[1].key: ", "no other key"],
+    ),
+    "tool activity nobody knows": (
+        TYPE + KEY + 'tool_activity = "cards"',
+        ["keys[0].tool_activity: ", "thoughts", "rich", "hidden"],
     ),
     "models nobody made": (TYPE + KEY + 'models = ["tutor", "cook"]', ["keys[0].models: ", "`cook`", "tutor"]),
     "models as one word": (TYPE + KEY + 'models = "tutor"', ["keys[0].models: ", "`tutor`", "Expected `array"]),

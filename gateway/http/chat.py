@@ -8,6 +8,7 @@ from litestar import Request, Response, post
 from litestar.datastructures import Headers, State
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
+from msgspec import Struct
 
 from gateway.http.auth import authenticate
 from gateway.http.body import read_json
@@ -16,7 +17,7 @@ from gateway.http.tokens import read_claims
 from gateway.openai_wire.errors import ModelNotFound
 from gateway.openai_wire.request import ChatCompletionRequest, decode_request
 from gateway.openai_wire.translator import StreamTranslator
-from gateway.settings import TASK_MODEL, AgentType, Key, Reasoning, Settings
+from gateway.settings import TASK_MODEL, AgentType, Key, Reasoning, Settings, ToolActivity
 from gateway.turns.asked import to_asked
 from gateway.turns.identity import identify, read_ids
 from gateway.turns.runs import Runs
@@ -28,6 +29,16 @@ from gateway.turns.turn import Turn, to_turn
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
 CLIENT_CLOSED_REQUEST = 499
+
+
+class Look(Struct, frozen=True):
+    """How an answer is shown, beside its text."""
+
+    reasoning: Reasoning
+    tool_activity: ToolActivity
+
+
+PLAIN = Look("hidden", "hidden")
 
 
 @post("/v1/chat/completions", status_code=200, name="create_chat_completion")
@@ -43,10 +54,10 @@ async def create_chat_completion(
     chat = decode_request(body)
     if task := find_task(key, request.headers, chat):
         check_model(settings, key, chat.model)
-        return await _respond(request, settings, chat, task_runs.start(task, chat, body), "hidden")
+        return await _respond(request, settings, chat, task_runs.start(task, chat, body), PLAIN)
     turn = read_turn(settings, key, request.headers, chat)
     reader = runs.start(turn, to_sent(key, request.headers, turn, body))
-    return await _respond(request, settings, chat, reader, key.reasoning or turn.agent_type.reasoning)
+    return await _respond(request, settings, chat, reader, look_for(key, turn, bool(chat.stream)))
 
 
 def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompletionRequest) -> Turn:
@@ -57,21 +68,25 @@ def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompleti
     return to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat))
 
 
+def look_for(key: Key, turn: Turn, streams: bool) -> Look:
+    """Only a stream to Open WebUI can be told more than chunks: any other client breaks at a frame that is none."""
+    activity = key.tool_activity
+    if activity == "rich" and not (streams and turn.caller.frontend):
+        activity = "thoughts"
+    return Look(key.reasoning or turn.agent_type.reasoning, activity)
+
+
 async def _respond(
-    request: Request[None, None, State],
-    settings: Settings,
-    chat: ChatCompletionRequest,
-    run: Reader,
-    reasoning: Reasoning,
+    request: Request[None, None, State], settings: Settings, chat: ChatCompletionRequest, run: Reader, look: Look
 ) -> ASGIApp:
     """What a run says, streamed or whole."""
     translator = StreamTranslator(
         id=f"chatcmpl-{uuid.uuid4().hex}",
         created=int(time.time()),
         model=chat.model,
-        reasoning=reasoning,
+        reasoning=look.reasoning,
         include_usage=chat.include_usage or not chat.stream,
-        tool_activity="thoughts",
+        tool_activity=look.tool_activity,
     )
     answer = Answer(run, translator)
     if chat.stream:

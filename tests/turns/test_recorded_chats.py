@@ -8,7 +8,7 @@ import pytest
 from gateway.letta.upstream import Message, Past
 from gateway.openai_wire.request import decode_request
 from gateway.turns.asked import Asked, to_asked
-from gateway.turns.identity import identify, keeps_history, read_ids
+from gateway.turns.identity import Caller, identify, keeps_history, read_ids
 from gateway.turns.names import ClientId
 from gateway.turns.tasks import find_task
 from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide
@@ -44,16 +44,27 @@ def test_the_agent_hears_what_is_on_screen(with_ids: bool) -> None:
     contexts: dict[tuple[str, str], Context] = defaultdict(Context)
     decisions = {}
     for recorded in TURNS:
-        request, headers = decode_request(recorded.json), _headers(recorded, with_ids)
-        asked, caller = to_asked(request.messages), identify(KEY, headers, request)
-        ids = read_ids(KEY, headers, caller.chat)
-        context = contexts[caller.chat or recorded.name, request.model]
+        asked, caller, ids = _read(recorded, with_ids)
+        context = contexts[caller.chat or recorded.name, decode_request(recorded.json).model]
         decision = decide(asked, ids, keeps_history(KEY, caller, asked), context.pasts)
         decisions[recorded.name] = type(decision).__name__.lower()
         heard = context.answer(decision, ids, _answer_to(recorded))
 
         assert [(m.role, m.content) for m in heard] == [(m.role, m.content) for m in asked.path], recorded.name
     assert decisions == {recorded.name: DECISIONS[recorded.name] for recorded in TURNS}
+
+
+@pytest.mark.parametrize("with_ids", [True, False], ids=["ids", "no ids"])
+def test_a_chat_that_shows_tool_cards_goes_on_at_its_end(with_ids: bool) -> None:
+    (recorded,) = [recorded for recorded in TURNS if recorded.name == "29-history-after-mixed-think+tool-items"]
+    asked, caller, ids = _read(recorded, with_ids)
+    first = Message("user", "first mixed", ClientId(ids.parent or "", "").new())
+    past = Past([first, Message("assistant", "Visible answer after two thoughts and a tool.")])
+
+    roles = [message.role for message in decode_request(recorded.json).messages]
+    assert roles == ["user", "assistant", "tool", "assistant", "user"]
+    decision = decide(asked, ids, keeps_history(KEY, caller, asked), [past])
+    assert decision == Append(0, [Message("user", "second mixed")])
 
 
 @pytest.mark.parametrize("with_header", [True, False], ids=["header", "no header"])
@@ -67,6 +78,12 @@ def test_a_task_is_known_by_its_header_or_else_by_its_words(with_header: bool) -
         **{recorded.name: "turn" for recorded in TURNS},
         **{recorded.name: DECISIONS[recorded.name] for recorded in TASKS},
     }
+
+
+def _read(recorded: Recorded, with_ids: bool) -> tuple[Asked, Caller, Ids]:
+    request, headers = decode_request(recorded.json), _headers(recorded, with_ids)
+    caller = identify(KEY, headers, request)
+    return to_asked(request.messages), caller, read_ids(KEY, headers, caller.chat)
 
 
 def _headers(recorded: Recorded, named: bool) -> dict[str, str]:
