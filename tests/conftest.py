@@ -1,11 +1,13 @@
-"""What every test may use: the settings of the run, and the servers, one each per session."""
+"""What every test may use: the settings of the run, the servers, one each per session, and the browser."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser
 
+from tests.browser.chromium import chromium, find_chromium
 from tests.servers.app_server import AppServer
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
@@ -60,3 +62,14 @@ def letta(request: pytest.FixtureRequest) -> RealLetta:
     """Each kind of a real Letta in turn."""
     server: RealLetta = request.getfixturevalue(request.param)
     return server
+
+
+# Not for the session: while it is open, no test beside those of its module can run an event loop.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    path = find_chromium()
+    if path is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with chromium(path) as opened:
+        yield opened
