@@ -16,11 +16,12 @@ from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
 from gateway.http.middleware import own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
-from gateway.http.page import show_page
+from gateway.http.page import connect_page
+from gateway.http.web import chat_page
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.rest import RestUpstream
 from gateway.letta.upstream import Upstream
-from gateway.settings import Settings
+from gateway.settings import Secret, Settings
 from gateway.turns.pruning import Pruner
 from gateway.turns.runs import Runs
 from gateway.turns.task_runs import TaskModel, TaskRuns
@@ -46,8 +47,12 @@ def task_model_for(settings: Settings) -> TaskModel | None:
     return PlainModel(settings.tasks)
 
 
-def create_app(settings: Settings, upstream: Upstream | None = None) -> Litestar:
-    """The gateway as an ASGI application; `upstream` stands in for the one that the settings name."""
+def create_app(settings: Settings, upstream: Upstream | None = None, page_key: Secret | None = None) -> Litestar:
+    """The gateway as an ASGI application; `upstream` stands in for the one that the settings name.
+
+    `page_key` is for the chat page, where it is opened on this machine: whoever sits there may use it. It is the
+    demo's, and no setting.
+    """
     letta = upstream or upstream_for(settings)
     runs = Runs(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
@@ -64,9 +69,11 @@ def create_app(settings: Settings, upstream: Upstream | None = None) -> Litestar
         finally:
             await letta.aclose()
 
+    chat = settings.server.chat_page
+    pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]
     origins = all_origins(settings)
     app = Litestar(
-        route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz, show_page],
+        route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz, *pages],
         lifespan=[lifespan],
         state=State({"runs": runs}),
         dependencies={

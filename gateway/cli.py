@@ -18,7 +18,7 @@ from gateway.embedded import state_of
 from gateway.letta.errors import UpstreamError
 from gateway.letta.process import EmbeddedUnavailable
 from gateway.serving import Server
-from gateway.settings import Settings
+from gateway.settings import Secret, Settings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,8 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     serving = commands.add_parser("serve", help="serve the OpenAI API (starts without Letta, too)")
     serving.add_argument("--host", help="address to listen on")
+    serving.add_argument("--chat-page", action="store_true", default=None, help="serve a page to chat on at /")
     checking = commands.add_parser("check", help="read the configuration, reach Letta, and say what is wrong")
-    checking.set_defaults(host=None, port=None)
+    checking.set_defaults(host=None, port=None, chat_page=None)
     trying = commands.add_parser("demo", help="try it out: a Letta of its own, a key, and how to talk to it")
     for command in (serving, trying):
         command.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
@@ -52,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(arguments: argparse.Namespace) -> Settings:
-    overrides = Overrides(host=arguments.host, port=arguments.port, state=arguments.state)
+    overrides = Overrides(
+        host=arguments.host, port=arguments.port, chat_page=arguments.chat_page, state=arguments.state
+    )
     return load(arguments.config, os.environ, overrides)
 
 
@@ -76,20 +79,20 @@ def _demo(arguments: argparse.Namespace) -> None:
     port = demo.free_port() if arguments.port is None else arguments.port
     settings = load_demo(os.environ, Overrides(port=port, state=str(state)), key)
     demo.tell_start(settings, state)
-    serve(settings, lambda address: demo.tell_address(settings, address))
+    serve(settings, lambda address: demo.tell_address(settings, address), page_key=key)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"serve": _serve, "check": _check, "demo": _demo}
 
 
-def serve(settings: Settings, up: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until SIGINT or SIGTERM; `up` is told the address once it answers."""
+def serve(settings: Settings, up: Callable[[str], None] = lambda _: None, page_key: Secret | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; `up` is told the address once it answers. `page_key`: see `create_app`."""
     # httpx tells every request to Letta at this level.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # uvicorn passes on the signal that stopped it, once it has stopped.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked_to_stop, lambda *_: sys.exit(0))
-    server = Server(create_app(settings), settings, up)
+    server = Server(create_app(settings, page_key=page_key), settings, up)
     # What lives as long as the process need not be looked at by every collection.
     gc.collect()
     gc.freeze()

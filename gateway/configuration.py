@@ -47,17 +47,19 @@ class Overrides(Struct, frozen=True, kw_only=True):
 
     host: str | None = None
     port: int | None = None
+    chat_page: bool | None = None
     state: str | None = None
 
 
 NO_OVERRIDES = Overrides()
+_OVERRIDDEN = (("server", "host"), ("server", "port"), ("server", "chat_page"), ("letta", "state"))
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = NO_OVERRIDES) -> Settings:
     """Settings from the file, or from the environment where no file is named. Raises SettingsError."""
     source = str(path) if path else ENVIRONMENT
     raw = _expand(_read(path) if path else _from_environment(environ), environ, source)
-    for table, field in (("server", "host"), ("server", "port"), ("letta", "state")):
+    for table, field in _OVERRIDDEN:
         value, fields = getattr(overrides, field), raw.setdefault(table, {})
         if value is not None and isinstance(fields, dict):
             fields[field] = value
@@ -77,7 +79,7 @@ def load_demo(environ: Mapping[str, str], overrides: Overrides, key: Secret) -> 
         default_user="me",
     )
     settings = Settings(
-        server=Server(port=overrides.port or 0),
+        server=Server(port=overrides.port or 0, chat_page=True),
         letta=Letta(upstream="embedded", state=overrides.state),
         agent_types=(AgentType(id="letta", name="Letta", description="An agent of your own that remembers you"),),
         keys=(demo,),

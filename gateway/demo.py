@@ -60,6 +60,7 @@ def tell_address(settings: Settings, address: str) -> None:
         "messages": [{"role": "user", "content": "Hello! My name is Ada."}],
     }
     print(
+        f"Chat with it in your browser: {address}/\n\n"
         f"address: {address}/v1\n"
         f"key: {key.key.reveal()}\n"
         f"model: {model}\n\n"
@@ -71,6 +72,6 @@ def tell_address(settings: Settings, address: str) -> None:
         f"  Auth: Bearer {key.key.reveal()}\n"
         f"  Headers: {json.dumps(OPEN_WEBUI_HEADERS)}\n"
         f"  Model IDs: {model}\n\n"
-        f"{address}/ says more. Ctrl+C ends it.",
+        f"{address}/connect says more. Ctrl+C ends it.",
         flush=True,
     )

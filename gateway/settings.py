@@ -92,6 +92,8 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The largest request body, in MiB; a larger one is a 413."""
     shutdown_seconds: Annotated[float, Meta(ge=0)] = 5.0
     """How long answers under way may go on after SIGTERM."""
+    chat_page: bool = False
+    """Whether `/` is a page to chat on; else it says how to connect."""
 
 
 class Letta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

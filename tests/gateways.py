@@ -49,8 +49,9 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
 
 @contextmanager
 def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
-    """A gateway in a thread; gives its base URL."""
-    with served(create_app(settings_for(letta, **changes))) as url:
+    """A gateway in a thread; gives its base URL. `page_key` is for the chat page."""
+    page_key = changes.pop("page_key", None)
+    with served(create_app(settings_for(letta, **changes), page_key=page_key)) as url:
         yield url
 
 
@@ -76,8 +77,8 @@ def chat(text: str = "hello", **more: Any) -> dict[str, Any]:
 class GatewayProcess:
     """`letta-gateway serve` as its users run it, on a free port."""
 
-    def __init__(self, config: Path, **environ: str) -> None:
-        arguments = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", "0"]
+    def __init__(self, config: Path, *more: str, **environ: str) -> None:
+        arguments = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", "0", *more]
         self.process = subprocess.Popen(arguments, env=os.environ | environ, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         self.base_url = ""

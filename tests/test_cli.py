@@ -172,6 +172,14 @@ def test_it_serves_without_letta_until_it_is_told_to_end(config: Path, end: sign
     assert "Traceback" not in log
 
 
+def test_asked_to_it_serves_the_chat_page_without_a_key_in_it(config: Path) -> None:
+    with GatewayProcess(config, "--chat-page") as process:
+        page = httpx.get(process.base_url).text
+
+    assert 'id="composer"' in page
+    assert KEY not in page
+
+
 def test_a_port_that_is_taken_ends_it_with_words(config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = run_as_module("serve", "--config", str(config), "--port", str(taken.getsockname()[1]))

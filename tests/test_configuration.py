@@ -612,6 +612,14 @@ def test_the_state_of_the_command_line_wins(file: Path) -> None:
     assert load(None, {}, Overrides(state="/srv/line")).letta.state == "/srv/line"
 
 
+def test_the_chat_page_is_asked_for_by_file_or_command_line(file: Path) -> None:
+    file.write_text("[server]\nchat_page = true\n" + TYPE, encoding="utf-8")
+
+    assert load(file, {}).server.chat_page
+    assert load(None, {}, Overrides(chat_page=True)).server.chat_page
+    assert not load(None, {}).server.chat_page
+
+
 @pytest.mark.parametrize("text", ["letta = 5\n", '[[letta]]\nstate = "x"\n', "server = 5\n"])
 def test_a_table_that_is_none_is_named_whatever_the_command_line_says(file: Path, text: str) -> None:
     file.write_text(text + TYPE, encoding="utf-8")
@@ -764,6 +772,7 @@ def test_a_demo_needs_nothing_and_takes_the_provider_of_the_environment(first: s
 
     assert (demo.letta.kind, demo.letta.state, demo.open) == ("embedded", "/srv/demo", False)
     assert [(key.key, key.default_user) for key in demo.keys] == [(Secret("sk-demo"), "me")]
+    assert demo.server.chat_page
     assert demo.provider is not None
     assert demo.provider.id == PROVIDERS[first][1].id
     assert load_demo({}, Overrides(), Secret("sk-demo")).provider is None

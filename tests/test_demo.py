@@ -68,6 +68,15 @@ def test_the_demo_tells_the_headers_that_open_webui_fills_in(demo: dict[str, str
     assert json.loads(demo["Headers:"]) == OPEN_WEBUI_HEADERS
 
 
+def test_the_demo_has_a_page_to_chat_on_that_knows_its_key(demo: dict[str, str]) -> None:
+    address = demo["Chat"].rpartition(" ")[2]
+    page, connect = httpx.get(address), httpx.get(f"{address}connect")
+
+    assert f'content="{demo["key:"]}"' in page.text
+    assert demo["key:"] not in connect.text
+    assert f"{demo['address:']}<" in connect.text
+
+
 def test_the_printed_curl_line_says_what_to_send(demo: dict[str, str]) -> None:
     words = shlex.split(demo["curl"])
     headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")

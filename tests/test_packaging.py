@@ -96,7 +96,7 @@ def test_the_wheel_holds_the_gateway_with_its_files_and_no_tests(wheel: Path) ->
     ours = {str(path.relative_to(ROOT)) for path in (ROOT / "gateway").rglob("*") if path.is_file()}
     ours = {name for name in ours if "__pycache__" not in name}
 
-    assert {"gateway/letta/mod.js", "gateway/http/page.html"} <= ours
+    assert {"gateway/letta/mod.js", "gateway/http/page.html", "gateway/http/web/index.html"} <= ours
     assert {name for name in names if ".dist-info/" not in name} == ours
 
 
@@ -112,17 +112,18 @@ def test_installed_the_demo_answers_and_leaves_nothing_running(commands: Path, t
     state, errors = tmp_path / "state", tmp_path / "errors"
     with demo(commands / "letta-gateway", state, errors) as (process, told):
         stream = send(next(line for line in told.splitlines() if line.startswith("curl ")))
-        page = httpx.get(told.split()[1].removesuffix("/v1"))
+        page = httpx.get(re.findall(r"http://\S+", told)[0])
         running = processes_in(state)
         process.send_signal(signal.SIGINT)
         code = process.wait(30)
 
-    assert re.match(r"address: http://127\.0\.0\.1:\d+/v1\nkey: sk-demo-\S+\nmodel: letta\n", told)
+    assert re.match(r"Chat with it in your browser: http://127\.0\.0\.1:\d+/\n\naddress: ", told)
+    assert re.search(r"\naddress: http://127\.0\.0\.1:\d+/v1\nkey: sk-demo-\S+\nmodel: letta\n", told)
     text = "".join(re.findall(r'"content":"(.*?)"', stream))
     assert text.startswith("<think>")
     assert text.partition("</think>")[2]
     assert stream.endswith("data: [DONE]\n\n")
-    assert (page.status_code, "Letta Gateway" in page.text) == (200, True)
+    assert (page.status_code, 'id="composer"' in page.text) == (200, True)
     assert code == 0
     assert "Traceback" not in errors.read_text()
     assert "node" in running or not Path("/proc").is_dir()

@@ -56,17 +56,18 @@ def own_machine_only(app: ASGIApp) -> ASGIApp:
 
 def _check_local(headers: Headers) -> None:
     """Raises Forbidden."""
-    if not _is_local(f"//{headers.get('host', '')}"):
+    if not is_local(f"//{headers.get('host', '')}"):
         raise Forbidden(
             "Without keys this gateway answers as localhost, 127.0.0.1 or [::1] only.",
             code="host_not_allowed",
         )
     origin = headers.get("origin")
-    if origin is not None and not _is_local(origin):
+    if origin is not None and not is_local(origin):
         raise Forbidden("Without keys this gateway answers no web page from elsewhere.", code="origin_not_allowed")
 
 
-def _is_local(url: str) -> bool:
+def is_local(url: str) -> bool:
+    """Whether `url` names this machine as a browser on it does."""
     try:
         host = urlsplit(url).hostname
     except ValueError:

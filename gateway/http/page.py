@@ -1,4 +1,4 @@
-"""`GET /`: a page that says what this is and how to connect; it needs no key and tells nothing that one opens."""
+"""`GET /connect`: what this is and how to connect; the page needs no key and tells nothing that one opens."""
 
 import base64
 import hashlib
@@ -13,6 +13,7 @@ from litestar import MediaType, Request, Response, route
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
 
 from gateway.settings import OPEN_WEBUI_HEADERS, Settings
 
@@ -48,7 +49,11 @@ WITHOUT_KEYS = {
 }
 
 
-@route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD], name="page")
+def connect_page(*paths: str) -> HTTPRouteHandler:
+    """The page at each of `paths`."""
+    return route(list(paths), http_method=[HttpMethod.GET, HttpMethod.HEAD], name="page")(show_page)
+
+
 async def show_page(request: Request[None, None, State], settings: NamedDependency[Settings]) -> Response[str]:
     """How to connect to this gateway, at the address by which it was asked."""
     page = render(settings, address_of(request.scope["scheme"], request.headers.get("host", "")))

@@ -1,4 +1,4 @@
-"""The page at `/`: what it says to whom, what it lets a browser do, and that what it says to run runs."""
+"""The page at `/connect`: what it says to whom, what it lets a browser do, and that what it says to run runs."""
 
 import base64
 import hashlib
@@ -8,13 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html import unescape
-from html.parser import HTMLParser
 
 import httpx
 import pytest
 
 from gateway.settings import OPEN_WEBUI_HEADERS, AgentType
 from tests.gateways import KEY, MODEL_HANDLE, gateway
+from tests.http.elements import Elements
 from tests.servers.fake_letta import FakeLetta
 
 ODD_TYPES = tuple(AgentType(id=id, model=MODEL_HANDLE) for id in ("o'dd\"<b>$curl", "team/ops"))
@@ -26,18 +26,6 @@ def url() -> Iterator[str]:
     """A gateway with keys; the page takes nothing from one test to the next."""
     with FakeLetta() as letta, gateway(letta.base_url) as base_url:
         yield base_url
-
-
-class Elements(HTMLParser):
-    """Every element of a page, with its attributes."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
 
 
 def snippet(html: str, beginning: str) -> str:
@@ -72,6 +60,10 @@ def test_the_page_needs_no_key_and_says_how_to_connect(letta: FakeLetta) -> None
     for words in (f">{url}/v1<", "Bearer KEY", "GET /v1/models", "ENABLE_FORWARD_USER_INFO_HEADERS=true", "Needed."):
         assert words in response.text
     assert letta.requests == []
+
+
+def test_the_page_stands_at_connect_and_at_the_root(url: str) -> None:
+    assert httpx.get(url).text == httpx.get(f"{url}/connect").text
 
 
 def test_the_page_gives_the_headers_that_open_webui_fills_in(url: str) -> None:

@@ -1,0 +1,101 @@
+// The gateway's public API, as any client uses it: models, and chat completions as server-sent events.
+
+/** What went wrong, in words for a person: the gateway's own where it had some. */
+export class ApiError extends Error {
+  constructor(message, { status = 0, code = null } = {}) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+const UNREACHABLE = "The gateway cannot be reached.";
+const LOST = "The connection was lost before the answer's end.";
+
+export class Api {
+  /** `key` is empty where none is known. */
+  constructor(key = "") {
+    this.key = key;
+  }
+
+  /** The models that are offered to people. */
+  async models() {
+    const response = await this.#fetch("v1/models", {});
+    const { data } = await response.json();
+    return data.filter(({ info }) => !info?.meta?.hidden);
+  }
+
+  /** The chunks of an answer, as they come. Throws ApiError, or whatever `signal` was aborted with. */
+  async *complete({ body, headers, signal }) {
+    const response = await this.#fetch("v1/chat/completions", {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
+      signal,
+    });
+    for await (const data of events(response.body, signal)) {
+      if (data === "[DONE]") return;
+      const chunk = JSON.parse(data);
+      if (chunk.error) throw new ApiError(chunk.error.message, chunk.error);
+      yield chunk;
+    }
+    throw new ApiError(LOST);
+  }
+
+  async #fetch(path, options) {
+    const headers = { ...options.headers, ...(this.key && { authorization: `Bearer ${this.key}` }) };
+    let response;
+    try {
+      response = await fetch(path, { ...options, headers, cache: "no-store" });
+    } catch (error) {
+      throw options.signal?.aborted ? error : new ApiError(UNREACHABLE);
+    }
+    if (!response.ok) throw await refusal(response);
+    return response;
+  }
+}
+
+async function refusal(response) {
+  const { status } = response;
+  try {
+    const { error } = await response.json();
+    return new ApiError(error.message, { status, code: error.code });
+  } catch {
+    // Whoever answered was not the gateway.
+    return new ApiError(`The gateway's place answered with HTTP ${status}.`, { status });
+  }
+}
+
+/** The data of each event. https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation */
+async function* events(stream, signal) {
+  let data = [];
+  for await (const line of lines(stream, signal)) {
+    if (line === "" && data.length) {
+      yield data.join("\n");
+      data = [];
+    } else if (line.startsWith("data:")) data.push(line.slice(5).replace(/^ /, ""));
+  }
+}
+
+async function* lines(stream, signal) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (let read; !(read = await next(reader, signal)).done; ) {
+      // A line feed may follow a carriage return in the next piece.
+      const found = (rest + read.value).split(/\r\n|\n|\r(?!$)/);
+      rest = found.pop();
+      yield* found;
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // it has failed already, and was told
+  }
+}
+
+async function next(reader, signal) {
+  try {
+    return await reader.read();
+  } catch (error) {
+    throw signal.aborted ? error : new ApiError(LOST);
+  }
+}

@@ -1,0 +1,235 @@
+// Markdown within a line: emphasis, code, links. Builds nodes, never HTML.
+// The way of delimiters and brackets is that of https://spec.commonmark.org/0.31.2/#appendix-a-parsing-strategy
+
+import { el } from "./dom.js";
+
+const SAFE = new Set(["http:", "https:", "mailto:"]);
+const PLAIN = /[^\\`*_~[\]!<h\n]+/y;
+const ESCAPE = /\\([!-/:-@[-`{-~]|(?=\n))/y;
+const AUTOLINK = /<((?:https?:\/\/|mailto:)[^\s<>]+)>/y;
+const BARE = /https?:\/\/[^\s<>"`*[\]]+/y;
+const STOPS = ".,:;!?'_~";
+const TARGET = /\(\s*(?:<([^<>\n]*)>|((?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))*))(?:\s+(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'))?\s*\)/y;
+const RUN = /\*+|_+|~+/y;
+const WORD = /[\p{L}\p{N}]/u;
+const SPACE = /^\s?$/;
+// More than anybody writes in one paragraph; elements may not stand thousands deep.
+const MAX_OPEN = 300;
+
+/** Append what `text` says to `parent`. */
+export function appendInline(parent, text) {
+  new Inline(parent, text).read();
+}
+
+/** The address, where a person may be led there; else null. */
+export function safeAddress(text) {
+  const address = URL.canParse(text) ? new URL(text) : null;
+  return address && SAFE.has(address.protocol) ? address.href : null;
+}
+
+class Inline {
+  #at = 0;
+  #delimiters = [];
+  #brackets = [];
+  #noTicks = new Set();
+
+  constructor(parent, text) {
+    this.parent = parent;
+    this.text = text;
+  }
+
+  read() {
+    while (this.#at < this.text.length) this.#step();
+    this.#emphasize(0);
+    this.parent.normalize();
+  }
+
+  #step() {
+    const plain = this.#match(PLAIN);
+    if (plain) return this.#add(plain[0]);
+    switch (this.text[this.#at]) {
+      case "\\":
+        return this.#escape();
+      case "`":
+        return this.#code();
+      case "*":
+      case "_":
+      case "~":
+        return this.#delimiter();
+      case "[":
+        return this.#open("[");
+      case "!":
+        return this.text[this.#at + 1] === "[" ? this.#open("![") : this.#take(1);
+      case "]":
+        return this.#close();
+      case "\n":
+        return this.#break();
+      default:
+        return this.#address();
+    }
+  }
+
+  #match(pattern) {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.text);
+    if (found) this.#at = pattern.lastIndex;
+    return found;
+  }
+
+  #add(...nodes) {
+    this.parent.append(...nodes);
+    return this.parent.lastChild;
+  }
+
+  #take(length) {
+    const node = this.#add(document.createTextNode(this.text.slice(this.#at, this.#at + length)));
+    this.#at += length;
+    return node;
+  }
+
+  #escape() {
+    const escaped = this.#match(ESCAPE);
+    if (escaped) this.#add(escaped[1]);
+    else this.#take(1);
+  }
+
+  #code() {
+    const [ticks] = this.#match(/`+/y);
+    const end = this.#noTicks.has(ticks.length) ? -1 : this.#endOfCode(ticks);
+    if (end < 0) {
+      this.#noTicks.add(ticks.length);
+      return this.#add(ticks);
+    }
+    const code = this.text.slice(this.#at, end).replaceAll("\n", " ");
+    this.#add(el("code", {}, /^ .*[^ ].* $/.test(code) ? code.slice(1, -1) : code));
+    this.#at = end + ticks.length;
+  }
+
+  #endOfCode(ticks) {
+    const runs = /`+/g;
+    runs.lastIndex = this.#at;
+    for (let run; (run = runs.exec(this.text)); ) if (run[0] === ticks) return run.index;
+    return -1;
+  }
+
+  // What a person sees on two lines in the source is on two lines: models mean it so.
+  #break() {
+    this.#at += 1;
+    this.#add(el("br"));
+  }
+
+  #address() {
+    const auto = this.#match(AUTOLINK);
+    if (auto) return this.#add(link(auto[1], auto[1].replace(/^mailto:/, "")) ?? auto[0]);
+    const bare = WORD.test(this.text[this.#at - 1] ?? "") ? null : this.#match(BARE);
+    if (!bare) return this.#take(1);
+    const address = trimmed(bare[0]);
+    this.#at -= bare[0].length - address.length;
+    this.#add(link(address, address) ?? address);
+  }
+
+  #delimiter() {
+    const before = this.text[this.#at - 1] ?? "";
+    const [run] = this.#match(RUN);
+    const after = this.text[this.#at] ?? "";
+    const left = !SPACE.test(after) && (WORD.test(after) || SPACE.test(before) || !WORD.test(before));
+    const right = !SPACE.test(before) && (WORD.test(before) || SPACE.test(after) || !WORD.test(after));
+    const inWord = run[0] === "_" && WORD.test(before) && WORD.test(after);
+    const node = this.#add(document.createTextNode(run));
+    if ((run[0] === "~" && run.length !== 2) || this.#delimiters.length >= MAX_OPEN) return;
+    const number = this.#delimiters.length;
+    const sides = { opens: left && !inWord, closes: right && !inWord };
+    this.#delimiters.push({ node, number, mark: run[0], count: run.length, ...sides });
+  }
+
+  #open(mark) {
+    const node = this.#take(mark.length);
+    if (this.#brackets.length < MAX_OPEN) this.#brackets.push({ node, delimiters: this.#delimiters.length });
+  }
+
+  #close() {
+    const bracket = this.#brackets.pop();
+    const close = this.#take(1);
+    const target = bracket && this.#match(TARGET);
+    if (!target) return;
+    const anchor = link(unescaped(target[1] ?? target[2]), "", unescaped(target[3] ?? target[4]));
+    if (!anchor) return this.#add(target[0]);
+    this.#emphasize(bracket.delimiters);
+    moveBetween(bracket.node, close, anchor);
+    for (const inner of anchor.querySelectorAll("a")) inner.replaceWith(...inner.childNodes);
+    bracket.node.replaceWith(anchor);
+    close.remove();
+    if (!anchor.textContent) anchor.append(anchor.href);
+  }
+
+  /** Pair the delimiters from the one numbered `first` on. https://spec.commonmark.org/0.31.2/#process-emphasis */
+  #emphasize(first) {
+    const all = this.#delimiters.splice(first);
+    const bottoms = new Map();
+    for (let i = 0; i < all.length; ) {
+      const closer = all[i];
+      const kind = `${closer.mark}${closer.opens}${closer.count % 3}`;
+      const at = closer.closes ? openerOf(all, i, bottoms.get(kind) ?? 0) : -1;
+      if (at < 0) {
+        if (closer.closes) bottoms.set(kind, closer.number);
+        i += 1;
+        continue;
+      }
+      wrap(all[at], closer);
+      all.splice(at + 1, i - at - 1);
+      i = at + 1;
+      if (!closer.count) all.splice(i, 1);
+      if (all[at].count) continue;
+      all.splice(at, 1);
+      i -= 1;
+    }
+  }
+}
+
+function openerOf(all, index, bottom) {
+  const closer = all[index];
+  for (let i = index - 1; i >= 0 && all[i].number >= bottom; i--) {
+    if (all[i].mark === closer.mark && all[i].opens && mayPair(all[i], closer)) return i;
+  }
+  return -1;
+}
+
+function mayPair(opener, closer) {
+  const odd = (opener.closes || closer.opens) && (opener.count + closer.count) % 3 === 0;
+  return closer.mark === "~" || !odd || (opener.count % 3 === 0 && closer.count % 3 === 0);
+}
+
+/** Put what stands between two delimiters into an element, and take its marks from them. */
+function wrap(opener, closer) {
+  const marks = Math.min(opener.count, closer.count, 2);
+  const element = el(closer.mark === "~" ? "del" : marks === 2 ? "strong" : "em");
+  moveBetween(opener.node, closer.node, element);
+  opener.node.after(element);
+  for (const delimiter of [opener, closer]) {
+    delimiter.count -= marks;
+    delimiter.node.data = delimiter.mark.repeat(delimiter.count);
+  }
+}
+
+function moveBetween(start, end, element) {
+  while (start.nextSibling !== end) element.append(start.nextSibling);
+}
+
+function link(address, label, title) {
+  const href = safeAddress(address);
+  return href && el("a", { href, title, target: "_blank", rel: "noopener noreferrer" }, ...(label ? [label] : []));
+}
+
+const unescaped = (text) => text?.replace(/\\([!-/:-@[-`{-~])/g, "$1");
+
+/** An address without what belongs to the sentence around it: its stops, and brackets that close none of its own. */
+function trimmed(address) {
+  let closed = address.split(")").length - address.split("(").length;
+  let end = address.length;
+  for (; end; end--) {
+    const last = address[end - 1];
+    if (last === ")" && closed > 0) closed -= 1;
+    else if (!STOPS.includes(last)) break;
+  }
+  return address.slice(0, end);
+}

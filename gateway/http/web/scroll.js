@@ -1,0 +1,32 @@
+// Keeps the end of a chat in sight while it grows, unless the person looks elsewhere.
+
+const NEAR = 48;
+
+export class Scroll {
+  #following = true;
+
+  /** `button` leads to the end, and is shown where that is out of sight. */
+  constructor(area, button) {
+    this.area = area;
+    this.button = button;
+    area.addEventListener("scroll", () => this.#look(), { passive: true });
+    button.addEventListener("click", () => this.toEnd());
+  }
+
+  toEnd() {
+    this.#following = true;
+    this.follow();
+  }
+
+  /** Something has grown. */
+  follow() {
+    if (this.#following) this.area.scrollTop = this.area.scrollHeight;
+    this.#look();
+  }
+
+  #look() {
+    const { scrollTop, scrollHeight, clientHeight } = this.area;
+    this.#following = scrollHeight - scrollTop - clientHeight < NEAR;
+    this.button.hidden = this.#following;
+  }
+}

@@ -1,0 +1,95 @@
+"""The chat page as a person uses it, and what a person never sees."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Dialog, Locator, Page, Request, expect
+
+# Whatever runs that must not says so here.
+WATCH = """
+    window.ran = [];
+    window.violations = [];
+    document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
+"""
+
+
+class ChatPage:
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.mistakes: list[str] = []
+        """Programs that failed, boxes that sprang up, requests that went elsewhere."""
+        self.messages = page.locator("#messages > li")
+        self.answers = page.locator("#messages > .answer")
+        self.last = self.answers.last
+        self.say_field = page.get_by_label("Your message", exact=True)
+        self.stop_button = page.get_by_role("button", name="Stop", exact=True)
+        self.key_dialog = page.get_by_role("dialog", name="Your key")
+        self.chats = page.locator("#chats .chat")
+        page.add_init_script(WATCH)
+        page.on("pageerror", lambda error: self.mistakes.append(str(error)))
+        page.on("dialog", self._on_dialog)
+        page.on("request", self._on_request)
+
+    @contextmanager
+    def opened(self, key: str = "", name: str = "") -> Iterator[Self]:
+        """The page with `key` and `name` entered; at the end nothing has happened that must not."""
+        self.page.goto(self.url)
+        if key:
+            self.enter_key(key)
+        if name:
+            self.enter_name(name)
+        yield self
+        self.check()
+
+    def check(self) -> None:
+        """Nothing ran that must not, nothing went elsewhere, and no policy was needed to keep it from that."""
+        assert self.mistakes == []
+        assert self.page.evaluate("[ran, violations]") == [[], []]
+
+    def enter_key(self, key: str) -> None:
+        self.key_dialog.get_by_label("Key", exact=True).fill(key)
+        self.page.keyboard.press("Enter")
+        expect(self.key_dialog).to_be_hidden()
+
+    def enter_name(self, name: str) -> None:
+        self.page.get_by_label("Your name").fill(name)
+        self.page.keyboard.press("Enter")
+
+    def send(self, text: str) -> None:
+        """Send a message, and do not wait."""
+        self.say_field.fill(text)
+        self.say_field.press("Enter")
+
+    def say(self, text: str) -> None:
+        """Send a message, and wait for the end of its answer."""
+        self.send(text)
+        expect(self.messages.filter(has_text=text).first).to_be_visible()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until nothing is being answered on this page."""
+        expect(self.stop_button).to_be_hidden()
+        expect(self.page.locator(".answer[aria-busy=true]")).to_have_count(0)
+
+    def press(self, name: str, inside: Locator | None = None) -> None:
+        (inside or self.page).get_by_role("button", name=name, exact=True).click()
+
+    def texts(self) -> list[str]:
+        """The visible text of every message, without its buttons, thoughts and tools."""
+        return [text.strip() for text in self.page.locator(".bubble, .body > .md").all_inner_texts()]
+
+    def kept(self) -> dict[str, Any]:
+        """All that the browser keeps."""
+        kept: dict[str, Any] = self.page.evaluate("({...localStorage})")
+        return kept
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        self.mistakes.append(f"a box: {dialog.message}")
+        dialog.dismiss()
+
+    def _on_request(self, request: Request) -> None:
+        if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
+            self.mistakes.append(f"a request to {request.url}")
