@@ -77,6 +77,7 @@ def load_demo(environ: Mapping[str, str], overrides: Overrides, key: Secret) -> 
         key=key,
         user_from=(UserSource("header:X-OpenWebUI-User-Id"), UserSource("body:user")),
         default_user="me",
+        tool_activity="rich",
     )
     settings = Settings(
         server=Server(port=overrides.port or 0, chat_page=True),
