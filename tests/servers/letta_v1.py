@@ -1,19 +1,18 @@
 """A real Letta V1 server, in an environment of its own that is kept outside the tree from one run to the next."""
 
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
 from letta_client import Letta as LettaClient
+
+from tests.environments import uv_environment
 
 HERE = Path(__file__).parent
 START_SECONDS = 120
@@ -33,7 +32,7 @@ class LettaV1:
         self.base_url = ""
 
     def __enter__(self) -> Self:
-        environment = _environment()
+        environment = uv_environment("letta-v1", HERE / "letta_v1.toml")
         port = _free_port()
         self.base_url = f"http://127.0.0.1:{port}"
         self._log = (self._directory / "log").open("ab")
@@ -89,25 +88,6 @@ class LettaV1:
                 return
         log = (self._directory / "log").read_text(errors="replace")
         raise RuntimeError(f"the V1 server did not start:\n{log[-3000:]}")
-
-
-def _environment() -> Path:
-    """The server's virtual environment, made on first use."""
-    project = (HERE / "letta_v1.toml").read_bytes()
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    python = Path(sys.base_prefix) / "bin" / f"python{version}"
-    name = f"letta-v1-py{version}-{sha256(project).hexdigest()[:12]}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "letta-gateway" / name
-    cache.mkdir(parents=True, exist_ok=True)
-    (cache / "pyproject.toml").write_bytes(project)
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if uv is None:
-        raise RuntimeError("the tests need uv: pip install uv")
-    environ = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
-    subprocess.run(
-        [uv, "sync", "--quiet", "--project", str(cache), "--python", str(python)], env=environ, cwd=cache, check=True
-    )
-    return cache / ".venv"
 
 
 def _free_port() -> int:
