@@ -1,5 +1,6 @@
 """Who asks, and in which chat: the identity rules. Performs no I/O."""
 
+from base64 import b64decode
 from collections.abc import Mapping
 from urllib.parse import unquote
 
@@ -16,6 +17,8 @@ MAX_ID_LENGTH = 512
 # https://docs.openwebui.com/reference/env-configuration#enable_forward_user_info_headers
 NAME_HEADER = "x-openwebui-user-name"
 EMAIL_HEADER = "x-openwebui-user-email"
+# https://github.com/danny-avila/LibreChat/pull/11432
+LIBRECHAT_ENCODED = "b64:"
 FRONTEND_CHAT_HEADER = "x-openwebui-chat-id"
 CHAT_HEADERS = (FRONTEND_CHAT_HEADER, "x-chat-id")
 # https://github.com/open-webui/open-webui: the id of a chat that is not kept begins so.
@@ -155,7 +158,17 @@ def _person(key: Key, source: UserSource, value: str, headers: Mapping[str, str]
 
 def _described(headers: Mapping[str, str]) -> tuple[str, str]:
     """Name and email, as plain headers tell them."""
-    return unquote(read_header(headers, NAME_HEADER) or ""), unquote(read_header(headers, EMAIL_HEADER) or "")
+    return _decoded(read_header(headers, NAME_HEADER) or ""), _decoded(read_header(headers, EMAIL_HEADER) or "")
+
+
+def _decoded(value: str) -> str:
+    """What a frontend had to encode, for a header holds little more than ASCII: in percents, or as LibreChat does."""
+    if not value.startswith(LIBRECHAT_ENCODED):
+        return unquote(value)
+    try:
+        return b64decode(value.removeprefix(LIBRECHAT_ENCODED), validate=True).decode()
+    except ValueError:
+        return value
 
 
 def _default_user(key: Key) -> User:

@@ -97,6 +97,16 @@ USERS = {
         {},
         named("1", "Adél B+C", "ada@example.org"),
     ),
+    "LibreChat's name and email are decoded": UserCase(
+        FRONTEND,
+        {USER_ID: "1", USER_NAME: "b64:xJBvcsSRZQ==", USER_EMAIL: "b64:xJFAZXhhbXBsZS5vcmc="},
+        {},
+        named("1", "Đorđe", "đ@example.org"),
+    ),
+    "what only begins so is a name": UserCase(
+        FRONTEND, {USER_ID: "1", USER_NAME: "b64:Ada"}, {}, named("1", "b64:Ada")
+    ),
+    "what is no text is a name": UserCase(FRONTEND, {USER_ID: "1", USER_NAME: "b64:/w=="}, {}, named("1", "b64:/w==")),
     "an empty name is the id": UserCase(FRONTEND, {USER_ID: "1", USER_NAME: ""}, {}, named("1")),
     "a placeholder is no name": UserCase(
         FRONTEND, {USER_ID: "1", USER_NAME: "{{LIBRECHAT_USER_NAME}}"}, {}, named("1")
