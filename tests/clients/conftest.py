@@ -1,0 +1,15 @@
+"""The environments that clients run in, one each per session."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.environments import npm_environment
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """What the clients of Node.js need."""
+    return npm_environment("node-clients", HERE / "package.json") / "node_modules"
