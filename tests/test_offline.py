@@ -19,6 +19,7 @@ from tests.servers.threads import served
 
 Body = dict[str, Any]
 MEMORY = [{"type": "function", "function": {"name": "memory_insert", "parameters": {"type": "object"}}}]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
 REMINDER = "<system-reminder>The cwd is /tmp. Her mail is eve@example.org.</system-reminder>"
 
 
@@ -79,10 +80,19 @@ ANSWERS: dict[str, tuple[list[Any], str]] = {
     "the first answer says who speaks": (["hello"], f"{INTRODUCTION}You said: hello"),
     "the next does not": (["hello", {"role": "assistant", "content": "Hi"}, "again"], "You said: again"),
     "parts are joined": ([user([{"type": "text", "text": t} for t in "ab"])], f"{INTRODUCTION}You said: a\nb"),
-    "an image is passed over": (
-        [user([{"type": "image_url", "image_url": {"url": "data:,"}}, {"type": "text", "text": "see"}])],
-        f"{INTRODUCTION}You said: see",
+    "a picture is counted": (
+        [user([IMAGE, {"type": "text", "text": "see"}])],
+        f"{INTRODUCTION}You said: see (You showed 1 picture, which I cannot see.)",
     ),
+    "pictures alone": (
+        [user([IMAGE, IMAGE])],
+        f"{INTRODUCTION}You said:  (You showed 2 pictures, which I cannot see.)",
+    ),
+    "a picture shown before": (
+        [user([IMAGE]), {"role": "assistant", "content": "Hi"}, "again"],
+        "You said: again",
+    ),
+    "a picture with a script": ([user([IMAGE, {"type": "text", "text": "!say Nice"}])], "Nice"),
     "nobody has spoken": ([{"role": "system", "content": "Be kind."}], f"{INTRODUCTION}You said: "),
     "a reminder before the text": (
         [user([{"type": "text", "text": t} for t in (REMINDER, REMINDER, "hello")])],

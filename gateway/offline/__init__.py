@@ -1,7 +1,7 @@
 """The offline model: an OpenAI-compatible server that needs no key, no network and no language model.
 
-It repeats what it is told, and says so. It can remember, too: told `My name is Ada`, `I am called Ada` or
-`Remember that I like tea`, it calls the tool `memory_insert` where that is offered, and `What is my name?` is
+It repeats what it is told, and says so; pictures it counts. It can remember, too: told `My name is Ada`, `I am called
+Ada` or `Remember that I like tea`, it calls the tool `memory_insert` where that is offered, and `What is my name?` is
 answered from what memory or an earlier message says. It keeps nothing itself between two requests.
 
 A message may also be a script, a command a line:

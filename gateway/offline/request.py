@@ -16,6 +16,7 @@ class BadRequest(Exception):
 
 
 class Part(Struct, frozen=True):
+    type: str = "text"
     text: str | None = None
 
 
@@ -37,6 +38,11 @@ class Message(Struct, frozen=True):
         else:
             said = [text for text in texts if not text.lstrip().startswith("<system-reminder>")]
         return None if texts and not said else "\n".join(said)
+
+    @property
+    def pictures(self) -> int:
+        """How many it shows."""
+        return 0 if isinstance(self.content, str) else sum(part.type == "image_url" for part in self.content or ())
 
     def _texts(self) -> list[str]:
         if isinstance(self.content, str):

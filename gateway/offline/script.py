@@ -47,13 +47,14 @@ def to_script(request: ChatRequest) -> Script:
     """What `request` asks for. Raises BadRequest for a command that nobody can follow."""
     # Reminders come after a tool's result, too: who spoke last is settled without them.
     heard = [message for message in request.messages if message.said is not None]
-    asked = next((message.said or "" for message in reversed(heard) if message.role == "user"), "")
+    last = next((message for message in reversed(heard) if message.role == "user"), Message("user"))
+    asked = last.said or ""
     commands = _commands(asked)
     if heard and heard[-1].role == "tool":
         return Script(answer=_after_tools(asked, commands, heard), pause=_pause(commands))
     if commands.keys() <= {"!think", "!slow"} and (fact := _fact(asked)):
         return _remember(fact, request, commands)
-    return _scripted(asked, commands, request)
+    return _scripted(asked, commands, request, last.pictures)
 
 
 def _commands(asked: str) -> Commands:
@@ -69,12 +70,12 @@ def _last(commands: Commands, command: str, default: str = "") -> str:
     return commands.get(command, [default])[-1]
 
 
-def _scripted(asked: str, commands: Commands, request: ChatRequest) -> Script:
+def _scripted(asked: str, commands: Commands, request: ChatRequest, pictures: int) -> Script:
     cut, partly = _last(commands, "!cut-after"), _last(commands, "!hang-after")
     tools = [tool.partition(" ") for tool in commands.get("!tool", ()) if tool.strip()]
     return Script(
         thought=_last(commands, "!think", THOUGHT),
-        answer=cut or partly or _last(commands, "!say") or _answer(asked, request.messages),
+        answer=cut or partly or _last(commands, "!say") or _answer(asked, request.messages) + _unseen(pictures),
         calls=tuple(_call(request, i, name, arguments or "{}") for i, (name, _, arguments) in enumerate(tools)),
         pause=_pause(commands),
         status=_status(commands),
@@ -89,6 +90,12 @@ def _answer(asked: str, messages: list[Message]) -> str:
         return f"Your name is {name}." if name else "I do not know your name."
     is_first = not any(message.role == "assistant" for message in messages)
     return f"{INTRODUCTION if is_first else ''}You said: {asked}"
+
+
+def _unseen(pictures: int) -> str:
+    if not pictures:
+        return ""
+    return f" (You showed {pictures} picture{'s' * (pictures > 1)}, which I cannot see.)"
 
 
 def _known_name(messages: list[Message]) -> str | None:
