@@ -161,6 +161,13 @@ class Tasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether `/v1/models` lists the model `task`, for clients that can be pointed at one."""
 
 
+class Images(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which pictures requests may show."""
+
+    max_mb: Annotated[int, Meta(ge=1, le=100)] = 5
+    """The largest picture, in MiB; a larger one is a 400."""
+
+
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose models an embedded Letta uses, in the App Server's words."""
 
@@ -262,6 +269,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     letta: Letta = Letta()
     chats: Chats = Chats()
     tasks: Tasks = Tasks()
+    images: Images = Images()
     provider: Provider | None = None
     """Of an embedded Letta; absent: the offline model."""
     agent_types: Annotated[tuple[AgentType, ...], Meta(min_length=1)]

@@ -12,24 +12,38 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletionChunk
 
 from gateway.openai_wire.defuse import restore
+from tests.pictures import Picture
 
 Said = tuple[str, str]
 
 
 class Message:
-    """A message on screen, with the one before it. `shown` is all of it, thoughts included."""
+    """A message on screen, with the one before it. `shown` is all of it, thoughts included; pictures come after it."""
 
-    def __init__(self, role: str, shown: str, parent: "Message | None") -> None:
+    def __init__(self, role: str, shown: str, parent: "Message | None", pictures: "tuple[Picture, ...]" = ()) -> None:
         self.id = str(uuid.uuid4())
         self.role = role
         self.shown = shown
         self.parent = parent
+        self.pictures = pictures
 
     @property
     def text(self) -> str:
         """What is sent of it later: thoughts are not."""
         thoughts, end, answer = self.shown.rpartition("</think>")
         return restore(answer if end or not thoughts.startswith("<think>") else "")
+
+    @property
+    def content(self) -> Any:
+        """As Open WebUI sends it: with pictures, its parts."""
+        text = {"type": "text", "text": self.text}
+        return [text, *(picture.part for picture in self.pictures)] if self.pictures else self.text
+
+    @property
+    def said(self) -> Said:
+        """Role and text, without the spaces at its ends, and the names of the pictures."""
+        texts = [self.text.strip(), *(picture.name for picture in self.pictures)]
+        return self.role, "\n".join(text for text in texts if text)
 
     @property
     def path(self) -> "list[Message]":
@@ -57,18 +71,18 @@ class Frontend:
 
     def said(self, upto: Message | None = None) -> list[Said]:
         """Role and text of every message on screen, without the spaces at their ends."""
-        return [(role, text.strip()) for role, text in self._sent(upto or self.last)]
+        return [message.said for message in self._sent(upto or self.last)]
 
-    def _sent(self, end: Message | None) -> list[Said]:
-        return [(message.role, message.text) for message in (end.path if end else []) if message.text]
+    def _sent(self, end: Message | None) -> list[Message]:
+        return [message for message in (end.path if end else []) if message.text or message.pictures]
 
-    def say(self, text: str) -> Message:
+    def say(self, text: str, *pictures: Picture) -> Message:
         """The next message; gives the answer."""
-        return self._answer(Message("user", text, self.last))
+        return self._answer(Message("user", text, self.last, pictures))
 
-    def edit(self, message: Message, text: str) -> Message:
-        """Another message in the place of one that the user wrote."""
-        return self._answer(Message("user", text, message.parent))
+    def edit(self, message: Message, text: str, *pictures: Picture) -> Message:
+        """Another message in the place of one that the user wrote; its pictures stay unless there are others."""
+        return self._answer(Message("user", text, message.parent, pictures or message.pictures))
 
     def regenerate(self, answer: Message, wish: str | None = None) -> Message:
         """Another answer to the same message, with a wish that is not kept on screen."""
@@ -84,9 +98,9 @@ class Frontend:
             answer.shown = f"{answer.text}{Message('assistant', _shown(chunks), None).text}"
         return answer
 
-    def stop(self, text: str, after: str = "") -> Message:
+    def stop(self, text: str, *pictures: Picture, after: str = "") -> Message:
         """The next message, stopped when `after` has come; before the first byte without it."""
-        return self._stop(Message("user", text, self.last), after)
+        return self._stop(Message("user", text, self.last, pictures), after)
 
     @contextmanager
     def asking(self, text: str) -> Iterator[Iterator[ChatCompletionChunk]]:
@@ -115,8 +129,8 @@ class Frontend:
     def _stream(
         self, question: Message, answer: Message, more: list[tuple[str, Any]]
     ) -> Iterator[Iterator[ChatCompletionChunk]]:
-        said = [*self._sent(question), *more]
-        messages: list[Any] = [{"role": role, "content": text} for role, text in said]
+        said = [*((message.role, message.content) for message in self._sent(question)), *more]
+        messages: list[Any] = [{"role": role, "content": content} for role, content in said]
         if self.system:
             messages.insert(0, {"role": "system", "content": self.system})
         stream = self.client.chat.completions.create(

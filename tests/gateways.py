@@ -31,7 +31,7 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
     """Settings of a gateway in front of `letta`, quick where waiting would show nothing.
 
     `changes` are those of the parts: `keys`, `chats`, `tasks`, fields of `server`, and those of `letta` as
-    `letta_NAME`. In front of a real Letta agents have its model.
+    `letta_NAME`. In front of a real Letta agents have its model, or `model`.
     """
     chats = changes.pop("chats", Chats())
     tasks = changes.pop("tasks", Tasks())
@@ -42,7 +42,8 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
         settings = Letta(base_url=letta, **upstream)
     else:
         settings = letta_settings(letta, **upstream)
-        types = tuple(type if type.agent else msgspec.structs.replace(type, model=letta.model) for type in types)
+        handle = changes.pop("model", letta.model)
+        types = tuple(type if type.agent else msgspec.structs.replace(type, model=handle) for type in types)
     parts = {"letta": settings, "chats": chats, "tasks": tasks, "agent_types": types, "keys": keys}
     return Settings(server=Server(**changes), **parts)
 

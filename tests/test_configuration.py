@@ -10,6 +10,7 @@ from gateway.settings import (
     DEFAULT_MEMORY,
     AgentType,
     Chats,
+    Images,
     Key,
     Letta,
     Provider,
@@ -47,6 +48,9 @@ grace_seconds = 1.0               # a run whose client has left goes on for so l
 resend_seconds = 120              # for so long a finished answer is kept for a request that is sent again
 temporary_ttl = 3600              # so long after its last turn a temporary chat is deleted, in seconds
 scratch_days = 7                  # and a chat without an id, or one that was replaced, in days
+
+[images]
+max_mb = 5                        # the largest picture, in MiB
 
 [[agent_types]]
 id = "tutor"                      # what `model` names
@@ -135,6 +139,7 @@ def test_the_example_loads_server_letta_and_chats(file: Path) -> None:
     assert settings.server == Server()
     assert settings.letta == Letta(upstream="rest", base_url="http://127.0.0.1:8283", api_key=Secret("letta-secret"))
     assert settings.chats == Chats()
+    assert settings.images == Images()
 
 
 def test_the_example_loads_every_agent_type(file: Path) -> None:
@@ -402,6 +407,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "no time in the queue": ("[chats]\nqueue_seconds = 0\n" + TYPE, ["chats.queue_seconds: ", "`0`", "> 0"]),
     "no time for temporary chats": ("[chats]\ntemporary_ttl = 0\n" + TYPE, ["chats.temporary_ttl: ", "`0`", "> 0"]),
     "no days for scratch chats": ("[chats]\nscratch_days = 0\n" + TYPE, ["chats.scratch_days: ", "`0`", "> 0"]),
+    "no size of pictures": ("[images]\nmax_mb = 0\n" + TYPE, ["images.max_mb: ", "`0`", ">= 1"]),
     "unknown field of the chats": (
         "[chats]\nscratch = 7\n" + TYPE,
         ["chats: ", "`scratch`", "did you mean `scratch_days`?"],

@@ -12,7 +12,7 @@ from openai.types.chat import completion_create_params
 
 from gateway.configuration import load
 from gateway.openai_wire.errors import UPSTREAM, GatewayError
-from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Key, Letta, Provider, Server, Tasks
+from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Images, Key, Letta, Provider, Server, Tasks
 from tests.gateways import gateway
 from tests.servers.fake_letta import FakeLetta
 
@@ -22,6 +22,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[letta]": Letta,
     "[chats]": Chats,
     "[tasks]": Tasks,
+    "[images]": Images,
     "[provider]": Provider,
     "[[agent_types]]": AgentType,
     "[[keys]]": Key,

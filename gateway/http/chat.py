@@ -62,7 +62,7 @@ async def create_chat_completion(
 
 def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompletionRequest) -> Turn:
     """The turn that a request is. Raises GatewayError, in the order of the lines."""
-    asked = to_asked(chat.messages)
+    asked = to_asked(chat.messages, settings.images)
     agent_type = find_type(settings, key, chat.model)
     caller = identify(key, headers, chat, read_claims(key, headers))
     return to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat))

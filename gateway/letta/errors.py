@@ -19,6 +19,7 @@ UpstreamError
     ModelFailed       the model provider failed
     ModelTimedOut     the model provider did not answer
     ContextOverflow   more than the model's context window holds
+    PictureRefused    Letta cannot read a picture
 """
 
 
@@ -84,6 +85,9 @@ class ModelTimedOut(RunFailed): ...
 
 
 class ContextOverflow(RunFailed): ...
+
+
+class PictureRefused(RunFailed): ...
 
 
 # `error_type` of an `error_message`. Those not listed (`internal_error`, `stream_incomplete`, …) are RunFailed.

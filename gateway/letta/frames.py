@@ -215,6 +215,7 @@ def _inner_message(text: str) -> str:
 _WORDS: tuple[tuple[re.Pattern[str], type[errors.UpstreamError]], ...] = (
     (re.compile(r"already has an active run"), errors.Stuck),
     (re.compile(r"^Unknown bundled client tool"), errors.Refused),
+    (re.compile(r"^Failed to prepare image"), errors.PictureRefused),
     (re.compile(r"^Unknown model"), errors.NotFound),
     (re.compile(r"^(?:Agent|Conversation) \S+ not found"), errors.NotFound),
     (re.compile(r"(?i)context.{0,20}(?:length|window)|maximum context|too many tokens"), errors.ContextOverflow),

@@ -7,7 +7,8 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.letta.events import ToolCall, text_of
-from gateway.letta.upstream import Message, Past
+from gateway.letta.parts import from_parts
+from gateway.letta.upstream import Message, Past, message_of
 
 # What Letta itself says in a user's name, of what it has taken out of the context.
 _ALERT = re.compile(r'\{\s*"type":\s*"system_alert"')
@@ -31,8 +32,10 @@ def to_past(listed: list[Listed]) -> Past:
     pending: tuple[str, ...] = ()
     for one in sorted(listed, key=lambda one: one.date or _LONG_AGO):
         match one.message_type:
-            case "user_message" | "assistant_message":
-                add(messages, one.message_type, text_of(one.content), one.otid or "", one.id)
+            case "user_message":
+                add(messages, message_of("user", from_parts(one.content), one.otid or "", one.id))
+            case "assistant_message":
+                add(messages, Message("assistant", text_of(one.content), id=one.id))
         # A call waits only until anything else was said or done.
         if one.message_type == "approval_request_message":
             pending = tuple(call.tool_call_id for call in one.tool_calls or () if call.tool_call_id)
@@ -41,14 +44,12 @@ def to_past(listed: list[Listed]) -> Past:
     return Past(messages, pending=pending)
 
 
-def add(messages: list[Message], kind: str, text: str, client_id: str, id: str) -> None:
+def add(messages: list[Message], said: Message) -> None:
     """Add what was said; all parts of an answer are one message. What Letta says itself is left out."""
-    letta_s_own = kind == "user_message" and not client_id.startswith("gw") and _ALERT.match(text)
-    if not text.strip() or letta_s_own:
+    letta_s_own = said.role == "user" and not said.client_id.startswith("gw") and _ALERT.match(said.content)
+    if letta_s_own or not (said.content.strip() or said.images):
         return
-    if kind == "user_message":
-        messages.append(Message("user", text, client_id, id))
-    elif messages and messages[-1].role == "assistant":
-        messages[-1] = Message("assistant", f"{messages[-1].content}\n\n{text}", id=id)
+    if said.role == "assistant" and messages and messages[-1].role == "assistant":
+        messages[-1] = Message("assistant", f"{messages[-1].content}\n\n{said.content}", id=said.id)
     else:
-        messages.append(Message("assistant", text, id=id))
+        messages.append(said)

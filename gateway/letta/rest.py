@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from gateway.letta import errors
 from gateway.letta.events import Event, EventDecoder
+from gateway.letta.parts import to_parts
 from gateway.letta.pasts import Listed, to_past
 from gateway.letta.upstream import Agent, Conversation, Fork, Instructions, Message, Past, Sending, Template
 from gateway.settings import Letta
@@ -246,7 +247,8 @@ def _to_input(sending: Sending) -> list[Any]:
     said: list[Any] = [{"type": "approval", "approvals": denials}] if denials else []
     for message in sending.messages:
         otid = {"otid": message.client_id} if message.client_id else {}
-        said.append({"role": message.role, "content": message.content, **otid})
+        content = to_parts(message) if message.images else message.content
+        said.append({"role": message.role, "content": content, **otid})
     return said
 
 

@@ -15,13 +15,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.letta.parts import from_parts, text_part, to_parts
 from gateway.letta.pasts import add
-from gateway.letta.upstream import Instructions, Message, Past, Role, Sending
+from gateway.letta.upstream import Image, Instructions, Message, Past, Role, Sending, message_of
 
 # Of what the App Server itself puts before a message; its own begin otherwise.
 CLIENT_REMINDER = "<system-reminder>\nInstructions of the client for this chat:\n"
 EARLIER_REMINDER = "<system-reminder>\nWhat was said earlier in this chat:\n"
 REMINDER_END = "\n</system-reminder>"
+# Comes before a message with pictures whose text could be taken for a note.
+SAID = f"<system-reminder>\nWhat follows is what the person says.{REMINDER_END}"
 WITHDRAWN = "There are none any more."
 FORMAT = {"schema_version": 2, "message_format": "pi-session-entry-jsonl", "provider_stack": "pi-ai"}
 _MEMORY_FOLDER = re.compile(r"(?P<backend>/.*)/memfs/[^/]+/memory/?")
@@ -40,15 +43,16 @@ class Listed(Struct, frozen=True):
 
     @property
     def texts(self) -> list[str]:
-        parts = [{"text": self.content}] if isinstance(self.content, str) else self.content
-        return [part["text"] for part in parts if isinstance(part.get("text"), str)]
+        return [piece for piece in from_parts(self.content) if isinstance(piece, str)]
 
 
-class _Told(Struct, frozen=True):
+class _Told(Struct, frozen=True, omit_defaults=True):
     """What was said earlier, a line each."""
 
     role: Role
     content: str
+    pictures: tuple[Image, ...] = ()
+    """What was shown, in words."""
 
 
 def to_input(sending: Sending) -> list[Input]:
@@ -61,13 +65,17 @@ def to_input(sending: Sending) -> list[Input]:
     notes = _told(messages[: last_answer + 1]) + _instructed(sending.instructions)
     sent = []
     for message in messages[last_answer + 1 :]:
-        sent.append(_input([*notes, message.content], message.client_id))
+        sent.append(_input(notes, message))
         notes = []
     return sent
 
 
-def _input(texts: list[str], client_id: str) -> Input:
-    return {"role": "user", "content": _parts(texts), "client_message_id": client_id or new_client_id()}
+def _input(notes: list[str], message: Message) -> Input:
+    said = to_parts(message)
+    if any(_is_note(part.get("text", "")) for part in said) and message.images:
+        notes = [*notes, SAID]
+    content = [*map(text_part, notes), *said]
+    return {"role": "user", "content": content, "client_message_id": message.client_id or new_client_id()}
 
 
 def new_client_id() -> str:
@@ -75,14 +83,11 @@ def new_client_id() -> str:
     return f"gw-{uuid.uuid4().hex}"
 
 
-def _parts(texts: list[str]) -> list[dict[str, str]]:
-    return [{"type": "text", "text": text} for text in texts]
-
-
 def _told(messages: list[Message]) -> list[str]:
     if not messages:
         return []
-    lines = [msgspec.json.encode(_Told(message.role, message.content)).decode() for message in messages]
+    told = [_Told(message.role, message.content, message.light.images) for message in messages]
+    lines = [msgspec.json.encode(one).decode() for one in told]
     return [EARLIER_REMINDER + "\n".join(lines) + REMINDER_END]
 
 
@@ -99,25 +104,29 @@ def to_past(listed: list[Listed]) -> Past:
     told = ""
     for one in listed:
         if one.message_type == "assistant_message":
-            add(messages, one.message_type, "".join(one.texts), "", one.id)
+            add(messages, Message("assistant", "".join(one.texts), id=one.id))
         elif one.message_type == "user_message":
             notes, said = _told_apart(one)
             for note in notes:
                 told = _between(note, CLIENT_REMINDER, told)
                 messages += _earlier(_between(note, EARLIER_REMINDER, ""))
-            add(messages, one.message_type, "\n".join(said), one.otid or "", one.id)
+            add(messages, message_of("user", said, one.otid or "", one.id))
     return Past(messages, "" if told == WITHDRAWN else told)
 
 
-def _told_apart(message: Listed) -> tuple[list[str], list[str]]:
+def _told_apart(message: Listed) -> tuple[list[str], list[str | Image]]:
     """What was put before a user's message, and the message; one that is nothing but a note is the App Server's own.
 
-    The last part is the person's, whatever it looks like, where the message came from a gateway.
+    The last part is the person's, whatever it looks like, where the message came from a gateway; so is what follows
+    SAID.
     """
-    texts = message.texts
-    last = len(texts) - 1 if (message.otid or "").startswith("gw") else len(texts)
-    notes = [text for i, text in enumerate(texts) if i < last and _is_note(text)]
-    return notes, [text for i, text in enumerate(texts) if i >= last or not _is_note(text)]
+    pieces = list(from_parts(message.content))
+    said = len(pieces) - 1 if (message.otid or "").startswith("gw") else len(pieces)
+    if SAID in pieces[:said]:
+        said = pieces.index(SAID) + 1
+    before = pieces[:said]
+    notes = [piece for piece in before if isinstance(piece, str) and _is_note(piece)]
+    return notes, [piece for piece in before if piece not in notes] + pieces[said:]
 
 
 def _is_note(text: str) -> bool:
@@ -133,7 +142,7 @@ def _earlier(lines: str) -> list[Message]:
         told = [msgspec.json.decode(line, type=_Told) for line in lines.split("\n")]
     except msgspec.MsgspecError:
         return []
-    return [Message(one.role, one.content) for one in told]
+    return [Message(one.role, one.content, images=one.pictures) for one in told]
 
 
 def backend_of(memory_directory: str | None) -> str | None:
@@ -190,11 +199,21 @@ def _entries(
     about = {"created_at": at, "updated_at": at, "agent_id": agent_id, "conversation_id": conversation_id}
     for i, said in enumerate(history):
         id = uuid.uuid4().hex[:8]
-        message: dict[str, Any] = {"id": f"ui-imp-{i}", "role": said.role, "content": _parts([said.content])}
+        message: dict[str, Any] = {"id": f"ui-imp-{i}", "role": said.role, "content": _kept_parts(said)}
         message |= {"metadata": about, "timestamp": int(now.timestamp() * _EPOCH_MS) + i}
         message |= _ANSWERED if said.role == "assistant" else {"otid": said.client_id or new_client_id()}
         yield {"type": "message", "id": id, "parentId": parent, "timestamp": at, "message": message}
         parent = id
+
+
+def _kept_parts(said: Message) -> list[dict[str, Any]]:
+    """The parts of a message, as they stand in its files."""
+    parts = to_parts(said)
+    sources = [part.get("source") for part in parts]
+    return [
+        {"type": "image", "mimeType": source["media_type"], "data": source["data"]} if source else part
+        for part, source in zip(parts, sources, strict=True)
+    ]
 
 
 # What the App Server itself keeps of an answer beside its text.

@@ -1,10 +1,12 @@
 """What the gateway needs of a Letta, whichever kind it is: the protocol that every upstream obeys."""
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Literal, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from gateway.letta.events import Event
@@ -12,15 +14,78 @@ from gateway.letta.events import Event
 Role = Literal["user", "assistant"]
 
 
+class Image(Struct, frozen=True, omit_defaults=True):
+    """A picture in a message."""
+
+    media_type: str
+    digest: str
+    """Tells it from others."""
+    at: int = 0
+    """Before it come so many characters of the message's text."""
+    data: str = ""
+    """The picture itself, in base64; empty where it is not kept."""
+    detail: str | None = None
+    """How closely the model is to look at it: `low`, `high` or `auto`."""
+
+
+def image_of(media_type: str, data: str, detail: str | None = None) -> Image:
+    return Image(media_type, sha256(data.encode()).hexdigest()[:32], data=data, detail=detail)
+
+
 class Message(Struct, frozen=True):
-    """One message of a chat: what a person said, or what the agent answered."""
+    """One message of a chat: what a person said and showed, or what the agent answered."""
 
     role: Role
     content: str
+    """Its text; what stood in several parts is as many lines."""
     client_id: str = ""
     """Of a user message: the id that the gateway gave it, by which Letta's own listing names it; never used twice."""
     id: str = ""
     """Letta's id of it, or of its last part; empty where Letta has not told."""
+    images: tuple[Image, ...] = ()
+    """What a person showed, in order."""
+
+    def pieces(self) -> Iterator[str | Image]:
+        """Its text and its pictures as they follow each other."""
+        start = 0
+        for image in self.images:
+            yield from self._text(start, image.at)
+            yield image
+            start = image.at
+        yield from self._text(start, len(self.content))
+
+    def _text(self, start: int, end: int) -> Iterator[str]:
+        # Behind other text it begins on a line of its own.
+        text = self.content[start + bool(start) : end]
+        if text:
+            yield text
+
+    @property
+    def light(self) -> "Message":
+        """The message without the pictures themselves, which are large; what tells them apart is kept."""
+        if not self.images:
+            return self
+        images = tuple(msgspec.structs.replace(image, data="") for image in self.images)
+        return msgspec.structs.replace(self, images=images)
+
+    @property
+    def weight(self) -> int:
+        """How many characters it holds, more or less."""
+        return 100 + len(self.content) + sum(100 + len(image.data) for image in self.images)
+
+
+def message_of(role: Role, pieces: Iterable[str | Image], client_id: str = "", id: str = "") -> Message:
+    """The message that says and shows `pieces`."""
+    texts: list[str] = []
+    images: list[Image] = []
+    length = 0
+    for piece in pieces:
+        if isinstance(piece, Image):
+            images.append(msgspec.structs.replace(piece, at=length))
+        elif piece:
+            length += len(piece) + bool(texts)
+            texts.append(piece)
+    return Message(role, "\n".join(texts), client_id, id, tuple(images))
 
 
 class Instructions(Struct, frozen=True):

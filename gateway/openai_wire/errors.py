@@ -204,6 +204,12 @@ UPSTREAM: dict[type[letta.UpstreamError], _Row] = {
         "The conversation is longer than the model's context window.",
         "invalid_request_error",
     ),
+    letta.PictureRefused: _Row(
+        HTTPStatus.BAD_REQUEST,
+        "invalid_image",
+        "Letta cannot read a picture: it is damaged, or has too many pixels.",
+        "invalid_request_error",
+    ),
 }
 
 

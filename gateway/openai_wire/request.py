@@ -15,10 +15,20 @@ from gateway.openai_wire.errors import InvalidRequest
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
+Detail = Literal["auto", "low", "high"]
+
+
+class ImageUrl(Struct, frozen=True):
+    url: str
+    detail: str | None = None
+    """A `Detail`, if it is to be used."""
+
+
 class ContentPart(Struct, frozen=True):
     type: str
     text: str | None = None
     refusal: str | None = None
+    image_url: ImageUrl | None = None
 
 
 class ChatMessage(Struct, frozen=True):

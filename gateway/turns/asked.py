@@ -1,16 +1,20 @@
 """What a request's messages ask of an agent, in Letta's words. Performs no I/O."""
 
 import re
+from collections.abc import Iterator
 from itertools import groupby
 
 from msgspec import Struct
 
-from gateway.letta.upstream import Message
+from gateway.letta.upstream import Image, Message, message_of
 from gateway.openai_wire.defuse import restore
 from gateway.openai_wire.errors import InvalidRequest
+from gateway.openai_wire.images import to_image
 from gateway.openai_wire.request import ChatMessage, ContentPart, text_of
+from gateway.settings import Images
 
 SYSTEM_ROLES = ("system", "developer")
+DEFAULT_IMAGES = Images()
 # What stands for the request to go on with an answer; known again by its words.
 CONTINUE = "Continue your last answer exactly where it stops: repeat nothing of it, and do not speak of this request."
 # A block of thoughts as the translator wrote it, or one that a frontend made of it; one that Stop cut has no end.
@@ -43,21 +47,21 @@ class Asked(Struct, frozen=True):
         return self.path[len(self.path) - self.new :]
 
 
-def to_asked(messages: list[ChatMessage]) -> Asked:
+def to_asked(messages: list[ChatMessage], images: Images = DEFAULT_IMAGES) -> Asked:
     """Raises InvalidRequest where there is nothing to answer, or something the gateway cannot pass on.
 
     Letta takes no tool calls and no tool results of a client's history: what else their messages say is kept.
     """
     last = messages[-1]
     last_answer = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)
-    said = [_message(i, message, new=i > last_answer) for i, message in enumerate(messages)]
+    said = [_message(message, f"messages[{i}].content", i > last_answer, images) for i, message in enumerate(messages)]
     path = _joined([message for message in said if message])
     goes_on = last.role == "assistant" and bool(path) and path[-1].role == "assistant"
     if goes_on:
         path.append(Message("user", CONTINUE))
     if not path or path[-1].role != "user" or last.role in ("tool", "function"):
         raise InvalidRequest(
-            "`messages` holds nothing to answer: expected a user message with text at the end.", "messages"
+            "`messages` holds nothing to answer: expected a user message with text or a picture at the end.", "messages"
         )
     new = max(1, sum(message is not None for message in said[last_answer + 1 :]))
     return Asked(path, "\n\n".join(_instructions(messages)), new, goes_on)
@@ -80,24 +84,38 @@ def _joined(messages: list[Message]) -> list[Message]:
 
 
 def _instructions(messages: list[ChatMessage]) -> list[str]:
-    texts = [_text(message.content, "", False) for message in messages if message.role in SYSTEM_ROLES]
+    texts = [text_of(message.content) for message in messages if message.role in SYSTEM_ROLES]
     return [text for text in texts if text.strip()]
 
 
-def _message(index: int, message: ChatMessage, new: bool) -> Message | None:
-    """The message for Letta; None if it has no text of use. Only new ones are refused for what they hold."""
+def _message(message: ChatMessage, param: str, new: bool, images: Images) -> Message | None:
+    """The message for Letta; None if it has nothing of use. Only new ones are refused for what they hold."""
     if message.role == "assistant":
-        text = without_thoughts(_text(message.content, "", False))
+        text = without_thoughts(text_of(message.content))
         return Message("assistant", text) if text else None
     if message.role != "user":
         return None
-    text = _text(message.content, f"messages[{index}].content", new)
-    return Message("user", text) if text.strip() else None
+    said = message_of("user", _pieces(message.content, param, new, images))
+    return said if said.content.strip() or said.images else None
 
 
-def _text(content: str | list[ContentPart] | None, param: str, strict: bool) -> str:
-    for i, part in enumerate(content if isinstance(content, list) else ()):
-        if strict and part.type != "text":
-            at = f"{param}[{i}]"
-            raise InvalidRequest(f"`{at}`: this gateway takes parts of the type `text` only.", at)
-    return text_of(content)
+def _pieces(content: str | list[ContentPart] | None, param: str, new: bool, images: Images) -> Iterator[str | Image]:
+    """What a user's message says and shows. Raises InvalidRequest for what is no part of a new one."""
+    if content is None or isinstance(content, str):
+        yield content or ""
+        return
+    for i, part in enumerate(content):
+        try:
+            yield _piece(part, f"{param}[{i}]", images)
+        except InvalidRequest:
+            if new:
+                raise
+            yield part.text or ""
+
+
+def _piece(part: ContentPart, param: str, images: Images) -> str | Image:
+    if part.type == "image_url" and part.image_url:
+        return to_image(part.image_url, param, images.max_mb)
+    if part.type != "text":
+        raise InvalidRequest(f"`{param}`: this gateway takes parts of the types `text` and `image_url` only.", param)
+    return part.text or ""

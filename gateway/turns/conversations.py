@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.letta import errors
-from gateway.letta.upstream import Conversation, Fork, Instructions, Message, Past, Role, Sending, Upstream
+from gateway.letta.upstream import Conversation, Fork, Image, Instructions, Message, Past, Role, Sending, Upstream
 from gateway.turns.agents import KnownAgent
 from gateway.turns.cache import Cache
-from gateway.turns.names import ClientId, Summary, parse_client_id, parse_summary, path_digest
-from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide
+from gateway.turns.names import ClientId, Summary, parse_client_id, parse_summary, path_digest, pictures_of
+from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide, is_same
 from gateway.turns.turn import Turn
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class KnownConversation:
 
     def add(self, sending: Sending, answer: str) -> None:
         """A turn has ended well."""
-        said = [*self.past.messages, *sending.messages]
+        said = [*self.past.messages, *_light(sending.messages)]
         if answer:
             said.append(Message("assistant", answer))
         instructions = sending.instructions
@@ -58,11 +58,12 @@ class Chat:
     def missing(self) -> list[Message]:
         """What was said, and the agent has not heard."""
         unkept, later = self.unkept or [], self.later
-        return [*unkept, *(later[1:] if _asks_again(unkept, later) else later)]
+        return [*unkept, *(later[1:] if is_same(unkept[-1:], later[:1]) else later)]
 
     @property
     def weight(self) -> int:
-        return 100 + sum(len(m.content) + 100 for known in self.known for m in known.past.messages)
+        in_conversations = (message for known in self.known for message in known.past.messages)
+        return 100 + sum(message.weight for message in (*in_conversations, *(self.unkept or []), *self.later))
 
     def use(self, conversation: KnownConversation) -> None:
         others = [known for known in self.known if known is not conversation]
@@ -138,8 +139,18 @@ class Conversations:
     ) -> tuple[KnownConversation, list[Message]]:
         """Go on elsewhere with what is kept of the conversation's `messages`."""
         begun = messages[: decision.kept] if isinstance(decision, Branch) else messages
+        if not self._upstream.forks:
+            begun = await self._with_pictures(agent, id, begun)
         fork = Fork(id, begun[-1].id, len(begun)) if self._upstream.forks and begun else None
         return await self._create(agent, turn, version, [*begun, *decision.news], fork)
+
+    async def _with_pictures(self, agent: KnownAgent, id: str, messages: list[Message]) -> list[Message]:
+        """Messages of a conversation that are to be sent again, with their pictures, which are not kept here."""
+        if not any(message.images for message in messages):
+            return messages
+        past = await self._upstream.read_conversation(agent.id, Conversation(id))
+        whole = {message.id: message.images for message in past.messages}
+        return [msgspec.structs.replace(m, images=whole.get(m.id, m.images)) for m in messages]
 
     async def _create(
         self, agent: KnownAgent, turn: Turn, version: int, path: list[Message], fork: Fork | None = None
@@ -147,7 +158,7 @@ class Conversations:
         summary = Summary(turn.marker, temporary=turn.temporary)
         created = await self._upstream.create_conversation(agent.id, str(summary), path[:-1], fork)
         # Letta gives what a fork holds ids of its own.
-        heard = [msgspec.structs.replace(message, id="") for message in path[: created.heard]]
+        heard = [msgspec.structs.replace(message, id="") for message in _light(path[: created.heard])]
         told = (await self._upstream.read_conversation(agent.id, created)).told if fork else ""
         compiled = None if fork else version
         return KnownConversation(created.id, summary, Past(heard, told), compiled), path[created.heard :]
@@ -175,6 +186,7 @@ class Conversations:
         if before and one.id in self._in_use:
             return before
         past = await self._upstream.read_conversation(agent.id, one)
+        past = msgspec.structs.replace(past, messages=_light(past.messages))
         return KnownConversation(one.id, summary, past, before.compiled if before else None)
 
     async def _compile(
@@ -214,7 +226,7 @@ class Conversations:
     def keep_for_later(self, turn: Turn) -> None:
         """A turn was given up, or failed, before anything was sent; its client does not say it again."""
         chat = self._chat(turn)
-        if not turn.keeps_history and not _asks_again(chat.missing, turn.asked.news):
+        if not turn.keeps_history and not is_same(chat.missing[-1:], turn.asked.news[:1]):
             chat.later = [*chat.later, *turn.asked.news]
             self._chats.put(turn.marker, chat, chat.weight)
 
@@ -247,26 +259,25 @@ def _has_answers(messages: Iterable[Message]) -> bool:
     return any(message.role == "assistant" for message in messages)
 
 
+def _light(messages: Iterable[Message]) -> list[Message]:
+    return [message.light for message in messages]
+
+
 def _identified(before: list[Message], news: list[Message], ids: Ids) -> list[Message]:
     """`news` with client ids: what is known of each message, and a part that was never used."""
-    said = [message.content for message in before]
+    said = [message.content + pictures_of(message) for message in before]
     identified = []
     for i, message in enumerate(news):
-        said.append(message.content)
+        said.append(message.content + pictures_of(message))
         if message.role == "user":
             named = parse_client_id(message.client_id)
             if i == len(news) - 1:
                 named = ClientId(ids.answer or "", ids.parent or "")
             named = named if named.answer or named.parent else ClientId(path=path_digest(said))
+            named = msgspec.structs.replace(named, pictures=pictures_of(message))
             message = msgspec.structs.replace(message, client_id=named.new())
         identified.append(message)
     return identified
-
-
-def _asks_again(before: list[Message], news: list[Message]) -> bool:
-    """Whether what nobody has answered is simply said again."""
-    last = before[-1:]
-    return [(m.role, m.content) for m in last] == [("user", m.content) for m in news[:1]]
 
 
 def _is_kept(messages: list[Message], past: Past) -> bool:
@@ -279,15 +290,18 @@ class _Noted(msgspec.Struct, array_like=True):
     role: Role
     content: str
     client_id: str = ""
+    images: tuple[Image, ...] = ()
 
 
 def _to_note(messages: list[Message]) -> str:
-    if not messages:
-        return ""
-    note = msgspec.json.encode(
-        [_Noted(message.role, message.content, message.client_id) for message in messages]
-    ).decode()
-    return note if len(note) <= NOTE_CHARACTERS else ""
+    """Large pictures are left to be told of in words; of what is too long even so nothing is noted."""
+    notes = (_encoded(noted) for noted in (messages, _light(messages)) if noted)
+    return next((note for note in notes if len(note) <= NOTE_CHARACTERS), "")
+
+
+def _encoded(messages: list[Message]) -> str:
+    noted = [_Noted(message.role, message.content, message.client_id, message.images) for message in messages]
+    return msgspec.json.encode(noted).decode()
 
 
 def _from_note(note: str) -> list[Message]:
@@ -295,4 +309,4 @@ def _from_note(note: str) -> list[Message]:
         noted = msgspec.json.decode(note or "[]", type=list[_Noted])
     except msgspec.MsgspecError:
         return []
-    return [Message(one.role, one.content, one.client_id) for one in noted]
+    return [Message(one.role, one.content, one.client_id, images=one.images) for one in noted]

@@ -10,6 +10,8 @@ from hashlib import sha256
 
 from msgspec import Struct
 
+from gateway.letta.upstream import Message
+
 GATEWAY_TAG = "gateway"
 # What every marker begins with; `gw1` is its version.
 MARKER = "gw1:"
@@ -79,7 +81,8 @@ def parse_summary(summary: str | None) -> Summary | None:
 class ClientId(Struct, frozen=True):
     """What the client id of a user message tells: digests of the frontend's ids, empty where it sent none.
 
-    Its text is `gw1-ANSWER-PARENT-PATH-NONCE`; the nonce makes it new for every send.
+    Its text is `gw1-ANSWER-PARENT-PATH-NONCE`, with pictures `gw1-ANSWER-PARENT-PATH-PICTURES-NONCE`; the nonce makes
+    it new for every send.
     """
 
     answer: str = ""
@@ -88,15 +91,18 @@ class ClientId(Struct, frozen=True):
     """The message that it follows."""
     path: str = ""
     """All that was said up to it."""
+    pictures: str = ""
+    """What was shown with it."""
 
     def new(self) -> str:
-        return "-".join(["gw1", self.answer, self.parent, self.path, uuid.uuid4().hex[:12]])
+        pictures = [self.pictures] if self.pictures else []
+        return "-".join(["gw1", self.answer, self.parent, self.path, *pictures, uuid.uuid4().hex[:12]])
 
 
 def parse_client_id(text: str) -> ClientId:
     """Empty for an id that is not the gateway's."""
     parts = text.split("-")
-    return ClientId(*parts[1:4]) if parts[0] == "gw1" and len(parts) == 5 else ClientId()
+    return ClientId(*parts[1:-1]) if parts[0] == "gw1" and len(parts) in (5, 6) else ClientId()
 
 
 def id_digest(chat: str | None, id: str) -> str:
@@ -107,3 +113,10 @@ def id_digest(chat: str | None, id: str) -> str:
 def path_digest(texts: Iterable[str]) -> str:
     """What stands for a path in a client id."""
     return _digest(*texts)[:16]
+
+
+def pictures_of(message: Message) -> str:
+    """What stands for the pictures of a message, as they were sent: Letta may make others of them."""
+    if pictures := parse_client_id(message.client_id).pictures:
+        return pictures
+    return _digest(*(image.digest for image in message.images))[:16] if message.images else ""

@@ -125,6 +125,8 @@ class Run:
             self.telling.fail(error)
         finally:
             self.telling.end()
+            # It may be kept for a while, for a request that is sent again.
+            self.turn = turn.light
 
     async def _take(self) -> None:
         """Send and read; again where Letta is busy, and once more where it has lost what was found before."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from gateway.letta.upstream import Message, Past
 from gateway.turns.asked import CONTINUE, Asked, without_thoughts
-from gateway.turns.names import ClientId, parse_client_id
+from gateway.turns.names import ClientId, parse_client_id, pictures_of
 
 # Frontends put what they found about a question before it, in one request and not in the next.
 # https://docs.openwebui.com/features/rag
@@ -81,7 +81,7 @@ def decide(
 
 def _next(asked: Asked, known: Sequence[Past], unkept: Sequence[Message]) -> Decision:
     """What is new is the next message, or the last one asked again."""
-    again = bool(unkept) and unkept[-1].role == "user" and unkept[-1].content == asked.news[0].content
+    again = is_same(unkept[-1:], asked.news[:1])
     news = [*(unkept[:-1] if again else unkept), *asked.news]
     return _at(0, len(known[0].messages), news, known) if known else Start(news)
 
@@ -160,7 +160,7 @@ def follow(kept: list[Message], path: list[Message], lenient: bool) -> tuple[int
     while k < len(kept):
         theirs = path[p] if p < len(path) else None
         if kept[k].role == "user":
-            if theirs is None or theirs.role != "user" or not _same_question(kept[k].content, theirs.content):
+            if theirs is None or theirs.role != "user" or not _same_question(kept[k], theirs):
                 break
             k, p = k + 1, p + 1
         else:
@@ -216,10 +216,23 @@ def answer_words(text: str) -> str:
     return "".join(without_thoughts(text).split())
 
 
-def _same_question(one: str, other: str) -> bool:
-    return (
-        one == other or _words(one) == _words(other) or _words(bare_question(one)) == _words(bare_question(other)) != ""
-    )
+def is_same(one: Sequence[Message], other: Sequence[Message]) -> bool:
+    """Whether two messages of a user's, if there are both, say and show exactly the same."""
+    return [_exactly(message) for message in one] == [_exactly(message) for message in other] != []
+
+
+def _exactly(message: Message) -> tuple[str, str, str]:
+    return message.role, message.content, pictures_of(message)
+
+
+def _same_question(kept: Message, theirs: Message) -> bool:
+    shown, one, other = pictures_of(theirs), kept.content, theirs.content
+    if pictures_of(kept) != shown:
+        return False
+    if one == other or _words(one) == _words(other):
+        return True
+    asked = _words(bare_question(other))
+    return _words(bare_question(one)) == asked and bool(asked or shown)
 
 
 def bare_question(question: str) -> str:

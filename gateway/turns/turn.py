@@ -6,7 +6,7 @@ from msgspec import Struct
 from gateway.settings import AgentType, Key
 from gateway.turns.asked import Asked
 from gateway.turns.identity import Caller, keeps_history
-from gateway.turns.names import conversation_marker, scratch_marker, thread_marker
+from gateway.turns.names import conversation_marker, pictures_of, scratch_marker, thread_marker
 from gateway.turns.transcript import NO_IDS, Ids, bare_question
 
 
@@ -30,8 +30,15 @@ class Turn(Struct, frozen=True):
         if self.agent_type.conversations == "single":
             return thread_marker(type_id, user.scope, user.id)
         if self.caller.chat is None:
-            return scratch_marker(type_id, user.scope, user.id, bare_question(self.asked.path[0].content))
+            first = self.asked.path[0]
+            return scratch_marker(type_id, user.scope, user.id, bare_question(first.content) + pictures_of(first))
         return conversation_marker(type_id, user.scope, user.id, self.caller.chat)
+
+    @property
+    def light(self) -> "Turn":
+        """The turn without the pictures themselves, for one that is over."""
+        path = [message.light for message in self.asked.path]
+        return msgspec.structs.replace(self, asked=msgspec.structs.replace(self.asked, path=path))
 
     @property
     def temporary(self) -> bool:

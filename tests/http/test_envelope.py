@@ -9,11 +9,18 @@ import pytest
 
 from gateway.turns.names import agent_tags
 from tests.gateways import KEY, chat, gateway, http
+from tests.pictures import picture
 from tests.servers.fake_letta import FakeLetta
 
 JSON = {"content-type": "application/json"}
 CHAT_URL = "/v1/chat/completions"
 GOOD = json.dumps(chat()).encode()
+
+
+def asks_with(url: str | None) -> bytes:
+    parts = [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": url}}]
+    return json.dumps(chat(messages=[{"role": "user", "content": parts}])).encode()
+
 
 # method, path, body, headers (None: the good key and JSON) -> status, code, param
 REFUSALS: dict[str, tuple[str, str, bytes, dict[str, str] | None, int, str | None, str | None]] = {
@@ -38,6 +45,15 @@ REFUSALS: dict[str, tuple[str, str, bytes, dict[str, str] | None, int, str | Non
     ),
     "bad content before an unknown model": (
         "POST", CHAT_URL, json.dumps(chat("", model="gpt")).encode(), None, 400, None, "messages",
+    ),
+    "a picture elsewhere": (
+        "POST", CHAT_URL, asks_with("https://example.org/a.png"), None, 400, None, "messages[0].content[1]",
+    ),
+    "a picture that is none": (
+        "POST", CHAT_URL, asks_with("data:image/png;base64,AAAA"), None, 400, None, "messages[0].content[1]",
+    ),
+    "a picture without an address": (
+        "POST", CHAT_URL, asks_with(None), None, 400, None, "messages[0].content[1].image_url.url",
     ),
     "no user": ("POST", CHAT_URL, json.dumps(chat(user=None)).encode(), None, 400, "user_required", "user"),
     "a model nobody knows": ("GET", "/v1/models/gpt", b"", None, 404, "model_not_found", "model"),
@@ -126,6 +142,22 @@ def test_logs_hold_no_prompt_no_key_and_no_user(
     assert response.headers["x-request-id"] in caplog.text
     told = "".join(record.getMessage() for record in caplog.records if record.name.startswith("gateway"))
     assert [secret for secret in SECRETS if secret in told] == []
+
+
+@pytest.mark.parametrize("url", [picture().url, "data:image/png;base64,c2VjcmV0", "https://secret.example/a.png"])
+def test_logs_and_errors_hold_nothing_of_a_picture(
+    letta: FakeLetta, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    with (
+        caplog.at_level(logging.DEBUG, logger="gateway"),
+        gateway(letta.base_url) as base_url,
+        http(base_url) as client,
+    ):
+        response = client.post(CHAT_URL, content=asks_with(url), headers=JSON)
+
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("gateway")]
+    assert response.headers["x-request-id"] in "".join(told)
+    assert url[-16:] not in "".join([*told, response.text])
 
 
 OPEN: dict[str, tuple[dict[str, str], int, str | None]] = {

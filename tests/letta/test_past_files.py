@@ -19,7 +19,7 @@ from gateway.letta.transcript import (
     to_past,
     with_history,
 )
-from gateway.letta.upstream import Message
+from gateway.letta.upstream import Message, image_of, message_of
 from tests.letta.words import HELLO, HI, MORE, PASTS, texts
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123_000, tzinfo=UTC)
@@ -102,6 +102,21 @@ def write(history: list[Message], before: str = "", kept: dict[str, Any] | None 
     session, *entries = lines(messages)
     assert session == SESSION
     return json.loads(conversation), entries
+
+
+def test_a_picture_is_written_as_the_app_server_writes_it() -> None:
+    _, (asked, _) = write([message_of("user", ["Look", image_of("image/png", "cmVk", "low")]), HELLO])
+
+    assert asked["message"]["content"] == [
+        {"type": "text", "text": "Look"},
+        {"type": "image", "mimeType": "image/png", "data": "cmVk"},
+    ]
+
+
+def test_a_picture_that_is_not_kept_is_told_of() -> None:
+    _, (asked, _) = write([message_of("user", [image_of("image/png", "cmVk")]).light, HELLO])
+
+    assert asked["message"]["content"] == [{"type": "text", "text": "[Here was a picture, image/png.]"}]
 
 
 def test_a_past_is_written_as_the_app_server_writes_it() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.letta.pasts import Listed, to_past
-from gateway.letta.upstream import Message, Past
+from gateway.letta.upstream import Message, Past, image_of, message_of
 
 Item = dict[str, Any]
 AT = "2026-11-23T21:53:{:02}+00:00"
@@ -24,6 +24,11 @@ def item(id: str, kind: str, second: int = 0, **fields: Any) -> Item:
 
 def asked(id: str, content: Any, otid: str | None = None, second: int = 0) -> Item:
     return item(id, "user", second, content=content, otid=otid or f"{id}-otid")
+
+
+def shown(data: str) -> Item:
+    source = {"type": "letta", "file_id": "file-1", "media_type": "image/png", "data": data, "detail": None}
+    return {"type": "image", "source": source}
 
 
 def thought(id: str, second: int = 0) -> Item:
@@ -72,11 +77,15 @@ PASTS: dict[str, tuple[list[Item], Past]] = {
     "a turn": ([SYSTEM, *TURN], Past([HI, HELLO])),
     "a question in parts": (
         [asked("m-1", [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}], "gw1-a-b-c-d")],
-        Past([Message("user", "one two", "gw1-a-b-c-d", "m-1")]),
+        Past([Message("user", "one \ntwo", "gw1-a-b-c-d", "m-1")]),
     ),
     "a question with an image": (
-        [asked("m-1", [{"type": "image", "source": {}}, {"type": "text", "text": "Look"}], "o")],
-        Past([Message("user", "Look", "o", "m-1")]),
+        [asked("m-1", [shown("cmVk"), {"type": "text", "text": "Look"}], "o")],
+        Past([message_of("user", [image_of("image/png", "cmVk"), "Look"], "o", "m-1")]),
+    ),
+    "a question that is an image": (
+        [asked("m-1", [shown("cmVk")], "o")],
+        Past([message_of("user", [image_of("image/png", "cmVk")], "o", "m-1")]),
     ),
     "a question without a client id": (
         [item("m-1", "user", content="Hi")],

@@ -50,6 +50,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.ModelFailed: (502, "api_error", "model_error"),
     letta.ModelTimedOut: (504, "api_error", "model_timeout"),
     letta.ContextOverflow: (400, "invalid_request_error", "context_length_exceeded"),
+    letta.PictureRefused: (400, "invalid_request_error", "invalid_image"),
 }
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_wire.errors import InvalidRequest
-from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, decode_request
+from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl, decode_request
 
 Json = dict[str, Any]
 MODEL = {"model": "tutor"}
@@ -276,7 +276,9 @@ MESSAGE_FORMS: dict[str, tuple[Json, ChatMessage]] = {
     "a function's result": ({"role": "function", "name": "f", "content": "42"}, ChatMessage("function", "42")),
     "text and image": (
         {"role": "user", "content": [TEXT, IMAGE]},
-        ChatMessage("user", [ContentPart("text", "Hello"), ContentPart("image_url")]),
+        ChatMessage(
+            "user", [ContentPart("text", "Hello"), ContentPart("image_url", image_url=ImageUrl("http://a.org/"))]
+        ),
     ),
     "a part of null": (
         {"role": "user", "content": [{"type": "text", "text": None}]},

@@ -25,6 +25,7 @@ class AppServer:
     name = "app-server"
     api_key = TOKEN
     model = "openai-compatible/offline"
+    seeing = "lmstudio/offline"
     tools = ("Read", "ViewImage")
 
     def __init__(self, directory: Path, model_base_url: str) -> None:
@@ -36,7 +37,8 @@ class AppServer:
 
     def __enter__(self) -> Self:
         self.start()
-        self.ask("connect_provider", target="local", provider_id="openai-compatible", fields=self._provider())
+        for provider in ("openai-compatible", "lmstudio"):
+            self.ask("connect_provider", target="local", provider_id=provider, fields=self._provider())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

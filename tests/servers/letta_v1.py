@@ -23,7 +23,7 @@ class LettaV1:
 
     name = "v1"
     api_key = "none"
-    model = "openai-proxy/offline"
+    model = seeing = "openai-proxy/offline"
     tools = ("web_search", "fetch_webpage")
 
     def __init__(self, directory: Path, model_base_url: str) -> None:

@@ -17,6 +17,8 @@ class RealLetta(Protocol):
     api_key: str
     model: str
     """The handle of the scripted model."""
+    seeing: str
+    """Another, by which the scripted model is shown pictures, where there must be one."""
     tools: tuple[str, str]
     """Two tools of its own that an agent type may list."""
 

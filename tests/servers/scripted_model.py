@@ -4,13 +4,24 @@ import json
 import threading
 from typing import Any
 
+from litestar import get
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
-from gateway.offline import INTRODUCTION, THOUGHT, create_offline_model
+from gateway.offline import INTRODUCTION, MODEL, THOUGHT, create_offline_model
+from tests.pictures import name_of
 
 __all__ = ["INTRODUCTION", "THOUGHT", "ScriptedModel"]
 
 Body = dict[str, Any]
+
+
+@get("/api/v0/models")
+async def list_native_models() -> Body:
+    """LM Studio's own listing, by which an App Server knows a model that sees.
+
+    https://lmstudio.ai/docs/developer/rest/endpoints
+    """
+    return {"object": "list", "data": [{"id": MODEL, "object": "model", "type": "vlm"}]}
 
 
 class ScriptedModel:
@@ -21,6 +32,7 @@ class ScriptedModel:
         self.base_url = ""
         self._asks = threading.Condition()
         self.app = create_offline_model()
+        self.app.register(list_native_models)
         self.app.asgi_handler = self._recording(self.app.asgi_handler)
 
     def received(self, text: str) -> list[list[tuple[str, str]]]:
@@ -79,4 +91,9 @@ def _own_words(message: Body) -> list[str]:
 
 def _parts(message: Body) -> list[str]:
     content = message.get("content") or ""
-    return [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+    return [content] if isinstance(content, str) else [_shown(part) for part in content]
+
+
+def _shown(part: Body) -> str:
+    """The text of a part, or the name of its picture."""
+    return name_of(part["image_url"]["url"]) if part["type"] == "image_url" else part.get("text", "")

@@ -6,16 +6,20 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.letta.upstream import Message, Role
-from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage
+from gateway.letta.upstream import Message, Role, image_of
+from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl
 from gateway.settings import AgentType, Key, UserSource
 from gateway.turns.asked import CONTINUE, to_asked
 from gateway.turns.identity import identify, read_ids
 from gateway.turns.sent import Sent, to_sent
 from gateway.turns.transcript import answer_words
 from gateway.turns.turn import Turn, to_turn
+from tests.pictures import Picture
 
 TUTOR = AgentType(id="tutor", model="m/one")
+# A picture stands at the end of a text on screen as one of these.
+PICTURES = {sign: Picture(b"\x89PNG\r\n\x1a\n" + sign.encode()) for sign in "◆◇"}
+SIGNS = {image_of("image/png", picture.base64).digest: sign for sign, picture in PICTURES.items()}
 
 
 class Client(NamedTuple):
@@ -134,7 +138,7 @@ class Screen:
         """Ask for `answer`; `more` follows the question, and may not be on the path. `goes_on`: for more of it."""
         path = [*question.path, *more] + [answer] * goes_on
         told = path if self.client.tells_all else path[-1:]
-        messages = [ChatMessage(one.role, one.text) for one in told if one.text]
+        messages = [ChatMessage(one.role, _content(one.text)) for one in told if one.text]
         if self.system:
             messages.insert(0, ChatMessage("system", self.system))
         headers = self._headers(question, answer)
@@ -162,6 +166,11 @@ class Screen:
         return headers
 
 
+def _content(text: str) -> str | list[ContentPart]:
+    shown = [ContentPart("image_url", image_url=ImageUrl(PICTURES[sign].url)) for sign in text if sign in PICTURES]
+    return [ContentPart("text", text.rstrip("".join(PICTURES))), *shown] if shown else text
+
+
 class Heard(NamedTuple):
     role: str
     words: str
@@ -169,7 +178,12 @@ class Heard(NamedTuple):
 
 def heard(context: Sequence[Message]) -> list[Heard]:
     """What an agent has heard, in words without spaces; an answer that was continued is one."""
-    return list(_joined(Heard(m.role, answer_words(m.content)) for m in context if m.content != CONTINUE))
+    return list(_joined(Heard(m.role, answer_words(m.content) + _signs(m)) for m in context if m.content != CONTINUE))
+
+
+def _signs(message: Message) -> str:
+    """The pictures of a message; one that is told of in words is none."""
+    return "".join(SIGNS[image.digest.removeprefix("again-")] if image.data else "gone" for image in message.images)
 
 
 def _joined(said: Iterator[Heard]) -> Iterator[Heard]:

@@ -170,6 +170,7 @@ class Store:
         self._check_client_ids(kept, sending.messages)
         sent = [self._stored(message) for message in sending.messages]
         if self.forks:
+            sent = [_remade(message) for message in sent]
             self._tell(kept, sending, sent)
             kept.unfinished = len(kept.heard) if kept.unfinished is None else kept.unfinished
             kept.heard += sent
@@ -227,6 +228,12 @@ class Store:
     def number(self, kind: str) -> str:
         self._made += 1
         return f"{kind}-{self._made}"
+
+
+def _remade(message: Message) -> Message:
+    """An App Server makes pictures of its own of those that are sent."""
+    images = tuple(msgspec.structs.replace(image, digest=f"again-{image.digest}") for image in message.images)
+    return msgspec.structs.replace(message, images=images)
 
 
 def date(seconds: float | None) -> datetime | None:

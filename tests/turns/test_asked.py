@@ -11,7 +11,9 @@ from gateway.letta.upstream import Message
 from gateway.openai_wire.defuse import Defuser
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.request import ChatMessage
+from gateway.settings import Images
 from gateway.turns.asked import CONTINUE, Asked, to_asked, without_thoughts
+from tests.pictures import picture
 
 Json = dict[str, Any]
 
@@ -40,7 +42,11 @@ def part(text: str | None) -> Json:
     return {"type": "text", "text": text}
 
 
-IMAGE: Json = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+SHOWN = picture()
+IMAGE = SHOWN.part
+BROKEN: Json = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+ELSEWHERE: Json = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+SOUND: Json = {"type": "input_audio", "input_audio": {}}
 HI, HELLO, MORE, WELL = ("user", "Hi"), ("assistant", "Hello"), ("user", "More"), ("assistant", "Well")
 CALLS = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 
@@ -132,12 +138,20 @@ PATHS: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
     "a blank question before a real one": ([user(" \n"), user("Hi")], [HI], 1),
     "a question keeps its spaces": ([user("  Hi\n")], [("user", "  Hi\n")], 1),
     "a question keeps its tags": ([user("<think>Hi</think>")], [("user", "<think>Hi</think>")], 1),
-    "an answered image is passed over": (
-        [user([part("Hi"), IMAGE]), assistant("Hello"), user("More")],
+    "an answered sound is passed over": (
+        [user([part("Hi"), SOUND]), assistant("Hello"), user("More")],
         [HI, HELLO, MORE],
         1,
     ),
-    "an answered image alone is left out": ([user([IMAGE]), assistant("Hello"), user("More")], [HELLO, MORE], 1),
+    "an answered sound alone is left out": ([user([SOUND]), assistant("Hello"), user("More")], [HELLO, MORE], 1),
+    "an answered picture that nobody can have seen": (
+        [user([part("Hi"), BROKEN]), assistant("Hello"), user([ELSEWHERE]), assistant("there"), user("More")],
+        [HI, ("assistant", "Hello\n\nthere"), MORE],
+        1,
+    ),
+    "a picture alone": ([user([IMAGE])], [("user", "")], 1),
+    "a picture with a blank text": ([user([part(" "), IMAGE])], [("user", " ")], 1),
+    "an answered picture": ([user([IMAGE]), assistant("Hello"), user("More")], [("user", ""), HELLO, MORE], 1),
 }
 
 
@@ -149,6 +163,29 @@ def test_messages_give_path_and_news(messages: list[Json], path: list[tuple[str,
     assert said(asked.news) == path[len(path) - news :]
     assert asked.lone is (len(path) == 1)
     assert not asked.goes_on
+
+
+def test_pictures_are_shown_where_they_stand() -> None:
+    other = picture()
+    asked = read(
+        [user([part("this"), IMAGE, part("or"), part("that"), other.part]), assistant("Hm"), user([IMAGE, part("?")])]
+    )
+
+    assert [
+        [piece if isinstance(piece, str) else piece.data for piece in message.pieces()] for message in asked.path
+    ] == [
+        ["this", SHOWN.base64, "or\nthat", other.base64],
+        ["Hm"],
+        [SHOWN.base64, "?"],
+    ]
+
+
+def test_the_limit_of_pictures_is_the_configured_one() -> None:
+    large = user([picture(700, 700, noise=True).part])
+
+    with pytest.raises(InvalidRequest, match="larger than 1 MB"):
+        to_asked(msgspec.convert([large], list[ChatMessage]), Images(max_mb=1))
+    assert read([large]).path[0].images
 
 
 # Messages whose last is the assistant's, and the path before the request to go on
@@ -279,11 +316,13 @@ def test_messages_with_nothing_to_answer_are_refused(messages: list[Json]) -> No
 
 
 FOREIGN_PARTS: dict[str, tuple[list[Json], str]] = {
-    "an image": ([user([part("Look"), IMAGE])], "messages[0].content[1]"),
-    "an image alone": ([user([IMAGE])], "messages[0].content[0]"),
-    "a sound": ([user([{"type": "input_audio", "input_audio": {}}])], "messages[0].content[0]"),
-    "an image in a later message": (
-        [user([IMAGE]), assistant("Nice"), user("And"), user([part("this"), part("?"), IMAGE])],
+    "a broken picture": ([user([part("Look"), IMAGE, BROKEN])], "messages[0].content[2]"),
+    "a picture elsewhere": ([user([ELSEWHERE])], "messages[0].content[0]"),
+    "a picture that is not there": ([user([{"type": "image_url"}])], "messages[0].content[0]"),
+    "a sound": ([user([SOUND])], "messages[0].content[0]"),
+    "a file": ([user([{"type": "file", "file": {"file_data": "AAAA"}}])], "messages[0].content[0]"),
+    "a broken picture in a later message": (
+        [user([BROKEN]), assistant("Nice"), user("And"), user([part("this"), part("?"), BROKEN])],
         "messages[3].content[2]",
     ),
     "a type with a text": ([user([{"type": "video", "text": "Hi"}])], "messages[0].content[0]"),
@@ -291,10 +330,10 @@ FOREIGN_PARTS: dict[str, tuple[list[Json], str]] = {
 
 
 @pytest.mark.parametrize(("messages", "param"), FOREIGN_PARTS.values(), ids=FOREIGN_PARTS.keys())
-def test_a_new_part_that_is_no_text_is_refused_by_name(messages: list[Json], param: str) -> None:
+def test_a_new_part_that_the_agent_cannot_have_is_refused_by_name(messages: list[Json], param: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read(messages)
 
     assert (caught.value.status_code, caught.value.param) == (400, param)
     assert f"`{param}`" in str(caught.value)
-    assert "base64" not in str(caught.value)
+    assert "AAAA" not in str(caught.value)

@@ -14,7 +14,7 @@ from tests.turns.virtual_time import VirtualTimeLoop
 from tests.turns.world import Script, World, scripts_for
 
 # Some are equal, some the beginning of others.
-QUESTIONS = ["Hi", "More", "And more"]
+QUESTIONS = ["Hi", "More", "And more", "Hi◆", "Hi◇", "◆"]
 ANSWERS = ["Yes", "Yes, sure", "Yes, sure it is", "No."]
 SYSTEMS = ["", "Be brief", "Rhyme"]
 KINDS = [
@@ -98,7 +98,7 @@ def ask(world: World, screen: Screen, doing: Doing) -> tuple[Request, Shown] | N
         case "clone":
             world.clone(screen)
         case "system":
-            screen.system = SYSTEMS[doing.text]
+            screen.system = SYSTEMS[doing.text % len(SYSTEMS)]
     return None
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from gateway.letta.upstream import Message, image_of
 from gateway.turns.names import (
     SCRATCH,
     ClientId,
@@ -17,6 +18,7 @@ from gateway.turns.names import (
     parse_client_id,
     parse_summary,
     path_digest,
+    pictures_of,
     scratch_marker,
     thread_marker,
 )
@@ -212,9 +214,9 @@ def test_scratch_markers_tell_what_was_said_first() -> None:
 DIGEST = st.text("0123456789abcdef", max_size=16)
 
 
-@given(DIGEST, DIGEST, DIGEST)
-def test_a_client_id_tells_what_it_was_made_of(answer: str, parent: str, path: str) -> None:
-    named = ClientId(answer, parent, path)
+@given(DIGEST, DIGEST, DIGEST, DIGEST)
+def test_a_client_id_tells_what_it_was_made_of(answer: str, parent: str, path: str, pictures: str) -> None:
+    named = ClientId(answer, parent, path, pictures)
 
     assert parse_client_id(named.new()) == named
 
@@ -226,10 +228,21 @@ def test_a_client_id_is_new_every_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "gw1", "gw-0123", "gw1-a-b-c", "gw1-a-b-c-d-e", "gw2-a-b-c-d", "x", "gw11-a-b-c-d"]
+    "text", ["", "gw1", "gw-0123", "gw1-a-b-c", "gw1-a-b-c-d-e-f", "gw2-a-b-c-d", "x", "gw11-a-b-c-d"]
 )
 def test_an_id_that_is_not_the_gateways_tells_nothing(text: str) -> None:
     assert parse_client_id(text) == ClientId()
+
+
+def test_pictures_are_those_that_were_sent_whatever_letta_has_made_of_them() -> None:
+    red, blue = image_of("image/png", "cmVk"), image_of("image/png", "Ymx1ZQ==")
+    shown = [(), (red,), (blue,), (red, blue), (blue, red)]
+    pictures = [pictures_of(Message("user", "Look", images=images)) for images in shown]
+    kept = Message("user", "Look", ClientId(pictures=pictures[1]).new(), images=(blue,))
+
+    assert pictures[0] == ""
+    assert len(set(pictures)) == len(shown)
+    assert pictures_of(kept) == pictures[1]
 
 
 def test_a_message_id_counts_within_its_chat() -> None:

@@ -9,7 +9,7 @@ from gateway.letta.upstream import Message, Past
 from gateway.openai_wire.request import decode_request
 from gateway.turns.asked import Asked, to_asked
 from gateway.turns.identity import Caller, identify, keeps_history, read_ids
-from gateway.turns.names import ClientId
+from gateway.turns.names import ClientId, pictures_of
 from gateway.turns.tasks import find_task
 from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide
 from tests.recorded import DECISIONS, KEY, RECORDED, Recorded
@@ -50,7 +50,7 @@ def test_the_agent_hears_what_is_on_screen(with_ids: bool) -> None:
         decisions[recorded.name] = type(decision).__name__.lower()
         heard = context.answer(decision, ids, _answer_to(recorded))
 
-        assert [(m.role, m.content) for m in heard] == [(m.role, m.content) for m in asked.path], recorded.name
+        assert [_seen(m) for m in heard] == [_seen(m) for m in asked.path], recorded.name
     assert decisions == {recorded.name: DECISIONS[recorded.name] for recorded in TURNS}
 
 
@@ -78,6 +78,10 @@ def test_a_task_is_known_by_its_header_or_else_by_its_words(with_header: bool) -
         **{recorded.name: "turn" for recorded in TURNS},
         **{recorded.name: DECISIONS[recorded.name] for recorded in TASKS},
     }
+
+
+def _seen(message: Message) -> tuple[str, str, str]:
+    return message.role, message.content, pictures_of(message)
 
 
 def _read(recorded: Recorded, with_ids: bool) -> tuple[Asked, Caller, Ids]:

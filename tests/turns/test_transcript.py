@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.upstream import Message, Past
+from gateway.letta.upstream import Image, Message, Past, image_of
 from gateway.openai_wire.request import ChatMessage
-from gateway.turns.asked import CONTINUE, to_asked
-from gateway.turns.names import ClientId
+from gateway.turns.asked import CONTINUE, Asked, to_asked
+from gateway.turns.names import ClientId, pictures_of
 from gateway.turns.transcript import NO_IDS, Append, Branch, Decision, Ids, Start, decide, follow
 
 Told = list[tuple[str, str]]
@@ -63,6 +63,59 @@ def branch(kept: int, news: Told, at: int = 0) -> tuple[str, int, int, Told]:
 
 def start(path: Told) -> tuple[str, int, int, Told]:
     return "start", 0, 0, path
+
+
+RED, BLUE = image_of("image/png", "cmVk"), image_of("image/png", "Ymx1ZQ==")
+CONTEXT = "Answer with <context>a page</context>\n"
+
+
+def question(text: str, *images: Image, sent_as: tuple[Image, ...] = ()) -> Message:
+    """A user's message; `sent_as`: of which pictures Letta has made these."""
+    client_id = ClientId(pictures=pictures_of(Message("user", "", images=sent_as))).new() if sent_as else ""
+    return Message("user", text, client_id, images=images)
+
+
+# What was asked, what is asked now, and whether that is the same question.
+QUESTIONS: dict[str, tuple[Message, Message, bool]] = {
+    "the same picture": (question("Look", RED), question("Look", RED), True),
+    "the same picture elsewhere in the text": (
+        question("Look there", msgspec.structs.replace(RED, at=4)),
+        question("Look\nthere", RED),
+        True,
+    ),
+    "the same picture, which is not kept": (question("Look", RED).light, question("Look", RED), True),
+    "the same picture, of which Letta has made another": (
+        question("Look", BLUE, sent_as=(RED,)),
+        question("Look", RED),
+        True,
+    ),
+    "the same picture, which Letta does not list": (question("Look", sent_as=(RED,)), question("Look", RED), True),
+    "another picture": (question("Look", RED), question("Look", BLUE), False),
+    "a picture more": (question("Look", RED), question("Look", RED, BLUE), False),
+    "the pictures in another order": (question("Look", RED, BLUE), question("Look", BLUE, RED), False),
+    "no picture any more": (question("Look", RED), question("Look"), False),
+    "a picture now": (question("Look"), question("Look", RED), False),
+    "other words about it": (question("Look", RED), question("See", RED), False),
+    "the same picture alone": (question("", RED), question("", RED), True),
+    "another picture alone": (question("", RED), question("", BLUE), False),
+    "a picture alone, with documents found for it": (question(CONTEXT, RED), question("", RED), True),
+    "another, with documents found for it": (question(CONTEXT, RED), question("", BLUE), False),
+    "documents alone": (question(CONTEXT), question("Answer with <context>another</context>"), False),
+}
+
+
+@pytest.mark.parametrize(("kept", "asked", "same"), QUESTIONS.values(), ids=QUESTIONS)
+def test_a_question_is_its_words_and_its_pictures(kept: Message, asked: Message, same: bool) -> None:
+    assert follow([kept], [asked], lenient=False) == ((1, 1) if same else (0, 0))
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["the same picture", "another picture"])
+def test_a_message_that_nobody_has_answered_comes_again_with_its_picture(again: bool) -> None:
+    unkept = [question("Look", RED)]
+    news = question("Look", RED if again else BLUE)
+    decision = decide(Asked([news]), NO_IDS, False, [], unkept)
+
+    assert decision == Start([news] if again else [*unkept, news])
 
 
 class Case(NamedTuple):

@@ -1,0 +1,69 @@
+"""A picture of a request: a data URL, checked. Performs no I/O.
+
+https://developers.openai.com/api/docs/guides/images-vision
+"""
+
+import binascii
+import re
+from typing import get_args
+
+from gateway.letta.upstream import Image, image_of
+from gateway.openai_wire.errors import InvalidRequest
+from gateway.openai_wire.request import Detail, ImageUrl
+
+MEGABYTE = 1024 * 1024
+# https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern
+SIGNATURES: dict[str, re.Pattern[bytes]] = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF....WEBPVP", re.DOTALL),
+}
+# https://www.rfc-editor.org/rfc/rfc2397
+_DATA_URL = re.compile(r"data:image/[\w.+-]+(?:;[\w.-]+=[\w.-]+)*;base64,", re.IGNORECASE | re.ASCII)
+
+
+def to_image(shown: ImageUrl, param: str, max_mb: int) -> Image:
+    """Raises InvalidRequest, which names `param` and repeats nothing of the picture."""
+    try:
+        media_type, data = _read(shown.url, max_mb)
+        if shown.detail is not None and shown.detail not in get_args(Detail):
+            raise ValueError(f"`detail` is one of {', '.join(get_args(Detail))}")
+    except ValueError as error:
+        raise InvalidRequest(f"`{param}`: {error}.", param) from None
+    return image_of(media_type, data, shown.detail)
+
+
+def _read(url: str, max_mb: int) -> tuple[str, str]:
+    """Media type and base64 of the picture in a data URL. Raises ValueError, with what is wrong."""
+    if re.match("https?:", url, re.IGNORECASE):
+        raise ValueError("this gateway fetches no pictures: expected a data URL, `data:image/png;base64,…`")
+    head = _DATA_URL.match(url)
+    if not head:
+        raise ValueError("expected a data URL of a picture, `data:image/png;base64,…`")
+    # Three bytes are four characters.
+    if (len(url) - head.end()) * 3 // 4 > max_mb * MEGABYTE + 2:
+        raise ValueError(f"the picture is larger than {max_mb} MB")
+    picture = _decode(url[head.end() :])
+    if len(picture) > max_mb * MEGABYTE:
+        raise ValueError(f"the picture is larger than {max_mb} MB")
+    return _media_type(picture), binascii.b2a_base64(picture, newline=False).decode()
+
+
+def _decode(text: str) -> bytes:
+    """Raises ValueError."""
+    try:
+        picture = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        raise ValueError("the picture is not valid base64") from None
+    if not picture:
+        raise ValueError("the picture is empty")
+    return picture
+
+
+def _media_type(picture: bytes) -> str:
+    """What the picture is, whatever its URL says: frontends go by the name of the file. Raises ValueError."""
+    found = next((kind for kind, signature in SIGNATURES.items() if signature.match(picture)), None)
+    if found is None:
+        raise ValueError("the picture is no PNG, JPEG, GIF or WebP")
+    return found
