@@ -6,6 +6,7 @@ Where letta-client's habits are left:
 2. It gives up reading after 60 s. A run may think for longer; its stream has the limit of three of Letta's pings.
 3. It builds a pydantic object per event, at ten times the cost of the rest of its way. Bodies are decoded by msgspec.
 4. It holds at most 100 connections; every run needs one.
+5. aiohttp writes a body of bytes in one go, and warns of those above 1 MB. Large ones, with pictures, go in pieces.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
@@ -33,6 +34,7 @@ KEEPALIVE_SECONDS = 4.0
 DEAD_AFTER_PINGS = 3
 PAGE = 50
 MESSAGES_PAGE = 1000
+BODY_PIECE = 256 * 1024
 DENIED = "The user went on without it."
 
 
@@ -52,6 +54,30 @@ class _Model(Struct, frozen=True):
     handle: str | None = None
 
 
+class _Pieces(httpx.AsyncByteStream):
+    """A body, piece by piece."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = memoryview(body)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), BODY_PIECE):
+            yield bytes(self._body[start : start + BODY_PIECE])
+
+
+class _HttpClient(DefaultAioHttpClient):
+    async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
+        if len(request.content) > BODY_PIECE:
+            request = httpx.Request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                stream=_Pieces(request.content),
+                extensions=request.extensions,
+            )
+        return await super().send(request, **how)
+
+
 class RestUpstream:
     """An `Upstream` over Letta's REST API.
 
@@ -60,7 +86,7 @@ class RestUpstream:
 
     def __init__(self, settings: Letta, http_client: httpx.AsyncClient | None = None) -> None:
         limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=KEEPALIVE_SECONDS)
-        self._http = http_client or DefaultAioHttpClient(limits=limits, follow_redirects=True)
+        self._http = http_client or _HttpClient(limits=limits, follow_redirects=True)
         self._letta = AsyncLetta(
             base_url=settings.address.rstrip("/"),
             # letta-client demands a key, which a server without keys ignores.

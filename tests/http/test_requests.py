@@ -1,4 +1,4 @@
-"""What of a request reaches Letta: the ids of its messages, as digests, and the client's system text."""
+"""What of a request reaches Letta: the ids of its messages, as digests, its pictures, and the client's system text."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,7 @@ import pytest
 from gateway.settings import Key
 from gateway.turns.names import ClientId, id_digest, parse_client_id
 from tests.gateways import FRONTEND, chat, gateway, http
+from tests.pictures import picture
 from tests.servers.fake_letta import ANSWER, PING, PROMPT, FakeLetta
 
 URL = "/v1/chat/completions"
@@ -66,6 +67,16 @@ def test_a_message_is_known_in_letta_by_the_frontend_s_ids(
     assert (client_id.answer, client_id.parent) == (answer, parent)
     assert bool(client_id.path) == (named == ("", ""))
     assert not any(id in str(letta.requests) for id in ("answer-0", "answer-1", "question-1", CHAT_ID))
+
+
+def test_pictures_of_megabytes_reach_letta_whole(letta: FakeLetta) -> None:
+    shown = [picture(1000, 1000, noise=True) for _ in range(2)]
+    messages = [{"role": "user", "content": [one.part for one in shown]}]
+    with gateway(letta.base_url) as url, http(url, "sk-front") as client:
+        assert client.post(URL, json=chat(messages=messages), headers=WHO | IDS).status_code == 200
+
+    (run,) = letta.runs
+    assert [part["source"]["data"] for part in run["messages"][0]["content"]] == [one.base64 for one in shown]
 
 
 def test_every_send_of_a_message_has_a_client_id_of_its_own(letta: FakeLetta) -> None:
