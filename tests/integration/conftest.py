@@ -1,11 +1,43 @@
 """What the tests against real servers share."""
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
+from openai import OpenAI
+
+from tests.frontend import Frontend
+from tests.gateways import gateway, sdk
+from tests.integration.sides import SIDES, Side
+from tests.integration.words import someone
 
 
 @pytest.fixture
 def mark() -> str:
     """Words that nobody else says."""
     return uuid.uuid4().hex
+
+
+@pytest.fixture(scope="module", params=list(SIDES.values()), ids=list(SIDES))
+def side(request: pytest.FixtureRequest) -> Side:
+    name, ids = request.param
+    return Side(request.getfixturevalue(name), ids)
+
+
+@pytest.fixture(scope="module")
+def side_url(side: Side) -> Iterator[str]:
+    """A gateway whose agents see pictures."""
+    with gateway(side.letta, model=side.letta.seeing) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+def side_client(side_url: str) -> Iterator[OpenAI]:
+    with sdk(side_url, "sk-front") as client:
+        yield client
+
+
+@pytest.fixture
+def chat(side: Side, side_client: OpenAI) -> Frontend:
+    """A chat of somebody nobody has heard of."""
+    return Frontend(side_client, someone(), ids=side.ids)

@@ -1,58 +1,13 @@
 """Chats on each kind of a real Letta: whatever people do on screen, the model receives what is seen there."""
 
-from collections.abc import Iterator
-
 import pytest
-from openai import OpenAI
 
 from gateway.turns.asked import CONTINUE
-from tests.frontend import Frontend, Message, Said
+from tests.frontend import Frontend, Message
 from tests.gateways import gateway, sdk
+from tests.integration.sides import Side
 from tests.integration.words import someone, unheard
-from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
-
-# Which Letta, and whether the frontend sends the ids of its messages; a V1 server's turns take long.
-SIDES = {
-    "v1-ids": ("letta_v1", True),
-    "app-server-ids": ("app_server", True),
-    "app-server-no ids": ("app_server", False),
-}
-
-
-@pytest.fixture(scope="module", params=list(SIDES.values()), ids=list(SIDES))
-def side(request: pytest.FixtureRequest) -> tuple[RealLetta, bool]:
-    name, ids = request.param
-    return request.getfixturevalue(name), ids
-
-
-@pytest.fixture(scope="module")
-def letta(side: tuple[RealLetta, bool]) -> RealLetta:
-    return side[0]
-
-
-@pytest.fixture(scope="module")
-def url(letta: RealLetta) -> Iterator[str]:
-    with gateway(letta) as base_url:
-        yield base_url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[OpenAI]:
-    with sdk(url, "sk-front") as openai_client:
-        yield openai_client
-
-
-@pytest.fixture
-def chat(client: OpenAI, side: tuple[RealLetta, bool]) -> Frontend:
-    """A chat of somebody nobody has heard of."""
-    return Frontend(client, someone(), ids=side[1])
-
-
-def received(model: ScriptedModel, last: str) -> list[Said]:
-    """What the model received with the one request that ended with `last`."""
-    (said,) = model.said(last)
-    return said
 
 
 def test_the_next_turn_adds_to_the_path(chat: Frontend, model: ScriptedModel) -> None:
@@ -61,7 +16,7 @@ def test_the_next_turn_adds_to_the_path(chat: Frontend, model: ScriptedModel) ->
     before, three = chat.said(), unheard("three")
     chat.say(three)
 
-    assert received(model, three) == [*before, ("user", three)]
+    assert model.said_once(three) == [*before, ("user", three)]
     assert len(before) == 4
 
 
@@ -73,7 +28,7 @@ def test_regenerate_answers_the_same_message_once(chat: Frontend, model: Scripte
     assert model.said(two) == [[*before, ("user", two)]] * 2
     path, three = chat.said(), unheard("three")
     chat.say(three)
-    assert received(model, three) == [*path, ("user", three)]
+    assert model.said_once(three) == [*path, ("user", three)]
 
 
 def test_regenerate_the_first_answer(chat: Frontend, model: ScriptedModel) -> None:
@@ -83,7 +38,7 @@ def test_regenerate_the_first_answer(chat: Frontend, model: ScriptedModel) -> No
     chat.say(two)
 
     assert model.said(one)[:2] == [[("user", one)]] * 2
-    assert received(model, two) == [*path, ("user", two)]
+    assert model.said_once(two) == [*path, ("user", two)]
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["the wish is gone from the screen", "the wish is on screen"])
@@ -94,13 +49,13 @@ def test_after_a_regenerate_with_a_wish_the_path_on_screen_counts(
     answer = chat.say(unheard("two"))
     before, wish = chat.said(), unheard("shorter")
     other = chat.regenerate(answer, wish)
-    assert received(model, wish) == [*before, ("user", wish)]
+    assert model.said_once(wish) == [*before, ("user", wish)]
 
     if kept:
         other.parent = Message("user", wish, answer)
     path, three = chat.said(), unheard("three")
     chat.say(three)
-    assert received(model, three) == [*path, ("user", three)]
+    assert model.said_once(three) == [*path, ("user", three)]
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2], ids=["the first", "a middle one", "the last"])
@@ -111,10 +66,10 @@ def test_an_edit_of_a_user_message_branches_there(chat: Frontend, model: Scripte
     chat.edit(edited, text)
     before = chat.said(edited.parent) if edited.parent else []
 
-    assert received(model, text) == [*before, ("user", text)]
+    assert model.said_once(text) == [*before, ("user", text)]
     path, after = chat.said(), unheard("after")
     chat.say(after)
-    assert received(model, after) == [*path, ("user", after)]
+    assert model.said_once(after) == [*path, ("user", after)]
 
 
 def test_an_edited_answer_is_what_the_agent_has_said(chat: Frontend, model: ScriptedModel) -> None:
@@ -124,7 +79,7 @@ def test_an_edited_answer_is_what_the_agent_has_said(chat: Frontend, model: Scri
     path, three = chat.said(), unheard("three")
     chat.say(three)
 
-    assert received(model, three) == [*path, ("user", three)]
+    assert model.said_once(three) == [*path, ("user", three)]
 
 
 def test_continue_goes_on_with_the_answer_and_is_no_message_of_the_chat(chat: Frontend, model: ScriptedModel) -> None:
@@ -138,7 +93,7 @@ def test_continue_goes_on_with_the_answer_and_is_no_message_of_the_chat(chat: Fr
     path, two = chat.said(), unheard("two")
     chat.say(two)
     more = ("assistant", answer.text.removeprefix(cut))
-    assert received(model, two) == [*before, ("user", CONTINUE), more, ("user", two)]
+    assert model.said_once(two) == [*before, ("user", CONTINUE), more, ("user", two)]
     assert path[-1][1] == cut + more[1]
 
 
@@ -148,7 +103,7 @@ def test_a_clone_goes_on_alone(chat: Frontend, model: ScriptedModel) -> None:
     for each in (clone, chat):
         path, two = each.said(), unheard("two")
         each.say(two)
-        assert received(model, two) == [*path, ("user", two)]
+        assert model.said_once(two) == [*path, ("user", two)]
 
 
 def test_a_chat_imported_with_its_history_goes_on(chat: Frontend, model: ScriptedModel) -> None:
@@ -159,7 +114,7 @@ def test_a_chat_imported_with_its_history_goes_on(chat: Frontend, model: Scripte
     path, three = chat.said(), unheard("three")
     chat.say(three)
 
-    assert received(model, three) == [*path, ("user", three)]
+    assert model.said_once(three) == [*path, ("user", three)]
 
 
 def test_a_chat_of_two_hundred_messages(chat: Frontend, model: ScriptedModel) -> None:
@@ -168,7 +123,7 @@ def test_a_chat_of_two_hundred_messages(chat: Frontend, model: ScriptedModel) ->
     for _ in range(2):
         path, text = chat.said(), unheard("now")
         chat.say(text)
-        assert received(model, text) == [*path, ("user", text)]
+        assert model.said_once(text) == [*path, ("user", text)]
     assert len(chat.said()) == 204
 
 
@@ -181,7 +136,7 @@ def test_going_back_to_an_older_branch(chat: Frontend, model: ScriptedModel) -> 
     path, text = chat.said(), unheard("back")
     chat.say(text)
 
-    assert received(model, text) == [*path, ("user", text)]
+    assert model.said_once(text) == [*path, ("user", text)]
 
 
 def test_after_stop_the_agent_knows_what_was_seen(chat: Frontend, model: ScriptedModel) -> None:
@@ -192,7 +147,7 @@ def test_after_stop_the_agent_knows_what_was_seen(chat: Frontend, model: Scripte
     answer = chat.say(two)
 
     assert "upon" in path[-1][1]
-    assert received(model, two) == [*path, ("user", two)]
+    assert model.said_once(two) == [*path, ("user", two)]
     assert answer.text == f"You said: {two}"
 
 
@@ -202,7 +157,7 @@ def test_an_answer_stopped_near_its_end_is_known_as_far_as_it_was_seen(chat: Fro
     chat.say(two)
 
     # Letta may have kept all of it before it looked whether it is cancelled.
-    question, answer, *news = received(model, two)
+    question, answer, *news = model.said_once(two)
     assert [question, *news] == [path[0], ("user", two)]
     assert answer[1].startswith(path[1][1])
 
@@ -214,7 +169,7 @@ def test_after_stop_before_the_first_byte_the_message_is_kept(chat: Frontend, mo
     path, two = chat.said(), unheard("two")
     chat.say(two)
 
-    assert received(model, two) == [*path, ("user", two)]
+    assert model.said_once(two) == [*path, ("user", two)]
     assert path[-1] == ("user", stopped)
 
 
@@ -223,7 +178,7 @@ def test_the_same_chat_id_of_two_users_is_two_chats(chat: Frontend, model: Scrip
     for each in (chat, other, chat, other):
         path, text = each.said(), unheard("mine")
         each.say(text)
-        assert received(model, text) == [*path, ("user", text)]
+        assert model.said_once(text) == [*path, ("user", text)]
 
 
 def test_identical_first_messages_in_two_chats(chat: Frontend, model: ScriptedModel) -> None:
@@ -236,17 +191,17 @@ def test_identical_first_messages_in_two_chats(chat: Frontend, model: ScriptedMo
     for each in (chat, other, chat, other):
         path, text = each.said(), unheard("next")
         each.say(text)
-        assert received(model, text) == [*path, ("user", text)]
+        assert model.said_once(text) == [*path, ("user", text)]
 
 
-def test_after_a_restart_every_branch_goes_on(chat: Frontend, letta: RealLetta, model: ScriptedModel) -> None:
+def test_after_a_restart_every_branch_goes_on(chat: Frontend, side: Side, model: ScriptedModel) -> None:
     chat.say(unheard("one"))
     old = chat.say(unheard("two"))
     chat.regenerate(old)
-    with gateway(letta) as restarted, sdk(restarted, "sk-front") as client:
+    with gateway(side.letta, model=side.letta.seeing) as restarted, sdk(restarted, "sk-front") as client:
         chat.client = client
         path, three = chat.said(), unheard("three")
         answer = chat.say(three)
-        assert received(model, three) == [*path, ("user", three)]
+        assert model.said_once(three) == [*path, ("user", three)]
         chat.regenerate(answer)
         assert model.said(three) == [[*path, ("user", three)]] * 2

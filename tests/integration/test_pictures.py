@@ -1,6 +1,5 @@
 """Pictures on each kind of a real Letta: the model is shown what is on screen, and each picture is sent once."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -8,101 +7,60 @@ import pytest
 from openai import OpenAI
 
 from gateway.turns.names import agent_tags
-from tests.frontend import Frontend, Said
+from tests.frontend import Frontend
 from tests.gateways import chat as body
 from tests.gateways import gateway, http, sdk
+from tests.integration.sides import Side
 from tests.integration.words import someone, unheard
 from tests.pictures import GIF, JPEG, WEBP, Picture, picture
 from tests.servers.app_server import AppServer
 from tests.servers.letta_v1 import LettaV1
-from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
 
-# Which Letta, and whether the frontend sends the ids of its messages.
-SIDES = {
-    "v1-ids": ("letta_v1", True),
-    "v1-no ids": ("letta_v1", False),
-    "app-server-ids": ("app_server", True),
-    "app-server-no ids": ("app_server", False),
-}
 
-
-@pytest.fixture(scope="module", params=list(SIDES.values()), ids=list(SIDES))
-def side(request: pytest.FixtureRequest) -> tuple[RealLetta, bool]:
-    name, ids = request.param
-    return request.getfixturevalue(name), ids
-
-
-@pytest.fixture(scope="module")
-def letta(side: tuple[RealLetta, bool]) -> RealLetta:
-    return side[0]
-
-
-@pytest.fixture(scope="module")
-def url(letta: RealLetta) -> Iterator[str]:
-    with gateway(letta, model=letta.seeing) as base_url:
-        yield base_url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[OpenAI]:
-    with sdk(url, "sk-front") as openai_client:
-        yield openai_client
-
-
-@pytest.fixture
-def chat(client: OpenAI, side: tuple[RealLetta, bool]) -> Frontend:
-    """A chat of somebody nobody has heard of."""
-    return Frontend(client, someone(), ids=side[1])
-
-
-def received(model: ScriptedModel, last: str) -> list[Said]:
-    """What the model received with the one request whose last message contains `last`."""
-    (said,) = model.said(last)
-    return said
-
-
-def conversations(letta: RealLetta, chat: Frontend) -> list[str]:
+def conversations(side: Side, chat: Frontend) -> list[str]:
     """Those of a chat's user: one more, or another, and what was said was sent again."""
-    (agent,) = letta.agents(agent_tags("tutor", "frontend", chat.user))
-    return sorted(letta.conversations(agent))
+    (agent,) = side.letta.agents(agent_tags("tutor", "frontend", chat.user))
+    return sorted(side.letta.conversations(agent))
 
 
 # On the path
 
 
-def test_a_picture_is_seen_and_sent_once(chat: Frontend, letta: RealLetta, model: ScriptedModel) -> None:
+def test_a_picture_is_seen_and_sent_once(chat: Frontend, side: Side, model: ScriptedModel) -> None:
     look, shown = unheard("look"), picture()
     chat.say(look, shown)
-    assert received(model, look) == [("user", f"{look}\n{shown.name}")]
+    assert model.said_once(look) == [("user", f"{look}\n{shown.name}")]
 
-    before = conversations(letta, chat)
+    before = conversations(side, chat)
     for text in (unheard("two"), unheard("three")):
         path = chat.said()
         chat.say(text)
-        assert received(model, text) == [*path, ("user", text)]
-    assert conversations(letta, chat) == before
+        assert model.said_once(text) == [*path, ("user", text)]
+    assert conversations(side, chat) == before
 
 
-def test_pictures_and_texts_keep_their_order(client: OpenAI, model: ScriptedModel) -> None:
+def test_pictures_and_texts_keep_their_order(side_client: OpenAI, model: ScriptedModel) -> None:
     one, other, question = picture(), picture(), unheard("which is redder?")
     texts: list[Any] = [{"type": "text", "text": text} for text in ("this", "or this:", question)]
     content = [texts[0], one.part, texts[1], other.part, texts[2]]
     messages: Any = [{"role": "user", "content": content}]
-    client.chat.completions.create(model="tutor", messages=messages, extra_headers={"X-OpenWebUI-User-Id": someone()})
+    side_client.chat.completions.create(
+        model="tutor", messages=messages, extra_headers={"X-OpenWebUI-User-Id": someone()}
+    )
 
-    assert received(model, question) == [("user", f"this\n{one.name}\nor this:\n{other.name}\n{question}")]
+    assert model.said_once(question) == [("user", f"this\n{one.name}\nor this:\n{other.name}\n{question}")]
 
 
-def test_two_pictures_and_nothing_else_are_a_message(chat: Frontend, letta: RealLetta, model: ScriptedModel) -> None:
+def test_two_pictures_and_nothing_else_are_a_message(chat: Frontend, side: Side, model: ScriptedModel) -> None:
     one, other = picture(), picture()
     chat.say("", one, other)
-    assert received(model, other.name) == [("user", f"{one.name}\n{other.name}")]
+    assert model.said_once(other.name) == [("user", f"{one.name}\n{other.name}")]
 
-    before, path, text = conversations(letta, chat), chat.said(), unheard("two")
+    before, path, text = conversations(side, chat), chat.said(), unheard("two")
     chat.say(text)
-    assert received(model, text) == [*path, ("user", text)]
-    assert conversations(letta, chat) == before
+    assert model.said_once(text) == [*path, ("user", text)]
+    assert conversations(side, chat) == before
 
 
 def test_regenerate_shows_the_picture_once_again(chat: Frontend, model: ScriptedModel) -> None:
@@ -113,7 +71,7 @@ def test_regenerate_shows_the_picture_once_again(chat: Frontend, model: Scripted
     assert model.said(two) == [[*before, ("user", f"{two}\n{shown.name}")]] * 2
     path, three = chat.said(), unheard("three")
     chat.say(three)
-    assert received(model, three) == [*path, ("user", three)]
+    assert model.said_once(three) == [*path, ("user", three)]
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["that keeps its picture", "with another picture"])
@@ -125,11 +83,11 @@ def test_an_edit_of_a_message(chat: Frontend, model: ScriptedModel, turn: int, o
     chat.edit(edited, text, *others)
 
     path = chat.said()
-    assert received(model, text) == path[:-1]
+    assert model.said_once(text) == path[:-1]
     assert path[-2] == ("user", "\n".join([text, (others or edited.pictures)[0].name]))
     after = unheard("after")
     chat.say(after)
-    assert received(model, after) == [*path, ("user", after)]
+    assert model.said_once(after) == [*path, ("user", after)]
 
 
 def test_the_same_words_with_another_picture_are_another_message(chat: Frontend, model: ScriptedModel) -> None:
@@ -141,16 +99,16 @@ def test_the_same_words_with_another_picture_are_another_message(chat: Frontend,
         chat.last = branch
         path, text = chat.said(), unheard(two)
         chat.say(text)
-        assert received(model, text) == [*path, ("user", text)]
+        assert model.said_once(text) == [*path, ("user", text)]
 
 
-def test_a_clone_has_the_pictures(chat: Frontend, letta: RealLetta, model: ScriptedModel) -> None:
+def test_a_clone_has_the_pictures(chat: Frontend, side: Side, model: ScriptedModel) -> None:
     chat.say(unheard("one"), picture())
     for each in (chat.clone(), chat):
         for text in (unheard("two"), unheard("three")):
             path = each.said()
             each.say(text)
-            assert received(model, text) == [*path, ("user", text)]
+            assert model.said_once(text) == [*path, ("user", text)]
 
 
 def test_an_edited_answer_about_a_picture_is_what_the_agent_has_said(chat: Frontend, model: ScriptedModel) -> None:
@@ -160,7 +118,7 @@ def test_an_edited_answer_about_a_picture_is_what_the_agent_has_said(chat: Front
     path, three = chat.said(), unheard("three")
     chat.say(three)
 
-    assert received(model, three) == [*path, ("user", three)]
+    assert model.said_once(three) == [*path, ("user", three)]
 
 
 def test_after_stop_the_picture_is_kept(chat: Frontend, model: ScriptedModel) -> None:
@@ -170,20 +128,20 @@ def test_after_stop_the_picture_is_kept(chat: Frontend, model: ScriptedModel) ->
     path, two = chat.said(), unheard("two")
     chat.say(two)
 
-    assert received(model, two) == [*path, ("user", two)]
+    assert model.said_once(two) == [*path, ("user", two)]
     assert path[-1] == ("user", f"{stopped}\n{shown.name}")
 
 
-def test_after_a_restart_a_picture_is_known_again(chat: Frontend, letta: RealLetta, model: ScriptedModel) -> None:
+def test_after_a_restart_a_picture_is_known_again(chat: Frontend, side: Side, model: ScriptedModel) -> None:
     chat.say(unheard("one"), picture())
     chat.say("", picture())
-    before = conversations(letta, chat)
-    with gateway(letta, model=letta.seeing) as restarted, sdk(restarted, "sk-front") as client:
+    before = conversations(side, chat)
+    with gateway(side.letta, model=side.letta.seeing) as restarted, sdk(restarted, "sk-front") as client:
         chat.client = client
         path, three, shown = chat.said(), unheard("three"), picture()
         answer = chat.say(three, shown)
-        assert received(model, three) == [*path, ("user", f"{three}\n{shown.name}")]
-        assert conversations(letta, chat) == before
+        assert model.said_once(three) == [*path, ("user", f"{three}\n{shown.name}")]
+        assert conversations(side, chat) == before
         chat.regenerate(answer)
         assert model.said(three) == [[*path, ("user", f"{three}\n{shown.name}")]] * 2
 
@@ -199,21 +157,21 @@ FORMS = {
 
 @pytest.mark.parametrize("shown", FORMS.values(), ids=FORMS)
 def test_a_picture_that_letta_makes_another_of_is_known_again(
-    chat: Frontend, letta: RealLetta, model: ScriptedModel, shown: Picture
+    chat: Frontend, side: Side, model: ScriptedModel, shown: Picture
 ) -> None:
     look = unheard("look")
     chat.say(look, shown)
-    before = conversations(letta, chat)
+    before = conversations(side, chat)
     for _ in range(2):
-        with gateway(letta, model=letta.seeing) as restarted, sdk(restarted, "sk-front") as client:
+        with gateway(side.letta, model=side.letta.seeing) as restarted, sdk(restarted, "sk-front") as client:
             chat.client, text = client, unheard("next")
             chat.say(text)
-            (seen, *_), told = received(model, text), received(model, look)
+            (seen, *_), told = model.said_once(text), model.said_once(look)
             assert [seen] == told
             assert "[image/" in seen[1]
-    assert conversations(letta, chat) == before
+    assert conversations(side, chat) == before
     # An App Server shows PNG and JPEG of no more than 2000 pixels a side.
-    if letta.name == "v1":
+    if side.letta.name == "v1":
         assert shown.name in seen[1]
 
 
@@ -226,24 +184,35 @@ def question_with(text: str, shown: Picture) -> dict[str, Any]:
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["at once", "after a restart"])
 def test_a_picture_of_a_stopped_turn_is_brought_back(
-    letta: RealLetta, url: str, model: ScriptedModel, restarts: bool
+    side: Side, side_url: str, model: ScriptedModel, restarts: bool
 ) -> None:
     user, stopped, shown, two = someone(), unheard("!hang\n"), picture(), unheard("two")
     looking = body(user=user, stream=True, messages=[question_with(stopped, shown)])
-    with gateway(letta, model=letta.seeing) as other, http(other) as doomed:
+    with gateway(side.letta, model=side.letta.seeing) as other, http(other) as doomed:
         doomed.headers["X-Chat-Id"] = "here"
         doomed.post("/v1/chat/completions", json=body(unheard("one"), user=user)).raise_for_status()
         with doomed.stream("POST", "/v1/chat/completions", json=looking):
             model.wait_for(shown.name)
         if not restarts:
             doomed.post("/v1/chat/completions", json=body(two, user=user)).raise_for_status()
-    with http(url) as again:
+    with http(side_url) as again:
         if restarts:
             again.headers["X-Chat-Id"] = "here"
             again.post("/v1/chat/completions", json=body(two, user=user)).raise_for_status()
 
-    *_, question, last = received(model, two)
+    *_, question, last = model.said_once(two)
     assert [question, last] == [("user", f"{stopped}\n{shown.name}"), ("user", two)]
+
+
+def test_a_v1_server_s_model_is_told_how_closely_to_look(letta_v1: LettaV1, model: ScriptedModel) -> None:
+    text, shown = unheard("look"), picture()
+    asked = question_with(text, shown)
+    asked["content"][1]["image_url"]["detail"] = "low"
+    with gateway(letta_v1) as url, http(url) as client:
+        client.post("/v1/chat/completions", json=body(user=someone(), messages=[asked])).raise_for_status()
+
+    (request,) = [request for request in model.requests if text in str(request["messages"][-1])]
+    assert request["messages"][-1]["content"][1]["image_url"] == {"url": shown.url, "detail": "low"}
 
 
 # What cannot be seen
@@ -258,7 +227,7 @@ def test_a_provider_that_takes_no_pictures_is_told_of(letta_v1: LettaV1, model: 
 
         chat.last, text = None, unheard("without")
         chat.say(text)
-    assert received(model, text) == [("user", text)]
+    assert model.said_once(text) == [("user", text)]
 
 
 def test_a_model_that_cannot_see_is_told_that_there_was_a_picture(app_server: AppServer, model: ScriptedModel) -> None:
@@ -266,7 +235,7 @@ def test_a_model_that_cannot_see_is_told_that_there_was_a_picture(app_server: Ap
         chat, look = Frontend(client, someone()), unheard("look")
         chat.say(look, picture())
 
-    assert received(model, look) == [("user", f"{look}\n(image omitted: model does not support images)")]
+    assert model.said_once(look) == [("user", f"{look}\n(image omitted: model does not support images)")]
 
 
 def test_a_picture_that_an_app_server_cannot_read_is_the_clients_mistake(
@@ -283,4 +252,4 @@ def test_a_picture_that_an_app_server_cannot_read_is_the_clients_mistake(
         assert chat.last.parent
         chat.edit(chat.last.parent, look, shown := picture())
 
-    assert received(model, look) == [*path, ("user", f"{look}\n{shown.name}")]
+    assert model.said_once(look) == [*path, ("user", f"{look}\n{shown.name}")]

@@ -46,6 +46,11 @@ class ScriptedModel:
             for request in self._asked(text)
         ]
 
+    def said_once(self, text: str) -> list[tuple[str, str]]:
+        """`said` of the one request whose last message contains `text`."""
+        (said,) = self.said(text)
+        return said
+
     def offered(self, text: str) -> list[set[str]]:
         """The tools that the model was offered with each of these requests."""
         return [{tool["function"]["name"] for tool in request.get("tools", ())} for request in self._asked(text)]
