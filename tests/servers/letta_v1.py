@@ -1,9 +1,7 @@
 """A real Letta V1 server, in an environment of its own that is kept outside the tree from one run to the next."""
 
 import os
-import socket
 import subprocess
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +11,7 @@ import httpx
 from letta_client import Letta as LettaClient
 
 from tests.environments import uv_environment
+from tests.servers.health import await_health, free_port
 
 HERE = Path(__file__).parent
 START_SECONDS = 120
@@ -33,7 +32,7 @@ class LettaV1:
 
     def __enter__(self) -> Self:
         environment = uv_environment("letta-v1", HERE / "letta_v1.toml")
-        port = _free_port()
+        port = free_port()
         self.base_url = f"http://127.0.0.1:{port}"
         self._log = (self._directory / "log").open("ab")
         python = str(environment / "bin" / "python")
@@ -43,7 +42,7 @@ class LettaV1:
         self._process = subprocess.Popen(
             arguments, cwd=self._directory, env=environ, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log
         )
-        self._await_health()
+        await_health(self._process, f"{self.base_url}/v1/health/", self._directory / "log", START_SECONDS)
         self.client = LettaClient(base_url=self.base_url, api_key=self.api_key)
         return self
 
@@ -74,22 +73,3 @@ class LettaV1:
         """Have every call of a tool wait for somebody to allow it."""
         path = f"{self.base_url}/v1/agents/{agent_id}/tools/approval/{tool}"
         httpx.patch(path, json={"requires_approval": True}, timeout=30).raise_for_status()
-
-    def _await_health(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                break
-            try:
-                httpx.get(f"{self.base_url}/v1/health/", timeout=5).raise_for_status()
-            except httpx.HTTPError:
-                time.sleep(0.2)
-            else:
-                return
-        log = (self._directory / "log").read_text(errors="replace")
-        raise RuntimeError(f"the V1 server did not start:\n{log[-3000:]}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
