@@ -17,10 +17,12 @@ import httpx
 import pytest
 
 from gateway.configuration import PROVIDERS, load
-from gateway.settings import OPEN_WEBUI_HEADERS
+from gateway.settings import OPEN_WEBUI_HEADERS, Secret, Settings
+from tests.servers.open_webui import deployed_environment
 
 ROOT = Path(__file__).parent.parent
 DEPLOYED = ROOT / "deploy" / "compose.toml"
+OPEN_WEBUI = ROOT / "deploy" / "open-webui"
 # No key of anyone, and nothing that leads to the environment in which the tests run.
 BARE = {"PATH": os.environ["PATH"]}
 
@@ -140,6 +142,41 @@ def test_the_deployed_configuration_gives_everyone_in_open_webui_an_agent() -> N
     assert key.key.reveal() == "sk-deployed"
     assert [(source.kind, source.name) for source in key.user_from] == [("header", "x-openwebui-user-id")]
     assert key.default_user is None
+
+
+def test_the_configuration_for_an_open_webui_of_ones_own_does_the_same() -> None:
+    letta = {"LETTA_BASE_URL": "ws://127.0.0.1:4500", "LETTA_API_KEY": "token", "LETTA_MODEL": "openai/gpt-4o-mini"}
+    keys = {"OPEN_WEBUI_KEY": "sk-own", "OPEN_WEBUI_JWT_SECRET": "s" * 32}
+    settings = load(OPEN_WEBUI / "gateway.toml", letta | keys)
+
+    assert (settings.letta.kind, settings.agent_types[0].model) == ("app-server", "openai/gpt-4o-mini")
+    check_key_of_open_webui(settings, "sk-own")
+
+
+def check_key_of_open_webui(settings: Settings, value: str) -> None:
+    """Its users are those that it has signed, its tools are cards, and its models are agents."""
+    (key,) = settings.keys
+    assert key.key is not None
+    assert key.key.reveal() == value
+    assert [(source.kind, source.name) for source in key.user_from] == [("jwt", "x-openwebui-user-jwt")]
+    assert (key.jwt_secret, key.default_user, key.tool_activity) == (Secret("s" * 32), None, "rich")
+    assert settings.tasks.list is False
+
+
+def test_the_variables_for_open_webui_have_it_send_what_the_gateway_reads() -> None:
+    variables = deployed_environment()
+
+    assert json.loads(variables["OPENAI_API_CONFIGS"])["0"] == {"enable": True, "headers": OPEN_WEBUI_HEADERS}
+    assert variables["ENABLE_FORWARD_USER_INFO_HEADERS"] == "true"
+
+
+def test_the_readme_for_open_webui_tells_of_every_variable_and_of_the_headers() -> None:
+    readme = (OPEN_WEBUI / "README.md").read_text(encoding="utf-8")
+    headers = re.search(r"^\| Headers \| `(.*)` \|$", readme, re.MULTILINE)
+
+    assert [name for name in deployed_environment() if f"`{name}" not in readme] == []
+    assert headers
+    assert json.loads(headers[1]) == OPEN_WEBUI_HEADERS
 
 
 def test_compose_has_open_webui_send_its_message_ids() -> None:
