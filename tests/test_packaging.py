@@ -133,15 +133,12 @@ def test_installed_the_demo_answers_and_leaves_nothing_running(commands: Path, t
 
 
 def test_the_deployed_configuration_gives_everyone_in_open_webui_an_agent() -> None:
-    settings = load(DEPLOYED, {"GATEWAY_API_KEY": "sk-deployed"} | {variable: "" for variable, _, _ in PROVIDERS})
+    secrets = {"GATEWAY_API_KEY": "sk-deployed", "OPEN_WEBUI_JWT_SECRET": "s" * 32}
+    settings = load(DEPLOYED, secrets | {variable: "" for variable, _, _ in PROVIDERS})
 
     assert (settings.server.host, settings.letta.kind, settings.letta.state) == ("0.0.0.0", "embedded", "/data")
     assert settings.provider is None
-    (key,) = settings.keys
-    assert key.key is not None
-    assert key.key.reveal() == "sk-deployed"
-    assert [(source.kind, source.name) for source in key.user_from] == [("header", "x-openwebui-user-id")]
-    assert key.default_user is None
+    check_key_of_open_webui(settings, "sk-deployed")
 
 
 def test_the_configuration_for_an_open_webui_of_ones_own_does_the_same() -> None:
@@ -179,12 +176,15 @@ def test_the_readme_for_open_webui_tells_of_every_variable_and_of_the_headers() 
     assert json.loads(headers[1]) == OPEN_WEBUI_HEADERS
 
 
-def test_compose_has_open_webui_send_its_message_ids() -> None:
+def test_compose_starts_open_webui_with_those_variables_and_fills_in_what_is_secret() -> None:
     compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    configs = re.search(r"OPENAI_API_CONFIGS: >-\n((?: {8}.*\n)+)", compose)
+    of_open_webui = compose.partition("\n  open-webui:\n")[2].partition("\n    volumes:")[0]
+    environment = re.findall(r"^      (\w+): (.*)$", of_open_webui, re.MULTILINE)
 
-    assert configs
-    assert json.loads(configs[1])["0"] == {"enable": True, "headers": OPEN_WEBUI_HEADERS}
+    assert "    env_file: deploy/open-webui/open-webui.env\n" in of_open_webui
+    open_ones = {name for name, value in deployed_environment().items() if value == "change-me"}
+    assert {name for name, _ in environment} == open_ones | {"OPENAI_API_BASE_URLS"}
+    assert all(value.startswith("${") for name, value in environment if name in open_ones)
 
 
 def test_compose_passes_on_every_variable_that_names_a_provider() -> None:
