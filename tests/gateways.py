@@ -1,11 +1,13 @@
 """Gateways for tests: settings in a line, served in a thread or as a process of their own."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +75,19 @@ def http(url: str, key: str = KEY) -> Iterator[httpx.Client]:
 def chat(text: str = "hello", **more: Any) -> dict[str, Any]:
     """The body of a chat completion."""
     return {"model": "tutor", "user": "ada", "messages": [{"role": "user", "content": text}], **more}
+
+
+def said(answer: str) -> dict[str, str]:
+    """What an answer says, by the fields of its message, whether it came whole or streamed."""
+    if not answer.startswith("data: "):
+        message = json.loads(answer)["choices"][0]["message"]
+        return {name: text for name, text in message.items() if isinstance(text, str)}
+    chunks = [json.loads(line.removeprefix("data: ")) for line in answer.splitlines() if line.startswith("data: {")]
+    fields: defaultdict[str, str] = defaultdict(str)
+    for delta in (choice["delta"] for chunk in chunks for choice in chunk["choices"]):
+        for name, text in delta.items():
+            fields[name] += text
+    return dict(fields)
 
 
 class GatewayProcess:

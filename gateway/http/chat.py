@@ -57,7 +57,7 @@ async def create_chat_completion(
         return await _respond(request, settings, chat, task_runs.start(task, chat, body), PLAIN)
     turn = read_turn(settings, key, request.headers, chat)
     reader = runs.start(turn, to_sent(key, request.headers, turn, body))
-    return await _respond(request, settings, chat, reader, look_for(key, turn, bool(chat.stream)))
+    return await _respond(request, settings, chat, reader, look_for(key, turn, chat))
 
 
 def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompletionRequest) -> Turn:
@@ -68,12 +68,14 @@ def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompleti
     return to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat))
 
 
-def look_for(key: Key, turn: Turn, streams: bool) -> Look:
+def look_for(key: Key, turn: Turn, chat: ChatCompletionRequest) -> Look:
     """Only a stream to Open WebUI can be told more than chunks: any other client breaks at a frame that is none."""
-    activity = key.tool_activity
-    if activity == "rich" and not (streams and turn.caller.frontend):
+    reasoning, activity = key.reasoning or turn.agent_type.reasoning, key.tool_activity
+    if chat.hides_reasoning or (chat.wants_json and reasoning == "think_tags"):
+        reasoning = "hidden"
+    if activity == "rich" and not (chat.stream and turn.caller.frontend):
         activity = "thoughts"
-    return Look(key.reasoning or turn.agent_type.reasoning, activity)
+    return Look(reasoning, activity)
 
 
 async def _respond(

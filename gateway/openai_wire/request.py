@@ -5,6 +5,7 @@ https://developers.openai.com/api/reference/resources/chat/subresources/completi
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -57,12 +58,43 @@ class ChatCompletionRequest(Struct, frozen=True):
     metadata: dict[str, Any] | None = None
     n: int | None = None
     response_format: Any = None
+    reasoning_effort: Any = None
+    reasoning: Any = None
+    include_reasoning: Any = None
+    functions: Any = None
+    logprobs: Any = None
+    top_logprobs: Any = None
+    modalities: Any = None
+    audio: Any = None
 
     @property
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer is to be JSON, and nothing beside it."""
+        kind = self.response_format.get("type") if isinstance(self.response_format, dict) else None
+        return kind in ("json_object", "json_schema")
 
+    # https://openrouter.ai/docs/use-cases/reasoning-tokens: `reasoning` and `include_reasoning` are OpenRouter's.
+    @property
+    def hides_reasoning(self) -> bool:
+        """Whether the client wants to see no thoughts."""
+        reasoning = self.reasoning if isinstance(self.reasoning, dict) else {}
+        efforts = (self.reasoning_effort, reasoning.get("effort"))
+        return "none" in efforts or self.include_reasoning is False or reasoning.get("exclude") is True
+
+
+# What would change the answer, and no agent can do: the values that ask for it, and why it is not there.
+_UNSUPPORTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n": (lambda n: n != 1, "must be 1: an agent gives one answer"),
+    "functions": (bool, "is not taken: OpenAI has replaced it by `tools`"),
+    "logprobs": (bool, "cannot be given: an agent's answer may be made of several of its model's"),
+    "top_logprobs": (bool, "cannot be given: an agent's answer may be made of several of its model's"),
+    "modalities": (lambda kinds: kinds != ["text"], "may be `text` only: agents do not speak"),
+    "audio": (bool, "cannot be given: agents do not speak"),
+}
 _decode = msgspec.json.Decoder(ChatCompletionRequest).decode
 
 
@@ -80,8 +112,10 @@ def decode_request(body: bytes) -> ChatCompletionRequest:
         raise InvalidRequest("The body is not valid JSON in UTF-8.") from None
     if not request.messages:
         raise InvalidRequest("`messages` is empty: expected at least one message.", "messages")
-    if request.n is not None and request.n != 1:
-        raise InvalidRequest("`n` must be 1: an agent gives one answer.", "n", "unsupported_parameter")
+    for param, (asks, why) in _UNSUPPORTED.items():
+        value = getattr(request, param)
+        if value is not None and asks(value):
+            raise InvalidRequest(f"`{param}` {why}.", param, "unsupported_parameter")
     return request
 
 

@@ -32,7 +32,9 @@ class Usage(Struct, frozen=True):
 class Delta(Struct, frozen=True, omit_defaults=True):
     role: Literal["assistant"] | None = None
     content: str | None = None
+    # Two names of one thing: DeepSeek's, and that of vLLM, Ollama and OpenRouter.
     reasoning_content: str | None = None
+    reasoning: str | None = None
 
 
 class ChunkChoice(Struct, frozen=True):
@@ -54,6 +56,7 @@ class ChatCompletionChunk(Struct, frozen=True):
 class AssistantMessage(Struct, frozen=True):
     content: str
     reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
     role: Literal["assistant"] = "assistant"
     refusal: None = None
     annotations: list[None] = field(default_factory=list)
@@ -108,7 +111,7 @@ def to_completion(told: Iterable[Struct]) -> ChatCompletion:
     reasoning = "".join(choice.delta.reasoning_content or "" for choice in choices)
     finish_reason = next(choice.finish_reason for choice in reversed(choices) if choice.finish_reason)
     usage = next((chunk.usage for chunk in chunks if isinstance(chunk.usage, Usage)), UNSET)
-    message = AssistantMessage(content, reasoning or UNSET)
+    message = AssistantMessage(content, reasoning or UNSET, reasoning or UNSET)
     return ChatCompletion(
         id=chunks[0].id,
         created=chunks[0].created,

@@ -96,7 +96,7 @@ class Writer:
     def _thought(self, text: str) -> list[ChatCompletionChunk]:
         if self._reasoning == "think_tags":
             return self._content(text)
-        return [self._delta(Delta(reasoning_content=text))] if text else []
+        return [self._delta(Delta(reasoning_content=text, reasoning=text))] if text else []
 
     def _content(self, text: str) -> list[ChatCompletionChunk]:
         return [self._delta(Delta(content=text))] if text else []

@@ -9,7 +9,7 @@ import pytest
 from openai import APIStatusError, InternalServerError, NotFoundError
 
 from gateway.settings import Key, Secret, Tasks
-from tests.gateways import FRONTEND, chat, gateway, http, sdk
+from tests.gateways import FRONTEND, chat, gateway, http, said, sdk
 from tests.recorded import DECISIONS, KEY, RECORDED, Recorded
 from tests.servers.fake_letta import FakeLetta
 from tests.servers.scripted_model import ScriptedModel
@@ -138,21 +138,13 @@ def test_a_plain_model_may_answer_tasks(letta: FakeLetta, plain: ScriptedModel, 
         response = client.post(URL, json=body, headers=TITLE)
     asked = next(one for one in plain.requests if one["messages"] == body["messages"])
 
-    assert _content(response.text) == body["messages"][0]["content"].removeprefix("!say ")
+    assert said(response.text)["content"] == body["messages"][0]["content"].removeprefix("!say ")
     assert {name: asked[name] for name in asked if name not in ("messages", "stream", "stream_options")} == {
         "model": "offline",
         "max_tokens": 50,
         "temperature": 0,
     }
     assert letta.requests == []
-
-
-def _content(text: str) -> str:
-    """What an answer says, whole or streamed."""
-    if not text.startswith("data: "):
-        return str(json.loads(text)["choices"][0]["message"]["content"])
-    chunks = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
-    return "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
 
 
 def test_the_usage_of_a_plain_model_is_told(letta: FakeLetta, plain: ScriptedModel) -> None:

@@ -101,7 +101,8 @@ def _choices(told: list[list[dict[str, Any]]]) -> tuple[list[dict[str, Any]], st
 
     deltas = [choice["delta"] for choice in choices]
     assert [delta.get("role") for delta in deltas] == ["assistant" if i == 0 else None for i in range(len(deltas))]
-    assert all(delta.keys() <= {"role", "content", "reasoning_content"} for delta in deltas)
+    assert all(delta.keys() <= {"role", "content", "reasoning_content", "reasoning"} for delta in deltas)
+    assert all(delta.get("reasoning") == delta.get("reasoning_content") for delta in deltas)
     if not choices or choices[-1]["finish_reason"] is None:
         return deltas, None
     assert deltas.pop() == {}

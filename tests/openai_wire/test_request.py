@@ -118,6 +118,15 @@ REFUSALS = {
     "n beyond all integers": Refusal(
         GOOD[:-1] + b',"n":1' + b"0" * 30 + b"}", "`n` must be 1", "n", "unsupported_parameter"
     ),
+    "functions": Refusal(
+        body(functions=[{"name": "f"}]), "replaced it by `tools`", "functions", "unsupported_parameter"
+    ),
+    "log probabilities": Refusal(body(logprobs=True), "several", "logprobs", "unsupported_parameter"),
+    "log probabilities of others": Refusal(body(top_logprobs=2), "several", "top_logprobs", "unsupported_parameter"),
+    "speech": Refusal(body(modalities=["text", "audio"]), "do not speak", "modalities", "unsupported_parameter"),
+    "a voice": Refusal(
+        body(audio={"voice": "alloy", "format": "wav"}), "do not speak", "audio", "unsupported_parameter"
+    ),
 }
 
 
@@ -215,13 +224,13 @@ ACCEPTED = {
     "a field nobody knows": body(colour="red", shape={"of": ["a", None]}),
     "tools": body(tools=[TOOL], tool_choice="auto", parallel_tool_calls=False),
     "tools of no use": body(tools=None, tool_choice={"type": "function", "function": {"name": "f"}}),
-    "functions": body(functions=[{"name": "f"}], function_call="auto"),
+    "no functions": body(functions=[], function_call="none"),
     "response_format": body(response_format={"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}),
     "sampling": body(
         temperature=0.2, top_p=1, presence_penalty=0, frequency_penalty=-2.0, seed=7, logit_bias={"50256": -100}
     ),
     "limits": body(max_tokens=100, max_completion_tokens=100, stop=["\n"]),
-    "log probabilities": body(logprobs=True, top_logprobs=2),
+    "no log probabilities": body(logprobs=False, top_logprobs=0),
     "the newer ones": body(
         reasoning_effort="low",
         verbosity="low",
@@ -308,3 +317,30 @@ def test_what_is_read_is_read() -> None:
     assert request.include_usage
     assert (request.user, request.safety_identifier) == ("ada", "a1")
     assert request.metadata == {"chat_id": "c1", "number": 7}
+
+
+HIDING: dict[str, tuple[Json, bool]] = {
+    "no effort": ({"reasoning_effort": "none"}, True),
+    "some effort": ({"reasoning_effort": "low"}, False),
+    "OpenRouter's no effort": ({"reasoning": {"effort": "none"}}, True),
+    "OpenRouter's exclude": ({"reasoning": {"effort": "high", "exclude": True}}, True),
+    "nothing excluded": ({"reasoning": {"effort": "high", "exclude": False}}, False),
+    "OpenRouter's older word": ({"include_reasoning": False}, True),
+    "the older word for yes": ({"include_reasoning": True}, False),
+    "words of a wrong type": ({"reasoning": "none", "include_reasoning": "no", "reasoning_effort": 0}, False),
+}
+
+
+@pytest.mark.parametrize(("fields", "hides"), HIDING.values(), ids=HIDING.keys())
+def test_a_request_may_want_no_thoughts(fields: Json, hides: bool) -> None:
+    assert decode_request(body(**fields)).hides_reasoning is hides
+
+
+@pytest.mark.parametrize("kind", ["text", "json_object", "json_schema", "xml"])
+def test_a_request_may_want_json(kind: str) -> None:
+    assert decode_request(body(response_format={"type": kind})).wants_json is kind.startswith("json_")
+
+
+@pytest.mark.parametrize("response_format", [None, "json_object", ["json_object"], 5])
+def test_a_response_format_of_another_form_wants_nothing(response_format: Any) -> None:
+    assert not decode_request(body(response_format=response_format)).wants_json

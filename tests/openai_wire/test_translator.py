@@ -212,7 +212,7 @@ def test_thoughts_are_shown_in_one_way(mode: Reasoning) -> None:
 def test_reasoning_content_has_deltas_of_its_own() -> None:
     stream = played([e.reasoning("a"), e.answer("b"), e.stop()], "reasoning_content")
 
-    assert stream.deltas == [ROLE, {"reasoning_content": "a"}, {"content": "b"}]
+    assert stream.deltas == [ROLE, {"reasoning_content": "a", "reasoning": "a"}, {"content": "b"}]
 
 
 # The tool is told on a line of its own, whatever was thought before: events, reasoning.
