@@ -67,11 +67,11 @@ def tell_address(settings: Settings, address: str) -> None:
         f"Try it:\n"
         f"curl -N {address}/v1/chat/completions -H 'Authorization: Bearer {key.key.reveal()}' "
         f"-H 'Content-Type: application/json' -d '{json.dumps(body)}'\n\n"
-        f"Open WebUI: Admin Panel > Settings > Connections > OpenAI API > +\n"
+        f"Open WebUI, started with ENABLE_FORWARD_USER_INFO_HEADERS=true, so that it says who asks:\n"
+        f"Admin Panel > Settings > Connections > OpenAI API > +, and there Advanced for the headers\n"
         f"  URL: {address}/v1\n"
         f"  Auth: Bearer {key.key.reveal()}\n"
-        f"  Headers: {json.dumps(OPEN_WEBUI_HEADERS)}\n"
-        f"  Model IDs: {model}\n\n"
+        f"  Headers: {json.dumps(OPEN_WEBUI_HEADERS)}\n\n"
         f"{address}/connect says more. Ctrl+C ends it.",
         flush=True,
     )

@@ -68,6 +68,10 @@ def test_the_demo_tells_the_headers_that_open_webui_fills_in(demo: dict[str, str
     assert json.loads(demo["Headers:"]) == OPEN_WEBUI_HEADERS
 
 
+def test_the_demo_tells_how_open_webui_says_who_asks(demo: dict[str, str]) -> None:
+    assert "ENABLE_FORWARD_USER_INFO_HEADERS=true" in demo["Open"]
+
+
 def test_the_demo_has_a_page_to_chat_on_that_knows_its_key(demo: dict[str, str]) -> None:
     address = demo["Chat"].rpartition(" ")[2]
     page, connect = httpx.get(address), httpx.get(f"{address}connect")
