@@ -151,13 +151,12 @@ def test_the_configuration_for_an_open_webui_of_ones_own_does_the_same() -> None
 
 
 def check_key_of_open_webui(settings: Settings, value: str) -> None:
-    """Its users are those that it has signed, its tools are cards, and its models are agents."""
+    """Its users are those that it has signed, and its tools are cards."""
     (key,) = settings.keys
     assert key.key is not None
     assert key.key.reveal() == value
     assert [(source.kind, source.name) for source in key.user_from] == [("jwt", "x-openwebui-user-jwt")]
     assert (key.jwt_secret, key.default_user, key.tool_activity) == (Secret("s" * 32), None, "rich")
-    assert settings.tasks.list is False
 
 
 def test_the_variables_for_open_webui_have_it_send_what_the_gateway_reads() -> None:
