@@ -88,6 +88,10 @@ ANSWERS: dict[str, tuple[list[Any], str]] = {
         [user([IMAGE, IMAGE])],
         f"{INTRODUCTION}You said:  (You showed 2 pictures, which I cannot see.)",
     ),
+    "a picture behind a reminder": (
+        [user([{"type": "text", "text": REMINDER}, IMAGE])],
+        f"{INTRODUCTION}You said:  (You showed 1 picture, which I cannot see.)",
+    ),
     "a picture shown before": (
         [user([IMAGE]), {"role": "assistant", "content": "Hi"}, "again"],
         "You said: again",

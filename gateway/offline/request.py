@@ -37,7 +37,7 @@ class Message(Struct, frozen=True):
             said = [rest for text in texts if (rest := _without_reminders(text)) or rest == text]
         else:
             said = [text for text in texts if not text.lstrip().startswith("<system-reminder>")]
-        return None if texts and not said else "\n".join(said)
+        return None if texts and not said and not self.pictures else "\n".join(said)
 
     @property
     def pictures(self) -> int:

@@ -221,9 +221,9 @@ def test_a_v1_server_s_model_is_told_how_closely_to_look(letta_v1: LettaV1, mode
 def test_a_provider_that_takes_no_pictures_is_told_of(letta_v1: LettaV1, model: ScriptedModel) -> None:
     with gateway(letta_v1) as url, sdk(url, "sk-front") as client:
         chat = Frontend(client, someone())
-        with pytest.raises(openai.APIStatusError) as caught:
+        with pytest.raises(openai.APIError) as caught:
             chat.say(unheard("!fail 400\n"), picture())
-        assert (caught.value.status_code, caught.value.code) == (502, "model_error")
+        assert caught.value.code == "model_error"
 
         chat.last, text = None, unheard("without")
         chat.say(text)
