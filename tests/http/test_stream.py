@@ -179,5 +179,5 @@ async def test_two_hundred_streams_at_once_lose_nothing(letta: FakeLetta) -> Non
             responses = await asyncio.gather(*(client.post(URL, json=body, headers=headers) for body in bodies))
 
     assert {200} == {response.status_code for response in responses}
-    assert {True} == {"Hello" in response.text and response.text.endswith("[DONE]\n\n") for response in responses}
+    assert [r.text for r in responses if "Hello" not in r.text or not r.text.endswith("[DONE]\n\n")] == []
     assert (len(letta.agents), len(letta.conversations)) == (20, 200)

@@ -52,7 +52,7 @@ async def _ask_fifty_times(urls: list[str], user: str) -> None:
             for i in range(50)
         ]
         responses = await asyncio.gather(*posts)
-    assert {200} == {response.status_code for response in responses}
+    assert [response.text for response in responses if response.status_code != 200] == []
 
 
 def test_a_gateway_told_to_stop_ends_its_streams_with_an_error_and_cancels_their_runs(config: Path) -> None:
