@@ -14,7 +14,7 @@ from gateway.turns.tasks import Task
 TITLE_WORDS, TITLE_CHARACTERS = 6, 50
 QUERY_CHARACTERS = 200
 EMOJI = "🙂"
-_ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant"}
+_PERSON = ("user", "human")
 # A message within a prompt: `USER: …` on a line of its own, or `<user>…</user>`.
 _SPEAKER = re.compile(r"^(user|human|assistant|ai):[ \t]*|^<(user|assistant)>\n|\n</(?:user|assistant)>", re.I | re.M)
 _CHAT = re.compile(r"<chat_history>\n?(.*)</chat_history>", re.DOTALL)
@@ -53,22 +53,20 @@ def to_empty_answer(task: Task, request: ChatCompletionRequest) -> str:
 def _formed(task: Task, request: ChatCompletionRequest, answer: str | list[str]) -> str:
     """`answer` as the object that the request's schema describes, or as the task's own."""
     key = _KEYS.get(task.kind)
-    if key and (schema := _schema(request.response_format)) is not None:
-        return _to_json({name: answer if name == key else "" for name in {key: None, **schema}})
+    if key and request.wants_json:
+        others = [name for name in _properties(request.response_format) if name != key]
+        return _to_json({key: answer, **dict.fromkeys(others, "")})
     if key and task.in_json:
         return _to_json({key: answer})
     return answer if isinstance(answer, str) else _to_json(answer)
 
 
-def _schema(response_format: Any) -> dict[str, Any] | None:
-    """The properties of the object that is asked for; none where any will do, None where JSON is not."""
-    kind = response_format.get("type") if isinstance(response_format, dict) else None
-    if kind not in ("json_object", "json_schema"):
-        return None
+def _properties(response_format: Any) -> list[str]:
+    """The properties of the object that is asked for; none where any will do."""
     try:
-        return {name: None for name in response_format["json_schema"]["schema"]["properties"]}
+        return list(response_format["json_schema"]["schema"]["properties"])
     except (KeyError, TypeError):
-        return {}
+        return []
 
 
 def _to_json(value: object) -> str:
@@ -79,13 +77,12 @@ def read_chat(prompt: str) -> Chat:
     """What the person said in the chat that `prompt` tells; all of what it tells where nobody is named."""
     found = _CHAT.search(prompt)
     told = found[1] if found else next((prompt.partition(mark)[2] for mark in _AFTER if mark in prompt), prompt)
-    said, role = [], ""
+    said, by_person = [], False
     pieces = _SPEAKER.split(told)
     for i in range(0, len(pieces), 3):
-        if role == "user" and (text := pieces[i].strip()):
+        if by_person and (text := pieces[i].strip()):
             said.append(text)
-        spoken = pieces[i + 1 : i + 3]
-        role = _ROLES.get(next((name.lower() for name in spoken if name), ""), "")
+        by_person = any(name and name.lower() in _PERSON for name in pieces[i + 1 : i + 3])
     return Chat(said or ([told.strip()] if len(pieces) == 1 and told.strip() else []))
 
 
