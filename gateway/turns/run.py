@@ -91,6 +91,11 @@ class Run:
         """Whether nobody reads it now."""
         return self._grace is not None
 
+    @property
+    def answered(self) -> bool:
+        """Whether somebody has had the whole answer, though Letta may not have closed its stream yet."""
+        return self._ended_well and self.telling.is_read
+
     def _unread(self) -> None:
         """Nobody reads any more; somebody may come back."""
         if not self.task.done() and not self._left:

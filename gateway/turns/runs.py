@@ -45,7 +45,8 @@ class Runs:
                 raise IdempotencyKeyReused
             return self._usable(sent.idempotency_key)
         run = self._usable(sent.request)
-        if run and (sent.again or (sent.alive and not run.task.done())):
+        under_way = run and not run.answered and not run.task.done()
+        if run and (sent.again or (sent.alive and under_way)):
             return run
         return None
 

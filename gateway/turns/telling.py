@@ -52,6 +52,11 @@ class Telling:
             self._fold()
             self._unread()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether some reader has taken all that was told."""
+        return self.read == len(self.batches)
+
     def answer(self, whole: bool) -> str:
         """The text of the answer; unless it is `whole`, what its readers have had, or will have, of it."""
         batches = self.batches if whole or self._readers else self.batches[: self.read]

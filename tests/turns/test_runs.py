@@ -14,7 +14,7 @@ from gateway.turns.turn import Turn
 from tests.events import answer, ping, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.turns import AGAIN, FIRST, in_conversations, leave_after, play, read, runs_for, spoken, turn
-from tests.turns.virtual_time import idle, now
+from tests.turns.virtual_time import Gate, idle, now
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +50,23 @@ async def test_a_request_with_message_ids_follows_the_run_under_way_and_is_a_new
     assert letta.count("run") == 1
 
     await play(runs, turn(), NAMED)
+    assert letta.count("run") == 2
+
+
+async def test_a_request_with_message_ids_is_a_new_turn_once_the_answer_was_read_whatever_letta_still_does(
+    letta: MemoryLetta, runs: Runs
+) -> None:
+    closing = Gate()
+    letta.scripts = [[[ping()], [answer("Hello")], [stop(), usage()], closing]]
+    first = runs.start(turn(), NAMED)
+    await closing.reached()
+    for _ in range(3):
+        assert await first.next()
+    first.leave()
+    second = runs.start(turn(), NAMED)
+    closing.open()
+
+    assert spoken(await read(second)) == "Hello"
     assert letta.count("run") == 2
 
 
