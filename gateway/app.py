@@ -33,7 +33,7 @@ def upstream_for(settings: Settings) -> Upstream:
         case "rest":
             return RestUpstream(settings.letta)
         case "app-server":
-            return AppServerUpstream(settings.letta)
+            return AppServerUpstream(settings.letta, tool_wait_seconds=settings.chats.tool_wait_seconds)
         case "embedded":
             return EmbeddedUpstream(settings)
 

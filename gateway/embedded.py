@@ -19,7 +19,7 @@ class EmbeddedUpstream(AppServerUpstream):
         self._provider = settings.provider
         self._beside = AsyncExitStack()
         self._started = False
-        super().__init__(settings.letta, self.process.address)
+        super().__init__(settings.letta, self.process.address, settings.chats.tool_wait_seconds)
 
     async def start(self) -> None:
         """Raises EmbeddedUnavailable, UpstreamError."""

@@ -9,6 +9,8 @@ Seconds = Annotated[float, Meta(gt=0)]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+\Z")]
 Reasoning = Literal["think_tags", "reasoning_content", "hidden"]
 ToolActivity = Literal["thoughts", "rich", "hidden"]
+ClientToolUse = Literal["forward", "ignore"]
+Approvals = Literal["ask", "deny"]
 UpstreamKind = Literal["rest", "app-server", "embedded"]
 ProviderId = Literal["openai-compatible", "openai", "anthropic", "openrouter", "ollama"]
 DEFAULT_ADDRESSES: dict[UpstreamKind, str] = {
@@ -138,6 +140,8 @@ class Chats(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """For so long a turn waits for those before it, or for a run that Letta has under way; then it is a 429."""
     grace_seconds: Annotated[float, Meta(ge=0)] = 1.0
     """A run whose client has left goes on for so long, for the client may send its request again."""
+    tool_wait_seconds: Seconds = 600.0
+    """For so long a turn waits for the answers to its calls of the client's tools; an App Server's, at most 290 s."""
     resend_seconds: Annotated[float, Meta(ge=0)] = 120.0
     """For so long a finished answer is kept for a request that is sent again."""
     temporary_ttl: Seconds = 3600.0
@@ -204,12 +208,21 @@ class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """First values of the memory blocks by label; absent: `persona` and `human`."""
     reasoning: Reasoning = "think_tags"
     """How thoughts are shown."""
+    client_tools: ClientToolUse = "forward"
+    """Whether agents may call the tools that a request brings."""
+    approvals: Approvals | None = None
+    """Whether a tool that needs approval is asked about in the chat; absent: `deny` for a shared agent, else `ask`."""
     conversations: Literal["chat", "single"] = "chat"
     """`chat`: a conversation for each chat; `single`: one endless thread for each user."""
 
     @property
     def title(self) -> str:
         return self.name or self.id
+
+    @property
+    def asks(self) -> bool:
+        """Whether people are asked to approve what their agent may not do alone."""
+        return (self.approvals or ("deny" if self.agent else "ask")) == "ask"
 
     @property
     def blocks(self) -> dict[str, str]:
@@ -239,6 +252,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys of one scope share users; absent: the key's name."""
     reasoning: Reasoning | None = None
     """How thoughts are shown, before the agent type's own."""
+    client_tools: ClientToolUse | None = None
+    """Whether agents may call the tools that its requests bring, before the agent type's own."""
     tool_activity: ToolActivity = "thoughts"
     """How tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
     origins: tuple[Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z")], ...] = ()

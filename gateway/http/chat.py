@@ -14,6 +14,7 @@ from gateway.http.auth import authenticate
 from gateway.http.body import read_json
 from gateway.http.sse import Answer, stream, whole
 from gateway.http.tokens import read_claims
+from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools, to_client_tools
 from gateway.openai_wire.errors import ModelNotFound
 from gateway.openai_wire.request import ChatCompletionRequest, decode_request
 from gateway.openai_wire.translator import StreamTranslator
@@ -57,15 +58,16 @@ async def create_chat_completion(
         return await _respond(request, settings, chat, task_runs.start(task, chat, body), PLAIN)
     turn = read_turn(settings, key, request.headers, chat)
     reader = runs.start(turn, to_sent(key, request.headers, turn, body))
-    return await _respond(request, settings, chat, reader, look_for(key, turn, chat))
+    return await _respond(request, settings, chat, reader, look_for(key, turn, chat), turn.tools)
 
 
 def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompletionRequest) -> Turn:
     """The turn that a request is. Raises GatewayError, in the order of the lines."""
     asked = to_asked(chat.messages, settings.images)
+    tools = to_client_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls)
     agent_type = find_type(settings, key, chat.model)
     caller = identify(key, headers, chat, read_claims(key, headers))
-    return to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat))
+    return to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat), tools)
 
 
 def look_for(key: Key, turn: Turn, chat: ChatCompletionRequest) -> Look:
@@ -79,7 +81,12 @@ def look_for(key: Key, turn: Turn, chat: ChatCompletionRequest) -> Look:
 
 
 async def _respond(
-    request: Request[None, None, State], settings: Settings, chat: ChatCompletionRequest, run: Reader, look: Look
+    request: Request[None, None, State],
+    settings: Settings,
+    chat: ChatCompletionRequest,
+    run: Reader,
+    look: Look,
+    tools: ClientTools = NO_TOOLS,
 ) -> ASGIApp:
     """What a run says, streamed or whole."""
     translator = StreamTranslator(
@@ -89,6 +96,7 @@ async def _respond(
         reasoning=look.reasoning,
         include_usage=chat.include_usage or not chat.stream,
         tool_activity=look.tool_activity,
+        client_tools=tools,
     )
     answer = Answer(run, translator)
     if chat.stream:

@@ -11,10 +11,10 @@ Where it must be handled with care:
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -28,22 +28,19 @@ from gateway.letta.answers import (
     Models,
     OneAgent,
 )
-from gateway.letta.events import PING, Event
-from gateway.letta.frames import PROTOCOL_VERSION, ControlRequest, Frame, Head, Runtime, TurnReader
-from gateway.letta.link import Address, Inbox, Link
-from gateway.letta.memory_tools import EXTERNAL_TOOLS, MemoryTools
-from gateway.letta.threads import STUCK, Threads
-from gateway.letta.transcript import to_input
+from gateway.letta.events import Event
+from gateway.letta.frames import PROTOCOL_VERSION, Head, Runtime
+from gateway.letta.link import Address, Link
+from gateway.letta.memory_tools import MemoryTools
+from gateway.letta.threads import Threads
+from gateway.letta.turns import Turns
 from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template
-from gateway.settings import Letta
+from gateway.settings import Chats, Letta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 PAGE = 100
 CREATED_TAG, METADATA_TAG = "gw-created:", "gw-metadata:"
-# How long a turn may stay queued while the loop does nothing.
-STUCK_SECONDS = 2.0
-DENIED = "This tool is not available."
 DEFAULT_SYSTEM = (
     "You are a helpful assistant with a memory that lasts. What you know about the person you talk to stands in the "
     "memory blocks below. When you learn something about them that will matter later, write it there with "
@@ -63,7 +60,9 @@ BUILTIN_TOOLS = frozenset(
 class AppServerUpstream:
     """An `Upstream` over the App Server's protocol. `address` tells where it is, and its token."""
 
-    def __init__(self, settings: Letta, address: Address | None = None) -> None:
+    def __init__(
+        self, settings: Letta, address: Address | None = None, tool_wait_seconds: float = Chats().tool_wait_seconds
+    ) -> None:
         self._settings = settings
         self._link = Link(
             address or self._configured_address,
@@ -74,14 +73,14 @@ class AppServerUpstream:
         )
         self._memory_tools = MemoryTools(self._link)
         self._threads = Threads(self._link)
+        self._turns = Turns(self._link, self._threads, self._memory_tools, tool_wait_seconds)
         # It makes agents one by one: the time limit of one must not run while others are made.
         self._making = asyncio.Lock()
         self._takers: dict[str, Callable[[bytes], None]] = {
-            "external_tool_call_request": self._memory_tools.answer,
-            "control_request": self._deny,
+            "external_tool_call_request": self._turns.call,
+            "control_request": self._turns.ask,
             "update_device_status": self._threads.histories.learn,
         }
-        self._denials: set[asyncio.Task[None]] = set()
 
     async def _configured_address(self) -> tuple[str, str | None]:
         url, key = self._settings.address.rstrip("/"), self._settings.api_key
@@ -102,20 +101,13 @@ class AppServerUpstream:
         if taker := self._takers.get(head.type):
             taker(data)
 
-    def _deny(self, data: bytes) -> None:
-        """Nobody is asked: what an agent may do was said with the turn."""
-        asked = msgspec.json.decode(data, type=ControlRequest)
-        decision = {"behavior": "deny", "message": DENIED}
-        payload = {"kind": "approval_response", "request_id": asked.request_id, "decision": decision}
-        runtime = Runtime(asked.agent_id, asked.conversation_id)
-        denial = asyncio.create_task(self._link.tell({"type": "input", "runtime": runtime, "payload": payload}))
-        self._denials.add(denial)
-        denial.add_done_callback(self._denied)
+    def run(
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
+    ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
+        return self._turns.run(Runtime(agent_id, conversation_id), sending, tools)
 
-    def _denied(self, denial: asyncio.Task[None]) -> None:
-        self._denials.discard(denial)
-        if not denial.cancelled() and denial.exception():
-            logger.warning("a denial could not be told: %s", denial.exception())
+    async def cancel(self, agent_id: str, conversation_id: str) -> None:
+        await self._turns.cancel(Runtime(agent_id, conversation_id))
 
     async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
         answer = await self._link.request("agent_list", Agents, query={"tags": list(tags), "limit": PAGE})
@@ -170,7 +162,12 @@ class AppServerUpstream:
         return await self._threads.create(agent_id, summary, path, fork)
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
-        return await self._threads.read(conversation)
+        pending = self._turns.pending(conversation.id)
+        past = await self._threads.read(conversation, waits=bool(pending))
+        return msgspec.structs.replace(past, pending=pending)
+
+    async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
+        return memory.NAMES | frozenset(tools)
 
     async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
         await self._threads.rename(conversation_id, summary, hidden)
@@ -181,99 +178,6 @@ class AppServerUpstream:
     async def recompile(self, conversation_id: str) -> str:
         await self._link.request("conversation_recompile", Answer, conversation_id=conversation_id, body={})
         return ""
-
-    @asynccontextmanager
-    async def run(
-        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
-    ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
-        runtime = Runtime(agent_id, conversation_id)
-        sent = to_input(sending)
-        builtin = [*tools]
-        allowed = [*builtin, *memory.NAMES]
-        reader = TurnReader([message["client_message_id"] for message in sent], allowed)
-        payload = {
-            "kind": "create_message",
-            "messages": sent,
-            "client_toolset": {"base": "none", "include": builtin},
-            "client_tool_allowlist": allowed,
-            "exclude_interactive_tools": True,
-        }
-        with self._link.inbox(conversation_id) as inbox:
-            await self._subscribe(runtime)
-            self._threads.begin(conversation_id, sent[0]["client_message_id"])
-            answer = await self._send(runtime, payload)
-            yield self._events(runtime, reader, inbox, queued=answer.disposition == "queued")
-
-    async def _send(self, runtime: Runtime, payload: dict[str, Any]) -> Answer:
-        """Raises UpstreamError, `taken` where the message may have arrived."""
-        try:
-            return await self._link.request("input", Answer, runtime=runtime, payload=payload)
-        except (errors.TimedOut, errors.BrokenStream) as error:
-            error.taken = True
-            raise
-
-    async def _subscribe(self, runtime: Runtime) -> None:
-        """Have the frames of a conversation come here, and the gateway's tools known in it."""
-        connection = await self._link.connection()
-        if runtime.conversation_id in connection.runtimes:
-            return
-        await self._link.request(
-            "runtime_start",
-            Answer,
-            agent_id=runtime.agent_id,
-            conversation_id=runtime.conversation_id,
-            mode="unrestricted",
-            skill_sources=[],
-            recover_approvals=False,
-            force_device_status=False,
-            external_tools=EXTERNAL_TOOLS,
-        )
-        connection.runtimes.add(runtime.conversation_id or "")
-
-    async def _events(
-        self, runtime: Runtime, reader: TurnReader, inbox: Inbox, queued: bool
-    ) -> AsyncGenerator[list[Event], None]:
-        """The events of a turn, those of the frames that came at once in one list. Raises UpstreamError."""
-        while not reader.finished:
-            waiting = queued and not reader.started
-            try:
-                async with asyncio.timeout(STUCK_SECONDS if waiting else None):
-                    frames = [await inbox.get()]
-            except TimeoutError:
-                await self._check_queue(runtime, reader)
-                continue
-            while not inbox.empty():
-                frames.append(inbox.get_nowait())
-            events, failure = _read(reader, frames)
-            if events:
-                yield events
-            elif reader.asked and not waiting and not failure:
-                # However long the model says nothing now, the turn can be cancelled.
-                yield [Event(message_type=PING)]
-            if failure:
-                if reader.failure:
-                    await self._threads.tag_unfinished(runtime.conversation_id or "")
-                raise failure
-        if reader.ended_well:
-            self._threads.end(runtime.conversation_id or "")
-        else:
-            await self._threads.tag_unfinished(runtime.conversation_id or "")
-
-    async def _check_queue(self, runtime: Runtime, reader: TurnReader) -> None:
-        """Another gateway's turn is waited for; a loop that does nothing will never come to this one. Raises Stuck."""
-        if not reader.idle:
-            return
-        self._threads.begin(runtime.conversation_id or "", STUCK)
-        await self._abort(runtime)
-        raise errors.Stuck("queued behind a turn without an end")
-
-    async def _abort(self, runtime: Runtime) -> None:
-        await self._link.request("abort_message", Answer, runtime=runtime)
-
-    async def cancel(self, agent_id: str, conversation_id: str) -> None:
-        # Its end is not waited for, which a silent model would put off for ever: the chat goes on in a fork.
-        await self._abort(Runtime(agent_id, conversation_id))
-        await self._threads.tag_unfinished(conversation_id)
 
     async def check_health(self) -> None:
         info = await self._link.request("app_server_info", Info)
@@ -292,20 +196,9 @@ class AppServerUpstream:
         await self._link.request("agent_retrieve", OneAgent, agent_id=agent_id)
 
     async def aclose(self) -> None:
+        await self._turns.aclose()
         await self._memory_tools.aclose()
         await self._link.aclose()
-
-
-def _read(reader: TurnReader, frames: list[Frame | errors.UpstreamError]) -> tuple[list[Event], Any]:
-    """The events of the frames, up to the failure if there is one."""
-    events: list[Event] = []
-    for frame in frames:
-        if isinstance(frame, errors.UpstreamError):
-            return events, None if reader.finished else frame
-        events += reader.receive(frame)
-        if reader.failure:
-            break
-    return events, reader.failure
 
 
 def _to_agent(agent: KeptAgent) -> Agent:

@@ -12,7 +12,6 @@ UpstreamError
     BrokenStream      the stream ended early or held what is no event
     TimedOut          no sign of life, or of progress
     Stopped           somebody, or the gateway's own end, stopped the run
-    ApprovalNeeded    the agent waits for somebody to allow a tool
     RateLimited       the model provider's limit
     OutOfCredits      Letta's account is empty
     ModelRefused      the model provider does not take Letta's key
@@ -69,9 +68,6 @@ class Stopped(RunFailed): ...
 class RateLimited(RunFailed): ...
 
 
-class ApprovalNeeded(RunFailed): ...
-
-
 class OutOfCredits(RunFailed): ...
 
 
@@ -107,12 +103,15 @@ STOP_REASONS: dict[str, type[RunFailed]] = {
     "invalid_tool_call": ModelFailed,
     "insufficient_credits": OutOfCredits,
     "context_window_overflow_in_system_prompt": ContextOverflow,
-    "requires_approval": ApprovalNeeded,
     "cancelled": Stopped,
 }
 
 
-def from_error_message(error_type: str | None, message: str | None) -> UpstreamError:
+# What it says to answers that nothing waits for, or not for these.
+NOTHING_WAITS = ("Cannot process approval response", "Invalid tool call IDs")
+
+
+def from_error_message(error_type: str | None, message: str | None, detail: object = None) -> UpstreamError:
     """The error that an `error_message` event tells of.
 
     `internal_error` covers much; the beginning of its message is all that tells a full context window
@@ -121,6 +120,8 @@ def from_error_message(error_type: str | None, message: str | None) -> UpstreamE
     text = message or ""
     if text.startswith("CONTEXT_WINDOW_EXCEEDED"):
         return ContextOverflow(f"error_type {error_type}")
+    if isinstance(detail, str) and detail.startswith(NOTHING_WAITS):
+        return Stuck(f"error_type {error_type}")
     if text.startswith("CONFLICT"):
         return Busy(f"error_type {error_type}")
     return ERROR_TYPES.get(error_type or "", RunFailed)(f"error_type {error_type}")

@@ -48,6 +48,9 @@ class Delta(Event, frozen=True):
     event_type: str | None = None
     event_data: dict[str, Any] | None = None
     client_message_ids: list[str] = []
+    # approval_classification_end: of the calls of a step, those that are done without asking, and those that are not
+    auto_allowed_tool_call_ids: list[str] = []
+    user_input_tool_call_ids: list[str] = []
 
 
 class Frame(Struct, frozen=True):
@@ -67,12 +70,20 @@ class Frame(Struct, frozen=True):
 
 
 class ToolRequest(Struct, frozen=True):
-    """`external_tool_call_request`: the agent calls a tool of the gateway's."""
+    """`external_tool_call_request`: the agent calls a tool of the gateway's, or of its client's."""
 
     request_id: str
     tool_name: str
     input: dict[str, Any]
     runtime: Runtime
+    tool_call_id: str = ""
+
+
+class Asked(Struct, frozen=True):
+    """What a `control_request` is about."""
+
+    tool_name: str = ""
+    tool_call_id: str = ""
 
 
 class ControlRequest(Struct, frozen=True):
@@ -81,6 +92,7 @@ class ControlRequest(Struct, frozen=True):
     request_id: str
     agent_id: str | None = None
     conversation_id: str | None = None
+    request: Asked = Asked()
 
 
 class DeviceStatus(Struct, frozen=True):
@@ -99,9 +111,23 @@ READ = frozenset({"stream_delta", "update_loop_status", "turn_finished"})
 class TurnReader:
     """Makes the events of one turn of its frames, told apart from other turns by the ids of the messages sent."""
 
-    def __init__(self, client_message_ids: Iterable[str], allowed_tools: Iterable[str]) -> None:
-        self._ids = frozenset(client_message_ids)
-        self._allowed = frozenset(allowed_tools)
+    def __init__(
+        self,
+        client_message_ids: Iterable[str],
+        builtin: Iterable[str] = (),
+        own: Iterable[str] = (),
+        clients: Iterable[str] = (),
+    ) -> None:
+        """The agent may use `builtin` tools of the App Server's, the gateway's `own`, and those of its client's."""
+        ids = [*client_message_ids]
+        self._ids, self.first_id = frozenset(ids), ids[0] if ids else ""
+        self.builtin, self._clients = frozenset(builtin), frozenset(clients)
+        self.external = frozenset(own) | self._clients
+        """Tools that the App Server does not carry out itself."""
+        self.waiting: dict[str, str] = {}
+        """Calls that somebody else than the gateway must answer, and the names of their tools."""
+        self._calls: dict[str, Event] = {}
+        """The calls of the step whose classification has not come."""
         self._runs: set[str] = set()
         self._shown = False
         self.started = False
@@ -113,6 +139,8 @@ class TurnReader:
         self.finished = False
         """Whether the turn has its end; nothing follows."""
         self.ended_well = False
+        self.parked = False
+        """Whether it waits for the answers to `waiting`."""
         self.failure: errors.UpstreamError | None = None
         """What ended the turn badly; to be raised after the events that came before it."""
 
@@ -127,6 +155,16 @@ class TurnReader:
         elif frame.delta and not frame.subagent_id:
             return self._read(frame.delta)
         return []
+
+    @property
+    def calls_clients(self) -> bool:
+        """Whether a tool of the client's is among what waits."""
+        return bool(self._clients & set(self.waiting.values()))
+
+    def resume(self, client_message_ids: Iterable[str]) -> None:
+        """The calls are answered, and these messages were sent with the answers."""
+        self._ids |= frozenset(client_message_ids)
+        self.parked, self.waiting = False, {}
 
     def _follow(self, loop: LoopStatus) -> None:
         ours = {run for run, ids in loop.client_message_ids_by_run_id.items() if self._ids & set(ids)}
@@ -155,7 +193,9 @@ class TurnReader:
                 return [_of_step(delta, content=delta.content, reasoning=delta.reasoning)]
             case "approval_request_message" | "tool_call_message":
                 self._shown = True
-                return [self._call(call, delta) for call in delta.calls]
+                return [event for call in delta.calls for event in self._call(call, delta)]
+            case "approval_classification_end":
+                return self._classify(delta)
             case "tool_return_message":
                 return [_of_step(delta, tool_returns=delta.tool_returns)]
             case "usage_statistics":
@@ -171,11 +211,32 @@ class TurnReader:
             return delta.run_id in self._runs
         return bool(self._ids & set(delta.client_message_ids))
 
-    def _call(self, call: ToolCall, delta: Delta) -> Event:
-        if call.name is None or call.name in self._allowed:
-            return _of_step(delta, message_type="tool_call_message", tool_call=call)
+    def _call(self, call: ToolCall, delta: Delta) -> list[Event]:
+        """A call comes whole. Whether it is one that waits is told at the end of its step."""
+        if call.name in self._clients:
+            self.waiting[call.tool_call_id or ""] = call.name
+            return [_of_step(delta, message_type="approval_request_message", tool_call=call)]
+        event = _of_step(delta, message_type="tool_call_message", tool_call=call)
+        if call.name in self.builtin:
+            self._calls[call.tool_call_id or ""] = event
+            return []
+        if call.name is None or call.name in self.external:
+            return [event]
         refused = f"{call.name} is not allowed here: nothing was done."
-        return _of_step(delta, message_type="status", message=refused, tool_call=call)
+        return [_of_step(delta, message_type="status", message=refused, tool_call=call)]
+
+    def _classify(self, delta: Delta) -> list[Event]:
+        """The calls of a step are known, and which of them wait; if any does, so does the turn."""
+        calls, self._calls = self._calls, {}
+        events = [event for id, event in calls.items() if id not in delta.user_input_tool_call_ids]
+        for id in delta.user_input_tool_call_ids:
+            if call := calls.get(id):
+                self.waiting[id] = (call.tool_call and call.tool_call.name) or ""
+                events.append(_of_step(delta, message_type="approval_request_message", tool_call=call.tool_call))
+        if self.waiting:
+            self.parked = True
+            events.append(_of_step(delta, message_type="stop_reason", stop_reason="requires_approval"))
+        return events
 
     def _give_up(self, delta: Delta) -> list[Event]:
         """Fail at the first retry: the App Server would try 16 times, and store the message four times."""

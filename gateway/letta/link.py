@@ -37,8 +37,8 @@ class Connection:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.waiting: dict[str, asyncio.Future[bytes]] = {}
-        self.runtimes: set[str] = set()
-        """The conversations whose frames come over this connection."""
+        self.runtimes: dict[str, int] = {}
+        """The conversations whose frames come over this connection, and what tells the tools that are known in each."""
 
 
 class Link:
@@ -166,7 +166,7 @@ class Link:
         for waiting in connection.waiting.values():
             if not waiting.done():
                 waiting.set_exception(errors.BrokenStream("the connection to the App Server broke"))
-        for conversation_id in connection.runtimes & self._inboxes.keys():
+        for conversation_id in connection.runtimes.keys() & self._inboxes.keys():
             self._inboxes[conversation_id].put_nowait(errors.BrokenStream("the connection to the App Server broke"))
 
     async def _reconnect(self) -> None:

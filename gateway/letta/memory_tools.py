@@ -3,10 +3,7 @@
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Any
 from weakref import WeakValueDictionary
-
-import msgspec
 
 from gateway.letta import errors, memory
 from gateway.letta.answers import Answer, File
@@ -15,11 +12,7 @@ from gateway.letta.link import Link
 
 logger = logging.getLogger(__name__)
 # Longer than the requests that a call makes may take.
-TIMEOUT_MS = 120_000
-# `auto_background` would end a slow call as a message of the user's, which starts a turn by itself.
-EXTERNAL_TOOLS: list[dict[str, Any]] = [
-    {"tools": [{**tool, "timeout_ms": TIMEOUT_MS, "auto_background": False} for tool in memory.TOOLS]}
-]
+MEMORY_TIMEOUT_MS = 120_000
 
 
 class MemoryTools:
@@ -31,8 +24,8 @@ class MemoryTools:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._calls: set[asyncio.Task[None]] = set()
 
-    def answer(self, data: bytes) -> None:
-        call = asyncio.create_task(self._answer(msgspec.json.decode(data, type=ToolRequest)))
+    def answer(self, request: ToolRequest) -> None:
+        call = asyncio.create_task(self._answer(request))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
 

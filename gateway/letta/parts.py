@@ -9,6 +9,9 @@ from typing import Any
 from gateway.letta.upstream import Image, Message, image_of
 
 Part = dict[str, Any]
+# Comes before a message that was answered before: what was called then is not in this conversation.
+EXCHANGED = "<system-reminder>\nTo answer what follows you have called tools, which gave:\n"
+REMINDER_END = "\n</system-reminder>"
 
 
 def to_parts(message: Message) -> list[Part]:
@@ -16,6 +19,11 @@ def to_parts(message: Message) -> list[Part]:
         return [text_part(message.content)]
     # A blank text beside a picture says nothing, and providers refuse it.
     return [_part(piece) for piece in message.pieces() if isinstance(piece, Image) or piece.strip()]
+
+
+def exchanged(message: Message) -> list[str]:
+    """What is told before a message that was answered before with tools of the client's."""
+    return [EXCHANGED + message.exchanged + REMINDER_END] if message.exchanged else []
 
 
 def text_part(text: str) -> Part:

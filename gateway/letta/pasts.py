@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.letta.events import ToolCall, text_of
-from gateway.letta.parts import from_parts
-from gateway.letta.upstream import Message, Past, message_of
+from gateway.letta.parts import EXCHANGED, from_parts
+from gateway.letta.upstream import Image, Message, Past, Waiting, message_of
 
 # What Letta itself says in a user's name, of what it has taken out of the context.
 _ALERT = re.compile(r'\{\s*"type":\s*"system_alert"')
@@ -29,19 +29,28 @@ class Listed(Struct, frozen=True):
 def to_past(listed: list[Listed]) -> Past:
     """Of messages in Letta's order, the oldest first, but that a compaction puts what it leaves before all others."""
     messages: list[Message] = []
-    pending: tuple[str, ...] = ()
+    pending: tuple[Waiting, ...] = ()
     for one in sorted(listed, key=lambda one: one.date or _LONG_AGO):
         match one.message_type:
             case "user_message":
-                add(messages, message_of("user", from_parts(one.content), one.otid or "", one.id))
+                add(messages, message_of("user", _said(one), one.otid or "", one.id))
             case "assistant_message":
                 add(messages, Message("assistant", text_of(one.content), id=one.id))
         # A call waits only until anything else was said or done.
         if one.message_type == "approval_request_message":
-            pending = tuple(call.tool_call_id for call in one.tool_calls or () if call.tool_call_id)
+            calls = [call for call in one.tool_calls or () if call.tool_call_id]
+            pending = tuple(Waiting(call.tool_call_id or "", call.name or "") for call in calls)
         elif one.message_type != "reasoning_message":
             pending = ()
     return Past(messages, pending=pending)
+
+
+def _said(listed: Listed) -> list[str | Image]:
+    """A message's pieces without what the gateway put before it."""
+    pieces = list(from_parts(listed.content))
+    first = pieces[0] if pieces else None
+    noted = len(pieces) > 1 and isinstance(first, str) and first.startswith(EXCHANGED)
+    return pieces[1:] if noted and (listed.otid or "").startswith("gw") else pieces
 
 
 def add(messages: list[Message], said: Message) -> None:

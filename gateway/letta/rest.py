@@ -22,9 +22,9 @@ from msgspec import Struct
 
 from gateway.letta import errors
 from gateway.letta.events import Event, EventDecoder
-from gateway.letta.parts import to_parts
+from gateway.letta.inputs import to_input, to_prompt
 from gateway.letta.pasts import Listed, to_past
-from gateway.letta.upstream import Agent, Conversation, Fork, Instructions, Message, Past, Sending, Template
+from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template
 from gateway.settings import Letta
 
 T = TypeVar("T")
@@ -35,7 +35,6 @@ DEAD_AFTER_PINGS = 3
 PAGE = 50
 MESSAGES_PAGE = 1000
 BODY_PIECE = 256 * 1024
-DENIED = "The user went on without it."
 
 
 class _Named(Struct, frozen=True):
@@ -48,6 +47,12 @@ class _Body(Struct, frozen=True):
 
     blocks: tuple[_Named, ...] = ()
     tools: tuple[_Named, ...] = ()
+
+
+class _Settings(Struct, frozen=True):
+    """Of an agent: what its model is called with."""
+
+    model_settings: dict[str, Any] | None = None
 
 
 class _Model(Struct, frozen=True):
@@ -121,7 +126,18 @@ class RestUpstream:
                 memory_blocks=[{"label": label, "value": value} for label, value in template.blocks.items()],
                 metadata=template.metadata,
             )
-        return _decode(response, Agent)
+        agent = _decode(response, Agent)
+        await self._allow_parallel_calls(agent.id, _decode(response, _Settings))
+        return agent
+
+    async def _allow_parallel_calls(self, agent_id: str, made: _Settings) -> None:
+        """Otherwise of several calls at once all but the first are told to us, and then dropped in silence."""
+        if made.model_settings is None:
+            return
+        # A setting that is left out goes back to a default of Letta's: all that are there are sent.
+        settings: Any = {**made.model_settings, "parallel_tool_calls": True}
+        with _letta_errors():
+            await self._letta.agents.with_raw_response.update(agent_id, model_settings=settings)
 
     async def apply_template(self, agent: Agent, template: Template, tools_before: Iterable[str]) -> None:
         dropped = set(tools_before) - set(template.tools)
@@ -129,13 +145,14 @@ class RestUpstream:
         kept = [tool for tool in body.tools if tool.name not in dropped]
         new = [name for name in template.tools if name not in {tool.name for tool in kept}]
         with _letta_errors():
-            await self._letta.agents.with_raw_response.update(
+            response = await self._letta.agents.with_raw_response.update(
                 agent.id,
                 model=template.model,
                 system=template.system or omit,
                 tool_ids=[tool.id for tool in kept] + [await self._tool_id(name) for name in new],
                 metadata={**(agent.metadata or {}), **template.metadata},
             )
+        await self._allow_parallel_calls(agent.id, _decode(response, _Settings))
 
     async def delete_agent(self, agent: Agent) -> None:
         body = await self._body(agent.id)
@@ -144,6 +161,9 @@ class RestUpstream:
             # Letta leaves the blocks of a deleted agent behind.
             for block in body.blocks:
                 await self._letta.blocks.with_raw_response.delete(block.id)
+
+    async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
+        return frozenset(tool.name for tool in (await self._body(agent_id)).tools if tool.name)
 
     async def _body(self, agent_id: str) -> _Body:
         with _letta_errors():
@@ -219,8 +239,9 @@ class RestUpstream:
             # include_pings: the first ping names the run before the model has said anything.
             async with self._once.conversations.messages.with_streaming_response.create(
                 conversation_id,
-                messages=_to_input(sending),
-                override_system=_prompt(sending.instructions) or omit,
+                messages=to_input(sending),
+                override_system=to_prompt(sending.instructions) or omit,
+                client_tools=[msgspec.to_builtins(tool) for tool in sending.tools] or omit,
                 streaming=True,
                 stream_tokens=True,
                 include_pings=True,
@@ -265,24 +286,6 @@ class RestUpstream:
 
     async def aclose(self) -> None:
         await self._http.aclose()
-
-
-def _to_input(sending: Sending) -> list[Any]:
-    """The messages of a run; a call that waits for an approval is denied before anything else is said."""
-    denials = [{"type": "approval", "tool_call_id": id, "approve": False, "reason": DENIED} for id in sending.denied]
-    said: list[Any] = [{"type": "approval", "approvals": denials}] if denials else []
-    for message in sending.messages:
-        otid = {"otid": message.client_id} if message.client_id else {}
-        content = to_parts(message) if message.images else message.content
-        said.append({"role": message.role, "content": content, **otid})
-    return said
-
-
-def _prompt(instructions: Instructions) -> str:
-    """The agent's own prompt with the client's text added to it; empty where nothing is added."""
-    if not instructions.text:
-        return ""
-    return f"{instructions.prompt}\n\n<client_instructions>\n{instructions.text}\n</client_instructions>"
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[list[Event], None]:

@@ -12,7 +12,7 @@ from gateway.letta import errors
 from gateway.letta.answers import Answer, Conversations, Messages, OneConversation
 from gateway.letta.histories import Histories
 from gateway.letta.link import Link
-from gateway.letta.transcript import to_past, unfinished
+from gateway.letta.transcript import calls_wait, to_past, unfinished
 from gateway.letta.upstream import Conversation, Fork, Message, Past
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ class Threads:
         await self._update(made.id, summary=summary, hidden=False, tags=[])
         return made
 
-    async def read(self, conversation: Conversation) -> Past:
+    async def read(self, conversation: Conversation, waits: bool = False) -> Past:
+        """`waits`: whether a turn of it waits for the answers to its calls, and can have them."""
         tagged = [tag.removeprefix(UNFINISHED_TAG) for tag in conversation.tags if tag.startswith(UNFINISHED_TAG)]
         if tagged:
             self.begin(conversation.id, tagged[0])
@@ -74,7 +75,8 @@ class Threads:
             "conversation_messages_list", Messages, conversation_id=conversation.id, query=query
         )
         began_with = self._unfinished.get(conversation.id)
-        cut = unfinished(answer.messages, began_with, stuck=began_with == STUCK)
+        stuck = began_with == STUCK or (not waits and calls_wait(answer.messages))
+        cut = unfinished(answer.messages, began_with, stuck)
         past = to_past(answer.messages[cut:][::-1])
         return msgspec.structs.replace(past, open=not cut and began_with is None)
 

@@ -15,14 +15,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.letta.parts import from_parts, text_part, to_parts
+from gateway.letta import memory
+from gateway.letta.events import ToolCall
+from gateway.letta.parts import REMINDER_END, exchanged, from_parts, text_part, to_parts
 from gateway.letta.pasts import add
 from gateway.letta.upstream import Image, Instructions, Message, Past, Role, Sending, message_of
 
 # Of what the App Server itself puts before a message; its own begin otherwise.
 CLIENT_REMINDER = "<system-reminder>\nInstructions of the client for this chat:\n"
 EARLIER_REMINDER = "<system-reminder>\nWhat was said earlier in this chat:\n"
-REMINDER_END = "\n</system-reminder>"
 # Comes before a message with pictures whose text could be taken for a note.
 SAID = f"<system-reminder>\nWhat follows is what the person says.{REMINDER_END}"
 WITHDRAWN = "There are none any more."
@@ -40,6 +41,10 @@ class Listed(Struct, frozen=True):
     message_type: str = ""
     otid: str | None = None
     content: str | list[dict[str, Any]] = ""
+    # approval_request_message
+    tool_call: ToolCall | None = None
+    # tool_return_message
+    tool_call_id: str | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -71,7 +76,7 @@ def to_input(sending: Sending) -> list[Input]:
 
 
 def _input(notes: list[str], message: Message) -> Input:
-    said = to_parts(message)
+    notes, said = notes + exchanged(message), to_parts(message)
     if any(_is_note(part.get("text", "")) for part in said) and message.images:
         notes = [*notes, SAID]
     content = [*map(text_part, notes), *said]
@@ -208,7 +213,7 @@ def _entries(
 
 def _kept_parts(said: Message) -> list[dict[str, Any]]:
     """The parts of a message, as they stand in its files."""
-    parts = to_parts(said)
+    parts = [*map(text_part, exchanged(said)), *to_parts(said)]
     sources = [part.get("source") for part in parts]
     return [
         {"type": "image", "mimeType": source["media_type"], "data": source["data"]} if source else part
@@ -245,3 +250,14 @@ def unfinished(newest_first: list[Listed], began_with: str | None, stuck: bool) 
     if not stuck and any(kind != "reasoning_message" for kind in kinds[:said]):
         return 0
     return next((i for i in range(said, len(kinds)) if kinds[i] != "user_message"), len(kinds))
+
+
+def calls_wait(newest_first: list[Listed]) -> bool:
+    """Whether the last turn has calls without a result, of tools that the gateway does not carry out itself.
+
+    Only the gateway that has begun such a turn can answer them.
+    """
+    said = next((i for i, one in enumerate(newest_first) if one.message_type == "user_message"), len(newest_first))
+    returned = {one.tool_call_id for one in newest_first[:said]}
+    calls = [one.tool_call for one in newest_first[:said] if one.message_type == "approval_request_message"]
+    return any(call and call.tool_call_id not in returned and call.name not in memory.NAMES for call in calls)

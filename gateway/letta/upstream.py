@@ -44,6 +44,10 @@ class Message(Struct, frozen=True):
     """Letta's id of it, or of its last part; empty where Letta has not told."""
     images: tuple[Image, ...] = ()
     """What a person showed, in order."""
+    name: str = ""
+    """Who says it, among several persons of one chat."""
+    exchanged: str = ""
+    """What tools of the client's gave when it was answered before, a line each: told where it is answered again."""
 
     def pieces(self) -> Iterator[str | Image]:
         """Its text and its pictures as they follow each other."""
@@ -62,16 +66,17 @@ class Message(Struct, frozen=True):
 
     @property
     def light(self) -> "Message":
-        """The message without the pictures themselves, which are large; what tells them apart is kept."""
-        if not self.images:
+        """The message without what is large: the pictures, of which is kept what tells them apart, and tools' words."""
+        if not (self.images or self.exchanged):
             return self
         images = tuple(msgspec.structs.replace(image, data="") for image in self.images)
-        return msgspec.structs.replace(self, images=images)
+        return msgspec.structs.replace(self, images=images, exchanged="")
 
     @property
     def weight(self) -> int:
         """How many characters it holds, more or less."""
-        return 100 + len(self.content) + sum(100 + len(image.data) for image in self.images)
+        shown = sum(100 + len(image.data) for image in self.images)
+        return 100 + len(self.content) + len(self.exchanged) + shown
 
 
 def message_of(role: Role, pieces: Iterable[str | Image], client_id: str = "", id: str = "") -> Message:
@@ -101,13 +106,49 @@ class Instructions(Struct, frozen=True):
 NO_INSTRUCTIONS = Instructions()
 
 
+class ClientTool(Struct, frozen=True):
+    """A tool that the client carries out."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of its arguments."""
+
+
+class ToolResult(Struct, frozen=True):
+    """What came of a call of a client's tool."""
+
+    tool_call_id: str
+    text: str
+
+
+class Waiting(Struct, frozen=True):
+    """A call of a tool that waits: for the client's answer, or for an approval."""
+
+    tool_call_id: str
+    name: str = ""
+
+
 class Sending(Struct, frozen=True):
-    """What a run begins with."""
+    """What a run begins with, or goes on with."""
 
     messages: list[Message]
     instructions: Instructions = NO_INSTRUCTIONS
     denied: tuple[str, ...] = ()
-    """Tool calls that wait for an approval, which they will not get."""
+    """Calls that wait for an answer, or an approval, which they will not get."""
+    results: tuple[ToolResult, ...] = ()
+    """The answers to others."""
+    approved: tuple[str, ...] = ()
+    """Those that are allowed."""
+    reason: str = ""
+    """Why the denied ones are."""
+    tools: tuple[ClientTool, ...] = ()
+    """Tools of the client's that the agent may call beside its own."""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it answers calls that wait, and so is of no use where none does."""
+        return bool(self.results or self.approved)
 
 
 class Past(Struct, frozen=True):
@@ -116,8 +157,8 @@ class Past(Struct, frozen=True):
     messages: list[Message]
     told: str = ""
     """The client's instructions that it was last told in words."""
-    pending: tuple[str, ...] = ()
-    """Its tool calls that wait for an approval."""
+    pending: tuple[Waiting, ...] = ()
+    """Its calls that wait."""
     open: bool = True
     """Whether a turn can be added; else a turn without an end, which is not in `messages`, stands in the way."""
 
@@ -228,6 +269,10 @@ class Upstream(Protocol):
 
     async def delete_conversation(self, agent_id: str, conversation_id: str) -> None: ...
 
+    async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
+        """The tools that an agent has of its own; `tools` are those of its agent type."""
+        ...
+
     @property
     def forks(self) -> bool:
         """Whether a conversation can be made of the beginning of another, and of answers given before.
@@ -245,7 +290,9 @@ class Upstream(Protocol):
     ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
         """Send messages and give what Letta says, as it comes, all that came at once in one list.
 
-        `tools` are those of the agent type, for a Letta whose agents have none of their own.
+        `tools` are those of the agent type, for a Letta whose agents have none of their own. A run that calls tools of
+        the client's ends with the `stop_reason` `requires_approval`, and goes on with a sending that answers them.
+        Raises Stuck where nothing waits for these answers.
         """
         ...
 

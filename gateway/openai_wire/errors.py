@@ -4,6 +4,7 @@ https://developers.openai.com/api/docs/guides/error-codes
 
 GatewayError
   InvalidRequest      400 invalid_request_error
+    ToolNamesTaken    400 tool_name_taken
     UserRequired      400 user_required
     ModelNotFound     404 model_not_found
     RouteNotFound     404
@@ -18,6 +19,7 @@ GatewayError
   InternalError       500 api_error
 """
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import msgspec
@@ -69,6 +71,15 @@ class IdempotencyKeyReused(InvalidRequest):
 
     def __init__(self) -> None:
         super().__init__("This `Idempotency-Key` came with another request before.")
+
+
+class ToolNamesTaken(InvalidRequest):
+    code = "tool_name_taken"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """`names` are those of tools of the agent's own, which stand in the request's `tools`, too."""
+        named = ", ".join(f"`{name}`" for name in sorted(names))
+        super().__init__(f"`tools` holds {named}, and the agent has tools of its own of that name: {named}.", "tools")
 
 
 class UserRequired(InvalidRequest):
@@ -174,11 +185,6 @@ UPSTREAM: dict[type[letta.UpstreamError], _Row] = {
     letta.BrokenStream: _Row(BAD_GATEWAY, "upstream_broken", "The connection to Letta broke before the answer's end."),
     letta.TimedOut: _Row(HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "Letta did not answer in time."),
     letta.Stopped: _Row(BAD_GATEWAY, "run_cancelled", "The answer was stopped before its end."),
-    letta.ApprovalNeeded: _Row(
-        BAD_GATEWAY,
-        "approval_required",
-        "The agent asked for a tool that needs an approval, which cannot be given here.",
-    ),
     letta.RateLimited: _Row(
         HTTPStatus.TOO_MANY_REQUESTS,
         "rate_limit_exceeded",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from gateway.openai_wire.client_tools import Tool, ToolCall
 from gateway.openai_wire.errors import InvalidRequest
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -35,6 +36,9 @@ class ContentPart(Struct, frozen=True):
 class ChatMessage(Struct, frozen=True):
     role: Role
     content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
 
 
 def text_of(content: str | list[ContentPart] | None) -> str:
@@ -57,6 +61,9 @@ class ChatCompletionRequest(Struct, frozen=True):
     safety_identifier: str | None = None
     metadata: dict[str, Any] | None = None
     n: int | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
     response_format: Any = None
     reasoning_effort: Any = None
     reasoning: Any = None

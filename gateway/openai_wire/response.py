@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class PromptTokensDetails(Struct, frozen=True):
@@ -28,6 +28,20 @@ class Usage(Struct, frozen=True):
     completion_tokens_details: CompletionTokensDetails
 
 
+class FunctionChunk(Struct, frozen=True, omit_defaults=True):
+    arguments: str | None = None
+    name: str | None = None
+
+
+class ToolCallChunk(Struct, frozen=True, omit_defaults=True):
+    """A call of a tool, or a piece of one; the first has its id and the tool's name."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: FunctionChunk = FunctionChunk()
+
+
 # omit_defaults: the chunk with the finish reason must carry an empty delta, `{}`.
 class Delta(Struct, frozen=True, omit_defaults=True):
     role: Literal["assistant"] | None = None
@@ -35,6 +49,7 @@ class Delta(Struct, frozen=True, omit_defaults=True):
     # Two names of one thing: DeepSeek's, and that of vLLM, Ollama and OpenRouter.
     reasoning_content: str | None = None
     reasoning: str | None = None
+    tool_calls: tuple[ToolCallChunk, ...] | None = None
 
 
 class ChunkChoice(Struct, frozen=True):
@@ -53,8 +68,20 @@ class ChatCompletionChunk(Struct, frozen=True):
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
 
 
+class CalledFunction(Struct, frozen=True):
+    name: str
+    arguments: str
+
+
+class ToolCall(Struct, frozen=True):
+    id: str
+    function: CalledFunction
+    type: Literal["function"] = "function"
+
+
 class AssistantMessage(Struct, frozen=True):
-    content: str
+    content: str | None
+    tool_calls: list[ToolCall] | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
     role: Literal["assistant"] = "assistant"
@@ -111,7 +138,9 @@ def to_completion(told: Iterable[Struct]) -> ChatCompletion:
     reasoning = "".join(choice.delta.reasoning_content or "" for choice in choices)
     finish_reason = next(choice.finish_reason for choice in reversed(choices) if choice.finish_reason)
     usage = next((chunk.usage for chunk in chunks if isinstance(chunk.usage, Usage)), UNSET)
-    message = AssistantMessage(content, reasoning or UNSET, reasoning or UNSET)
+    calls = _to_calls(piece for choice in choices for piece in choice.delta.tool_calls or ())
+    said = content if content or not calls else None
+    message = AssistantMessage(said, calls or UNSET, reasoning or UNSET, reasoning or UNSET)
     return ChatCompletion(
         id=chunks[0].id,
         created=chunks[0].created,
@@ -119,3 +148,14 @@ def to_completion(told: Iterable[Struct]) -> ChatCompletion:
         choices=[Choice(message, finish_reason)],
         usage=usage,
     )
+
+
+def _to_calls(pieces: Iterable[ToolCallChunk]) -> list[ToolCall]:
+    """The calls that pieces make, each of which comes after the first of its call."""
+    calls: dict[int, ToolCall] = {}
+    for piece in pieces:
+        function, before = piece.function, calls.get(piece.index)
+        name = before.function.name if before else function.name or ""
+        arguments = (before.function.arguments if before else "") + (function.arguments or "")
+        calls[piece.index] = ToolCall(before.id if before else piece.id or "", CalledFunction(name, arguments))
+    return list(calls.values())

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from gateway.letta import errors as letta
-from gateway.letta.events import Event
+from gateway.letta.events import Event, ToolCall
+from gateway.openai_wire.approvals import Questions
+from gateway.openai_wire.calls import ClientCalls
+from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools
 from gateway.openai_wire.errors import UnknownStopReason, UpstreamFailure
 from gateway.openai_wire.response import (
     CompletionTokensDetails,
@@ -24,6 +27,8 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "no_tool_call": "stop",
     "max_steps": "length",
     "max_tokens_exceeded": "length",
+    # A question to the person, if no tool of the client's was called.
+    "requires_approval": "stop",
 }
 
 
@@ -49,9 +54,12 @@ class StreamTranslator:
         reasoning: Reasoning,
         include_usage: bool,
         tool_activity: ToolActivity,
+        client_tools: ClientTools = NO_TOOLS,
     ) -> None:
         self._writer = Writer(id=id, created=created, model=model, reasoning=reasoning, include_usage=include_usage)
         self._tools = tools_of(tool_activity, self._writer, id)
+        self._calls = ClientCalls(self._writer, client_tools)
+        self._questions = Questions()
         self._include_usage = include_usage
         self._state = State.OPEN
         self._stop_reason: str | None = None
@@ -85,7 +93,7 @@ class StreamTranslator:
                 return self._writer.answer(event.text)
             case "reasoning_message":
                 return self._writer.think(event.reasoning or "", event.step_id)
-            case "tool_call_message" | "tool_return_message":
+            case "tool_call_message" | "tool_return_message" | "approval_request_message":
                 return self._use(event)
             case "status":
                 return self._note(event)
@@ -94,7 +102,7 @@ class StreamTranslator:
             case "usage_statistics":
                 return self._count(event)
             case "error_message":
-                raise UpstreamFailure(letta.from_error_message(event.error_type, event.message))
+                raise UpstreamFailure(letta.from_error_message(event.error_type, event.message, event.detail))
             case _:
                 # ping, user_message and system_message (compaction), and what is new
                 return []
@@ -118,6 +126,8 @@ class StreamTranslator:
         return [*self._tools.close(), *self._writer.close()]
 
     def _use(self, event: Event) -> Sequence[Told]:
+        if event.message_type == "approval_request_message":
+            return [told for call in event.calls for told in self._wait_for(call)]
         told = [told for call in event.calls for told in self._tools.call(call, event.step_id)]
         for returned in event.tool_returns or ():
             told += self._tools.receive(returned)
@@ -137,7 +147,21 @@ class StreamTranslator:
             raise UnknownStopReason(stop_reason)
         self._stop_reason = stop_reason
         self._state = State.FINISHED
-        return [*self._tools.close(), *self._writer.finish(FINISH_REASONS[stop_reason])]
+        if stop_reason != "requires_approval":
+            return [*self._tools.close(), *self._writer.finish(FINISH_REASONS[stop_reason])]
+        return [*self._tools.close(), *self._finish_waiting()]
+
+    def _finish_waiting(self) -> Sequence[Told]:
+        """The run goes on with the client's results, or with the person's word."""
+        if self._calls.any:
+            return [*self._calls.close(), *self._writer.finish("tool_calls")]
+        return [*self._writer.ask(self._questions.ask()), *self._writer.finish("stop")]
+
+    def _wait_for(self, call: ToolCall) -> Sequence[Told]:
+        if self._calls.is_one(call):
+            return self._calls.call(call)
+        self._questions.call(call)
+        return []
 
     def _count(self, event: Event) -> Sequence[Told]:
         """Add up the usage: one event tells it of a whole run, or one of each step."""

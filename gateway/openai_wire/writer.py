@@ -3,7 +3,7 @@
 from msgspec import UNSET
 
 from gateway.openai_wire.defuse import Defuser
-from gateway.openai_wire.response import ChatCompletionChunk, ChunkChoice, Delta, FinishReason, Usage
+from gateway.openai_wire.response import ChatCompletionChunk, ChunkChoice, Delta, FinishReason, ToolCallChunk, Usage
 from gateway.settings import Reasoning
 
 OPEN_TAG, CLOSE_TAG = "<think>", "</think>"
@@ -18,6 +18,7 @@ class Writer:
         self._include_usage = include_usage
         self._begun = False
         self._thinking = False
+        self._answered = False
         self._text = Defuser()
         self._thoughts = Defuser()
         self._step: str | None = None
@@ -28,6 +29,7 @@ class Writer:
         if not text:
             return []
         chunks = self._begin() + self._close_thoughts()
+        self._answered = True
         return chunks + self._content(self._text.feed(text))
 
     def think(self, text: str, step: str | None) -> list[ChatCompletionChunk]:
@@ -48,6 +50,14 @@ class Writer:
         newline = "" if self._at_line_start and not rest else "\n"
         self._at_line_start = True
         return chunks + self._thought(rest + newline + self._thoughts.feed(f"{text}\n"))
+
+    def ask(self, question: str) -> list[ChatCompletionChunk]:
+        """A question of the gateway's own, apart from what the agent said."""
+        return self.interrupt() + self.answer(f"\n\n{question}" if self._answered else question) if question else []
+
+    def call(self, piece: ToolCallChunk) -> list[ChatCompletionChunk]:
+        """A call of a client's tool, or a piece of one."""
+        return [*self._begin(), *self.interrupt(), self._delta(Delta(tool_calls=(piece,)))]
 
     def interrupt(self) -> list[ChatCompletionChunk]:
         """The chunks that end what is being said, before something else comes between."""

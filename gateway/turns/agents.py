@@ -19,6 +19,8 @@ class KnownAgent:
 
     def __init__(self, id: str) -> None:
         self.id = id
+        self.tools: frozenset[str] | None = None
+        """The names of its own tools; None while nobody has asked for them."""
         self.memory_version = 0
         """Goes up when a turn may have changed the memory; conversations compiled before do not show it."""
         self.prompt = ""
@@ -52,6 +54,12 @@ class Agents:
             search = self._searches[tags] = asyncio.create_task(self._search(tags, agent_type, user))
             search.add_done_callback(lambda _: self._searches.pop(tags))
         return await asyncio.shield(search)
+
+    async def own_tools(self, agent: KnownAgent, agent_type: AgentType) -> frozenset[str]:
+        """The names of the tools that an agent has without the client's."""
+        if agent.tools is None:
+            agent.tools = await self._upstream.tool_names(agent.id, agent_type.tools)
+        return agent.tools
 
     def forget(self, agent_type: AgentType, user: User) -> None:
         """Look the agent up again: Letta does not know it any more."""

@@ -1,27 +1,23 @@
 """What a request's messages ask of an agent, in Letta's words. Performs no I/O."""
 
-import re
 from collections.abc import Iterator
 from itertools import groupby
 
+import msgspec
 from msgspec import Struct
 
-from gateway.letta.upstream import Image, Message, message_of
-from gateway.openai_wire.defuse import restore
+from gateway.letta.upstream import Image, Message, ToolResult, message_of
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.images import to_image
 from gateway.openai_wire.request import ChatMessage, ContentPart, text_of
 from gateway.settings import Images
+from gateway.turns.exchanges import check_calls, exchanged, results_of
+from gateway.turns.thoughts import without_thoughts
 
 SYSTEM_ROLES = ("system", "developer")
 DEFAULT_IMAGES = Images()
 # What stands for the request to go on with an answer; known again by its words.
 CONTINUE = "Continue your last answer exactly where it stops: repeat nothing of it, and do not speak of this request."
-# A block of thoughts as the translator wrote it, or one that a frontend made of it; one that Stop cut has no end.
-_THOUGHTS = re.compile(
-    r"<think>.*?(?:</think>|\Z)|<details type=\"(?:reasoning|tool_calls|code_interpreter)\".*?(?:</details>|\Z)",
-    re.DOTALL,
-)
 
 
 class Asked(Struct, frozen=True):
@@ -35,41 +31,67 @@ class Asked(Struct, frozen=True):
     """How many messages at the end of the path came after the last answer."""
     goes_on: bool = False
     """Whether the last answer is to be continued; the path then ends with CONTINUE."""
+    results: tuple[ToolResult, ...] = ()
+    """What came of the calls that the last answer made."""
+    only_results: bool = False
+    """Whether that is all that is new."""
+    called: frozenset[str] = frozenset()
+    """The ids of all calls that it tells of."""
 
     @property
     def lone(self) -> bool:
         """Whether nothing was said before, as far as the client tells."""
-        return len(self.path) == 1
+        return len(self.path) == 1 and not self.results
 
     @property
     def news(self) -> list[Message]:
         """What came after the last answer."""
         return self.path[len(self.path) - self.new :]
 
+    @property
+    def before_results(self) -> int:
+        """How much of the path was said when the calls were made whose results came."""
+        return len(self.path) - len(self.beside_results)
+
+    @property
+    def beside_results(self) -> list[Message]:
+        """What was said after the calls whose results came."""
+        return [] if self.only_results else self.news
+
 
 def to_asked(messages: list[ChatMessage], images: Images = DEFAULT_IMAGES) -> Asked:
     """Raises InvalidRequest where there is nothing to answer, or something the gateway cannot pass on.
 
-    Letta takes no tool calls and no tool results of a client's history: what else their messages say is kept.
+    Letta takes no tool calls and no tool results of a client's history: they are told in words beside the message that
+    they served to answer, should that have to be sent again.
     """
-    last = messages[-1]
+    check_calls(messages)
+    last, told = messages[-1], exchanged(messages)
     last_answer = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)
-    said = [_message(message, f"messages[{i}].content", i > last_answer, images) for i, message in enumerate(messages)]
+    said = [
+        _message(message, f"messages[{i}].content", i > last_answer, told.get(i, ""), images)
+        for i, message in enumerate(messages)
+    ]
     path = _joined([message for message in said if message])
+    while last.role == "tool" and path and path[-1].role == "assistant":
+        path.pop()
     goes_on = last.role == "assistant" and bool(path) and path[-1].role == "assistant"
     if goes_on:
         path.append(Message("user", CONTINUE))
-    if not path or path[-1].role != "user" or last.role in ("tool", "function"):
+    if not path or path[-1].role != "user" or last.role == "function":
         raise InvalidRequest(
             "`messages` holds nothing to answer: expected a user message with text or a picture at the end.", "messages"
         )
     new = max(1, sum(message is not None for message in said[last_answer + 1 :]))
-    return Asked(path, "\n\n".join(_instructions(messages)), new, goes_on)
-
-
-def without_thoughts(text: str) -> str:
-    """The visible part of an answer, as the agent wrote it."""
-    return restore(_THOUGHTS.sub("", text)).strip()
+    return Asked(
+        path,
+        "\n\n".join(_instructions(messages)),
+        new,
+        goes_on,
+        results_of(messages),
+        only_results=last.role == "tool",
+        called=frozenset(call.id for message in messages for call in message.tool_calls or ()),
+    )
 
 
 def _joined(messages: list[Message]) -> list[Message]:
@@ -88,7 +110,7 @@ def _instructions(messages: list[ChatMessage]) -> list[str]:
     return [text for text in texts if text.strip()]
 
 
-def _message(message: ChatMessage, param: str, new: bool, images: Images) -> Message | None:
+def _message(message: ChatMessage, param: str, new: bool, exchanged: str, images: Images) -> Message | None:
     """The message for Letta; None if it has nothing of use. Only new ones are refused for what they hold."""
     if message.role == "assistant":
         text = without_thoughts(text_of(message.content))
@@ -96,7 +118,10 @@ def _message(message: ChatMessage, param: str, new: bool, images: Images) -> Mes
     if message.role != "user":
         return None
     said = message_of("user", _pieces(message.content, param, new, images))
-    return said if said.content.strip() or said.images else None
+    if not (said.content.strip() or said.images):
+        return None
+    named = message.name or ""
+    return msgspec.structs.replace(said, name=named, exchanged=exchanged) if named or exchanged else said
 
 
 def _pieces(content: str | list[ContentPart] | None, param: str, new: bool, images: Images) -> Iterator[str | Image]:

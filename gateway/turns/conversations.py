@@ -7,12 +7,24 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.letta import errors
-from gateway.letta.upstream import Conversation, Fork, Image, Instructions, Message, Past, Role, Sending, Upstream
+from gateway.letta.upstream import (
+    Conversation,
+    Fork,
+    Image,
+    Instructions,
+    Message,
+    Past,
+    Role,
+    Sending,
+    Upstream,
+    Waiting,
+)
 from gateway.turns.agents import KnownAgent
 from gateway.turns.cache import Cache
 from gateway.turns.names import ClientId, Summary, parse_client_id, parse_summary, path_digest, pictures_of
 from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide, is_same
 from gateway.turns.turn import Turn
+from gateway.turns.waiting import answers
 
 logger = logging.getLogger(__name__)
 # Characters of messages that are remembered of all chats together.
@@ -33,13 +45,15 @@ class KnownConversation:
         self.compiled = compiled
         """The version of its agent's memory that its system prompt shows, at least; None if that is not known."""
 
-    def add(self, sending: Sending, answer: str) -> None:
-        """A turn has ended well."""
+    def add(self, sending: Sending, answer: str, pending: tuple[Waiting, ...]) -> None:
+        """A turn has ended well, or waits for answers to its calls."""
         said = [*self.past.messages, *_light(sending.messages)]
+        before = said.pop() if answer and said and said[-1].role == "assistant" else None
         if answer:
-            said.append(Message("assistant", answer))
+            said.append(Message("assistant", f"{before.content}\n\n{answer}" if before else answer))
         instructions = sending.instructions
-        self.past = Past(said, "" if instructions.prompt else instructions.text)
+        told = instructions.text if sending.messages else self.past.told
+        self.past = Past(said, "" if instructions.prompt else told, pending)
 
 
 class Chat:
@@ -82,6 +96,8 @@ class Conversations:
         self._upstream = upstream
         self._chats: Cache[str, Chat] = Cache(CACHED_CHARACTERS)
         self._in_use: set[str] = set()
+        self._ending: dict[str, asyncio.Event] = {}
+        """Those in use whose turn has been answered: they are free in a moment."""
 
     async def find(self, agent: KnownAgent, turn: Turn) -> tuple[KnownConversation, Sending]:
         """Where the turn goes on, and what is sent there. Raises UpstreamError.
@@ -91,6 +107,8 @@ class Conversations:
         # Taken before Letta is asked: what changes meanwhile may not be in the prompt.
         version = agent.memory_version
         chat = self._chat(turn)
+        # Programs go on at once, and chats without an id have no line to wait in.
+        await asyncio.gather(*(self._ending[one.id].wait() for one in chat.known if one.id in self._ending))
         conversation, news = await self._place(agent, chat, turn, version)
         chat.use(conversation)
         self._in_use.add(conversation.id)
@@ -103,7 +121,10 @@ class Conversations:
         past = conversation.past
         sent = _identified(past.messages, news, turn.ids)
         instructions = Instructions(turn.asked.instructions, past.told, prompt if turn.asked.instructions else "")
-        return conversation, Sending(sent, instructions, past.pending)
+        told = answers(turn, past.pending, sent)
+        return conversation, Sending(
+            sent, instructions, told.denied, told.results, told.approved, told.reason, turn.client_tools
+        )
 
     def _chat(self, turn: Turn) -> Chat:
         return self._chats.get(turn.marker) or Chat()
@@ -116,7 +137,7 @@ class Conversations:
         # Nothing goes on that nobody has begun. Else, what is not simply the next message may be so because another
         # gateway had a turn in this chat.
         begins = turn.scratch and turn.asked.lone
-        simple = isinstance(decision, Append) and len(decision.news) == 1
+        simple = isinstance(decision, Append) and len(decision.news) <= 1
         if not begins and (chat.stale or not simple):
             await self._load(agent, chat, turn)
             decision, free = self._decide(chat, turn)
@@ -140,7 +161,7 @@ class Conversations:
         """Go on elsewhere with what is kept of the conversation's `messages`."""
         begun = messages[: decision.kept] if isinstance(decision, Branch) else messages
         if not self._upstream.forks:
-            begun = await self._with_pictures(agent, id, begun)
+            begun = _with_exchanges(await self._with_pictures(agent, id, begun), turn.asked.path)
         fork = Fork(id, begun[-1].id, len(begun)) if self._upstream.forks and begun else None
         return await self._create(agent, turn, version, [*begun, *decision.news], fork)
 
@@ -194,19 +215,31 @@ class Conversations:
     ) -> str:
         """Letta compiles a conversation's system prompt once; a changed one, or a changed memory, is not in it."""
         known = agent.prompt_version == version
+        # A turn that waits for its calls' answers goes on as it has begun.
+        if conversation.past.pending and not (needs_prompt and not known):
+            return agent.prompt
         if conversation.compiled != version or (needs_prompt and not known):
             agent.prompt = await self._upstream.recompile(conversation.id)
             agent.prompt_version = conversation.compiled = version
         return agent.prompt
 
     async def settle(
-        self, turn: Turn, conversation: KnownConversation, sending: Sending, answer: str, well: bool
+        self,
+        turn: Turn,
+        conversation: KnownConversation,
+        sending: Sending,
+        answer: str,
+        well: bool,
+        pending: tuple[Waiting, ...] = (),
     ) -> None:
-        """A turn has ended, `well` or with nothing kept of it but what a client tells again. Raises nothing."""
+        """A turn has ended, `well` or with nothing kept of it but what a client tells again. Raises nothing.
+
+        `pending` are the calls whose answers it waits for.
+        """
         chat = self._chat(turn)
         chat.use(conversation)
         if well:
-            conversation.add(sending, answer)
+            conversation.add(sending, answer, pending)
             chat.unkept = chat.later = []
         elif not turn.keeps_history:
             chat.unkept = [*sending.messages, *([Message("assistant", answer)] if answer else [])]
@@ -217,11 +250,11 @@ class Conversations:
         except errors.UpstreamError as error:
             logger.warning("a conversation could not be marked: %s: %s", type(error).__name__, error)
         finally:
-            self._in_use.discard(conversation.id)
             if not well:
                 # The turn has no end: what Letta keeps of it is looked at before the next.
                 chat.drop(conversation)
             self._chats.put(turn.marker, chat, chat.weight)
+            self._free(conversation.id)
 
     def keep_for_later(self, turn: Turn) -> None:
         """A turn was given up, or failed, before anything was sent; its client does not say it again."""
@@ -232,7 +265,7 @@ class Conversations:
 
     def release(self, turn: Turn, conversation: KnownConversation) -> None:
         """Nothing was sent to it after all; why not, Letta's answer may tell."""
-        self._in_use.discard(conversation.id)
+        self._free(conversation.id)
         self._chat(turn).drop(conversation)
 
     async def _mark(self, chat: Chat, present: KnownConversation) -> None:
@@ -251,12 +284,27 @@ class Conversations:
         """Ask Letta again for the chat's conversations: it does not know one of them any more."""
         self._chats.drop(marker)
 
+    def answered(self, conversation_id: str) -> None:
+        """The turn of a conversation in use has its answer; `settle` follows."""
+        self._ending.setdefault(conversation_id, asyncio.Event())
+
+    def _free(self, conversation_id: str) -> None:
+        self._in_use.discard(conversation_id)
+        if ending := self._ending.pop(conversation_id, None):
+            ending.set()
+
     def is_in_use(self, conversation_id: str) -> bool:
         return conversation_id in self._in_use
 
 
 def _has_answers(messages: Iterable[Message]) -> bool:
     return any(message.role == "assistant" for message in messages)
+
+
+def _with_exchanges(messages: list[Message], path: list[Message]) -> list[Message]:
+    """Messages that are to be sent again, with what the request tells of calls that were made to answer them."""
+    told = {message.content: message.exchanged for message in path if message.exchanged}
+    return [msgspec.structs.replace(m, exchanged=told.get(m.content, "")) if m.role == "user" else m for m in messages]
 
 
 def _light(messages: Iterable[Message]) -> list[Message]:

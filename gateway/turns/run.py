@@ -9,9 +9,12 @@ import logging
 from contextlib import nullcontext
 from enum import Enum, auto
 
+import msgspec
+
 from gateway.letta import errors
-from gateway.letta.events import PING, Event
-from gateway.letta.upstream import Sending, Upstream
+from gateway.letta.events import PING, Event, ToolCall
+from gateway.letta.upstream import Sending, Upstream, Waiting
+from gateway.openai_wire.errors import GatewayError, ToolNamesTaken
 from gateway.settings import Chats
 from gateway.turns.agents import Agents, KnownAgent
 from gateway.turns.conversations import Conversations, KnownConversation
@@ -24,6 +27,9 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
 # How often a silent run is looked at before it counts as hanging.
 LOOKS = 4
+# Letta's reason to stop for calls that wait, for the client's answers or for an approval.
+WAITS = "requires_approval"
+DENIED = "Nobody is here who could allow it."
 # How long another run of the conversation, which is not the gateway's, is given before the next try.
 BUSY_SECONDS = 0.25
 
@@ -65,6 +71,8 @@ class Run:
         self._hanging = False
         self._used_memory = False
         self._ended_well = False
+        self._waiting: dict[str, str] = {}
+        """Calls that Letta tells of before it stops for them, by their ids, and the names of their tools."""
         self._held: list[Event] = []
         self._events = 0
         self._where = "", ""
@@ -125,7 +133,7 @@ class Run:
             async with nullcontext() if turn.scratch else self._means.lines.turn(turn.marker):
                 await self._take()
         except Exception as error:
-            if self._stage is Stage.PREPARING and not isinstance(error, errors.QueueFull):
+            if self._stage is Stage.PREPARING and not isinstance(error, errors.QueueFull | GatewayError):
                 self._means.conversations.keep_for_later(turn)
             self.telling.fail(error)
         finally:
@@ -161,6 +169,9 @@ class Run:
     async def _find(self) -> tuple[KnownAgent, KnownConversation, Sending]:
         turn, means = self.turn, self._means
         agent = await means.agents.get(turn.agent_type, turn.caller.user)
+        names = turn.tools.names
+        if names and (taken := names & await means.agents.own_tools(agent, turn.agent_type)):
+            raise ToolNamesTaken(taken)
         return agent, *await means.conversations.find(agent, turn)
 
     async def _send(self, agent: KnownAgent, conversation: KnownConversation, sending: Sending) -> None:
@@ -169,6 +180,8 @@ class Run:
         self._watch_for(self._means.silence_seconds)
         try:
             await self._read(sending)
+            while self._denies():
+                await self._read(self._denial(sending))
         except (Exception, asyncio.CancelledError) as error:
             if self._stage is Stage.SENDING and isinstance(error, errors.Busy | errors.NotFound):
                 self._means.conversations.release(self.turn, conversation)
@@ -184,7 +197,20 @@ class Run:
 
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
         answer = self.telling.answer(whole=self._ended_well)
-        await self._means.conversations.settle(self.turn, conversation, sending, answer, self._ended_well)
+        pending = tuple(Waiting(id, name) for id, name in self._waiting.items())
+        await self._means.conversations.settle(self.turn, conversation, sending, answer, self._ended_well, pending)
+
+    def _denies(self) -> bool:
+        """Whether Letta waits for an approval that nobody is asked for."""
+        clients = self.turn.tools.names
+        return not self.turn.agent_type.asks and bool(self._waiting) and not clients & set(self._waiting.values())
+
+    def _denial(self, sending: Sending) -> Sending:
+        """What the run goes on with, without the approval."""
+        denied, self._waiting = tuple(self._waiting), {}
+        self._stage, self._ended_well = Stage.RUNNING, False
+        self._watch_for(self._means.silence_seconds)
+        return msgspec.structs.replace(sending, messages=[], results=(), approved=(), denied=denied, reason=DENIED)
 
     async def _give_up(self, error: BaseException) -> None:
         """The run has no end: cancel it if it may go on. Its readers need not wait for that; the next turn must."""
@@ -250,6 +276,10 @@ class Run:
         if self._held:
             held, self._held = self._held, []
             self._note(held)
+            if self._denies():
+                # It goes on: why it has stopped is nobody's business.
+                held = [_refused(event) for event in held if event.stop_reason is None]
+                held = [event for event in held if event.message_type != "status" or event.message]
             self.telling.tell(held)
 
     def _is_refusal(self) -> bool:
@@ -258,7 +288,7 @@ class Run:
             return False
         told = [event for event in self._held if event.message_type == "error_message"]
         for event in told:
-            error = errors.from_error_message(event.error_type, event.message)
+            error = errors.from_error_message(event.error_type, event.message, event.detail)
             if isinstance(error, errors.Busy):
                 # What runs there is another's, and not to be cancelled.
                 self._held, self._stage = [], Stage.SENDING
@@ -275,9 +305,19 @@ class Run:
             if kind == "stop_reason":
                 self._stage = Stage.STOPPED
                 self._watch_for(DRAIN_SECONDS)
+                self._means.conversations.answered(self._where[1])
                 self._ended_well = event.stop_reason not in errors.STOP_REASONS
-            elif kind == "tool_call_message":
+                if event.stop_reason != WAITS:
+                    self._waiting = {}
+            elif kind in ("tool_call_message", "approval_request_message"):
                 self._used_memory |= any("memory" in (call.name or "") for call in event.calls)
+                if kind == "approval_request_message":
+                    self._wait_for(event.calls)
+
+    def _wait_for(self, calls: list[ToolCall]) -> None:
+        for call in calls:
+            if call.tool_call_id:
+                self._waiting[call.tool_call_id] = call.name or self._waiting.get(call.tool_call_id, "")
 
     async def _cancel(self) -> None:
         try:
@@ -309,3 +349,12 @@ class Run:
     def _unwatch(self) -> None:
         if self._watching:
             self._watching.cancel()
+
+
+def _refused(event: Event) -> Event:
+    """A call that needs an approval which nobody can give, as it is told."""
+    if event.message_type != "approval_request_message":
+        return event
+    (call,) = event.calls[:1] or (ToolCall(),)
+    line = f"{call.name} needs an approval, which nobody can give here." if call.name else None
+    return msgspec.structs.replace(event, message_type="status", message=line, tool_call=call, tool_calls=None)

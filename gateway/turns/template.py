@@ -13,6 +13,8 @@ from gateway.turns.names import agent_tags
 
 # Where an agent keeps which template it was given last.
 METADATA_KEY = "letta_gateway"
+# Agents that older gateways made call one tool at a time.
+PARALLEL_CALLS = "parallel calls"
 _PLACEHOLDER = re.compile(r"\{(user|user_name|user_email)\}")
 
 
@@ -42,7 +44,7 @@ def to_template(agent_type: AgentType, user: User, model: str) -> Template:
 
 def _fingerprint(agent_type: AgentType, model: str) -> str:
     """Changes with what is applied to living agents, and not with who the user is."""
-    applied = [model, agent_type.system, agent_type.tools]
+    applied = [model, agent_type.system, agent_type.tools, PARALLEL_CALLS]
     return sha256(msgspec.json.encode(applied)).hexdigest()[:16]
 
 

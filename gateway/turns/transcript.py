@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from gateway.letta.upstream import Message, Past
-from gateway.turns.asked import CONTINUE, Asked, without_thoughts
+from gateway.turns.asked import CONTINUE, Asked
 from gateway.turns.names import ClientId, parse_client_id, pictures_of
+from gateway.turns.thoughts import without_thoughts
 
 # Frontends put what they found about a question before it, in one request and not in the next.
 # https://docs.openwebui.com/features/rag
@@ -69,6 +70,9 @@ def decide(
     and `unkept` is what was said before that Letta has not kept. `one_chat`: whether all that is `known` is certainly
     of this chat.
     """
+    waiting = _where_it_waits(asked, known)
+    if waiting is not None:
+        return Append(waiting, asked.beside_results)
     # Who wants an answer to go on is where it ends, not where it began.
     parent = ids.answer if asked.goes_on else ids.parent
     decision = None if parent is None else _by_id(parent, asked, keeps_history, known)
@@ -77,6 +81,27 @@ def decide(
     if not keeps_history:
         return _next(asked, known, unkept)
     return _by_history(asked, known, lenient=one_chat and parent is None)
+
+
+def _where_it_waits(asked: Asked, known: Sequence[Past]) -> int | None:
+    """The conversation in which the calls wait whose results came; None if none does.
+
+    Models may give the same id to a call again: the question must be the same, as far as the request tells it.
+    """
+    answered = {result.tool_call_id for result in asked.results}
+    question = next(
+        (message for message in reversed(asked.path[: asked.before_results]) if message.role == "user"), None
+    )
+    for at, past in enumerate(known):
+        last = next((message for message in reversed(past.messages) if message.role == "user"), None)
+        same = question is None or last is None or _same_question(last, question)
+        if same and any(call.tool_call_id in answered for call in past.pending):
+            return at
+    return None
+
+
+def _last_question(messages: Sequence[Message]) -> Message | None:
+    return next((message for message in reversed(messages) if message.role == "user"), None)
 
 
 def _next(asked: Asked, known: Sequence[Past], unkept: Sequence[Message]) -> Decision:

@@ -3,6 +3,8 @@
 import msgspec
 from msgspec import Struct
 
+from gateway.letta.upstream import ClientTool
+from gateway.openai_wire.client_tools import NO_PARAMETERS, NO_TOOLS, ClientTools
 from gateway.settings import AgentType, Key
 from gateway.turns.asked import Asked
 from gateway.turns.identity import Caller, keeps_history
@@ -17,6 +19,16 @@ class Turn(Struct, frozen=True):
     ids: Ids = NO_IDS
     keeps_history: bool = True
     """Whether `asked` is the whole chat."""
+    tools: ClientTools = NO_TOOLS
+    """What the client lets the agent call beside its own tools."""
+
+    @property
+    def client_tools(self) -> tuple[ClientTool, ...]:
+        """The same in the upstream's words."""
+        return tuple(
+            ClientTool(function.name, function.description or "", function.parameters or NO_PARAMETERS)
+            for function in self.tools.functions
+        )
 
     @property
     def scratch(self) -> bool:
@@ -45,9 +57,13 @@ class Turn(Struct, frozen=True):
         return self.caller.temporary and self.agent_type.conversations == "chat"
 
 
-def to_turn(key: Key, agent_type: AgentType, caller: Caller, asked: Asked, ids: Ids) -> Turn:
+def to_turn(
+    key: Key, agent_type: AgentType, caller: Caller, asked: Asked, ids: Ids, tools: ClientTools = NO_TOOLS
+) -> Turn:
+    if (key.client_tools or agent_type.client_tools) == "ignore":
+        tools = NO_TOOLS
     if agent_type.conversations == "single":
         # Of the one thread a client shows no more than a part: only its last message is new, wherever it stands.
         asked = msgspec.structs.replace(asked, path=asked.path[-1:], new=1)
-        return Turn(agent_type, caller, asked, keeps_history=False)
-    return Turn(agent_type, caller, asked, ids, keeps_history(key, caller, asked))
+        return Turn(agent_type, caller, asked, keeps_history=False, tools=tools)
+    return Turn(agent_type, caller, asked, ids, keeps_history(key, caller, asked), tools)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.letta import app_server, errors
+from gateway.letta import errors, turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.events import PING, Event
 from gateway.letta.upstream import Agent, Instructions, Message, Sending, Template
@@ -368,7 +368,7 @@ async def queue(
     server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch, loop_status: str
 ) -> tuple[asyncio.Task[list[Event]], Frame]:
     """A turn that is queued while the loop says what it does; gives the turn, and what it sent."""
-    monkeypatch.setattr(app_server, "STUCK_SECONDS", 0.01)
+    monkeypatch.setattr(turns, "STUCK_SECONDS", 0.01)
     server.answers["input"] = {"accepted": True, "disposition": "queued"}
     server.turn = []
     running = asyncio.create_task(run(upstream, Sending([HI])))
@@ -406,11 +406,16 @@ async def test_a_cancel_aborts_and_waits_for_nothing_more(server: FakeAppServer,
     assert [frame["runtime"] for frame in server.sent("abort_message")] == [RUNTIME]
 
 
-async def test_what_needs_an_approval_is_denied(server: FakeAppServer, upstream: AppServerUpstream) -> None:
-    await upstream.list_models()
-    asked = {"subtype": "can_use_tool", "tool_name": "Bash", "input": {"command": "true"}}
-    await server.send({"type": "control_request", "request_id": "perm-1", "request": asked, **RUNTIME})
-    sent = await server.arrived("input")
+async def test_what_needs_an_approval_and_was_not_allowed_with_the_turn_is_denied(
+    server: FakeAppServer, upstream: AppServerUpstream
+) -> None:
+    server.turn = [word("Hm.")]
+    async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
+        while not any(event.text for event in await anext(batches)):
+            pass
+        asked = {"subtype": "can_use_tool", "tool_name": "Bash", "tool_call_id": "call-1", "input": {"command": "true"}}
+        await server.send({"type": "control_request", "request_id": "perm-1", "request": asked, **RUNTIME})
+        sent = await server.arrived("input", 2)
 
     assert sent["runtime"] == RUNTIME
     assert sent["payload"] == {

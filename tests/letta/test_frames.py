@@ -62,7 +62,7 @@ class Reading(Struct):
 
 
 def reader_of(message: str) -> TurnReader:
-    return TurnReader([message], ["client_tool"])
+    return TurnReader([message], own=["client_tool"])
 
 
 def read(frames: list[dict[str, Any]], message: str = "m-1") -> Reading:

@@ -313,7 +313,7 @@ async def test_a_request_that_waits_hears_of_a_broken_connection(server: FakeApp
 async def test_a_turn_hears_of_a_broken_connection_after_what_came_before(server: FakeAppServer, how: Break) -> None:
     async with linked(server) as one:
         connection = await one.link.connection()
-        connection.runtimes.add("conv-1")
+        connection.runtimes["conv-1"] = 0
         with one.link.inbox("conv-1") as running, one.link.inbox("conv-2") as beginning:
             await server.send(delta_of("conv-1", "a"))
             await break_off(server, how)
@@ -330,13 +330,13 @@ async def test_a_turn_hears_of_a_broken_connection_after_what_came_before(server
 async def test_it_connects_again_by_itself_and_greets_again(server: FakeAppServer, how: Break) -> None:
     async with linked(server) as one:
         first = await one.link.connection()
-        first.runtimes.add("conv-1")
+        first.runtimes["conv-1"] = 0
         await break_off(server, how)
         await server.arrived("greeting", 2)
         second = await one.link.connection()
 
         assert second is not first
-        assert second.runtimes == set()
+        assert second.runtimes == {}
         assert await one.link.request("again", Answer)
     assert one.greetings == len(server.connections) == 2
 

@@ -195,7 +195,7 @@ PENDING: dict[str, tuple[list[Item], tuple[str, ...]]] = {
 def test_only_the_last_calls_wait_for_an_approval_until_anything_follows(
     listing: list[Item], pending: tuple[str, ...]
 ) -> None:
-    assert read(*listing).pending == pending
+    assert tuple(call.tool_call_id for call in read(*listing).pending) == pending
 
 
 def test_the_time_tells_the_order_where_a_compaction_has_changed_it() -> None:

@@ -26,6 +26,17 @@ GREETING = (
     "Hello! You said: 'Hello'. I have {} messages in context. Tools: conversation_search,memory_insert,memory_replace."
 )
 TOOL_RETURN = 'Tool said: {{\n  "status": "{}",\n  "message": "{}",\n  "time": "2026-11-21 01:49:{} AM UTC+0000"\n}} '
+# Of a tool that nobody has brought.
+QUESTION = """**May I do this?** It needs your approval:
+
+- run `get_weather` with
+  ```json
+  {
+    "city": "Oslo"
+  }
+  ```
+
+Please answer **yes** or **no** (or “no, because …”); anything else counts as a no."""
 NO_NEW_STR = "LettaCoreToolExecutor.memory_insert() got an unexpected keyword argument 'new_str'"
 
 # file -> visible text, blocks of thoughts, finish reason or the error's code, total of the usage
@@ -38,7 +49,7 @@ RECORDED: dict[str, tuple[str, list[str], str, int | None]] = {
         "stop",
         36,
     ),
-    "client-tool-asks-approval": ("", [THOUGHT], "approval_required", None),
+    "client-tool-asks-approval": (QUESTION, [THOUGHT], "stop", 18),
     "client-tool-result-then-answer": (TOOL_RETURN.format("OK", "12C cloudy", 50), [THOUGHT], "stop", 18),
     "pending-approval-then-user": ("", [], "conversation_busy", None),
     "provider-500": ("", [], "model_error", None),

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.letta import errors
 from gateway.letta.rest import MESSAGES_PAGE, RestUpstream
-from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Template
+from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Template, Waiting
 from gateway.settings import Letta
 
 pytestmark = pytest.mark.anyio
@@ -277,7 +277,7 @@ async def test_a_conversation_is_read_from_its_beginning() -> None:
     past = await letta.upstream.read_conversation("agent-1", Conversation("conv-1"))
 
     said = [Message("user", "Hi", "gw1-a-b-c-d", "m-1"), Message("assistant", "Hello", id="m-2")]
-    assert past == Past(said, pending=("call-1",))
+    assert past == Past(said, pending=(Waiting("call-1", "weather"),))
     assert ("order", "asc") in letta.query
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from gateway.letta import app_server, errors, threads
+from gateway.letta import errors, threads, turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.upstream import Conversation, Message, Past, Sending
 from tests.letta.fake_app_server import RUNTIME, FakeAppServer, Frame, run, status, upstream_of, word
@@ -205,7 +205,7 @@ async def test_a_turn_whose_connection_broke_is_no_part_of_the_past(
 async def test_after_being_stuck_nothing_of_the_turn_that_stands_in_the_way_is_part_of_the_past(
     server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_server, "STUCK_SECONDS", 0.01)
+    monkeypatch.setattr(turns, "STUCK_SECONDS", 0.01)
     server.answers["input"] = {"accepted": True, "disposition": "queued"}
     server.before["input"] = [status("WAITING_ON_INPUT") | {"runtime": RUNTIME}]
     server.turn = []

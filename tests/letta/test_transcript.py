@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.letta.parts import REMINDER_END
 from gateway.letta.transcript import (
     EARLIER_REMINDER,
-    REMINDER_END,
     SAID,
     WITHDRAWN,
     Listed,

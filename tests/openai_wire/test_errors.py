@@ -43,7 +43,6 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.BrokenStream: (502, "api_error", "upstream_broken"),
     letta.TimedOut: (504, "api_error", "upstream_timeout"),
     letta.Stopped: (502, "api_error", "run_cancelled"),
-    letta.ApprovalNeeded: (502, "api_error", "approval_required"),
     letta.RateLimited: (429, "rate_limit_error", "rate_limit_exceeded"),
     letta.OutOfCredits: (429, "insufficient_quota", "insufficient_quota"),
     letta.ModelRefused: (502, "api_error", "model_authentication"),
@@ -246,7 +245,6 @@ STOP_REASONS = {
     "invalid_tool_call": letta.ModelFailed,
     "insufficient_credits": letta.OutOfCredits,
     "context_window_overflow_in_system_prompt": letta.ContextOverflow,
-    "requires_approval": letta.ApprovalNeeded,
     "cancelled": letta.Stopped,
 }
 

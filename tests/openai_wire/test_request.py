@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.openai_wire.client_tools import CalledFunction, ToolCall
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl, decode_request
 
@@ -66,7 +67,7 @@ REFUSALS = {
         GOOD[:-1] + b',"metadata":{"a":' + nested(100_000) + b"}}", "The body", None
     ),
     "nested without end in a field that is ignored": Refusal(
-        GOOD[:-1] + b',"tools":' + nested(100_000) + b"}", "The body", None
+        GOOD[:-1] + b',"prediction":' + nested(100_000) + b"}", "The body", None
     ),
     "an empty object": Refusal(b"{}", "`model` is missing", "model"),
     "no model": Refusal(encode(MESSAGES), "`model` is missing", "model"),
@@ -220,6 +221,7 @@ def test_a_plain_request_leaves_everything_else_open() -> None:
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+MADE = ToolCall("c1", function=CalledFunction("f", "{}"))
 ACCEPTED = {
     "a field nobody knows": body(colour="red", shape={"of": ["a", None]}),
     "tools": body(tools=[TOOL], tool_choice="auto", parallel_tool_calls=False),
@@ -265,10 +267,13 @@ TEXT, IMAGE = {"type": "text", "text": "Hello"}, {"type": "image_url", "image_ur
 MESSAGE_FORMS: dict[str, tuple[Json, ChatMessage]] = {
     "developer": ({"role": "developer", "content": "Hello"}, ChatMessage("developer", "Hello")),
     "system": ({"role": "system", "content": "Hello"}, ChatMessage("system", "Hello")),
-    "a message with a name": ({"role": "user", "content": "Hello", "name": "ada"}, ChatMessage("user", "Hello")),
+    "a message with a name": ({"role": "user", "content": "Hello", "name": "ada"}, ChatMessage("user", "Hello", "ada")),
     "a message without content": ({"role": "user"}, ChatMessage("user")),
     "an answer of null": ({"role": "assistant", "content": None}, ChatMessage("assistant")),
-    "an answer with calls": ({"role": "assistant", "content": None, "tool_calls": [CALL]}, ChatMessage("assistant")),
+    "an answer with calls": (
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        ChatMessage("assistant", tool_calls=[MADE]),
+    ),
     "an answer with nulls": (
         {"role": "assistant", "content": "Hello", "tool_calls": None, "refusal": None, "audio": None},
         ChatMessage("assistant", "Hello"),
@@ -277,12 +282,15 @@ MESSAGE_FORMS: dict[str, tuple[Json, ChatMessage]] = {
         {"role": "assistant", "content": [TEXT, {"type": "refusal", "refusal": "No."}]},
         ChatMessage("assistant", [ContentPart("text", "Hello"), ContentPart("refusal", None, "No.")]),
     ),
-    "a tool's result": ({"role": "tool", "tool_call_id": "c1", "content": "42"}, ChatMessage("tool", "42")),
+    "a tool's result": (
+        {"role": "tool", "tool_call_id": "c1", "content": "42"},
+        ChatMessage("tool", "42", tool_call_id="c1"),
+    ),
     "a tool's result of parts": (
         {"role": "tool", "tool_call_id": "c1", "content": [TEXT]},
-        ChatMessage("tool", [ContentPart("text", "Hello")]),
+        ChatMessage("tool", [ContentPart("text", "Hello")], tool_call_id="c1"),
     ),
-    "a function's result": ({"role": "function", "name": "f", "content": "42"}, ChatMessage("function", "42")),
+    "a function's result": ({"role": "function", "name": "f", "content": "42"}, ChatMessage("function", "42", "f")),
     "text and image": (
         {"role": "user", "content": [TEXT, IMAGE]},
         ChatMessage(

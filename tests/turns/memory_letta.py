@@ -11,7 +11,7 @@ from typing import Literal
 
 from gateway.letta import errors
 from gateway.letta.events import Event
-from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template
+from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template, Waiting
 from tests.events import answer, error, ping, stop, usage
 from tests.turns.store import KeptAgent, KeptConversation, Store, UnderWay
 from tests.turns.virtual_time import Gate
@@ -175,7 +175,10 @@ class MemoryLetta:
         kept = self._conversation(conversation_id)
         if kept.run:
             raise errors.Busy("another run of the conversation is under way")
-        if set(kept.pending) != set(sending.denied):
+        answered = {*sending.denied, *sending.approved, *(result.tool_call_id for result in sending.results)}
+        if sending.resumes and not kept.pending:
+            raise errors.Stuck("nothing waits for these answers")
+        if {call.tool_call_id for call in kept.pending} != answered:
             return None
         return self.store.begin(kept, sending)
 
@@ -216,7 +219,8 @@ class MemoryLetta:
             if event.message_type == "assistant_message":
                 run.parts[event.step_id] = run.parts.get(event.step_id, "") + event.text
             elif event.message_type == "approval_request_message":
-                self.store.wait_for_approval(run, tuple(call.tool_call_id or "" for call in event.calls))
+                calls = [Waiting(call.tool_call_id or "", call.name or "") for call in event.calls]
+                self.store.wait_for_answers(run, (*run.kept.pending, *calls))
             elif event.message_type == "stop_reason" and run.kept.run is run:
                 if event.stop_reason in errors.STOP_REASONS:
                     run.over()
@@ -240,6 +244,10 @@ class MemoryLetta:
             kept.run.cancelled.set()
             if not kept.run.deaf:
                 kept.run.over()
+
+    async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
+        await self._call("tool_names", agent_id)
+        return frozenset({"memory_insert", *tools})
 
     async def check_health(self) -> None:
         await self._call("check_health")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template
+from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template, Waiting
 from tests.turns.virtual_time import now
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,7 +39,7 @@ class KeptConversation(Struct):
     """By the id of the message that they came with: the instructions that the agent was told in words."""
     unfinished: int | None = None
     """Where a turn begins that has no end, and stays."""
-    pending: tuple[str, ...] = ()
+    pending: tuple[Waiting, ...] = ()
     hidden: bool = False
     run: "UnderWay | None" = None
 
@@ -197,7 +197,7 @@ class Store:
         assert not (answers and self.takes_path), "answers that the conversation could have been given"
         instructions = sending.instructions
         assert not instructions.prompt, "a prompt that this Letta has not told"
-        if instructions.text != instructions.told:
+        if instructions.text != instructions.told and sent:
             kept.notes[sent[0].id] = instructions.text
 
     def end(self, run: UnderWay) -> None:
@@ -206,14 +206,18 @@ class Store:
         if not self.forks:
             kept.heard += run.sent
         if run.answer:
-            kept.heard.append(self._stored(Message("assistant", run.answer)))
+            said = Message("assistant", run.answer)
+            if kept.heard and kept.heard[-1].role == "assistant":
+                said = Message("assistant", f"{kept.heard.pop().content}\n\n{run.answer}")
+            kept.heard.append(self._stored(said))
         kept.unfinished = None
         self.touch(kept)
         run.over()
 
-    def wait_for_approval(self, run: UnderWay, calls: tuple[str, ...]) -> None:
+    def wait_for_answers(self, run: UnderWay, calls: tuple[Waiting, ...]) -> None:
         """A run has ended with calls that wait: what was said so far is kept."""
-        self.end(run)
+        if run.kept.run is run:
+            self.end(run)
         run.kept.pending = calls
 
     def _stored(self, message: Message) -> Message:

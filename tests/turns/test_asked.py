@@ -1,5 +1,6 @@
 """What a request's messages ask of an agent: tables of messages against the path, what is new, and instructions."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from gateway.openai_wire.defuse import Defuser
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.request import ChatMessage
 from gateway.settings import Images
-from gateway.turns.asked import CONTINUE, Asked, to_asked, without_thoughts
+from gateway.turns.asked import CONTINUE, Asked, to_asked
+from gateway.turns.thoughts import without_thoughts
 from tests.pictures import picture
 
 Json = dict[str, Any]
@@ -49,6 +51,7 @@ ELSEWHERE: Json = {"type": "image_url", "image_url": {"url": "https://example.or
 SOUND: Json = {"type": "input_audio", "input_audio": {}}
 HI, HELLO, MORE, WELL = ("user", "Hi"), ("assistant", "Hello"), ("user", "More"), ("assistant", "Well")
 CALLS = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "42"}
 
 # (messages, path, how many at the path's end are news)
 PATHS: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
@@ -76,7 +79,7 @@ PATHS: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
         [
             user("Hi"),
             assistant("Let me see.", tool_calls=CALLS),
-            {"role": "tool", "tool_call_id": "c1", "content": "42"},
+            RESULT,
             assistant("It is 42."),
             user("More"),
         ],
@@ -87,7 +90,7 @@ PATHS: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
         [
             user("Hi"),
             assistant(None, tool_calls=CALLS),
-            {"role": "tool", "tool_call_id": "c1", "content": "42"},
+            RESULT,
             assistant("Hello"),
             user("More"),
         ],
@@ -99,7 +102,7 @@ PATHS: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
         [
             user("Hi"),
             assistant(None, tool_calls=CALLS),
-            {"role": "tool", "tool_call_id": "c1", "content": "42"},
+            RESULT,
             user("More"),
         ],
         [HI, MORE],
@@ -111,9 +114,9 @@ PATHS: dict[str, tuple[list[Json], list[tuple[str, str]], int]] = {
         1,
     ),
     "a tool message of parts that are no text": (
-        [user("Hi"), {"role": "tool", "tool_call_id": "c1", "content": [IMAGE]}, user("More")],
+        [user("Hi"), assistant(None, tool_calls=CALLS), {**RESULT, "content": [IMAGE]}, user("More")],
         [HI, MORE],
-        2,
+        1,
     ),
     "an answer that is only calls": ([user("Hi"), assistant(None, tool_calls=CALLS), user("More")], [HI, MORE], 1),
     "an answer without content": ([user("Hi"), {"role": "assistant"}, user("More")], [HI, MORE], 1),
@@ -211,7 +214,6 @@ def test_an_answer_at_the_end_is_to_be_continued(messages: list[Json], path: lis
 UNBEGUN: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
     "empty": ([user("Hi"), assistant("Hello"), user("More"), assistant("")], [HI, HELLO, MORE]),
     "nothing but thoughts": ([user("Hi"), assistant("<think>Hm.</think>")], [HI]),
-    "nothing but calls": ([user("Hi"), assistant(None, tool_calls=CALLS)], [HI]),
 }
 
 
@@ -292,11 +294,10 @@ def test_an_answer_comes_back_as_it_was_before_it_was_shown(answer: str) -> None
 
 
 UNANSWERABLE: dict[str, list[Json]] = {
-    "the last word is a tool's": [user("Hi"), {"role": "tool", "tool_call_id": "c1", "content": "42"}],
+    "results without a question": [assistant(None, tool_calls=CALLS), RESULT],
     "the last word is a function's": [user("Hi"), {"role": "function", "name": "f", "content": "42"}],
     "nothing but a system prompt": [system("Be kind")],
     "nothing new but a system prompt": [user("Hi"), assistant("Hello"), system("Be kind")],
-    "nothing but a tool's result": [{"role": "tool", "tool_call_id": "c1", "content": "42"}],
     "an empty question": [user("")],
     "a blank question": [user(" \n\t")],
     "a question of null": [user(None)],
@@ -337,3 +338,110 @@ def test_a_new_part_that_the_agent_cannot_have_is_refused_by_name(messages: list
     assert (caught.value.status_code, caught.value.param) == (400, param)
     assert f"`{param}`" in str(caught.value)
     assert "AAAA" not in str(caught.value)
+
+
+# Calls of the client's tools
+
+MISCALLED: dict[str, tuple[list[Json], str]] = {
+    "a result of a call that nobody made": ([user("Hi"), RESULT], "messages[1].tool_call_id"),
+    "a result before its call": (
+        [user("Hi"), RESULT, assistant(None, tool_calls=CALLS), user("More")],
+        "messages[1].tool_call_id",
+    ),
+    "a result without the id of its call": (
+        [user("Hi"), {"role": "tool", "content": "42"}],
+        "messages[1].tool_call_id",
+    ),
+    "calls without results": ([user("Hi"), assistant(None, tool_calls=CALLS)], "messages"),
+    "calls without results, and words": ([user("Hi"), assistant("Well", tool_calls=CALLS)], "messages"),
+}
+
+
+@pytest.mark.parametrize(("messages", "param"), MISCALLED.values(), ids=MISCALLED)
+def test_results_and_calls_without_each_other_are_refused(messages: list[Json], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read(messages)
+    assert refused.value.param == param
+
+
+TWO = [*CALLS, {"id": "c2", "type": "function", "function": {"name": "g", "arguments": '{"a": [1]}'}}]
+OTHER = {"role": "tool", "tool_call_id": "c2", "content": [part("one"), part("two")]}
+# messages -> the path, the results of the last answer's calls, what is said beside them
+ANSWERED: dict[str, tuple[list[Json], list[tuple[str, str]], list[tuple[str, str]], list[tuple[str, str]]]] = {
+    "a result": ([user("Hi"), assistant(None, tool_calls=CALLS), RESULT], [HI], [("c1", "42")], []),
+    "two in another order": (
+        [user("Hi"), assistant(None, tool_calls=TWO), OTHER, RESULT],
+        [HI],
+        [("c2", "one\ntwo"), ("c1", "42")],
+        [],
+    ),
+    "one of two": ([user("Hi"), assistant("Well.", tool_calls=TWO), OTHER], [HI], [("c2", "one\ntwo")], []),
+    "twice": (
+        [user("Hi"), assistant(None, tool_calls=CALLS), RESULT, {**RESULT, "content": "7"}],
+        [HI],
+        [("c1", "7")],
+        [],
+    ),
+    "a message beside it": (
+        [user("Hi"), assistant(None, tool_calls=CALLS), RESULT, user("More")],
+        [HI, MORE],
+        [("c1", "42")],
+        [MORE],
+    ),
+    "none": ([user("Hi"), assistant(None, tool_calls=CALLS), user("More")], [HI, MORE], [], [MORE]),
+    "of an earlier answer": (
+        [user("Hi"), assistant(None, tool_calls=CALLS), RESULT, assistant("Hello"), user("More")],
+        [HI, HELLO, MORE],
+        [],
+        [MORE],
+    ),
+    "of the second round": (
+        [user("Hi"), assistant(None, tool_calls=CALLS), RESULT, assistant("And", tool_calls=TWO[1:]), OTHER],
+        [HI],
+        [("c2", "one\ntwo")],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("messages", "path", "results", "beside"), ANSWERED.values(), ids=ANSWERED)
+def test_results_of_the_last_answer_s_calls_are_told_apart(
+    messages: list[Json],
+    path: list[tuple[str, str]],
+    results: list[tuple[str, str]],
+    beside: list[tuple[str, str]],
+) -> None:
+    asked = read(messages)
+
+    assert said(asked.path) == path
+    assert [(result.tool_call_id, result.text) for result in asked.results] == results
+    assert said(asked.beside_results) == beside
+
+
+# messages -> what is told beside the first question, should it be answered again
+TOLD: dict[str, tuple[list[Json], list[Json]]] = {
+    "a result": (
+        [user("Hi"), assistant(None, tool_calls=CALLS), RESULT],
+        [{"tool": "f", "arguments": {}, "result": "42"}],
+    ),
+    "arguments that are no JSON": (
+        [user("Hi"), assistant(None, tool_calls=[{**CALLS[0], "function": {"name": "f", "arguments": "x"}}]), RESULT],
+        [{"tool": "f", "arguments": "x", "result": "42"}],
+    ),
+    "what was said with calls that have just their results": (
+        [user("Hi"), assistant("<think>Hm.</think>Well.", tool_calls=CALLS), RESULT],
+        [{"you": "Well."}, {"tool": "f", "arguments": {}, "result": "42"}],
+    ),
+    "what was said with calls, and is an answer": (
+        [user("Hi"), assistant("Well.", tool_calls=CALLS), RESULT, assistant("Hello"), user("More")],
+        [{"tool": "f", "arguments": {}, "result": "42"}],
+    ),
+    "no result": ([user("Hi"), assistant("Well.", tool_calls=CALLS), user("More")], []),
+}
+
+
+@pytest.mark.parametrize(("messages", "lines"), TOLD.values(), ids=TOLD)
+def test_what_tools_gave_is_told_beside_the_question_they_served(messages: list[Json], lines: list[Json]) -> None:
+    first = read(messages).path[0]
+
+    assert [json.loads(line) for line in first.exchanged.splitlines()] == lines

@@ -1,7 +1,8 @@
 """Where a request goes on, as pure decisions: what is known of a chat, and what is asked, against what is done."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from gateway.turns.asked import CONTINUE, Asked, to_asked
 from gateway.turns.names import ClientId, pictures_of
 from gateway.turns.transcript import NO_IDS, Append, Branch, Decision, Ids, Start, decide, follow
 
+Json = dict[str, Any]
 Told = list[tuple[str, str]]
 """Role (u or a) and text of each message."""
 ROLES = {"u": "user", "a": "assistant", "t": "tool", "s": "system"}
@@ -36,7 +38,11 @@ def asks(
     known: Sequence[Past], told: Told, ids: Ids = NO_IDS, keeps_history: bool = True, unkept: Sequence[Message] = ()
 ) -> tuple[str, int, int, Told]:
     """What is done about messages: how, where, after how many, and what is sent."""
-    asked = to_asked([msgspec.convert({"role": ROLES[role], "content": text}, ChatMessage) for role, text in told])
+    messages: list[Json] = [{"role": ROLES[role], "content": text} for role, text in told]
+    for before, message in pairwise(messages):
+        if message["role"] == "tool":
+            before["tool_calls"], message["tool_call_id"] = [{"id": "c1"}], "c1"
+    asked = to_asked(msgspec.convert(messages, list[ChatMessage]))
     return in_short(decide(asked, ids, keeps_history, known, unkept), known)
 
 

@@ -1,0 +1,48 @@
+"""What a run of a V1 server or Letta Cloud is sent. Performs no I/O.
+
+https://docs.letta.com/api/python/resources/conversations/subresources/messages/methods/create
+"""
+
+from typing import Any
+
+from gateway.letta.parts import exchanged, text_part, to_parts
+from gateway.letta.upstream import Instructions, Message, Sending, ToolResult
+
+DENIED = "The user went on without it."
+UNANSWERED = "It gave no answer."
+
+
+def to_input(sending: Sending) -> list[Any]:
+    """The messages of a run; calls that wait are answered or denied before anything else is said."""
+    answers = [*map(_to_answer, sending.results)]
+    answers += [{"type": "approval", "tool_call_id": id, "approve": True} for id in sending.approved]
+    answers += [_to_denial(sending, id) for id in sending.denied]
+    said: list[Any] = [{"type": "approval", "approvals": answers}] if answers else []
+    for message in sending.messages:
+        otid = {"otid": message.client_id} if message.client_id else {}
+        name = {"name": message.name} if message.name else {}
+        said.append({"role": message.role, "content": _content(message), **name, **otid})
+    return said
+
+
+def _to_answer(result: ToolResult) -> dict[str, Any]:
+    # In parts, the model gets the bare text; a string would be wrapped in a report of Letta's.
+    parts = [text_part(result.text)]
+    return {"type": "tool", "tool_call_id": result.tool_call_id, "tool_return": parts, "status": "success"}
+
+
+def _to_denial(sending: Sending, id: str) -> dict[str, Any]:
+    reason = sending.reason or (DENIED if sending.messages else UNANSWERED)
+    return {"type": "approval", "tool_call_id": id, "approve": False, "reason": reason}
+
+
+def _content(message: Message) -> Any:
+    notes = exchanged(message)
+    return [*map(text_part, notes), *to_parts(message)] if notes or message.images else message.content
+
+
+def to_prompt(instructions: Instructions) -> str:
+    """The agent's own prompt with the client's text added to it; empty where nothing is added."""
+    if not instructions.text:
+        return ""
+    return f"{instructions.prompt}\n\n<client_instructions>\n{instructions.text}\n</client_instructions>"

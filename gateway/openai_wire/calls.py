@@ -1,0 +1,54 @@
+"""Calls of the client's own tools, as they come from the agent. Performs no I/O.
+
+https://developers.openai.com/api/docs/guides/function-calling#streaming
+"""
+
+from gateway.letta.events import ToolCall
+from gateway.openai_wire.client_tools import ClientTools
+from gateway.openai_wire.response import ChatCompletionChunk, FunctionChunk, ToolCallChunk
+from gateway.openai_wire.writer import Writer
+
+NO_ARGUMENTS = "{}"
+
+
+class ClientCalls:
+    """Gives each call as deltas: its id and name first, then its arguments in pieces as they come."""
+
+    def __init__(self, writer: Writer, tools: ClientTools) -> None:
+        self._writer = writer
+        self._names = tools.names
+        self._most = None if tools.parallel else 1
+        self._told: dict[str, int] = {}
+        """The index of each call by Letta's id of it."""
+        self._argued: set[str] = set()
+        """Those of which arguments were told."""
+
+    @property
+    def any(self) -> bool:
+        return bool(self._told)
+
+    def is_one(self, call: ToolCall) -> bool:
+        """Whether it is a call, or a piece of one, of a tool of the client's."""
+        return call.tool_call_id in self._told if call.name is None else call.name in self._names
+
+    def call(self, call: ToolCall) -> list[ChatCompletionChunk]:
+        id = call.tool_call_id or ""
+        chunks = []
+        if id not in self._told:
+            # Who wants one call at a time gets the first; Letta is told of the others that they were not carried out.
+            if len(self._told) == self._most:
+                return []
+            self._told[id] = len(self._told)
+            function = FunctionChunk(name=call.name, arguments="")
+            chunks += self._writer.call(ToolCallChunk(self._told[id], id, "function", function))
+        return chunks + self._argue(id, call.arguments or "")
+
+    def close(self) -> list[ChatCompletionChunk]:
+        """A call without arguments has none, in JSON: every client decodes them."""
+        return [chunk for id in self._told if id not in self._argued for chunk in self._argue(id, NO_ARGUMENTS)]
+
+    def _argue(self, id: str, arguments: str) -> list[ChatCompletionChunk]:
+        if not arguments:
+            return []
+        self._argued.add(id)
+        return self._writer.call(ToolCallChunk(self._told[id], function=FunctionChunk(arguments=arguments)))

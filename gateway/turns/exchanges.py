@@ -1,0 +1,89 @@
+"""What a request's history tells of calls: those that its answers made, and what came of them. Performs no I/O."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gateway.letta.upstream import ToolResult
+from gateway.openai_wire.client_tools import ToolCall
+from gateway.openai_wire.errors import InvalidRequest
+from gateway.openai_wire.request import ChatMessage, text_of
+from gateway.turns.thoughts import without_thoughts
+
+
+def check_calls(messages: list[ChatMessage]) -> None:
+    """Raises InvalidRequest for a result of a call that nobody made, and for calls at the end, which have no results.
+
+    https://developers.openai.com/api/docs/guides/function-calling
+    """
+    made: set[str | None] = set()
+    for i, message in enumerate(messages):
+        made |= {call.id for call in message.tool_calls or ()}
+        if message.role == "tool" and message.tool_call_id not in made:
+            param = f"messages[{i}].tool_call_id"
+            raise InvalidRequest(f"`{param}`: no message before it makes a call of this id.", param)
+    if messages[-1].role == "assistant" and messages[-1].tool_calls:
+        raise InvalidRequest(
+            "`messages` ends with tool calls: expected a `tool` message with the result of each.", "messages"
+        )
+
+
+def results_of(messages: list[ChatMessage]) -> tuple[ToolResult, ...]:
+    """The results of the calls that the last answer made; of two for one call the last."""
+    last_answer = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)
+    called = {call.id for call in messages[last_answer].tool_calls or ()} if last_answer >= 0 else set()
+    results = {
+        message.tool_call_id: ToolResult(message.tool_call_id, text_of(message.content))
+        for message in messages[last_answer + 1 :]
+        if message.role == "tool" and message.tool_call_id in called and message.tool_call_id
+    }
+    return tuple(results.values())
+
+
+def exchanged(messages: list[ChatMessage]) -> dict[int, str]:
+    """By the place of a user's message, what came of the calls that were made to answer it: a line of JSON each.
+
+    What was said with calls that have only just their results is told with them: it is no answer yet.
+    """
+    open_since = _open_since(messages)
+    calls: dict[str | None, ToolCall] = {}
+    lines: dict[int, list[str]] = {}
+    asked = -1
+    for i, message in enumerate(messages):
+        if message.role == "user":
+            asked = i
+        calls |= {call.id: call for call in message.tool_calls or ()}
+        if message.role == "tool":
+            lines.setdefault(asked, []).append(_line(calls[message.tool_call_id], text_of(message.content)))
+        elif message.role == "assistant" and i > open_since:
+            lines.setdefault(asked, []).extend(_said(message))
+    return {i: "\n".join(told) for i, told in lines.items()}
+
+
+def _open_since(messages: list[ChatMessage]) -> int:
+    """Where the user's message stands that is being answered, of a request that tells results; else the end."""
+    if messages[-1].role != "tool":
+        return len(messages)
+    return max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+
+
+def _line(call: ToolCall, result: str) -> str:
+    return _encode({"tool": call.function.name, "arguments": _arguments(call), "result": result})
+
+
+def _said(message: ChatMessage) -> Iterator[str]:
+    """What an answer said before its calls, where that is not told as an answer."""
+    if text := without_thoughts(text_of(message.content)):
+        yield _encode({"you": text})
+
+
+def _arguments(call: ToolCall) -> Any:
+    try:
+        return msgspec.json.decode(call.function.arguments)
+    except msgspec.DecodeError:
+        return call.function.arguments
+
+
+def _encode(line: dict[str, Any]) -> str:
+    return msgspec.json.encode(line).decode()

@@ -1,0 +1,72 @@
+"""What a request says to calls that wait: results, approvals, denials. Performs no I/O."""
+
+import re
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from gateway.letta.upstream import Message, ToolResult, Waiting
+from gateway.turns.turn import Turn
+
+YES = frozenset(
+    {
+        *("yes", "y", "yep", "yeah", "sure", "ok", "okay", "allow", "allowed", "approve", "approved", "agreed"),
+        *("go", "go ahead", "yes go ahead", "do", "do it", "please", "yes please", "please do", "of course"),
+        *("i approve", "yes i approve", "ja", "oui", "si", "sí", "sim", "da", "да", "はい", "是"),
+    }
+)
+NO = frozenset(
+    {
+        *("no", "n", "nope", "nah", "never", "deny", "denied", "stop", "cancel", "don't", "dont", "do not"),
+        *("no thanks", "no thank you", "please don't", "nein", "non", "não", "нет", "いいえ", "不"),
+    }
+)
+# "no, because …", "No: …": the rest is why.
+_NO_WORDS = "|".join(sorted(map(re.escape, NO), key=len, reverse=True))
+_NO_BECAUSE = re.compile(rf"(?:{_NO_WORDS})\s*[,.;:!–-]\s*(\S.*)", re.DOTALL | re.IGNORECASE)
+_MARKS = " \t\r\n.,;:!?*_`\"'()…"
+ELSE = "The user said something else instead."
+
+
+class Answers(Struct, frozen=True):
+    """What calls that wait are told."""
+
+    results: tuple[ToolResult, ...] = ()
+    approved: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def answers(turn: Turn, pending: Iterable[Waiting], news: list[Message]) -> Answers:
+    """Of `news`, what goes to the conversation in which these calls wait.
+
+    A call of a client's tool has the result that came, or none; one that waits for an approval has the person's word,
+    if that is all that is said.
+    """
+    waiting = {call.tool_call_id: call for call in pending}
+    results = tuple(result for result in turn.asked.results if result.tool_call_id in waiting)
+    left = [call for id, call in waiting.items() if id not in {result.tool_call_id for result in results}]
+    word = verdict(news[0].content) if len(news) == 1 and not results else None
+    if word is None or any(_is_the_client_s(turn, call) for call in left):
+        return Answers(results, denied=_ids(left))
+    allowed, reason = word
+    return Answers(approved=_ids(left)) if allowed else Answers(denied=_ids(left), reason=reason)
+
+
+def verdict(text: str) -> tuple[bool, str]:
+    """Whether a person's words allow something, and why not; all but a plain yes is a no."""
+    words = " ".join(text.lower().strip(_MARKS).replace(",", " ").split())
+    if words in YES:
+        return True, ""
+    if words in NO:
+        return False, ""
+    because = _NO_BECAUSE.match(text.strip())
+    return False, because[1] if because else ELSE
+
+
+def _is_the_client_s(turn: Turn, call: Waiting) -> bool:
+    return call.name in turn.tools.names or call.tool_call_id in turn.asked.called
+
+
+def _ids(calls: Iterable[Waiting]) -> tuple[str, ...]:
+    return tuple(call.tool_call_id for call in calls)
