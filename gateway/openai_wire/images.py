@@ -24,14 +24,18 @@ _DATA_URL = re.compile(r"data:image/[\w.+-]+(?:;[\w.-]+=[\w.-]+)*;base64,", re.I
 
 
 def to_image(shown: ImageUrl, param: str, max_mb: int) -> Image:
-    """Raises InvalidRequest, which names `param` and repeats nothing of the picture."""
+    """The picture of the part `param`. Raises InvalidRequest, which names its field and repeats nothing of it."""
     try:
         media_type, data = _read(shown.url, max_mb)
-        if shown.detail is not None and shown.detail not in get_args(Detail):
-            raise ValueError(f"`detail` is one of {', '.join(get_args(Detail))}")
     except ValueError as error:
-        raise InvalidRequest(f"`{param}`: {error}.", param) from None
+        raise _refused(f"{param}.image_url.url", str(error)) from None
+    if shown.detail is not None and shown.detail not in get_args(Detail):
+        raise _refused(f"{param}.image_url.detail", f"expected one of {', '.join(get_args(Detail))}")
     return image_of(media_type, data, shown.detail)
+
+
+def _refused(param: str, problem: str) -> InvalidRequest:
+    return InvalidRequest(f"`{param}`: {problem}.", param)
 
 
 def _read(url: str, max_mb: int) -> tuple[str, str]:

@@ -47,10 +47,12 @@ REFUSALS: dict[str, tuple[str, str, bytes, dict[str, str] | None, int, str | Non
         "POST", CHAT_URL, json.dumps(chat("", model="gpt")).encode(), None, 400, None, "messages",
     ),
     "a picture elsewhere": (
-        "POST", CHAT_URL, asks_with("https://example.org/a.png"), None, 400, None, "messages[0].content[1]",
+        "POST", CHAT_URL, asks_with("https://example.org/a.png"), None, 400, None,
+        "messages[0].content[1].image_url.url",
     ),
     "a picture that is none": (
-        "POST", CHAT_URL, asks_with("data:image/png;base64,AAAA"), None, 400, None, "messages[0].content[1]",
+        "POST", CHAT_URL, asks_with("data:image/png;base64,AAAA"), None, 400, None,
+        "messages[0].content[1].image_url.url",
     ),
     "a picture without an address": (
         "POST", CHAT_URL, asks_with(None), None, 400, None, "messages[0].content[1].image_url.url",

@@ -55,6 +55,7 @@ class Refused(NamedTuple):
     url: str
     reason: str
     detail: str | None = None
+    field: str = "url"
 
 
 MEGABYTE = 1024 * 1024
@@ -81,7 +82,7 @@ REFUSED: dict[str, Refused] = {
     "base64 beyond ASCII": Refused(f"{PNG.url}é", "not valid base64"),
     "one byte too many": Refused(Picture(PNG.data.ljust(MEGABYTE + 1, b"x")).url, "larger than 1 MB"),
     "far too many": Refused("data:image/png;base64," + "A" * 2 * MEGABYTE, "larger than 1 MB"),
-    "an unknown detail": Refused(PNG.url, "`detail` is one of auto, low, high", "secret"),
+    "an unknown detail": Refused(PNG.url, "expected one of auto, low, high", "secret", "detail"),
 }
 
 
@@ -90,8 +91,9 @@ def test_what_is_no_picture_is_refused_by_name(refused: Refused) -> None:
     with pytest.raises(InvalidRequest, match=refused.reason) as caught:
         to_image(ImageUrl(refused.url, refused.detail), PARAM, max_mb=1)
 
-    assert (caught.value.status_code, caught.value.param) == (400, PARAM)
-    assert str(caught.value).startswith(f"`{PARAM}`: ")
+    param = f"{PARAM}.image_url.{refused.field}"
+    assert (caught.value.status_code, caught.value.param) == (400, param)
+    assert str(caught.value).startswith(f"`{param}`: ")
     assert "secret" not in str(caught.value)
 
 

@@ -317,14 +317,14 @@ def test_messages_with_nothing_to_answer_are_refused(messages: list[Json]) -> No
 
 
 FOREIGN_PARTS: dict[str, tuple[list[Json], str]] = {
-    "a broken picture": ([user([part("Look"), IMAGE, BROKEN])], "messages[0].content[2]"),
-    "a picture elsewhere": ([user([ELSEWHERE])], "messages[0].content[0]"),
+    "a broken picture": ([user([part("Look"), IMAGE, BROKEN])], "messages[0].content[2].image_url.url"),
+    "a picture elsewhere": ([user([ELSEWHERE])], "messages[0].content[0].image_url.url"),
     "a picture that is not there": ([user([{"type": "image_url"}])], "messages[0].content[0]"),
     "a sound": ([user([SOUND])], "messages[0].content[0]"),
     "a file": ([user([{"type": "file", "file": {"file_data": "AAAA"}}])], "messages[0].content[0]"),
     "a broken picture in a later message": (
         [user([BROKEN]), assistant("Nice"), user("And"), user([part("this"), part("?"), BROKEN])],
-        "messages[3].content[2]",
+        "messages[3].content[2].image_url.url",
     ),
     "a type with a text": ([user([{"type": "video", "text": "Hi"}])], "messages[0].content[0]"),
 }
