@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from gateway.embedded import EmbeddedUpstream
+from gateway.fetcher import Fetcher
 from gateway.http.auth import all_origins
 from gateway.http.chat import create_chat_completion
 from gateway.http.errors import EXCEPTION_HANDLERS
@@ -22,6 +23,7 @@ from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.rest import RestUpstream
 from gateway.letta.upstream import Upstream
 from gateway.settings import Secret, Settings
+from gateway.turns.pictures import Fetch, Pictures
 from gateway.turns.pruning import Pruner
 from gateway.turns.runs import Runs
 from gateway.turns.task_runs import TaskModel, TaskRuns
@@ -47,8 +49,20 @@ def task_model_for(settings: Settings) -> TaskModel | None:
     return PlainModel(settings.tasks)
 
 
-def create_app(settings: Settings, upstream: Upstream | None = None, page_key: Secret | None = None) -> Litestar:
-    """The gateway as an ASGI application; `upstream` stands in for the one that the settings name.
+def pictures_for(settings: Settings, fetch: Fetch | None) -> Pictures | None:
+    """What fetches pictures, if the settings allow it."""
+    if not settings.images.fetch:
+        return None
+    return Pictures(fetch or Fetcher(settings.images.max_mb), settings.server.max_body_mb)
+
+
+def create_app(
+    settings: Settings,
+    upstream: Upstream | None = None,
+    page_key: Secret | None = None,
+    fetch: Fetch | None = None,
+) -> Litestar:
+    """The gateway as an ASGI application; `upstream` stands in for the one that the settings name, `fetch` for the web.
 
     `page_key` is for the chat page, where it is opened on this machine: whoever sits there may use it. It is the
     demo's, and no setting.
@@ -56,6 +70,7 @@ def create_app(settings: Settings, upstream: Upstream | None = None, page_key: S
     letta = upstream or upstream_for(settings)
     runs = Runs(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
+    pictures = pictures_for(settings, fetch)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
@@ -80,6 +95,7 @@ def create_app(settings: Settings, upstream: Upstream | None = None, page_key: S
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "runs": Provide(lambda: runs, sync_to_thread=False),
             "task_runs": Provide(lambda: task_runs, sync_to_thread=False),
+            "pictures": Provide(lambda: pictures, sync_to_thread=False),
         },
         middleware=[own_machine_only] if settings.open else [],
         exception_handlers=EXCEPTION_HANDLERS,

@@ -170,6 +170,8 @@ class Images(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     max_mb: Annotated[int, Meta(ge=1, le=100)] = 5
     """The largest picture, in MiB; a larger one is a 400."""
+    fetch: bool = False
+    """Whether pictures that are shown by their addresses (`https://…`) are fetched, from the public internet only."""
 
 
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

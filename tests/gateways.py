@@ -18,7 +18,7 @@ import msgspec
 from openai import OpenAI
 
 from gateway.app import create_app
-from gateway.settings import AgentType, Chats, Key, Letta, Secret, Server, Settings, Tasks, UserSource
+from gateway.settings import AgentType, Chats, Images, Key, Letta, Secret, Server, Settings, Tasks, UserSource
 from tests.servers.real_letta import RealLetta, letta_settings
 from tests.servers.threads import served
 
@@ -32,11 +32,12 @@ FRONTEND = Key(name="frontend", key=Secret("sk-front"), user_from=(UserSource("h
 def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTOR,), **changes: Any) -> Settings:
     """Settings of a gateway in front of `letta`, quick where waiting would show nothing.
 
-    `changes` are those of the parts: `keys`, `chats`, `tasks`, fields of `server`, and those of `letta` as
+    `changes` are those of the parts: `keys`, `chats`, `tasks`, `images`, fields of `server`, and those of `letta` as
     `letta_NAME`. In front of a real Letta agents have its model, or `model`.
     """
     chats = changes.pop("chats", Chats())
     tasks = changes.pop("tasks", Tasks())
+    images = changes.pop("images", Images())
     keys = changes.pop("keys", (PROGRAMS, FRONTEND))
     upstream = {name.removeprefix("letta_"): changes.pop(name) for name in list(changes) if name.startswith("letta_")}
     upstream = {"settle_seconds": 0.05, **upstream}
@@ -46,15 +47,15 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
         settings = letta_settings(letta, **upstream)
         handle = changes.pop("model", letta.model)
         types = tuple(type if type.agent else msgspec.structs.replace(type, model=handle) for type in types)
-    parts = {"letta": settings, "chats": chats, "tasks": tasks, "agent_types": types, "keys": keys}
+    parts = {"letta": settings, "chats": chats, "tasks": tasks, "images": images, "agent_types": types, "keys": keys}
     return Settings(server=Server(**changes), **parts)
 
 
 @contextmanager
 def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
-    """A gateway in a thread; gives its base URL. `page_key` is for the chat page."""
-    page_key = changes.pop("page_key", None)
-    with served(create_app(settings_for(letta, **changes), page_key=page_key)) as url:
+    """A gateway in a thread; gives its base URL. `page_key` is for the chat page, `fetch` stands for the web."""
+    more = {name: changes.pop(name, None) for name in ("page_key", "fetch")}
+    with served(create_app(settings_for(letta, **changes), **more)) as url:
         yield url
 
 

@@ -51,6 +51,7 @@ scratch_days = 7                  # and a chat without an id, or one that was re
 
 [images]
 max_mb = 5                        # the largest picture, in MiB
+fetch = false                     # whether pictures are fetched from their addresses
 
 [[agent_types]]
 id = "tutor"                      # what `model` names
@@ -139,7 +140,7 @@ def test_the_example_loads_server_letta_and_chats(file: Path) -> None:
     assert settings.server == Server()
     assert settings.letta == Letta(upstream="rest", base_url="http://127.0.0.1:8283", api_key=Secret("letta-secret"))
     assert settings.chats == Chats()
-    assert settings.images == Images()
+    assert settings.images == Images(max_mb=5, fetch=False) == Images()
 
 
 def test_the_example_loads_every_agent_type(file: Path) -> None:
@@ -408,6 +409,14 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "no time for temporary chats": ("[chats]\ntemporary_ttl = 0\n" + TYPE, ["chats.temporary_ttl: ", "`0`", "> 0"]),
     "no days for scratch chats": ("[chats]\nscratch_days = 0\n" + TYPE, ["chats.scratch_days: ", "`0`", "> 0"]),
     "no size of pictures": ("[images]\nmax_mb = 0\n" + TYPE, ["images.max_mb: ", "`0`", ">= 1"]),
+    "pictures fetched from somewhere": (
+        '[images]\nfetch = "https"\n' + TYPE,
+        ["images.fetch: ", "`https`", "Expected `bool`"],
+    ),
+    "unknown field of the pictures": (
+        "[images]\nfetches = true\n" + TYPE,
+        ["images: ", "`fetches`", "did you mean `fetch`?"],
+    ),
     "unknown field of the chats": (
         "[chats]\nscratch = 7\n" + TYPE,
         ["chats: ", "`scratch`", "did you mean `scratch_days`?"],

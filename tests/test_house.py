@@ -19,7 +19,9 @@ MAY_IMPORT = {
 }
 ADDRESSES = {
     "letta_client": ["letta/rest.py"],
-    "aiohttp": ["letta/rest.py"],
+    # A client of the web, and the transport that letta-client offers.
+    "aiohttp": ["fetcher.py", "letta/rest.py"],
+    "yarl": ["fetcher.py"],
     "httpx": ["letta/rest.py"],
     "sse_starlette": ["http/sse.py"],
     "uvicorn": ["serving.py"],

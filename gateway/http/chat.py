@@ -21,6 +21,7 @@ from gateway.openai_wire.translator import StreamTranslator
 from gateway.settings import TASK_MODEL, AgentType, Key, Reasoning, Settings, ToolActivity
 from gateway.turns.asked import to_asked
 from gateway.turns.identity import identify, read_ids
+from gateway.turns.pictures import Pictures
 from gateway.turns.runs import Runs
 from gateway.turns.sent import to_sent
 from gateway.turns.task_runs import TaskRuns
@@ -48,6 +49,7 @@ async def create_chat_completion(
     settings: NamedDependency[Settings],
     runs: NamedDependency[Runs],
     task_runs: NamedDependency[TaskRuns],
+    pictures: NamedDependency[Pictures | None],
 ) -> ASGIApp:
     """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
     key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
@@ -56,6 +58,8 @@ async def create_chat_completion(
     if task := find_task(key, request.headers, chat):
         check_model(settings, key, chat.model)
         return await _respond(request, settings, chat, task_runs.start(task, chat, body), PLAIN)
+    if pictures:
+        chat = await pictures.bring(chat)
     turn = read_turn(settings, key, request.headers, chat)
     reader = runs.start(turn, to_sent(key, request.headers, turn, body))
     return await _respond(request, settings, chat, reader, look_for(key, turn, chat), turn.tools)

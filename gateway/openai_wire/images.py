@@ -1,4 +1,4 @@
-"""A picture of a request: a data URL, checked. Performs no I/O.
+"""A picture of a request: a data URL, checked, or one that was made of what was fetched. Performs no I/O.
 
 https://developers.openai.com/api/docs/guides/images-vision
 """
@@ -23,15 +23,29 @@ SIGNATURES: dict[str, re.Pattern[bytes]] = {
 _DATA_URL = re.compile(r"data:image/[\w.+-]+(?:;[\w.-]+=[\w.-]+)*;base64,", re.IGNORECASE | re.ASCII)
 
 
+class Unfetched(ImageUrl, frozen=True):
+    """A picture that could not be fetched from its address."""
+
+    problem: str = ""
+    """Why, in words for the client."""
+
+
 def to_image(shown: ImageUrl, param: str, max_mb: int) -> Image:
     """The picture of the part `param`. Raises InvalidRequest, which names its field and repeats nothing of it."""
     try:
+        if isinstance(shown, Unfetched):
+            raise ValueError(shown.problem)
         media_type, data = _read(shown.url, max_mb)
     except ValueError as error:
         raise _refused(f"{param}.image_url.url", str(error)) from None
     if shown.detail is not None and shown.detail not in get_args(Detail):
         raise _refused(f"{param}.image_url.detail", f"expected one of {', '.join(get_args(Detail))}")
     return image_of(media_type, data, shown.detail)
+
+
+def to_data_url(picture: bytes) -> str:
+    """Raises ValueError, with what is wrong, for bytes that are no picture."""
+    return f"data:{_media_type(picture)};base64,{_encode(picture)}"
 
 
 def _refused(param: str, problem: str) -> InvalidRequest:
@@ -41,7 +55,10 @@ def _refused(param: str, problem: str) -> InvalidRequest:
 def _read(url: str, max_mb: int) -> tuple[str, str]:
     """Media type and base64 of the picture in a data URL. Raises ValueError, with what is wrong."""
     if re.match("https?:", url, re.IGNORECASE):
-        raise ValueError("this gateway fetches no pictures: expected a data URL, `data:image/png;base64,…`")
+        raise ValueError(
+            "this gateway fetches no pictures (its operator can allow it with `[images] fetch = true`): "
+            "expected a data URL, `data:image/png;base64,…`"
+        )
     head = _DATA_URL.match(url)
     if not head:
         raise ValueError("expected a data URL of a picture, `data:image/png;base64,…`")
@@ -51,7 +68,7 @@ def _read(url: str, max_mb: int) -> tuple[str, str]:
     picture = _decode(url[head.end() :])
     if len(picture) > max_mb * MEGABYTE:
         raise ValueError(f"the picture is larger than {max_mb} MB")
-    return _media_type(picture), binascii.b2a_base64(picture, newline=False).decode()
+    return _media_type(picture), _encode(picture)
 
 
 def _decode(text: str) -> bytes:
@@ -63,6 +80,10 @@ def _decode(text: str) -> bytes:
     if not picture:
         raise ValueError("the picture is empty")
     return picture
+
+
+def _encode(picture: bytes) -> str:
+    return binascii.b2a_base64(picture, newline=False).decode()
 
 
 def _media_type(picture: bytes) -> str:

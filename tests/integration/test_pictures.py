@@ -6,6 +6,7 @@ import openai
 import pytest
 from openai import OpenAI
 
+from gateway.settings import Images
 from gateway.turns.names import agent_tags
 from tests.frontend import Frontend
 from tests.gateways import chat as body
@@ -15,6 +16,7 @@ from tests.integration.words import someone, unheard
 from tests.pictures import GIF, JPEG, WEBP, Picture, picture
 from tests.servers.app_server import AppServer
 from tests.servers.letta_v1 import LettaV1
+from tests.servers.picture_server import PictureServer, answer, fetcher_of
 from tests.servers.scripted_model import ScriptedModel
 
 
@@ -173,6 +175,36 @@ def test_a_picture_that_letta_makes_another_of_is_known_again(
     # An App Server shows PNG and JPEG of no more than 2000 pixels a side.
     if side.letta.name == "v1":
         assert shown.name in seen[1]
+
+
+class Elsewhere(Picture):
+    """A picture that is shown by its address."""
+
+    address = ""
+
+    @property
+    def part(self) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": self.address}}
+
+
+def test_a_picture_that_is_shown_by_its_address_is_seen_and_known_again(side: Side, model: ScriptedModel) -> None:
+    shown, look = Elsewhere(picture().data), unheard("look")
+    with PictureServer() as server:
+        shown.address = server.serve("/a", answer(shown.data))
+        web = {"images": Images(fetch=True), "fetch": fetcher_of(server)}
+        with gateway(side.letta, model=side.letta.seeing, **web) as url, sdk(url, "sk-front") as client:
+            chat = Frontend(client, someone(), ids=side.ids)
+            chat.say(look, shown)
+            before = conversations(side, chat)
+            chat.say(unheard("two"))
+        with gateway(side.letta, model=side.letta.seeing, **web) as restarted, sdk(restarted, "sk-front") as client:
+            chat.client, path, three = client, chat.said(), unheard("three")
+            chat.say(three)
+
+    assert model.said_once(look) == [("user", f"{look}\n{shown.name}")]
+    assert model.said_once(three) == [*path, ("user", three)]
+    assert conversations(side, chat) == before
+    assert server.paths == ["/a", "/a"]
 
 
 # A client that keeps no history

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openai_wire.errors import InvalidRequest
-from gateway.openai_wire.images import to_image
+from gateway.openai_wire.images import Unfetched, to_data_url, to_image
 from gateway.openai_wire.request import ImageUrl
 from tests.pictures import GIF, JPEG, WEBP, Picture, picture
 
@@ -60,7 +60,7 @@ class Refused(NamedTuple):
 
 MEGABYTE = 1024 * 1024
 REFUSED: dict[str, Refused] = {
-    "an address": Refused("https://example.org/secret.png", "fetches no pictures"),
+    "an address": Refused("https://example.org/secret.png", r"allow it with `\[images\] fetch = true`"),
     "an address of this machine": Refused("http://127.0.0.1:8283/secret.png", "fetches no pictures"),
     "an address in capitals": Refused("HTTPS://example.org/secret.png", "fetches no pictures"),
     "a file": Refused("file:///etc/secret.png", "expected a data URL"),
@@ -99,6 +99,24 @@ def test_what_is_no_picture_is_refused_by_name(refused: Refused) -> None:
 
 def test_a_picture_may_be_as_large_as_the_limit() -> None:
     assert to_image(ImageUrl(Picture(PNG.data.ljust(MEGABYTE, b"x")).url), PARAM, max_mb=1).data
+
+
+@pytest.mark.parametrize(("url", "shown"), READ.values(), ids=READ)
+def test_what_was_fetched_is_read_as_what_its_bytes_are(url: str, shown: Picture) -> None:
+    made = ImageUrl(to_data_url(shown.data))
+
+    assert to_image(made, PARAM, max_mb=1) == to_image(ImageUrl(url), PARAM, max_mb=1)
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"RIFF____WAVEfmt "])
+def test_what_was_fetched_and_is_no_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="no PNG, JPEG, GIF or WebP"):
+        to_data_url(data)
+
+
+def test_what_could_not_be_fetched_is_refused_for_its_reason() -> None:
+    with pytest.raises(InvalidRequest, match=r"image_url\.url`: it is gone\.$"):
+        to_image(Unfetched("", problem="it is gone"), PARAM, max_mb=1)
 
 
 @given(st.binary(max_size=64), st.sampled_from([PNG.data[:8], JPEG[:3], GIF[:6], b""]))
