@@ -4,6 +4,7 @@ import time
 import uuid
 from typing import cast
 
+import msgspec
 from litestar import Request, Response, post
 from litestar.datastructures import Headers, State
 from litestar.di import NamedDependency
@@ -14,8 +15,10 @@ from gateway.http.auth import authenticate
 from gateway.http.body import read_json
 from gateway.http.sse import Answer, stream, whole
 from gateway.http.tokens import read_claims
+from gateway.letta.upstream import Options
 from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools, to_client_tools
 from gateway.openai_wire.errors import ModelNotFound
+from gateway.openai_wire.json_format import to_json_format
 from gateway.openai_wire.request import ChatCompletionRequest, decode_request
 from gateway.openai_wire.translator import StreamTranslator
 from gateway.settings import TASK_MODEL, AgentType, Key, Reasoning, Settings, ToolActivity
@@ -69,9 +72,23 @@ def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompleti
     """The turn that a request is. Raises GatewayError, in the order of the lines."""
     asked = to_asked(chat.messages, settings.images)
     tools = to_client_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls)
+    json = to_json_format(chat.response_format)
     agent_type = find_type(settings, key, chat.model)
     caller = identify(key, headers, chat, read_claims(key, headers))
-    return to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat), tools)
+    turn = to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat), tools)
+    return msgspec.structs.replace(turn, options=to_options(chat), json=json)
+
+
+def to_options(chat: ChatCompletionRequest) -> Options:
+    """What a request asks of the model's settings; where no Letta can apply it, it is the agent's own that hold."""
+    # Who wants no thoughts to be shown says nothing about thinking.
+    effort = chat.reasoning_effort if chat.reasoning_effort != "none" else None
+    return Options(
+        chat.temperature,
+        chat.max_completion_tokens or chat.max_tokens,
+        chat.response_format if chat.wants_json else None,
+        effort if isinstance(effort, str) else None,
+    )
 
 
 def look_for(key: Key, turn: Turn, chat: ChatCompletionRequest) -> Look:

@@ -153,6 +153,10 @@ class AppServerUpstream:
         return bool((await self._link.request("conversation_list", Conversations, query=query)).conversations)
 
     @property
+    def applies(self) -> frozenset[str]:
+        return frozenset({"max_tokens"})
+
+    @property
     def forks(self) -> bool:
         return True
 

@@ -6,10 +6,12 @@ https://docs.letta.com/api/python/resources/conversations/subresources/messages/
 from typing import Any
 
 from gateway.letta.parts import exchanged, text_part, to_parts
-from gateway.letta.upstream import Instructions, Message, Sending, ToolResult
+from gateway.letta.upstream import Instructions, Message, Options, Sending, ToolResult
 
 DENIED = "The user went on without it."
 UNANSWERED = "It gave no answer."
+# Letta's efforts of thinking, by OpenAI's.
+EFFORTS = {"minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
 
 def to_input(sending: Sending) -> list[Any]:
@@ -46,3 +48,18 @@ def to_prompt(instructions: Instructions) -> str:
     if not instructions.text:
         return ""
     return f"{instructions.prompt}\n\n<client_instructions>\n{instructions.text}\n</client_instructions>"
+
+
+def with_options(settings: dict[str, Any], options: Options) -> dict[str, Any]:
+    """An agent's model settings, changed as far as its model's provider knows what is asked for.
+
+    https://docs.letta.com/api/python/resources/conversations/methods/update
+    """
+    effort = EFFORTS.get(options.reasoning_effort or "")
+    wanted = {
+        "temperature": options.temperature,
+        "max_output_tokens": options.max_tokens,
+        "response_format": options.response_format,
+        "reasoning": {"reasoning_effort": effort} if effort else None,
+    }
+    return {**settings, **{name: value for name, value in wanted.items() if value is not None and name in settings}}

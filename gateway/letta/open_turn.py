@@ -47,6 +47,8 @@ class OpenTurn:
         """Answers to calls that it has not asked for yet."""
         self._telling: set[asyncio.Task[None]] = set()
         self.limit: asyncio.TimerHandle | None = None
+        self.altered = False
+        """Whether its conversation's model settings are not its agent's."""
 
     @property
     def conversation_id(self) -> str:

@@ -9,6 +9,7 @@ Where letta-client's habits are left:
 5. aiohttp writes a body of bytes in one go, and warns of those above 1 MB. Large ones, with pictures, go in pieces.
 """
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar, cast
@@ -18,15 +19,26 @@ import httpx
 import letta_client
 import msgspec
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
-from msgspec import Struct
 
 from gateway.letta import errors
 from gateway.letta.events import Event, EventDecoder
-from gateway.letta.inputs import to_input, to_prompt
+from gateway.letta.inputs import to_input, to_prompt, with_options
 from gateway.letta.pasts import Listed, to_past
-from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template
+from gateway.letta.rest_answers import AgentBody, AgentSettings, ModelHandle, Named
+from gateway.letta.upstream import (
+    NO_OPTIONS,
+    Agent,
+    Conversation,
+    Fork,
+    Message,
+    Options,
+    Past,
+    Sending,
+    Template,
+)
 from gateway.settings import Letta
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 CONNECT_SECONDS = 5.0
 # Servers of Letta's make close idle connections after 5 s; a request sent into that moment would be lost.
@@ -35,28 +47,6 @@ DEAD_AFTER_PINGS = 3
 PAGE = 50
 MESSAGES_PAGE = 1000
 BODY_PIECE = 256 * 1024
-
-
-class _Named(Struct, frozen=True):
-    id: str
-    name: str | None = None
-
-
-class _Body(Struct, frozen=True):
-    """The parts of an agent that are needed once, when its template changes or it is deleted."""
-
-    blocks: tuple[_Named, ...] = ()
-    tools: tuple[_Named, ...] = ()
-
-
-class _Settings(Struct, frozen=True):
-    """Of an agent: what its model is called with."""
-
-    model_settings: dict[str, Any] | None = None
-
-
-class _Model(Struct, frozen=True):
-    handle: str | None = None
 
 
 class _Pieces(httpx.AsyncByteStream):
@@ -101,6 +91,8 @@ class RestUpstream:
             max_retries=1,
         )
         self._once = self._letta.with_options(max_retries=0)
+        self._altered: set[str] = set()
+        """Conversations whose settings are not their agent's."""
         silence = settings.ping_seconds * DEAD_AFTER_PINGS
         self._run_timeout = httpx.Timeout(silence, connect=CONNECT_SECONDS, pool=settings.request_seconds)
 
@@ -127,10 +119,10 @@ class RestUpstream:
                 metadata=template.metadata,
             )
         agent = _decode(response, Agent)
-        await self._allow_parallel_calls(agent.id, _decode(response, _Settings))
+        await self._allow_parallel_calls(agent.id, _decode(response, AgentSettings))
         return agent
 
-    async def _allow_parallel_calls(self, agent_id: str, made: _Settings) -> None:
+    async def _allow_parallel_calls(self, agent_id: str, made: AgentSettings) -> None:
         """Otherwise of several calls at once all but the first are told to us, and then dropped in silence."""
         if made.model_settings is None:
             return
@@ -152,7 +144,7 @@ class RestUpstream:
                 tool_ids=[tool.id for tool in kept] + [await self._tool_id(name) for name in new],
                 metadata={**(agent.metadata or {}), **template.metadata},
             )
-        await self._allow_parallel_calls(agent.id, _decode(response, _Settings))
+        await self._allow_parallel_calls(agent.id, _decode(response, AgentSettings))
 
     async def delete_agent(self, agent: Agent) -> None:
         body = await self._body(agent.id)
@@ -165,12 +157,12 @@ class RestUpstream:
     async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
         return frozenset(tool.name for tool in (await self._body(agent_id)).tools if tool.name)
 
-    async def _body(self, agent_id: str) -> _Body:
+    async def _body(self, agent_id: str) -> AgentBody:
         with _letta_errors():
             response = await self._letta.agents.with_raw_response.retrieve(
                 agent_id, include=["agent.blocks", "agent.tools"]
             )
-        return _decode(response, _Body)
+        return _decode(response, AgentBody)
 
     async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
         found: list[Conversation] = []
@@ -192,6 +184,10 @@ class RestUpstream:
         with _letta_errors():
             response = await self._letta.conversations.with_raw_response.list(agent_id=agent_id, limit=1)
         return bool(_decode(response, list[Conversation]))
+
+    @property
+    def applies(self) -> frozenset[str]:
+        return frozenset(Options.__struct_fields__)
 
     @property
     def forks(self) -> bool:
@@ -235,6 +231,40 @@ class RestUpstream:
     async def run(
         self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
     ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
+        altered = sending.options != NO_OPTIONS
+        if altered or conversation_id in self._altered:
+            await self._alter(agent_id, conversation_id, sending.options)
+        try:
+            async with self._stream(conversation_id, sending) as events:
+                yield events
+        finally:
+            if altered:
+                await self._reset(conversation_id)
+
+    async def _alter(self, agent_id: str, conversation_id: str, options: Options) -> None:
+        """Have the conversation's model called otherwise; all that its agent has set is set again, or would be lost."""
+        if options == NO_OPTIONS:
+            return await self._reset(conversation_id)
+        with _letta_errors():
+            response = await self._letta.agents.with_raw_response.retrieve(agent_id)
+            agent = _decode(response, AgentSettings)
+            settings: Any = with_options(agent.model_settings or {}, options)
+            self._altered.add(conversation_id)
+            await self._letta.conversations.with_raw_response.update(
+                conversation_id, model=agent.model or omit, model_settings=settings
+            )
+
+    async def _reset(self, conversation_id: str) -> None:
+        """Have the agent's own settings hold again; if that fails, before the next run. Raises nothing."""
+        try:
+            with _letta_errors():
+                await self._letta.conversations.with_raw_response.update(conversation_id, model="")
+            self._altered.discard(conversation_id)
+        except errors.UpstreamError as error:
+            logger.warning("a conversation's settings could not be reset: %s: %s", type(error).__name__, error)
+
+    @asynccontextmanager
+    async def _stream(self, conversation_id: str, sending: Sending) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
         with _letta_errors(sending=True):
             # include_pings: the first ping names the run before the model has said anything.
             async with self._once.conversations.messages.with_streaming_response.create(
@@ -264,7 +294,7 @@ class RestUpstream:
     async def list_models(self) -> list[str]:
         with _letta_errors():
             response = await self._letta.models.with_raw_response.list()
-        return [model.handle for model in _decode(response, list[_Model]) if model.handle]
+        return [model.handle for model in _decode(response, list[ModelHandle]) if model.handle]
 
     async def unknown_tools(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if await self._find_tool(name) is None]
@@ -279,10 +309,10 @@ class RestUpstream:
             raise errors.Refused(f"no tool is called {name}")
         return found.id
 
-    async def _find_tool(self, name: str) -> _Named | None:
+    async def _find_tool(self, name: str) -> Named | None:
         with _letta_errors():
             response = await self._letta.tools.with_raw_response.list(names=[name], limit=PAGE)
-        return next((tool for tool in _decode(response, list[_Named]) if tool.name == name), None)
+        return next((tool for tool in _decode(response, list[Named]) if tool.name == name), None)
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -79,6 +79,8 @@ class Turns:
             yield self._events(turn, queued)
         finally:
             self._rest(turn)
+            if turn.altered and not turn.reader.parked:
+                await self._reset(turn.conversation_id)
 
     async def _begin(self, runtime: Runtime, sending: Sending, payload: dict[str, Any]) -> tuple[OpenTurn, bool]:
         """A new turn, and whether it is queued behind another."""
@@ -92,10 +94,25 @@ class Turns:
             turn = OpenTurn(self._link, connection, runtime, reader, inbox)
             self._turns[turn.conversation_id] = turn
             stack.callback(self._turns.pop, turn.conversation_id, None)
+            if most := sending.options.max_tokens:
+                turn.altered = True
+                await self._set(turn.conversation_id, {"max_tokens": most})
             self._threads.begin(turn.conversation_id, ids[0])
             answer = await self._send(runtime, payload)
             turn.stack = stack.pop_all()
         return turn, answer.disposition == "queued"
+
+    async def _set(self, conversation_id: str, model_settings: dict[str, Any]) -> None:
+        """What a conversation's model is called with; nothing for what its agent has set."""
+        body = {"model_settings": model_settings}
+        await self._link.request("conversation_update", Answer, conversation_id=conversation_id, body=body)
+
+    async def _reset(self, conversation_id: str) -> None:
+        """Raises nothing."""
+        try:
+            await self._set(conversation_id, {})
+        except errors.UpstreamError as error:
+            logger.warning("a conversation's settings could not be reset: %s: %s", type(error).__name__, error)
 
     async def _resume(self, turn: OpenTurn, sending: Sending, payload: dict[str, Any]) -> bool:
         """Go on with a turn that waits; what is said beside the answers comes after them, in the same turn."""
@@ -153,6 +170,8 @@ class Turns:
             logger.warning("a turn that waited for its client could not be ended: %s", type(error).__name__)
         finally:
             turn.close()
+        if turn.altered:
+            await self._reset(turn.conversation_id)
         if not ended:
             self._threads.begin(turn.conversation_id, turn.began_with)
             await self._threads.tag_unfinished(turn.conversation_id)

@@ -122,6 +122,21 @@ class ToolResult(Struct, frozen=True):
     text: str
 
 
+class Options(Struct, frozen=True, omit_defaults=True):
+    """What the model is called with for one run, where a Letta can be told so; None is the agent's own."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    """Of one call of the model."""
+    response_format: dict[str, Any] | None = None
+    """In OpenAI's words."""
+    reasoning_effort: str | None = None
+    """In OpenAI's words."""
+
+
+NO_OPTIONS = Options()
+
+
 class Waiting(Struct, frozen=True):
     """A call of a tool that waits: for the client's answer, or for an approval."""
 
@@ -144,6 +159,7 @@ class Sending(Struct, frozen=True):
     """Why the denied ones are."""
     tools: tuple[ClientTool, ...] = ()
     """Tools of the client's that the agent may call beside its own."""
+    options: Options = NO_OPTIONS
 
     @property
     def resumes(self) -> bool:
@@ -279,6 +295,11 @@ class Upstream(Protocol):
 
         Otherwise a run takes the answers, with the rest of the path.
         """
+        ...
+
+    @property
+    def applies(self) -> frozenset[str]:
+        """Which of the `Options` it can apply to a run."""
         ...
 
     async def recompile(self, conversation_id: str) -> str:

@@ -15,6 +15,7 @@ GatewayError
   Forbidden           403 permission_error
   UpstreamFailure     the status of the table UPSTREAM
     UnknownStopReason 502, naming the reason
+  InvalidModelOutput  502 api_error invalid_model_output
   TaskModelFailed     502 api_error task_model_error
   InternalError       500 api_error
 """
@@ -130,6 +131,18 @@ class InvalidUserToken(GatewayError):
 class Forbidden(GatewayError):
     status_code = HTTPStatus.FORBIDDEN
     type = "permission_error"
+
+
+class InvalidModelOutput(GatewayError):
+    """The model did not do what the request demands of its answer, and not when it was asked again either."""
+
+    status_code = HTTPStatus.BAD_GATEWAY
+    code = "invalid_model_output"
+
+    def __init__(self) -> None:
+        super().__init__("The model's answer is not as `tool_choice` or `response_format` demands, after two tries.")
+        # Letta has the turn: an SDK that sends it again would only add to the chat.
+        self.headers["x-should-retry"] = "false"
 
 
 class TaskModelFailed(GatewayError):

@@ -6,10 +6,10 @@ https://developers.openai.com/api/reference/resources/chat/subresources/completi
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gateway.openai_wire.client_tools import Tool, ToolCall
 from gateway.openai_wire.errors import InvalidRequest
@@ -65,6 +65,9 @@ class ChatCompletionRequest(Struct, frozen=True):
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     response_format: Any = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     reasoning_effort: Any = None
     reasoning: Any = None
     include_reasoning: Any = None

@@ -123,7 +123,7 @@ class Conversations:
         instructions = Instructions(turn.asked.instructions, past.told, prompt if turn.asked.instructions else "")
         told = answers(turn, past.pending, sent)
         return conversation, Sending(
-            sent, instructions, told.denied, told.results, told.approved, told.reason, turn.client_tools
+            sent, instructions, told.denied, told.results, told.approved, told.reason, turn.client_tools, turn.options
         )
 
     def _chat(self, turn: Turn) -> Chat:

@@ -14,10 +14,11 @@ import msgspec
 from gateway.letta import errors
 from gateway.letta.events import PING, Event, ToolCall
 from gateway.letta.upstream import Sending, Upstream, Waiting
-from gateway.openai_wire.errors import GatewayError, ToolNamesTaken
+from gateway.openai_wire.errors import GatewayError, InvalidModelOutput, ToolNamesTaken
 from gateway.settings import Chats
 from gateway.turns.agents import Agents, KnownAgent
 from gateway.turns.conversations import Conversations, KnownConversation
+from gateway.turns.demands import Demand, Withheld
 from gateway.turns.lines import Lines
 from gateway.turns.telling import Reader, Telling
 from gateway.turns.turn import Turn
@@ -62,8 +63,9 @@ class Means:
 class Run:
     """A turn under way, or one that has ended. Whoever reads it follows it from its beginning."""
 
-    def __init__(self, turn: Turn, means: Means) -> None:
+    def __init__(self, turn: Turn, means: Means, demand: Demand | None = None) -> None:
         self.turn = turn
+        self._withheld = Withheld(demand)
         self.telling = Telling(self._unread)
         self._means = means
         self._stage = Stage.PREPARING
@@ -131,7 +133,7 @@ class Run:
         try:
             # Nobody else has a chat without an id.
             async with nullcontext() if turn.scratch else self._means.lines.turn(turn.marker):
-                await self._take()
+                await self._do()
         except Exception as error:
             if self._stage is Stage.PREPARING and not isinstance(error, errors.QueueFull | GatewayError):
                 self._means.conversations.keep_for_later(turn)
@@ -140,6 +142,20 @@ class Run:
             self.telling.end()
             # It may be kept for a while, for a request that is sent again.
             self.turn = turn.light
+
+    async def _do(self) -> None:
+        """The whole turn; once more where the answer is not as demanded. Raises InvalidModelOutput."""
+        turn = self.turn
+        for words in self._withheld.words:
+            self.turn = turn.told(words)
+            self._stage, self._ended_well, self._events = Stage.PREPARING, False, 0
+            await self._take()
+            left = self._withheld.release(self._ended_well)
+            if left is not None:
+                if left:
+                    self.telling.tell(left)
+                return
+        raise InvalidModelOutput
 
     async def _take(self) -> None:
         """Send and read; again where Letta is busy, and once more where it has lost what was found before."""
@@ -196,7 +212,7 @@ class Run:
             agent.memory_version += self._used_memory
 
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
-        answer = self.telling.answer(whole=self._ended_well)
+        answer = self.telling.answer(whole=self._ended_well) + self._withheld.text
         pending = tuple(Waiting(id, name) for id, name in self._waiting.items())
         await self._means.conversations.settle(self.turn, conversation, sending, answer, self._ended_well, pending)
 
@@ -280,7 +296,7 @@ class Run:
                 # It goes on: why it has stopped is nobody's business.
                 held = [_refused(event) for event in held if event.stop_reason is None]
                 held = [event for event in held if event.message_type != "status" or event.message]
-            self.telling.tell(held)
+            self.telling.tell(self._withheld.take(held))
 
     def _is_refusal(self) -> bool:
         """Whether Letta stops before it has said anything: what follows may be that it is busy. Raises Busy."""

@@ -6,6 +6,7 @@ from gateway.letta import errors
 from gateway.letta.upstream import Upstream
 from gateway.openai_wire.errors import IdempotencyKeyReused
 from gateway.settings import Chats
+from gateway.turns.demands import to_demand
 from gateway.turns.run import Means, Run
 from gateway.turns.sent import NEW, Sent
 from gateway.turns.telling import Reader
@@ -29,11 +30,12 @@ class Runs:
         found = self._find(sent)
         if found:
             return found.follow()
+        demand = to_demand(turn, self.means.upstream.applies)
         # What nobody reads any more gives way to what its chat goes on with.
         for other in list(self._under_way.get(turn.marker, ())):
             if other.abandoned and not turn.scratch:
                 other.leave()
-        run = Run(turn, self.means)
+        run = Run(turn, self.means, demand)
         self._under_way.setdefault(turn.marker, set()).add(run)
         self._keep(sent, run)
         run.task.add_done_callback(lambda _: self._end(run, sent))

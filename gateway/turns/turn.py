@@ -3,8 +3,9 @@
 import msgspec
 from msgspec import Struct
 
-from gateway.letta.upstream import ClientTool
+from gateway.letta.upstream import NO_OPTIONS, ClientTool, Options
 from gateway.openai_wire.client_tools import NO_PARAMETERS, NO_TOOLS, ClientTools
+from gateway.openai_wire.json_format import JsonFormat
 from gateway.settings import AgentType, Key
 from gateway.turns.asked import Asked
 from gateway.turns.identity import Caller, keeps_history
@@ -21,6 +22,9 @@ class Turn(Struct, frozen=True):
     """Whether `asked` is the whole chat."""
     tools: ClientTools = NO_TOOLS
     """What the client lets the agent call beside its own tools."""
+    options: Options = NO_OPTIONS
+    json: JsonFormat | None = None
+    """What an answer in words must be, if not any text."""
 
     @property
     def client_tools(self) -> tuple[ClientTool, ...]:
@@ -51,6 +55,11 @@ class Turn(Struct, frozen=True):
         """The turn without the pictures themselves, for one that is over."""
         path = [message.light for message in self.asked.path]
         return msgspec.structs.replace(self, asked=msgspec.structs.replace(self.asked, path=path))
+
+    def told(self, words: str) -> "Turn":
+        """The turn with `words` added to its system text."""
+        instructions = "\n\n".join(text for text in (self.asked.instructions, words) if text)
+        return msgspec.structs.replace(self, asked=msgspec.structs.replace(self.asked, instructions=instructions))
 
     @property
     def temporary(self) -> bool:

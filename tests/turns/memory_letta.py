@@ -245,6 +245,10 @@ class MemoryLetta:
             if not kept.run.deaf:
                 kept.run.over()
 
+    @property
+    def applies(self) -> frozenset[str]:
+        return frozenset() if self.store.forks else frozenset({"response_format"})
+
     async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
         await self._call("tool_names", agent_id)
         return frozenset({"memory_insert", *tools})

@@ -98,6 +98,7 @@ async def test_a_request_without_addresses_stays_as_it_is(pictures: Pictures, we
 async def test_only_what_a_person_shows_is_fetched(pictures: Pictures, web: Web) -> None:
     parts = shows(A)["content"]
     others = [{"role": role, "content": parts} for role in ("system", "assistant", "tool", "developer")]
+    others[1]["tool_calls"], others[2]["tool_call_id"] = [{"id": "c1"}], "c1"
 
     assert await seen(pictures, *others, shows()) == [[], []]
     assert web.asked == []

@@ -1,0 +1,120 @@
+"""What a request asks of the model and of its answer, on every real Letta, by what the model received."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openai import APIError, BadRequestError, InternalServerError, OpenAI
+from pydantic import BaseModel
+
+from tests.gateways import chat, gateway, sdk
+from tests.integration.test_client_tools import CALLS, TOOLS, Talk, called
+from tests.integration.words import someone, unheard
+from tests.servers.real_letta import RealLetta
+from tests.servers.scripted_model import ScriptedModel
+
+JSON = '{"city": "Oslo"}'
+
+
+class Place(BaseModel):
+    city: str
+
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
+
+
+@pytest.fixture(scope="module")
+def url(letta: RealLetta) -> Iterator[str]:
+    with gateway(letta) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[OpenAI]:
+    with sdk(url) as opened:
+        yield opened
+
+
+def asked(model: ScriptedModel, text: str) -> dict[str, Any]:
+    """The last request of the model's in which a person says `text`, without its messages and tools."""
+    request = [one for one in model.requests if text in json.dumps(one["messages"][-1])][-1]
+    return {name: value for name, value in request.items() if name not in ("messages", "tools")}
+
+
+def instructions(model: ScriptedModel, text: str) -> str:
+    """All that this request tells, in words."""
+    return json.dumps([one for one in model.requests if text in json.dumps(one["messages"][-1])][-1]["messages"])
+
+
+def test_the_length_of_an_answer_is_the_request_s_and_of_no_other(client: OpenAI, model: ScriptedModel) -> None:
+    long, other, user = unheard("long"), unheard("other"), someone()
+    client.chat.completions.create(**chat(long, user=user, max_completion_tokens=55))
+    client.chat.completions.create(**chat(other, user=user))
+
+    assert asked(model, long)["max_completion_tokens"] == 55
+    assert asked(model, other)["max_completion_tokens"] > 1000
+
+
+def test_temperature_and_form_are_the_request_s_where_letta_can_apply_them(
+    client: OpenAI, letta: RealLetta, model: ScriptedModel
+) -> None:
+    text = f"!say {JSON}\n{unheard()}"
+    answer: Any = client.chat.completions.create(
+        **chat(text, user=someone(), temperature=0.25, response_format=FORMAT, reasoning_effort="low")
+    )
+    sent = asked(model, text.split("\n")[1])
+
+    assert answer.choices[0].message.content == JSON
+    if letta.name == "v1":
+        assert (sent["temperature"], sent["response_format"]) == (0.25, FORMAT)
+        assert "JSON Schema" not in instructions(model, text.split("\n")[1])
+    else:
+        assert "response_format" not in sent
+        assert "JSON Schema" in instructions(model, text.split("\n")[1])
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_parsed_answers_are_parsed(client: OpenAI, letta: RealLetta, stream: bool) -> None:
+    body: Any = {**chat(f"!say {JSON}", user=someone()), "response_format": Place}
+    if letta.name == "app-server":
+        with pytest.raises(BadRequestError, match="strict"):
+            client.chat.completions.parse(**body)
+    elif stream:
+        with client.chat.completions.stream(**body) as events:
+            assert events.get_final_completion().choices[0].message.parsed == Place(city="Oslo")
+    else:
+        assert client.chat.completions.parse(**body).choices[0].message.parsed == Place(city="Oslo")
+
+
+def test_an_answer_that_is_not_as_demanded_is_asked_for_once_more_and_then_an_error(
+    client: OpenAI, letta: RealLetta, model: ScriptedModel
+) -> None:
+    text = unheard("no JSON")
+    body: Any = {**chat(text, user=someone()), "response_format": {"type": "json_object"}}
+    if letta.name == "v1":
+        # Its model is told so, and is believed.
+        assert "no JSON" in (client.chat.completions.create(**body).choices[0].message.content or "")
+        return
+    with pytest.raises(InternalServerError) as refused:
+        client.chat.completions.create(**body)
+
+    assert (refused.value.status_code, refused.value.code) == (502, "invalid_model_output")
+    assert len(model.said(text)) == 2
+    assert all(len(said) == 1 for said in model.said(text))
+
+
+@pytest.mark.parametrize(
+    "choice", ["required", {"type": "function", "function": {"name": "weather"}}], ids=["any", "named"]
+)
+def test_a_call_can_be_demanded(client: OpenAI, model: ScriptedModel, choice: Any) -> None:
+    calls, words = f"{CALLS}\n{unheard()}", unheard("words")
+    names = [name for name, _ in called(Talk(client, tool_choice=choice, tools=TOOLS).say(calls))]
+    assert names == (["weather", "clock"] if choice == "required" else ["weather"])
+
+    with pytest.raises(APIError) as refused:
+        Talk(client, True, tool_choice=choice).say(words)
+    assert refused.value.code == "invalid_model_output"
+    assert len(model.said(words)) == 2
+    assert "You must answer with a call of the tool" in instructions(model, words)

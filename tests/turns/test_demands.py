@@ -1,0 +1,132 @@
+"""What a request demands of its answer, where Letta does not see to it: told, checked, asked once more, refused."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.letta import errors
+from gateway.openai_wire.client_tools import ClientTools, Function
+from gateway.openai_wire.errors import InvalidModelOutput, InvalidRequest
+from gateway.openai_wire.json_format import JsonFormat
+from gateway.settings import Chats
+from gateway.turns.demands import AGAIN
+from gateway.turns.runs import Runs
+from tests.events import answer, approval_request, ping, reasoning, stop, usage
+from tests.turns.memory_letta import MemoryLetta, Step
+from tests.turns.store import Store
+from tests.turns.turns import in_conversations, play, read, runs_for, spoken, turn
+
+pytestmark = pytest.mark.anyio
+
+SCHEMA = JsonFormat({"type": "object", "required": ["a"]})
+TOOL = ClientTools((Function("weather"),), required=True)
+CALLED: Sequence[Step] = [
+    [ping()],
+    [reasoning("Hm.")],
+    [approval_request("weather")],
+    [stop("requires_approval"), usage()],
+]
+
+
+def says(text: str) -> Sequence[Step]:
+    return [[ping()], [reasoning("Hm.")], [answer(text[:2]), answer(text[2:])], [stop(), usage()]]
+
+
+@pytest.fixture
+def letta() -> MemoryLetta:
+    """One that cannot be told what an answer is to be."""
+    return MemoryLetta(Store(forks=True))
+
+
+@pytest.fixture
+def runs(letta: MemoryLetta) -> Runs:
+    return runs_for(letta)
+
+
+async def test_json_is_told_whole_and_bare_once_it_is_known_to_be_right(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [says('```json\n{"a": 1}\n```')]
+    events = await play(runs, turn("Hi", json=SCHEMA))
+
+    assert [event.text for event in events if event.message_type == "assistant_message"] == ['{"a": 1}']
+    assert [event.message_type for event in events][-2:] == ["assistant_message", "stop_reason"]
+    assert "JSON Schema" in letta.store.received[-1].instructions
+
+
+async def test_what_is_not_as_demanded_is_asked_for_once_more_and_never_seen(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [says("Well, no."), says('{"a": 1}')]
+    events = await play(runs, turn("Hi", json=SCHEMA))
+
+    assert spoken(events) == '{"a": 1}'
+    assert [event.stop_reason for event in events if event.stop_reason] == ["end_turn"]
+    assert [event.total_tokens for event in events if event.message_type == "usage_statistics"] == [None, None]
+    assert [AGAIN in received.instructions for received in letta.store.received] == [False, True]
+    # The model does not see the answer that was thrown away.
+    assert [received.texts for received in letta.store.received] == [["Hi"], ["Hi"]]
+
+    letta.scripts = []
+    await play(runs, turn("Hi", '{"a": 1}', "More"))
+    assert letta.store.received[-1].texts == ["Hi", '{"a": 1}', "More"]
+    assert letta.store.received[-1].instructions == ""
+
+
+async def test_after_two_tries_the_request_fails_and_the_chat_goes_on(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [says("No."), says("Never.")]
+    reader = runs.start(turn("Hi", json=SCHEMA))
+    with pytest.raises(InvalidModelOutput):
+        await read(reader)
+    assert letta.count("run") == 2
+
+    assert spoken(await play(runs, turn("Hi", "More", roles="uu"))) == "Hello"
+
+
+async def test_a_tool_that_must_be_called_may_be_spoken_before_and_is_told_as_it_comes(
+    letta: MemoryLetta, runs: Runs
+) -> None:
+    letta.scripts = [[[ping()], [answer("Let me see.")], *CALLED[2:]]]
+    events = await play(runs, turn("Hi", tools=TOOL))
+
+    assert [event.message_type for event in events][1:4] == [
+        "assistant_message",
+        "approval_request_message",
+        "stop_reason",
+    ]
+    assert "`weather`" in letta.store.received[-1].instructions
+
+
+async def test_an_answer_in_words_is_no_call(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [says("It is sunny."), CALLED]
+    events = await play(runs, turn("Hi", tools=TOOL))
+
+    assert (spoken(events), [event.calls[0].name for event in events if event.calls]) == ("", ["weather"])
+    assert letta.count("run") == 2
+
+
+async def test_a_call_is_no_json_and_need_not_be(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [CALLED]
+    tools = ClientTools((Function("weather"),))
+    events = await play(runs, turn("Hi", json=SCHEMA, tools=tools))
+
+    assert [event.calls[0].name for event in events if event.calls] == ["weather"]
+
+
+async def test_a_run_that_fails_is_not_asked_for_again(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [[[ping()], [answer("{")], errors.BrokenStream("cut")]]
+    reader = runs.start(turn("Hi", json=SCHEMA))
+    with pytest.raises(errors.BrokenStream):
+        await read(reader)
+    assert in_conversations(letta).count("run") == 1
+
+
+async def test_where_letta_sees_to_the_form_of_an_answer_it_streams() -> None:
+    letta = MemoryLetta()
+    letta.scripts = [says("No JSON.")]
+    events = await play(runs_for(letta, Chats()), turn("Hi", json=SCHEMA))
+
+    assert [event.text for event in events if event.message_type == "assistant_message"] == ["No", " JSON."]
+
+
+def test_what_nobody_can_promise_is_refused(runs: Runs, letta: MemoryLetta) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        runs.start(turn("Hi", json=JsonFormat({}, strict=True)))
+    assert (refused.value.param, refused.value.code) == ("response_format", "unsupported_parameter")
+    assert letta.calls == []
