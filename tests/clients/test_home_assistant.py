@@ -3,6 +3,7 @@
 https://github.com/skye-harris/hass_local_openai_llm: the whole conversation each time, with a prompt made afresh.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,15 +40,27 @@ class Conversation:
     def __init__(self, client: httpx.Client, named: str) -> None:
         self.client = client
         self.name = NAMED[named](unheard())
-        self.said: list[Said] = []
+        self.messages: list[dict[str, Any]] = []
+
+    @property
+    def said(self) -> list[Said]:
+        return [(message["role"], message["content"]) for message in self.messages]
 
     def say(self, text: str, prompt: str) -> dict[str, Any]:
         """The next message, under a new prompt; gives the choice that answers it."""
-        self.said.append(("user", text))
-        messages = [{"role": "system", "content": prompt}, *({"role": r, "content": c} for r, c in self.said)]
+        return self._send({"role": "user", "content": text}, prompt)
+
+    def give(self, call: dict[str, Any], result: str, prompt: str) -> dict[str, Any]:
+        """What came of a call."""
+        return self._send({"role": "tool", "tool_call_id": call["id"], "content": result}, prompt)
+
+    def _send(self, message: dict[str, Any], prompt: str) -> dict[str, Any]:
+        self.messages.append(message)
+        messages = [{"role": "system", "content": prompt}, *self.messages]
         body = {"model": LETTA.id, "messages": messages, "tools": TOOLS, **self.name}
         choice: dict[str, Any] = self.client.post("/v1/chat/completions", json=body).json()["choices"][0]
-        self.said.append(("assistant", choice["message"]["content"]))
+        fields = ("role", "content", "tool_calls")
+        self.messages.append({name: choice["message"][name] for name in fields if name in choice["message"]})
         return choice
 
 
@@ -81,12 +94,25 @@ def test_another_conversation_is_one_more_of_the_same_agent(client: httpx.Client
     assert len(conversations(letta) - before) == 2
 
 
-def test_neither_thoughts_nor_tools_come_back(client: httpx.Client) -> None:
-    text = unheard("hello")
-    choice = Conversation(client, "as the user").say(
-        f'!tool HassTurnOn {{"area": "kitchen"}}\n{text}', "You are at home."
-    )
+def test_the_agent_switches_the_light_on(client: httpx.Client, letta: RealLetta, model: ScriptedModel) -> None:
+    conversation, before = Conversation(client, "in the metadata"), conversations(letta)
+    script, thanks = f'!tool HassTurnOn {{"area": "kitchen"}}\n{unheard()}', unheard("Thank you")
+    choice = conversation.say(script, "It is 19:00, and the light is off.")
+    (call,) = choice["message"]["tool_calls"]
+    assert (choice["finish_reason"], call["function"]["name"]) == ("tool_calls", "HassTurnOn")
+    assert json.loads(call["function"]["arguments"]) == {"area": "kitchen"}
+
+    choice = conversation.give(call, '{"success": ["light.kitchen"]}', "It is 19:01, and the light is on.")
+    assert (choice["finish_reason"], "light.kitchen" in choice["message"]["content"]) == ("stop", True)
+    conversation.say(thanks, "It is 19:02, and the light is on.")
+
+    ((_, *said),) = model.received(thanks)
+    assert [role for role, _ in said if role != "system"] == ["user", "assistant", "tool", "assistant", "user"]
+    assert len(conversations(letta) - before) == 1
+
+
+def test_no_thoughts_come_back(client: httpx.Client) -> None:
+    choice = Conversation(client, "as the user").say(unheard("hello"), "You are at home.")
 
     assert choice["finish_reason"] == "stop"
-    assert "tool_calls" not in choice["message"]
     assert "think" not in choice["message"]["content"]

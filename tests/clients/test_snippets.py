@@ -18,6 +18,16 @@ from tests.servers.scripted_model import INTRODUCTION, THOUGHT, ScriptedModel
 
 # Each asks "Hello!", prints the answer, and the thoughts on stderr where its client reads them.
 ASKS = ["ask.sh", *(name for name in SNIPPETS if name.startswith("ask_"))]
+# What the model does about the questions of those that bring a tool.
+TOOLS = {
+    "tools_openai.py": {"How is the weather in Oslo?": '!tool weather {\\"city\\": \\"Oslo\\"}'},
+    "tools_langchain.py": {
+        "How is the weather in Oslo?": '!tool weather {\\"city\\": \\"Oslo\\"}',
+        "Which city is it?": '!tool Place {\\"city\\": \\"Rome\\"}',
+    },
+}
+SUNNY = "Tool said: sunny in Oslo"
+SAID_WITH_TOOLS = {"tools_openai.py": SUNNY, "tools_langchain.py": f"{SUNNY}\nRome"}
 READS_NO_THOUGHTS = ("ask.sh", "ask_langchain.py")
 FIRST, AGAIN = f"{INTRODUCTION}You said: Hello!", "You said: Hello!"
 # The ways to call litellm that the page speaks of: who it says is asking.
@@ -83,7 +93,7 @@ def text_of(name: str, printed: str) -> str:
 
 
 def test_no_snippet_is_left_out() -> None:
-    assert {*ASKS, "gateway.toml", "route.js", "Chat.jsx"} == {name for _, name, _ in blocks(PAGE)}
+    assert {*ASKS, *TOOLS, "gateway.toml", "route.js", "Chat.jsx"} == {name for _, name, _ in blocks(PAGE)}
 
 
 @pytest.mark.parametrize("name", ASKS)
@@ -111,3 +121,19 @@ def test_litellm_says_who_asks_in_the_ways_that_the_page_names(
         printed, _ = run([str(python), "-c", LITELLM, ways, f"{url}/v1"], tmp_path)
 
     assert printed.split() == [str(told) for _, told in LITELLM_WAYS.values()]
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_is_called_and_what_it_gives_is_the_agent_s(
+    name: str, python: Path, app_server: AppServer, model: ScriptedModel, tmp_path: Path
+) -> None:
+    with serving(app_server, tmp_path, someone()) as url:
+        script = SNIPPETS[name].replace(ADDRESS, url)
+        for question, does in TOOLS[name].items():
+            script = script.replace(f'"{question}"', f'"{does}"')
+        (tmp_path / name).write_text(script, encoding="utf-8")
+        printed, _ = run([str(python), name], tmp_path)
+
+    assert printed.strip() == SAID_WITH_TOOLS[name]
+    results = [m for request in model.requests for m in request["messages"] if m["role"] == "tool"]
+    assert any("sunny in Oslo" in str(result["content"]) for result in results)
