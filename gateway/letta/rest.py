@@ -123,11 +123,15 @@ class RestUpstream:
         return agent
 
     async def _allow_parallel_calls(self, agent_id: str, made: AgentSettings) -> None:
-        """Otherwise of several calls at once all but the first are told to us, and then dropped in silence."""
-        if made.model_settings is None:
+        """Otherwise of several calls at once all but the first are told to us, and then dropped in silence.
+
+        Where a provider's models cannot be told so, the agent is as good as it can be.
+        """
+        before = made.model_settings or {}
+        if "parallel_tool_calls" not in before:
             return
         # A setting that is left out goes back to a default of Letta's: all that are there are sent.
-        settings: Any = {**made.model_settings, "parallel_tool_calls": True}
+        settings: Any = {**before, "parallel_tool_calls": True}
         with _letta_errors():
             await self._letta.agents.with_raw_response.update(agent_id, model_settings=settings)
 
