@@ -5,6 +5,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,14 +22,13 @@ def uv_environment(name: str, project: Path) -> Path:
     """A virtual environment with what the file `project` asks for, made on first use."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     python = Path(sys.base_prefix) / "bin" / f"python{version}"
-    cache = _cache(f"{name}-py{version}", project, "pyproject.toml")
     uv = os.environ.get("UV") or shutil.which("uv")
     if uv is None:
         raise RuntimeError("the tests need uv: pip install uv")
     environ = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
-    subprocess.run(
-        [uv, "sync", "--quiet", "--project", str(cache), "--python", str(python)], env=environ, cwd=cache, check=True
-    )
+    with _cache(f"{name}-py{version}", project, "pyproject.toml") as cache:
+        sync = [uv, "sync", "--quiet", "--project", str(cache), "--python", str(python)]
+        subprocess.run(sync, env=environ, cwd=cache, check=True)
     return cache / ".venv"
 
 
@@ -35,19 +37,22 @@ def npm_environment(name: str, package: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("Node.js and npm are not installed")
-    cache = _cache(name, package, "package.json")
-    if not (cache / NPM_IS_DONE).exists():
-        before = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["uv"]["exclude-newer"]
-        quiet = ("--silent", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
-        subprocess.run([npm, "install", *quiet, "--before", before], cwd=cache, check=True)
+    with _cache(name, package, "package.json") as cache:
+        if not (cache / NPM_IS_DONE).exists():
+            before = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["uv"]["exclude-newer"]
+            quiet = ("--silent", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
+            subprocess.run([npm, "install", *quiet, "--before", before], cwd=cache, check=True)
     return cache
 
 
-def _cache(name: str, project: Path, as_file: str) -> Path:
-    """A directory that is this project file's, with the file in it."""
+@contextmanager
+def _cache(name: str, project: Path, as_file: str) -> Iterator[Path]:
+    """A directory that is this project file's, with the file in it; whoever else wants it waits."""
     content = project.read_bytes()
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "letta-gateway"
     cache = home / f"{name}-{sha256(content).hexdigest()[:12]}"
     cache.mkdir(parents=True, exist_ok=True)
-    (cache / as_file).write_bytes(content)
-    return cache
+    with (cache / "lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        (cache / as_file).write_bytes(content)
+        yield cache
