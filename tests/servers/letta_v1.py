@@ -11,7 +11,7 @@ import httpx
 from letta_client import Letta as LettaClient
 
 from tests.environments import uv_environment
-from tests.servers.health import await_health, free_port
+from tests.servers.health import await_health, held_port
 
 HERE = Path(__file__).parent
 START_SECONDS = 120
@@ -32,19 +32,22 @@ class LettaV1:
 
     def __enter__(self) -> Self:
         environment = uv_environment("letta-v1", HERE / "letta_v1.toml")
-        port = free_port()
-        self.base_url = f"http://127.0.0.1:{port}"
         self._log = (self._directory / "log").open("ab")
-        python = str(environment / "bin" / "python")
+        with held_port() as port:
+            self.base_url = f"http://127.0.0.1:{port}"
+            self._start(environment / "bin", port)
+            await_health(self._process, f"{self.base_url}/v1/health/", self._directory / "log", START_SECONDS)
+        self.client = LettaClient(base_url=self.base_url, api_key=self.api_key)
+        return self
+
+    def _start(self, commands: Path, port: int) -> None:
+        python = str(commands / "python")
         arguments = [python, str(HERE / "run_letta_v1.py"), str(self._directory), str(port), self._model_base_url]
-        environ = os.environ | {"PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
+        environ = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
         # Its end of this pipe tells the server that the tests are over, even when they are killed.
         self._process = subprocess.Popen(
             arguments, cwd=self._directory, env=environ, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log
         )
-        await_health(self._process, f"{self.base_url}/v1/health/", self._directory / "log", START_SECONDS)
-        self.client = LettaClient(base_url=self.base_url, api_key=self.api_key)
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.client.close()

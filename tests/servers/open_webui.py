@@ -11,7 +11,7 @@ import httpx
 from msgspec import Struct
 
 from tests.environments import uv_environment
-from tests.servers.health import await_health, free_port
+from tests.servers.health import await_health, held_port
 
 HERE = Path(__file__).parent
 DEPLOYED = HERE.parent.parent / "deploy" / "open-webui"
@@ -56,18 +56,21 @@ class OpenWebUI:
 
     def __enter__(self) -> Self:
         commands = uv_environment("open-webui", HERE / "open_webui.toml") / "bin"
-        port = free_port()
-        self.base_url = f"http://127.0.0.1:{port}"
+        with held_port() as port:
+            self.base_url = f"http://127.0.0.1:{port}"
+            self._start(commands, port)
+            await_health(self._process, f"{self.base_url}/health", self._log, START_SECONDS)
+        # Who signs up first is its administrator.
+        self._admin = self._post("auths/signup", name="Root", email="root@example.com", password=PASSWORD)["token"]
+        return self
+
+    def _start(self, commands: Path, port: int) -> None:
         arguments = [str(commands / "open-webui"), "serve", "--host", "127.0.0.1", "--port", str(port)]
         environ = {"PATH": f"{commands}:{os.environ['PATH']}", "CORS_ALLOW_ORIGIN": self.base_url, **self._environ}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 arguments, cwd=self._log.parent, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        await_health(self._process, f"{self.base_url}/health", self._log, START_SECONDS)
-        # Who signs up first is its administrator.
-        self._admin = self._post("auths/signup", name="Root", email="root@example.com", password=PASSWORD)["token"]
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.terminate()
