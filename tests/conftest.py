@@ -1,7 +1,11 @@
-"""What every test may use: the settings of the run, the servers, one each per session, and the browser."""
+"""What every test may use: the settings of the run, the servers, one each per session, and the browser.
+
+Workers run the tests side by side: see workers.py.
+"""
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -13,14 +17,40 @@ from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.threads import served
+from tests.workers import Scheduling, asks, sort_by_group, tell_groups
 
 settings.register_profile("any", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "any")
 
+# One for each real server and one for everything else; on two processors they have something to do at any time.
+WORKERS = 3
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """None for tests that are named: they start at once, and can be watched."""
+    return 0 if any(".py" in argument for argument in config.args) else WORKERS
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        sort_by_group(items)
+
+
+# Before pytest-xdist says that this worker is ready for a share.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):
+        tell_groups(session)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -57,7 +87,7 @@ def app_server(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -
         yield server
 
 
-@pytest.fixture(scope="session", params=["letta_v1", "app_server"], ids=["v1", "app-server"])
+@pytest.fixture(scope="session", params=[asks("letta_v1", id="v1"), asks("app_server", id="app-server")])
 def letta(request: pytest.FixtureRequest) -> RealLetta:
     """Each kind of a real Letta in turn."""
     server: RealLetta = request.getfixturevalue(request.param)

@@ -10,6 +10,7 @@ from tests.frontend import Frontend
 from tests.gateways import gateway, sdk
 from tests.integration.sides import SIDES, Side
 from tests.integration.words import someone
+from tests.workers import asks
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def mark() -> str:
     return uuid.uuid4().hex
 
 
-@pytest.fixture(scope="module", params=list(SIDES.values()), ids=list(SIDES))
+@pytest.fixture(scope="module", params=[asks(*side, id=id) for id, side in SIDES.items()])
 def side(request: pytest.FixtureRequest) -> Side:
     name, ids = request.param
     return Side(request.getfixturevalue(name), ids)

@@ -1,0 +1,53 @@
+"""Which tests one worker runs: all that ask a real server, so that it is started once, or all of a module."""
+
+from collections import Counter
+from functools import cached_property
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+SERVERS = ("letta_v1", "app_server")
+KEY = "workers/groups"
+
+
+def asks(server: str, *more: Any, id: str) -> Any:
+    """A parameter of a fixture: the name of a server's own fixture, alone or first of several."""
+    return pytest.param((server, *more) if more else server, id=id, marks=pytest.mark.xdist_group(server))
+
+
+def sort_by_group(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no worker is left alone with it at the end."""
+    sizes = Counter(map(_group_of, items))
+    items.sort(key=lambda item: (_group_of(item) not in SERVERS, -sizes[_group_of(item)]))
+
+
+def tell_groups(session: pytest.Session) -> None:
+    """Called in a worker that knows its tests. The scheduler has only their names, so pytest's cache tells the rest.
+
+    https://github.com/pytest-dev/pytest-xdist/issues/1386: pytest-xdist's own way is lost with pytest 9.2.
+    """
+    if session.config.cache:
+        session.config.cache.set(KEY, {item.nodeid: _group_of(item) for item in session.items})
+
+
+def _group_of(item: pytest.Item) -> str:
+    marked = item.get_closest_marker("xdist_group")
+    asked = (marked.args[0],) if marked else getattr(item, "fixturenames", ())
+    return next((server for server in SERVERS if server in asked), _module_of(item.nodeid))
+
+
+def _module_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """A group is for one worker."""
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        cache: pytest.Cache | None = self.config.cache
+        return cache.get(KEY, {}) if cache else {}
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self._groups.get(nodeid, _module_of(nodeid))
