@@ -197,11 +197,11 @@ def test_a_temporary_chat_goes_on_and_then_goes_away(letta: RealLetta, model: Sc
 # What comes twice, or at once
 
 
-def test_a_request_sent_again_takes_over_the_run_under_way(url: str, model: ScriptedModel) -> None:
-    # Slow enough to be still under way when the request is sent again, however busy the machine.
+def test_a_request_sent_again_takes_over_the_run_under_way(letta: RealLetta, model: ScriptedModel) -> None:
+    # Slow enough to be still under way when the request is sent again, and waited for, however busy the machine.
     text = unheard("!slow 300\n!say one two three")
     body = chat(text, user=someone(), stream=True)
-    with http(url) as client:
+    with gateway(letta, chats=Chats(grace_seconds=30)) as url, http(url) as client:
         with client.stream("POST", "/v1/chat/completions", json=body) as first:
             next(first.iter_lines())
             model.wait_for(text)
