@@ -118,14 +118,19 @@ class AppServerUpstream:
             "name": template.name,
             "model": template.model,
             "system": template.system or DEFAULT_SYSTEM,
-            "tags": [*template.tags, CREATED_TAG + datetime.now(UTC).isoformat(), _metadata_tag(template)],
             "memory_blocks": [{"label": label, "value": value} for label, value in template.blocks.items()],
         }
         async with self._making:
             answer = await self._link.request("agent_create", OneAgent, body=body)
             agent = _found(answer.agent)
             await self._switch_off_reflection(agent.id)
-        return _to_agent(agent)
+            return _to_agent(await self._make_known(agent, template))
+
+    async def _make_known(self, agent: KeptAgent, template: Template) -> KeptAgent:
+        """Have it found, now that it is whole: it is listed before its memory is, and fails whoever uses it then."""
+        tags = [*agent.tags, *template.tags, CREATED_TAG + datetime.now(UTC).isoformat(), _metadata_tag(template)]
+        answer = await self._link.request("agent_update", OneAgent, agent_id=agent.id, body={"tags": tags})
+        return _found(answer.agent)
 
     async def _switch_off_reflection(self, agent_id: str) -> None:
         """Otherwise a sub-agent with file tools reads the chats after every 25 steps."""

@@ -112,36 +112,43 @@ async def test_tools_that_no_app_server_has_are_named(upstream: AppServerUpstrea
 
 def made(body: Frame) -> Frame:
     """An agent as the App Server tells of it: with tags of its own, and without what it does not keep."""
-    return {"id": "agent-1", "tags": [*body["tags"], "git-memory-enabled"], "name": body.get("name")}
+    return {"id": "agent-1", "tags": [*body.get("tags", ["git-memory-enabled"])], "name": body.get("name")}
+
+
+def makes_agents(server: FakeAppServer) -> None:
+    for request in ("agent_create", "agent_update"):
+        server.answers[request] = lambda sent: {"success": True, "agent": made(sent["body"])}
 
 
 async def test_an_agent_keeps_its_date_and_metadata_in_its_tags(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
-    server.answers["agent_create"] = lambda request: {"success": True, "agent": made(request["body"])}
+    makes_agents(server)
     began = datetime.now(UTC)
     agent = await upstream.create_agent(TEMPLATE)
-    body = server.sent("agent_create")[0]["body"]
-    server.answers["agent_list"] = {"success": True, "agents": [made(body)]}
+    body, tagged = (server.sent(request)[0]["body"] for request in ("agent_create", "agent_update"))
+    server.answers["agent_list"] = {"success": True, "agents": [made(tagged)]}
 
     assert agent.created_at is not None
     assert began <= agent.created_at <= datetime.now(UTC)
     assert (agent.id, agent.metadata) == ("agent-1", TEMPLATE.metadata)
-    assert set(TEMPLATE.tags) <= set(agent.tags)
+    assert {*TEMPLATE.tags, "git-memory-enabled"} <= set(agent.tags)
     assert await upstream.find_agents(TEMPLATE.tags) == [agent]
     assert server.sent("agent_list")[0]["query"] == {"tags": list(TEMPLATE.tags), "limit": 100}
     assert body["memory_blocks"] == [{"label": "persona", "value": "Patient."}, {"label": "human", "value": "Ada"}]
     assert (body["name"], body["model"], body["system"]) == ("tutor-0123", "m/one", "You teach.")
 
 
-async def test_an_agent_s_reflection_is_switched_off_before_anybody_has_it(
+async def test_an_agent_is_found_by_others_only_once_it_is_whole_and_its_reflection_is_off(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
-    server.answers["agent_create"] = lambda request: {"success": True, "agent": made(request["body"])}
+    makes_agents(server)
     await upstream.create_agent(TEMPLATE)
-    (sent,) = server.sent("set_reflection_settings")
+    made, switched, tagged = server.sent("agent_create", "set_reflection_settings", "agent_update")
 
-    assert (sent["runtime"]["agent_id"], sent["settings"]["trigger"]) == ("agent-1", "off")
+    assert "tags" not in made["body"]
+    assert (switched["runtime"]["agent_id"], switched["settings"]["trigger"]) == ("agent-1", "off")
+    assert tagged["type"] == "agent_update"
 
 
 TAGS: dict[str, list[str]] = {
