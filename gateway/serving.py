@@ -11,6 +11,9 @@ from litestar import Litestar
 from gateway.settings import Settings
 from gateway.turns.runs import Runs
 
+# Longer than clients and proxies keep an idle connection, so that none is closed under a request.
+IDLE_SECONDS = 75
+
 
 class Server(uvicorn.Server):
     """A uvicorn that, told to stop, gives answers under way some time and then ends them, before it waits for them.
@@ -28,8 +31,7 @@ class Server(uvicorn.Server):
                 host=settings.server.host,
                 port=settings.server.port,
                 access_log=False,
-                # Longer than clients and proxies keep an idle connection, so that none is closed under a request.
-                timeout_keep_alive=75,
+                timeout_keep_alive=IDLE_SECONDS,
                 log_config=None,
                 server_header=False,
                 ws="none",
@@ -62,7 +64,16 @@ class _Beside(uvicorn.Server):
     """A uvicorn within a process that has one already: signals are not its own."""
 
     def __init__(self, app: Litestar) -> None:
-        super().__init__(uvicorn.Config(app, access_log=False, log_config=None, ws="none", lifespan="off"))
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_config=None,
+                timeout_keep_alive=IDLE_SECONDS,
+                ws="none",
+                lifespan="off",
+            )
+        )
         self.up = asyncio.Event()
 
     @contextmanager

@@ -23,7 +23,8 @@ class _Server(uvicorn.Server):
 def served(app: Any) -> Iterator[str]:
     """Serve an ASGI application; gives its base URL."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+    # Longer than clients keep an idle connection, so that none is closed under a request.
+    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_keep_alive=75))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
