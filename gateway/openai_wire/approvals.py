@@ -7,8 +7,9 @@ from gateway.letta.events import ToolCall, shortened
 
 _INTRODUCTION = "**May I do this?** It needs your approval:"
 _ANSWER = "Please answer **yes** or **no** (or “no, because …”); anything else counts as a no."
-# A question as `Questions` words it: known again in a history, of which it is no part for the agent.
-QUESTION = re.compile(rf"\s*{re.escape(_INTRODUCTION)}\n.*?{re.escape(_ANSWER)}", re.DOTALL)
+# A question as `Questions` words it, as a pattern: known again in a history, of which it is no part for the agent.
+# Nothing in the calls ends it: all of their lines begin so. Nothing before it is looked at again and again.
+QUESTION = rf"(?:\n\n)?{re.escape(_INTRODUCTION)}\n(?:(?:- run `|  )[^\n]*\n|\n)+{re.escape(_ANSWER)}"
 _FENCE = re.compile(r"`{3,}")
 
 
@@ -37,8 +38,10 @@ def _shown(arguments: str) -> str:
     """Arguments as a person reads them: in a block of code that they cannot end."""
     try:
         text = json.dumps(json.loads(arguments), indent=2, ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         text = arguments
+    # Half of a surrogate pair, which JSON may spell, cannot be sent.
+    text = text.encode("utf-8", "backslashreplace").decode()
     fence = "`" * max([3, *(len(found) + 1 for found in _FENCE.findall(text))])
     lines = [f"{fence}json", *shortened(text).split("\n"), fence]
     return "\n".join(f"  {line}" for line in lines)

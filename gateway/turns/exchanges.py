@@ -69,20 +69,17 @@ def _open_since(messages: list[ChatMessage]) -> int:
 
 
 def _line(call: ToolCall, result: str) -> str:
-    return _encode({"tool": call.function.name, "arguments": _arguments(call), "result": result})
+    told = {"tool": call.function.name, "arguments": call.function.arguments, "result": result}
+    try:
+        return _encode({**told, "arguments": msgspec.json.decode(call.function.arguments)})
+    except (msgspec.DecodeError, RecursionError):
+        return _encode(told)
 
 
 def _said(message: ChatMessage) -> Iterator[str]:
     """What an answer said before its calls, where that is not told as an answer."""
     if text := without_thoughts(text_of(message.content)):
         yield _encode({"you": text})
-
-
-def _arguments(call: ToolCall) -> Any:
-    try:
-        return msgspec.json.decode(call.function.arguments)
-    except msgspec.DecodeError:
-        return call.function.arguments
 
 
 def _encode(line: dict[str, Any]) -> str:

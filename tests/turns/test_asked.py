@@ -445,3 +445,11 @@ def test_what_tools_gave_is_told_beside_the_question_they_served(messages: list[
     first = read(messages).path[0]
 
     assert [json.loads(line) for line in first.exchanged.splitlines()] == lines
+
+
+def test_arguments_nested_deeper_than_can_be_read_are_told_as_they_are() -> None:
+    deep = "[" * 100_000
+    calls = [{**CALLS[0], "function": {"name": "f", "arguments": deep}}]
+    (first,) = read([user("Hi"), assistant(None, tool_calls=calls), RESULT]).path
+
+    assert json.loads(first.exchanged)["arguments"] == deep
