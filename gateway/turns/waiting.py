@@ -23,8 +23,8 @@ NO = frozenset(
 )
 # "no, because …", "No: …": the rest is why.
 _NO_WORDS = "|".join(sorted(map(re.escape, NO), key=len, reverse=True))
-_NO_BECAUSE = re.compile(rf"(?:{_NO_WORDS})\s*[,.;:!–-]\s*(\S.*)", re.DOTALL | re.IGNORECASE)
-_MARKS = " \t\r\n.,;:!?*_`\"'()…"
+_NO_BECAUSE = re.compile(rf"(?:{_NO_WORDS})\s*[,.;:!–—，。、！：-]\s*(\S.*)", re.DOTALL | re.IGNORECASE)
+_MARKS = " \t\r\n.,;:!?¡¿*_`\"'()…“”„‘’«»。，、！？"
 ELSE = "The user said something else instead."
 
 
@@ -55,12 +55,14 @@ def answers(turn: Turn, pending: Iterable[Waiting], news: list[Message]) -> Answ
 
 def verdict(text: str) -> tuple[bool, str]:
     """Whether a person's words allow something, and why not; all but a plain yes is a no."""
+    # Telephones write don’t.
+    text = text.replace("’", "'").strip()
     words = " ".join(text.lower().strip(_MARKS).replace(",", " ").split())
     if words in YES:
         return True, ""
     if words in NO:
         return False, ""
-    because = _NO_BECAUSE.match(text.strip())
+    because = _NO_BECAUSE.match(text)
     return False, because[1] if because else ELSE
 
 
