@@ -40,8 +40,11 @@ def refused(name: str, call_id: str | None = "call-1", step: str | None = "step-
     return Event("status", step_id=step, message=f"{name} is not allowed here: nothing was done.", tool_call=call)
 
 
-def approval_request(name: str | None, call_id: str | None = "call-1", step: str | None = "step-1") -> Event:
-    return Event("approval_request_message", step_id=step, tool_call=ToolCall(name, call_id))
+def approval_request(
+    name: str | None, call_id: str | None = "call-1", step: str | None = "step-1", arguments: str | None = None
+) -> Event:
+    """A call that waits, for its client or for an approval, or a piece of one."""
+    return Event("approval_request_message", step_id=step, tool_call=ToolCall(name, call_id, arguments))
 
 
 def stop(reason: str | None = "end_turn") -> Event:

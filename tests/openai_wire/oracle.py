@@ -10,6 +10,7 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.completion_usage import CompletionUsage
 
 from gateway.letta.events import Event
+from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools
 from gateway.openai_wire.errors import GatewayError
 from gateway.openai_wire.response import DONE_FRAME, frame
 from gateway.openai_wire.response import ChatCompletionChunk as Chunk
@@ -39,6 +40,17 @@ class Stream(Struct, frozen=True):
         return "".join(delta.get("reasoning_content") or "" for delta in self.deltas)
 
     @property
+    def calls(self) -> list[tuple[str, str, str]]:
+        """The calls of the client's tools, as a client adds them up: id, name, arguments."""
+        calls: dict[int, tuple[str, str, str]] = {}
+        for piece in pieces_of(self.deltas):
+            id, name, arguments = calls.get(piece["index"], ("", "", ""))
+            function = piece["function"]
+            more = arguments + function.get("arguments", "")
+            calls[piece["index"]] = piece.get("id", id), function.get("name", name), more
+        return [calls[index] for index in sorted(calls)]
+
+    @property
     def visible(self) -> str:
         """The content without its blocks of thoughts."""
         return split_thoughts(self.content)[0]
@@ -66,6 +78,7 @@ def check_stream(frames: bytes, *, model: str = MODEL, include_usage: bool = Fal
     told = raw[:-1] if usage else raw
     assert all(chunk.get("usage") is None for chunk in told)
     deltas, finish_reason = _choices([chunk["choices"] for chunk in told])
+    _check_calls(deltas, finish_reason)
     assert (finish_reason is None) == (error is not None), "an answer has a finish reason, or an error, never both"
     assert not (usage and error)
     return Stream(deltas, finish_reason, usage, error)
@@ -101,12 +114,35 @@ def _choices(told: list[list[dict[str, Any]]]) -> tuple[list[dict[str, Any]], st
 
     deltas = [choice["delta"] for choice in choices]
     assert [delta.get("role") for delta in deltas] == ["assistant" if i == 0 else None for i in range(len(deltas))]
-    assert all(delta.keys() <= {"role", "content", "reasoning_content", "reasoning"} for delta in deltas)
+    assert all(delta.keys() <= {"role", "content", "reasoning_content", "reasoning", "tool_calls"} for delta in deltas)
     assert all(delta.get("reasoning") == delta.get("reasoning_content") for delta in deltas)
     if not choices or choices[-1]["finish_reason"] is None:
         return deltas, None
     assert deltas.pop() == {}
     return deltas, choices[-1]["finish_reason"]
+
+
+def pieces_of(deltas: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pieces of calls, in order."""
+    return [piece for delta in deltas for piece in delta.get("tool_calls", ())]
+
+
+def _check_calls(deltas: list[dict[str, Any]], finish_reason: str | None) -> None:
+    """A call has a delta with its id and name, then others with its arguments; its index is its place among all."""
+    assert all(delta.keys() == {"tool_calls"} for delta in deltas if "tool_calls" in delta)
+    begun: list[int] = []
+    for piece in pieces_of(deltas):
+        if piece["index"] in begun:
+            assert piece.keys() == {"index", "function"}
+            assert piece["function"].keys() == {"arguments"}
+        else:
+            assert piece.keys() == {"index", "id", "type", "function"}
+            assert piece["type"] == "function"
+            assert piece["function"].keys() == {"arguments", "name"}
+            assert piece["function"]["arguments"] == ""
+            begun.append(piece["index"])
+    assert begun == list(range(len(begun)))
+    assert finish_reason is None or (finish_reason == "tool_calls") == bool(begun)
 
 
 def split_thoughts(content: str) -> tuple[str, list[str]]:
@@ -126,10 +162,20 @@ def check_tags(stream: Stream, mode: Reasoning = "think_tags") -> None:
 
 
 def translator(
-    reasoning: Reasoning = "think_tags", include_usage: bool = False, tools: ToolActivity = "thoughts", id: str = ID
+    reasoning: Reasoning = "think_tags",
+    include_usage: bool = False,
+    tools: ToolActivity = "thoughts",
+    id: str = ID,
+    clients: ClientTools = NO_TOOLS,
 ) -> StreamTranslator:
     return StreamTranslator(
-        id=id, created=CREATED, model=MODEL, reasoning=reasoning, include_usage=include_usage, tool_activity=tools
+        id=id,
+        created=CREATED,
+        model=MODEL,
+        reasoning=reasoning,
+        include_usage=include_usage,
+        tool_activity=tools,
+        client_tools=clients,
     )
 
 
@@ -144,9 +190,10 @@ def play(
     reasoning: Reasoning = "think_tags",
     include_usage: bool = False,
     tools: ToolActivity = "thoughts",
+    clients: ClientTools = NO_TOOLS,
 ) -> bytes:
     """The frames that a client gets for `events`: an error ends them as it does in a response."""
-    machine = translator(reasoning, include_usage, tools)
+    machine = translator(reasoning, include_usage, tools, clients=clients)
     frames: list[bytes] = []
     try:
         for event in events:
@@ -163,6 +210,7 @@ def played(
     reasoning: Reasoning = "think_tags",
     include_usage: bool = False,
     tools: ToolActivity = "thoughts",
+    clients: ClientTools = NO_TOOLS,
 ) -> Stream:
     """The same, checked."""
-    return check_stream(play(events, reasoning, include_usage, tools), include_usage=include_usage)
+    return check_stream(play(events, reasoning, include_usage, tools, clients), include_usage=include_usage)

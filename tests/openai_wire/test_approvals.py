@@ -19,7 +19,7 @@ END = "Please answer **yes** or **no** (or “no, because …”); anything else
 
 def wanted(name: str | None, arguments: str | None = None, call_id: str = "call-1") -> Event:
     """A call that needs an approval, or a piece of one."""
-    return Event("approval_request_message", step_id="step-1", tool_call=ToolCall(name, call_id, arguments))
+    return e.approval_request(name, call_id, arguments=arguments)
 
 
 def ask(*calls: tuple[str, str]) -> str:
