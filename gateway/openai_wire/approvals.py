@@ -13,6 +13,11 @@ QUESTION = rf"(?:\n\n)?{re.escape(_INTRODUCTION)}\n(?:(?:- run `|  )[^\n]*\n|\n)
 _FENCE = re.compile(r"`{3,}")
 
 
+def asks(answer: str) -> bool:
+    """Whether an answer, as its client tells it, holds a question."""
+    return _INTRODUCTION in answer
+
+
 class Questions:
     """Collects the calls that wait for an approval, and asks about them."""
 

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.letta.upstream import Image, Message, ToolResult, message_of
+from gateway.openai_wire.approvals import asks
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.images import to_image
 from gateway.openai_wire.request import ChatMessage, ContentPart, text_of
@@ -37,6 +38,8 @@ class Asked(Struct, frozen=True):
     """Whether that is all that is new."""
     called: frozenset[str] = frozenset()
     """The ids of all calls that it tells of."""
+    was_asked: bool = False
+    """Whether the last answer asks for an approval."""
 
     @property
     def lone(self) -> bool:
@@ -91,6 +94,7 @@ def to_asked(messages: list[ChatMessage], images: Images = DEFAULT_IMAGES) -> As
         results_of(messages),
         only_results=last.role == "tool",
         called=frozenset(call.id for message in messages for call in message.tool_calls or ()),
+        was_asked=last_answer >= 0 and asks(text_of(messages[last_answer].content)),
     )
 
 

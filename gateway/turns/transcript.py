@@ -89,11 +89,9 @@ def _where_it_waits(asked: Asked, known: Sequence[Past]) -> int | None:
     Models may give the same id to a call again: the question must be the same, as far as the request tells it.
     """
     answered = {result.tool_call_id for result in asked.results}
-    question = next(
-        (message for message in reversed(asked.path[: asked.before_results]) if message.role == "user"), None
-    )
+    question = _last_question(asked.path[: asked.before_results])
     for at, past in enumerate(known):
-        last = next((message for message in reversed(past.messages) if message.role == "user"), None)
+        last = _last_question(past.messages)
         same = question is None or last is None or _same_question(last, question)
         if same and any(call.tool_call_id in answered for call in past.pending):
             return at

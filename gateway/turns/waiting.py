@@ -50,6 +50,9 @@ def answers(turn: Turn, pending: Iterable[Waiting], news: list[Message]) -> Answ
     if word is None or any(_is_the_client_s(turn, call) for call in left):
         return Answers(results, denied=_ids(left))
     allowed, reason = word
+    if allowed and turn.keeps_history and not turn.asked.was_asked:
+        # A yes to something else: nobody has seen the question.
+        allowed, reason = False, ELSE
     return Answers(approved=_ids(left)) if allowed else Answers(denied=_ids(left), reason=reason)
 
 

@@ -133,6 +133,25 @@ async def test_a_no_that_is_edited_into_a_yes_approves_nothing(either: MemoryLet
     assert either.store.received[-1].texts == ["Do it", "yes"]
 
 
+async def test_a_yes_to_a_question_that_never_reached_the_person_approves_nothing(
+    letta: MemoryLetta, runs: Runs
+) -> None:
+    letta.scripts = [[[answer("Let me see.")], *waits("Bash")]]
+    await play(runs, request(DO_IT))
+    await play(runs, request(DO_IT, assistant("Let me see."), user("ok")))
+
+    assert (last(letta).approved, last(letta).denied) == ((), ("c1",))
+    assert len({*where(letta)}) == 1
+
+
+async def test_a_client_that_tells_only_what_is_new_may_say_yes(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [waits("Bash")]
+    await play(runs, request(DO_IT, history="new"))
+    await play(runs, request(user("yes"), history="new"))
+
+    assert last(letta).approved == ("c1",)
+
+
 async def test_a_yes_in_another_chat_approves_nothing(letta: MemoryLetta, runs: Runs) -> None:
     await ask(runs, letta)
     await play(runs, request(user("yes"), chat="other"))

@@ -104,10 +104,10 @@ def said(*texts: str) -> list[Message]:
 
 
 def telling(*results: str, **asked: Any) -> Turn:
-    """A turn whose request tells results of the calls of these ids."""
+    """A turn whose request tells results of the calls of these ids, and of a question."""
     told = turn("Hi")
     given = tuple(ToolResult(id, f"of {id}") for id in results)
-    fields = {"called": frozenset(results), **asked}
+    fields = {"called": frozenset(results), "was_asked": True, **asked}
     return msgspec.structs.replace(told, asked=msgspec.structs.replace(told.asked, results=given, **fields))
 
 
@@ -126,6 +126,19 @@ ANSWERED: dict[str, tuple[Turn, list[Waiting], list[Message], Answers]] = {
     "a result and a message": (telling("c1"), [SEARCH], said("More"), Answers((result("c1"),))),
     "a yes": (telling(), [BASH], said("yes"), Answers(approved=("c2",))),
     "a yes to two": (telling(), [BASH, Waiting("c3", "Write")], said("yes"), Answers(approved=("c2", "c3"))),
+    "a yes to a question that nobody has seen": (
+        telling(was_asked=False),
+        [BASH],
+        said("yes"),
+        Answers(denied=("c2",), reason=ELSE),
+    ),
+    "a yes of a client that does not tell what was asked": (
+        msgspec.structs.replace(telling(was_asked=False), keeps_history=False),
+        [BASH],
+        said("yes"),
+        Answers(approved=("c2",)),
+    ),
+    "a no to a question that nobody has seen": (telling(was_asked=False), [BASH], said("no"), Answers(denied=("c2",))),
     "a no": (telling(), [BASH], said("no"), Answers(denied=("c2",))),
     "a no with a reason": (telling(), [BASH], said("no, too late"), Answers(denied=("c2",), reason="too late")),
     "something else": (telling(), [BASH], said("What?"), Answers(denied=("c2",), reason=ELSE)),
