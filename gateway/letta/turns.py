@@ -261,7 +261,7 @@ class Turns:
 
     async def aclose(self) -> None:
         """End the turns that wait for their client: nobody could answer them any more."""
-        waiting = [turn for turn in self._turns.values() if turn.reader.parked]
+        waiting = [turn for id, turn in self._turns.items() if turn.reader.parked and id not in self._endings]
         await asyncio.gather(*self._endings.values(), *map(self._end_waiting, waiting))
 
 
