@@ -5,7 +5,7 @@ https://docs.letta.com/api/python/resources/conversations/subresources/messages/
 
 from typing import Any
 
-from gateway.letta.parts import exchanged, text_part, to_parts
+from gateway.letta.parts import SAID, exchanged, is_before, text_part, to_parts
 from gateway.letta.upstream import Instructions, Message, Options, Sending, ToolResult
 
 DENIED = "The user went on without it."
@@ -40,7 +40,11 @@ def _to_denial(sending: Sending, id: str) -> dict[str, Any]:
 
 def _content(message: Message) -> Any:
     notes = exchanged(message)
-    return [*map(text_part, notes), *to_parts(message)] if notes or message.images else message.content
+    if not (notes or message.images):
+        return message.content
+    if not notes and is_before(next(message.pieces())):
+        notes = [SAID]
+    return [*map(text_part, notes), *to_parts(message)]
 
 
 def to_prompt(instructions: Instructions) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.letta.events import ToolCall, text_of
-from gateway.letta.parts import EXCHANGED, from_parts
+from gateway.letta.parts import from_parts, is_before
 from gateway.letta.upstream import Image, Message, Past, Waiting, message_of
 
 # What Letta itself says in a user's name, of what it has taken out of the context.
@@ -48,8 +48,7 @@ def to_past(listed: list[Listed]) -> Past:
 def _said(listed: Listed) -> list[str | Image]:
     """A message's pieces without what the gateway put before it."""
     pieces = list(from_parts(listed.content))
-    first = pieces[0] if pieces else None
-    noted = len(pieces) > 1 and isinstance(first, str) and first.startswith(EXCHANGED)
+    noted = len(pieces) > 1 and is_before(pieces[0])
     return pieces[1:] if noted and (listed.otid or "").startswith("gw") else pieces
 
 

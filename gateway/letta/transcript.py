@@ -17,15 +17,13 @@ from msgspec import Struct
 
 from gateway.letta import memory
 from gateway.letta.events import ToolCall
-from gateway.letta.parts import REMINDER_END, exchanged, from_parts, text_part, to_parts
+from gateway.letta.parts import REMINDER_END, SAID, exchanged, from_parts, text_part, to_parts
 from gateway.letta.pasts import add
 from gateway.letta.upstream import Image, Instructions, Message, Past, Role, Sending, message_of
 
 # Of what the App Server itself puts before a message; its own begin otherwise.
 CLIENT_REMINDER = "<system-reminder>\nInstructions of the client for this chat:\n"
 EARLIER_REMINDER = "<system-reminder>\nWhat was said earlier in this chat:\n"
-# Comes before a message with pictures whose text could be taken for a note.
-SAID = f"<system-reminder>\nWhat follows is what the person says.{REMINDER_END}"
 WITHDRAWN = "There are none any more."
 FORMAT = {"schema_version": 2, "message_format": "pi-session-entry-jsonl", "provider_stack": "pi-ai"}
 _MEMORY_FOLDER = re.compile(r"(?P<backend>/.*)/memfs/[^/]+/memory/?")

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.parts import REMINDER_END
+from gateway.letta.parts import REMINDER_END, SAID
 from gateway.letta.transcript import (
     EARLIER_REMINDER,
-    SAID,
     WITHDRAWN,
     Listed,
     to_input,
