@@ -58,8 +58,15 @@ async def test_an_agent_that_gets_another_template_may_call_several_tools_at_onc
     assert letta.body == {"model_settings": PARALLEL}
 
 
-@pytest.mark.parametrize("told", [{}, {"model_settings": None}], ids=["absent", "null"])
-async def test_an_agent_without_model_settings_is_left_as_it_is(told: dict[str, Any]) -> None:
+NO_SETTING = {
+    "no settings": {},
+    "settings of null": {"model_settings": None},
+    "a provider that cannot be told": {"model_settings": {"provider_type": "ollama"}},
+}
+
+
+@pytest.mark.parametrize("told", NO_SETTING.values(), ids=NO_SETTING)
+async def test_an_agent_whose_model_cannot_be_told_so_is_left_as_it_is(told: dict[str, Any]) -> None:
     letta = FakeLetta({"POST /v1/agents/": {"id": "agent-1", **told}})
     await letta.upstream.create_agent(TEMPLATE)
 
