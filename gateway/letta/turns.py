@@ -69,7 +69,7 @@ class Turns:
         sent = to_input(sending)
         payload = _payload(sent, [*tools], sending.tools)
         turn = await self._waiting_turn(runtime.conversation_id or "")
-        if turn is None and sending.resumes:
+        if turn is None and (sending.resumes or not sent):
             raise errors.Stuck("nothing waits for these answers")
         if turn:
             queued = await self._resume(turn, sending, payload)
@@ -79,8 +79,8 @@ class Turns:
             yield self._events(turn, queued)
         finally:
             self._rest(turn)
-            if turn.altered and not turn.reader.parked:
-                await self._reset(turn.conversation_id)
+            if not turn.reader.parked:
+                await self._reset(turn)
 
     async def _begin(self, runtime: Runtime, sending: Sending, payload: dict[str, Any]) -> tuple[OpenTurn, bool]:
         """A new turn, and whether it is queued behind another."""
@@ -94,23 +94,33 @@ class Turns:
             turn = OpenTurn(self._link, connection, runtime, reader, inbox)
             self._turns[turn.conversation_id] = turn
             stack.callback(self._turns.pop, turn.conversation_id, None)
+            answer = await self._send_first(turn, sending, payload)
+            turn.stack = stack.pop_all()
+        return turn, answer.disposition == "queued"
+
+    async def _send_first(self, turn: OpenTurn, sending: Sending, payload: dict[str, Any]) -> Answer:
+        """What a turn begins with; should it not be taken, nothing is left of what it was to be called with."""
+        try:
             if most := sending.options.max_tokens:
                 turn.altered = True
                 await self._set(turn.conversation_id, {"max_tokens": most})
-            self._threads.begin(turn.conversation_id, ids[0])
-            answer = await self._send(runtime, payload)
-            turn.stack = stack.pop_all()
-        return turn, answer.disposition == "queued"
+            self._threads.begin(turn.conversation_id, turn.began_with)
+            return await self._send(turn.runtime, payload)
+        except BaseException:
+            await self._reset(turn)
+            raise
 
     async def _set(self, conversation_id: str, model_settings: dict[str, Any]) -> None:
         """What a conversation's model is called with; nothing for what its agent has set."""
         body = {"model_settings": model_settings}
         await self._link.request("conversation_update", Answer, conversation_id=conversation_id, body=body)
 
-    async def _reset(self, conversation_id: str) -> None:
-        """Raises nothing."""
+    async def _reset(self, turn: OpenTurn) -> None:
+        """Have the conversation as it was before the turn. Raises nothing."""
+        if not turn.altered:
+            return
         try:
-            await self._set(conversation_id, {})
+            await self._set(turn.conversation_id, {})
         except errors.UpstreamError as error:
             logger.warning("a conversation's settings could not be reset: %s: %s", type(error).__name__, error)
 
@@ -153,6 +163,7 @@ class Turns:
         if turn.connection is not await self._link.connection():
             # The App Server has ended it.
             turn.close()
+            await self._reset(turn)
             return None
         if turn.limit:
             turn.limit.cancel()
@@ -170,8 +181,7 @@ class Turns:
             logger.warning("a turn that waited for its client could not be ended: %s", type(error).__name__)
         finally:
             turn.close()
-        if turn.altered:
-            await self._reset(turn.conversation_id)
+        await self._reset(turn)
         if not ended:
             self._threads.begin(turn.conversation_id, turn.began_with)
             await self._threads.tag_unfinished(turn.conversation_id)

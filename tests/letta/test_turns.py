@@ -260,6 +260,12 @@ async def test_results_that_nothing_waits_for_are_not_sent(server: FakeAppServer
     assert server.sent("input", "runtime_start") == []
 
 
+async def test_a_denial_that_nothing_waits_for_is_not_sent(server: FakeAppServer, upstream: AppServerUpstream) -> None:
+    with pytest.raises(errors.Stuck, match="nothing waits"):
+        await run(upstream, Sending([], denied=("c1",)))
+    assert server.sent("input", "runtime_start") == []
+
+
 async def test_a_turn_that_fails_after_its_results_is_marked_from_its_beginning(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
