@@ -50,10 +50,15 @@ def answers(turn: Turn, pending: Iterable[Waiting], news: list[Message]) -> Answ
     if word is None or any(_is_the_client_s(turn, call) for call in left):
         return Answers(results, denied=_ids(left))
     allowed, reason = word
-    if allowed and turn.keeps_history and not turn.asked.was_asked:
+    if allowed and not _was_asked(turn):
         # A yes to something else: nobody has seen the question.
         allowed, reason = False, ELSE
     return Answers(approved=_ids(left)) if allowed else Answers(denied=_ids(left), reason=reason)
+
+
+def _was_asked(turn: Turn) -> bool:
+    """Whether the person knows what a yes would allow, as far as the request tells."""
+    return turn.agent_type.asks and (turn.asked.was_asked or not turn.keeps_history)
 
 
 def verdict(text: str) -> tuple[bool, str]:

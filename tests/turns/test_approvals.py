@@ -240,6 +240,19 @@ async def test_as_often_as_it_asks_it_is_denied(letta: MemoryLetta, means: Means
     assert spoken(events) == "Hello"
 
 
+async def test_what_was_left_waiting_where_nobody_is_asked_is_denied_whatever_is_said(
+    letta: MemoryLetta, runs: Runs
+) -> None:
+    await play(runs, request(DO_IT, agent_type=DENYING, history="new"))
+    (kept,) = letta.store.conversations.values()
+    kept.pending = (Waiting("c9", "Bash"),)
+    runs.means.forget(request(DO_IT, agent_type=DENYING))
+    await play(runs, request(user("yes"), agent_type=DENYING, history="new"))
+
+    assert [sending.approved for _, sending in letta.sent] == [(), ()]
+    assert last(letta).denied == ("c9",)
+
+
 async def test_pieces_of_a_call_that_is_denied_make_one_line(letta: MemoryLetta, means: Means) -> None:
     pieces = [approval_request("Bash", "c1"), approval_request(None, "c1", arguments="{"), approval_request(None, "c1")]
     letta.scripts = [[[ping()], *([piece] for piece in pieces), [stop("requires_approval")]]]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.letta.upstream import Message, ToolResult, Waiting
 from gateway.openai_wire.client_tools import ClientTools, Function
+from gateway.settings import AgentType
 from gateway.turns.turn import Turn
 from gateway.turns.waiting import ELSE, NO, YES, Answers, answers, verdict
 from tests.turns.turns import turn
@@ -96,6 +97,7 @@ def test_nothing_but_a_yes_allows(words: str) -> None:
 # Answers to calls
 
 SEARCH, BASH = Waiting("c1", "search"), Waiting("c2", "Bash")
+DENYING = AgentType(id="tutor", model="m/one", approvals="deny")
 TOOLS = ClientTools((Function("search"),))
 
 
@@ -137,6 +139,12 @@ ANSWERED: dict[str, tuple[Turn, list[Waiting], list[Message], Answers]] = {
         [BASH],
         said("yes"),
         Answers(approved=("c2",)),
+    ),
+    "a yes where nobody is asked": (
+        msgspec.structs.replace(telling(), agent_type=DENYING, keeps_history=False),
+        [BASH],
+        said("yes"),
+        Answers(denied=("c2",), reason=ELSE),
     ),
     "a no to a question that nobody has seen": (telling(was_asked=False), [BASH], said("no"), Answers(denied=("c2",))),
     "a no": (telling(), [BASH], said("no"), Answers(denied=("c2",))),
