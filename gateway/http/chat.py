@@ -30,7 +30,7 @@ from gateway.turns.sent import to_sent
 from gateway.turns.task_runs import TaskRuns
 from gateway.turns.tasks import find_task
 from gateway.turns.telling import Reader
-from gateway.turns.turn import Turn, to_turn
+from gateway.turns.turn import Turn, forwards_tools, to_turn
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
 CLIENT_CLOSED_REQUEST = 499
@@ -71,9 +71,10 @@ async def create_chat_completion(
 def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompletionRequest) -> Turn:
     """The turn that a request is. Raises GatewayError, in the order of the lines."""
     asked = to_asked(chat.messages, settings.images)
-    tools = to_client_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls)
-    json = to_json_format(chat.response_format)
     agent_type = find_type(settings, key, chat.model)
+    forwards = forwards_tools(key, agent_type)
+    tools = to_client_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls) if forwards else NO_TOOLS
+    json = to_json_format(chat.response_format)
     caller = identify(key, headers, chat, read_claims(key, headers))
     turn = to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat), tools)
     return msgspec.structs.replace(turn, options=to_options(chat), json=json)

@@ -66,11 +66,14 @@ class Turn(Struct, frozen=True):
         return self.caller.temporary and self.agent_type.conversations == "chat"
 
 
+def forwards_tools(key: Key, agent_type: AgentType) -> bool:
+    """Whether agents may call the tools that a request brings; else it is as if it had brought none."""
+    return (key.client_tools or agent_type.client_tools) == "forward"
+
+
 def to_turn(
     key: Key, agent_type: AgentType, caller: Caller, asked: Asked, ids: Ids, tools: ClientTools = NO_TOOLS
 ) -> Turn:
-    if (key.client_tools or agent_type.client_tools) == "ignore":
-        tools = NO_TOOLS
     if agent_type.conversations == "single":
         # Of the one thread a client shows no more than a part: only its last message is new, wherever it stands.
         asked = msgspec.structs.replace(asked, path=asked.path[-1:], new=1)

@@ -111,10 +111,13 @@ IGNORING: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("tools", [[TOOL], [{"type": "custom", "custom": {"name": "x"}}]], ids=["good", "others"])
 @pytest.mark.parametrize("settings", IGNORING.values(), ids=IGNORING)
-def test_tools_that_are_to_be_ignored_reach_no_agent(letta: FakeLetta, settings: dict[str, Any]) -> None:
+def test_tools_that_are_to_be_ignored_are_neither_offered_nor_refused(
+    letta: FakeLetta, settings: dict[str, Any], tools: list[Any]
+) -> None:
     with gateway(letta.base_url, **settings) as url:
-        assert ask(url).status_code == 200
+        assert ask(url, tools=tools, tool_choice="required").status_code == 200
 
     assert "client_tools" not in letta.runs[0]
 

@@ -44,13 +44,12 @@ def request(
     agent_type: AgentType = TUTOR,
     history: Any = None,
     ids: Ids = NO_IDS,
-    key: Json | None = None,
 ) -> Turn:
     """The turn that a request of these messages and tools is."""
     caller = Caller(User("school", "ada", "ada"), chat, frontend=chat is not None)
     asked = to_asked(msgspec.convert(messages, list[ChatMessage]))
     offered = ClientTools(tuple(Function(name) for name in tools))
-    return to_turn(Key(name="k", history=history, **(key or {})), agent_type, caller, asked, ids, offered)
+    return to_turn(Key(name="k", history=history), agent_type, caller, asked, ids, offered)
 
 
 def waits(*names: str) -> Sequence[Step]:

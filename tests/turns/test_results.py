@@ -7,10 +7,10 @@ import pytest
 
 from gateway.letta import errors
 from gateway.openai_wire.errors import ToolNamesTaken
-from gateway.settings import AgentType
+from gateway.settings import AgentType, ClientToolUse, Key
 from gateway.turns.run import Means
 from gateway.turns.runs import Runs
-from gateway.turns.turn import Turn
+from gateway.turns.turn import forwards_tools
 from tests.events import answer, ping, stop, usage
 from tests.turns.calling import CALLED, SUNNY, assistant, last, request, result, results_of, user, waits, where
 from tests.turns.memory_letta import MemoryLetta
@@ -305,22 +305,19 @@ async def test_the_agent_has_the_tools_of_the_request(letta: MemoryLetta, means:
     assert clock.name == "clock"
 
 
-IGNORING = {
-    "the key": request(HI, key={"client_tools": "ignore"}),
-    "the agent type": request(HI, agent_type=AgentType(id="tutor", model="m/one", client_tools="ignore")),
+# the key's word, the agent type's -> whether tools are forwarded
+FORWARDED: dict[str, tuple[ClientToolUse | None, ClientToolUse, bool]] = {
+    "nothing is said": (None, "forward", True),
+    "the agent type says no": (None, "ignore", False),
+    "the key says no": ("ignore", "forward", False),
+    "the key says yes": ("forward", "ignore", True),
 }
 
 
-@pytest.mark.parametrize("asked", IGNORING.values(), ids=IGNORING)
-async def test_tools_that_are_to_be_ignored_are_none(letta: MemoryLetta, means: Means, asked: Turn) -> None:
-    await play(means, asked)
+@pytest.mark.parametrize(("key", "agent_type", "forwarded"), FORWARDED.values(), ids=FORWARDED)
+def test_the_key_says_before_the_agent_type_whether_tools_are_forwarded(
+    key: ClientToolUse | None, agent_type: ClientToolUse, forwarded: bool
+) -> None:
+    ignoring = AgentType(id="tutor", model="m/one", client_tools=agent_type)
 
-    assert last(letta).tools == ()
-    assert letta.count("tool_names") == 0
-
-
-def test_the_key_says_before_the_agent_type_whether_tools_are_ignored() -> None:
-    ignoring = AgentType(id="tutor", model="m/one", client_tools="ignore")
-    asked = request(HI, agent_type=ignoring, key={"client_tools": "forward"})
-
-    assert asked.tools.names == {"weather", "clock"}
+    assert forwards_tools(Key(name="k", client_tools=key), ignoring) is forwarded
