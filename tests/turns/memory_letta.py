@@ -176,9 +176,12 @@ class MemoryLetta:
         if kept.run:
             raise errors.Busy("another run of the conversation is under way")
         answered = {*sending.denied, *sending.approved, *(result.tool_call_id for result in sending.results)}
-        if sending.resumes and not kept.pending:
+        pending = {call.tool_call_id for call in kept.pending}
+        # An App Server is not told of calls that go without an answer, unless they wait.
+        told = answered if pending or sending.resumes or not self.store.forks else set()
+        if told != pending and told:
             raise errors.Stuck("nothing waits for these answers")
-        if {call.tool_call_id for call in kept.pending} != answered:
+        if told != pending:
             return None
         return self.store.begin(kept, sending)
 
