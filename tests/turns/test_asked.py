@@ -445,34 +445,3 @@ def test_what_tools_gave_is_told_beside_the_question_they_served(messages: list[
     first = read(messages).path[0]
 
     assert [json.loads(line) for line in first.exchanged.splitlines()] == lines
-
-
-def test_arguments_nested_deeper_than_can_be_read_are_told_as_they_are() -> None:
-    deep = "[" * 100_000
-    calls = [{**CALLS[0], "function": {"name": "f", "arguments": deep}}]
-    (first,) = read([user("Hi"), assistant(None, tool_calls=calls), RESULT]).path
-
-    assert json.loads(first.exchanged)["arguments"] == deep
-
-
-QUESTION = "**May I do this?** It needs your approval:\n\n- run `x` with\n  ```json\n  {}\n  ```\n\nPlease answer …"
-# messages -> whether the person has just been asked for an approval
-WAS_ASKED: dict[str, tuple[list[Json], bool]] = {
-    "nothing was said": ([user("yes")], False),
-    "an answer": ([user("Hi"), assistant("Hello"), user("yes")], False),
-    "a question": ([user("Hi"), assistant(QUESTION), user("yes")], True),
-    "a question after an answer, in parts": (
-        [user("Hi"), assistant([part("Hello"), part(QUESTION)]), user("yes")],
-        True,
-    ),
-    "a question before the last answer": (
-        [user("Hi"), assistant(QUESTION), user("no"), assistant("Hello"), user("yes")],
-        False,
-    ),
-    "a question of the person's own": ([user("Hi"), assistant("Hello"), user(QUESTION)], False),
-}
-
-
-@pytest.mark.parametrize(("messages", "was_asked"), WAS_ASKED.values(), ids=WAS_ASKED)
-def test_the_last_answer_tells_whether_the_person_was_asked(messages: list[Json], was_asked: bool) -> None:
-    assert read(messages).was_asked is was_asked
