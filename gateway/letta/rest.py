@@ -125,15 +125,18 @@ class RestUpstream:
     async def _allow_parallel_calls(self, agent_id: str, made: AgentSettings) -> None:
         """Otherwise of several calls at once all but the first are told to us, and then dropped in silence.
 
-        Where a provider's models cannot be told so, the agent is as good as it can be.
+        Where a provider's models cannot be told so, the agent is as good as it can be. Raises nothing.
         """
         before = made.model_settings or {}
         if "parallel_tool_calls" not in before:
             return
         # A setting that is left out goes back to a default of Letta's: all that are there are sent.
         settings: Any = {**before, "parallel_tool_calls": True}
-        with _letta_errors():
-            await self._letta.agents.with_raw_response.update(agent_id, model_settings=settings)
+        try:
+            with _letta_errors():
+                await self._letta.agents.with_raw_response.update(agent_id, model_settings=settings)
+        except errors.UpstreamError as error:
+            logger.warning("an agent calls one tool at a time: %s: %s", type(error).__name__, error)
 
     async def apply_template(self, agent: Agent, template: Template, tools_before: Iterable[str]) -> None:
         dropped = set(tools_before) - set(template.tools)

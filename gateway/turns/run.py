@@ -31,6 +31,8 @@ LOOKS = 4
 # Letta's reason to stop for calls that wait, for the client's answers or for an approval.
 WAITS = "requires_approval"
 DENIED = "Nobody is here who could allow it."
+# Each is a run of its own in Letta, with its own limit of steps.
+MOST_DENIALS = 10
 # How long another run of the conversation, which is not the gateway's, is given before the next try.
 BUSY_SECONDS = 0.25
 
@@ -196,8 +198,7 @@ class Run:
         self._watch_for(self._means.silence_seconds)
         try:
             await self._read(sending)
-            while self._denies():
-                await self._read(self._denial(sending))
+            await self._deny(sending)
         except (Exception, asyncio.CancelledError) as error:
             if self._stage is Stage.SENDING and isinstance(error, errors.Busy | errors.NotFound):
                 self._means.conversations.release(self.turn, conversation)
@@ -215,6 +216,15 @@ class Run:
         answer = self.telling.answer(whole=self._ended_well) + self._withheld.text
         pending = tuple(Waiting(id, name) for id, name in self._waiting.items())
         await self._means.conversations.settle(self.turn, conversation, sending, answer, self._ended_well, pending)
+
+    async def _deny(self, sending: Sending) -> None:
+        """Go on without approvals that nobody is asked for. Raises RunFailed where the agent asks on and on."""
+        for _ in range(MOST_DENIALS):
+            if not self._denies():
+                return
+            await self._read(self._denial(sending))
+        if self._denies():
+            raise errors.RunFailed("the agent asks for nothing but what nobody can allow")
 
     def _denies(self) -> bool:
         """Whether Letta waits for an approval that nobody is asked for."""

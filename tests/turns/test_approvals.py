@@ -9,7 +9,7 @@ from gateway.letta import errors
 from gateway.letta.events import Event
 from gateway.letta.upstream import Waiting
 from gateway.settings import AgentType
-from gateway.turns.run import DENIED, Means
+from gateway.turns.run import DENIED, MOST_DENIALS, Means
 from gateway.turns.runs import Runs
 from gateway.turns.transcript import Ids
 from gateway.turns.waiting import ELSE
@@ -17,7 +17,7 @@ from tests.events import answer, approval_request, error, ping, stop, usage
 from tests.openai_wire.oracle import played
 from tests.turns.calling import CALLED, assistant, last, request, result, user, waits, where
 from tests.turns.memory_letta import MemoryLetta, Step
-from tests.turns.turns import AGAIN, FIRST, play, runs_for, spoken
+from tests.turns.turns import AGAIN, FIRST, play, read, runs_for, spoken
 from tests.turns.virtual_time import Gate
 
 pytestmark = pytest.mark.anyio
@@ -238,6 +238,17 @@ async def test_as_often_as_it_asks_it_is_denied(letta: MemoryLetta, means: Means
 
     assert [sending.denied for _, sending in letta.sent] == [(), ("c1",), ("c1", "c2")]
     assert spoken(events) == "Hello"
+
+
+async def test_an_agent_that_asks_on_and_on_is_stopped_and_the_chat_goes_on(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [waits("Bash")] * (MOST_DENIALS + 1)
+    reader = runs.start(request(DO_IT, agent_type=DENYING))
+    with pytest.raises(errors.RunFailed):
+        await read(reader)
+    assert letta.count("run") == MOST_DENIALS + 1
+
+    assert spoken(await play(runs, request(DO_IT, user("More"), agent_type=DENYING))) == "Hello"
+    assert last(letta).denied == ("c1",)
 
 
 async def test_what_was_left_waiting_where_nobody_is_asked_is_denied_whatever_is_said(
