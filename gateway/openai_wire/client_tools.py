@@ -67,7 +67,7 @@ def to_client_tools(tools: list[Tool] | None, choice: Any, parallel: bool | None
     chosen = _chosen(choice, names)
     return ClientTools(
         tuple(function for function in functions if function.name in chosen),
-        required=isinstance(choice, dict) or choice == "required",
+        required=_is_required(choice),
         parallel=parallel is not False,
     )
 
@@ -98,10 +98,19 @@ def _chosen(choice: Any, names: list[str]) -> list[str]:
         case {"type": "function", "function": {"name": str(name)}} if name in names:
             return [name]
         case {"type": "allowed_tools", "allowed_tools": {"tools": list(allowed)}}:
-            return [name for name in names if any(_names(one, name) for one in allowed)]
+            left = [name for name in names if any(_names(one, name) for one in allowed)]
+            if left or not _is_required(choice):
+                return left
     raise InvalidRequest(
         "`tool_choice`: expected `auto`, `none`, `required` or the name of one of `tools`.", "tool_choice"
     )
+
+
+def _is_required(choice: Any) -> bool:
+    match choice:
+        case "required" | {"type": "function"} | {"allowed_tools": {"mode": "required"}}:
+            return True
+    return False
 
 
 def _names(allowed: Any, name: str) -> bool:
