@@ -14,9 +14,9 @@ from gateway.openai_wire.errors import UPSTREAM, GatewayError
 from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Images, Key, Letta, Provider, Server, Tasks
 from tests.gateways import gateway
 from tests.openai_schema import REQUEST
+from tests.readme import PARAMETERS, README
 from tests.servers.fake_letta import FakeLetta
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[server]": Server,
     "[letta]": Letta,
@@ -67,8 +67,7 @@ def test_the_headers_for_open_webui_are_those_that_keys_read() -> None:
 
 
 def test_every_parameter_of_openai_s_reference_is_in_the_table() -> None:
-    table = README.partition("| parameter |")[2].partition("\n\n")[0]
-    names = re.findall(r"`(\w+)`", "".join(row.partition(" | ")[0] for row in table.splitlines()))
+    names = re.findall(r"`(\w+)`", "".join(row.partition(" | ")[0] for row in PARAMETERS.splitlines()))
 
     assert len(REQUEST) > 30
     assert set() == set(REQUEST) - set(names)
