@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from tests.clients.documents import LETTA, blocks, settings_of
 from tests.gateways import gateway
-from tests.servers.app_server import AppServer
+from tests.servers.real_letta import RealLetta
 
 PAGE = "clients.md"
 ADDRESS = "http://127.0.0.1:8000"
@@ -17,8 +18,8 @@ SNIPPETS = {name: text for _, name, text in blocks(PAGE)}
 
 
 @contextmanager
-def serving(app_server: AppServer, directory: Path, scope: str) -> Iterator[str]:
+def serving(letta: RealLetta, directory: Path, scope: str, **more: Any) -> Iterator[str]:
     """A gateway with the page's keys; their users are those of this test alone."""
     keys = [msgspec.structs.replace(key, scope=scope) for key in settings_of(PAGE, directory, **SECRETS).keys]
-    with gateway(app_server, types=(LETTA,), keys=tuple(keys)) as url:
+    with gateway(letta, keys=tuple(keys), **{"types": (LETTA,), **more}) as url:
         yield url

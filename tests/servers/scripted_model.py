@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from litestar import get
@@ -30,6 +31,8 @@ class ScriptedModel:
     def __init__(self) -> None:
         self.requests: list[Body] = []
         self.base_url = ""
+        self.rule: Callable[[Body], str | None] | None = None
+        """What makes a script of a request, where it is not the person who says one."""
         self._asks = threading.Condition()
         self.app = create_offline_model()
         self.app.register(list_native_models)
@@ -65,23 +68,30 @@ class ScriptedModel:
 
     def _recording(self, app: ASGIApp) -> ASGIApp:
         async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
-            body = b""
+            if scope["path"] != "/v1/chat/completions":
+                await app(scope, receive, send)
+                return
 
             async def receive_and_record() -> ReceiveMessage:
-                nonlocal body
-                message = await receive()
-                if message["type"] == "http.request" and scope["path"] == "/v1/chat/completions":
-                    body += message["body"]
-                    # Before it is answered: what hangs was asked, too.
-                    if not message["more_body"]:
-                        with self._asks:
-                            self.requests.append(json.loads(body))
-                            self._asks.notify_all()
+                body, message = b"", await receive()
+                while message["type"] == "http.request" and message["more_body"]:
+                    body, message = body + message["body"], await receive()
+                if message["type"] == "http.request":
+                    message["body"] = self._record(json.loads(body + message["body"]))
                 return message
 
             await app(scope, receive_and_record, send)
 
         return recorded
+
+    def _record(self, request: Body) -> bytes:
+        """Before it is answered: what hangs was asked, too. Gives what the offline model is to do."""
+        with self._asks:
+            self.requests.append(request)
+            self._asks.notify_all()
+        script = self.rule(request) if self.rule else None
+        told = [{"role": "user", "content": script}] if script else []
+        return json.dumps({**request, "messages": [*request["messages"], *told]}).encode()
 
 
 def _text(message: Body) -> str:
