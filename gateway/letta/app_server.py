@@ -128,7 +128,8 @@ class AppServerUpstream:
 
     async def _make_known(self, agent: KeptAgent, template: Template) -> KeptAgent:
         """Have it found, now that it is whole: it is listed before its memory is, and fails whoever uses it then."""
-        tags = [*agent.tags, *template.tags, CREATED_TAG + datetime.now(UTC).isoformat(), _metadata_tag(template)]
+        created = CREATED_TAG + datetime.now(UTC).isoformat()
+        tags = [*template.tags, created, _metadata_tag(template), *agent.tags]
         answer = await self._link.request("agent_update", OneAgent, agent_id=agent.id, body={"tags": tags})
         return _found(answer.agent)
 
