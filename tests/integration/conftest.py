@@ -10,6 +10,7 @@ from tests.frontend import Frontend
 from tests.gateways import gateway, sdk
 from tests.integration.sides import SIDES, Side
 from tests.integration.words import someone
+from tests.servers.real_letta import RealLetta
 from tests.workers import asks
 
 
@@ -17,6 +18,19 @@ from tests.workers import asks
 def mark() -> str:
     """Words that nobody else says."""
     return uuid.uuid4().hex
+
+
+@pytest.fixture(scope="module")
+def url(letta: RealLetta) -> Iterator[str]:
+    """A gateway in front of the real Letta, for tests that do not restart it."""
+    with gateway(letta) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[OpenAI]:
+    with sdk(url) as openai_client:
+        yield openai_client
 
 
 @pytest.fixture(scope="module", params=[asks(*side, id=id) for id, side in SIDES.items()])

@@ -28,12 +28,6 @@ TOOLS = [tool("weather"), tool("clock")]
 CALLS = '!tool weather {"city": "Oslo"}\n!tool clock {"city": "Rome"}'
 
 
-@pytest.fixture(scope="module")
-def url(letta: RealLetta) -> Iterator[str]:
-    with gateway(letta) as base_url:
-        yield base_url
-
-
 @pytest.fixture(params=["whole", "streamed"])
 def streamed(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "streamed")

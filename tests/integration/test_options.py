@@ -1,14 +1,13 @@
 """What a request asks of the model and of its answer, on every real Letta, by what the model received."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from openai import APIError, BadRequestError, InternalServerError, OpenAI
 from pydantic import BaseModel
 
-from tests.gateways import chat, gateway, sdk
+from tests.gateways import chat
 from tests.integration.test_client_tools import CALLS, TOOLS, Talk, called
 from tests.integration.words import someone, unheard
 from tests.servers.real_letta import RealLetta
@@ -23,18 +22,6 @@ class Place(BaseModel):
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
-
-
-@pytest.fixture(scope="module")
-def url(letta: RealLetta) -> Iterator[str]:
-    with gateway(letta) as base_url:
-        yield base_url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[OpenAI]:
-    with sdk(url) as opened:
-        yield opened
 
 
 def asked(model: ScriptedModel, text: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -22,19 +21,6 @@ from tests.servers.scripted_model import INTRODUCTION, THOUGHT, ScriptedModel
 # What the model answers to the first message of a conversation, and only there.
 FIRST = f"{INTRODUCTION}You said: "
 REMEMBER = '!tool memory_insert {{"label": "human", "new_string": "Her name is {0}"}}'
-
-
-@pytest.fixture(scope="module")
-def url(letta: RealLetta) -> Iterator[str]:
-    """A gateway in front of the real Letta, for tests that do not restart it."""
-    with gateway(letta) as base_url:
-        yield base_url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[OpenAI]:
-    with sdk(url) as openai_client:
-        yield openai_client
 
 
 def ask(client: OpenAI, text: str, user: str, chat_id: str | None = None, **more: Any) -> str:
