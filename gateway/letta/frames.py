@@ -18,6 +18,8 @@ PROTOCOL_VERSION = 1
 IDLE = "WAITING_ON_INPUT"
 # One that has asked the model has found agent and conversation, and taken the messages.
 ASKED = frozenset({"WAITING_FOR_API_RESPONSE", "PROCESSING_API_RESPONSE"})
+# Ids of what a tool prints while it runs: `createToolExecutionOutputEmitter` in `letta_code/_payload/app/letta.js`.
+PRINTED = "synthetic-tool-return-stream-"
 ENDED_WELL = frozenset({"end_turn", "max_steps", "max_tokens_exceeded", "tool_rule", "no_tool_call", "cancelled"})
 
 
@@ -45,6 +47,7 @@ class LoopStatus(Struct, frozen=True):
 class Delta(Event, frozen=True):
     """One thing that is said during a turn; beside Letta's events, those of the App Server's own loop."""
 
+    id: str = ""
     event_type: str | None = None
     event_data: dict[str, Any] | None = None
     client_message_ids: list[str] = []
@@ -197,7 +200,9 @@ class TurnReader:
             case "approval_classification_end":
                 return self._classify(delta)
             case "tool_return_message":
-                return [_of_step(delta, tool_returns=delta.tool_returns)]
+                # It looks like what came of the tool, all of it, each time; it is a sign of life, no more.
+                printed = delta.id.startswith(PRINTED)
+                return [_of_step(delta, tool_returns=None if printed else delta.tool_returns)]
             case "usage_statistics":
                 return [_with_cached(delta)]
             case "event_message" | "retry":

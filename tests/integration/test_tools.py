@@ -20,11 +20,12 @@ URL = "/v1/chat/completions"
 RICH = msgspec.structs.replace(FRONTEND, tool_activity="rich")
 WORKER = AgentType(id="worker", system="You work.", tools=("Bash",))
 TYPES = {"v1": (TUTOR,), "app-server": (TUTOR, WORKER)}
-# A tool that does not return: on a V1 server the model calls it and says no more, on an App Server it waits for ever.
+# A tool that does not return: on a V1 server the model calls it and says no more, on an App Server it waits for ever
+# for a file that is not there, which needs no approval.
 CALL = '!tool memory_insert {"label": "human", "new_string": "x"}'
 ENDLESS = {
     "v1": ("tutor", f"{CALL}\n!hang-after x", "memory_insert"),
-    "app-server": ("worker", '!tool Bash {"command": "tail -f /dev/null", "description": "waits"}', "Bash"),
+    "app-server": ("worker", '!tool Bash {"command": "tail -F nothing", "description": "waits"}', "Bash"),
 }
 
 
@@ -93,21 +94,13 @@ def test_a_tool_that_fails_has_a_card_that_says_so(client: httpx.Client) -> None
     assert marks(parted)[-2:] == ["answer", "="]
 
 
-# A V1 server carries out the first call of a step alone, unless the agent's model settings say otherwise.
-SECOND = {
-    "v1": (True, ["(", "thought", "answer", "(", "[", "="]),
-    "app-server": (False, ["(", "(", "[", "thought", "answer", "="]),
-}
-
-
 def test_two_calls_at_once_are_two_cards_one_after_the_other(client: httpx.Client, letta: RealLetta) -> None:
     one, two = insert("human", unheard("one")), insert("human", unheard("two"))
     parted = told(client, someone(), f"{one[0]}\n{two[0]}")
-    failed, places = SECOND[letta.name]
 
     assert [json.loads(card.arguments) for card in parted.cards] == [json.loads(one[1]), json.loads(two[1])]
-    assert [card.failed for card in parted.cards] == [False, failed]
-    assert marks(parted) == ["thought", "(", "(", "(", "[", *places]
+    assert [card.failed for card in parted.cards] == [False, False]
+    assert marks(parted) == ["thought", "(", "(", "(", "[", "(", "(", "[", "thought", "answer", "="]
 
 
 def test_the_ids_of_cards_are_their_own_over_the_whole_chat(client: httpx.Client) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from gateway.letta import errors
-from gateway.letta.events import Event
+from gateway.letta.events import Event, ToolReturn
 from gateway.letta.frames import Frame, TurnReader, from_loop_error, from_provider
 from tests.openai_wire.cards import part
 from tests.openai_wire.oracle import check_stream, play, played
@@ -263,6 +263,21 @@ READ: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str | None]]]] = {
 @pytest.mark.parametrize(("frames", "told"), READ.values(), ids=READ)
 def test_frames_become_events(frames: list[dict[str, Any]], told: list[tuple[str, str | None]]) -> None:
     assert read(frames).told == told
+
+
+def test_what_a_tool_prints_is_not_what_came_of_it() -> None:
+    """A real one says "success" of what a command prints, whatever its end will be."""
+    printed = {"tool_call_id": "call-1", "status": "success", "tool_return": "one"}
+    failed = {"tool_call_id": "call-1", "status": "error", "tool_return": "Exit code: 1\none"}
+    events = read(
+        [
+            BEGIN,
+            delta("tool_return_message", id="synthetic-tool-return-stream-call-1", tool_returns=[printed]),
+            delta("tool_return_message", id="synthetic-tool-return-1", tool_returns=[failed]),
+        ]
+    ).events
+
+    assert [event.tool_returns for event in events] == [None, [msgspec.convert(failed, ToolReturn)]]
 
 
 # frames -> the failure
