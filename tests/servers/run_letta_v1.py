@@ -26,6 +26,12 @@ def main(directory: Path, port: str, model: str) -> None:
         "LETTA_DIR": str(directory / "letta"),
         "OPENAI_API_KEY": "any",
         "OPENAI_API_BASE": model,
+        # Else each question to the database opens a connection of its own, and each to the model reads all the
+        # certificates of the world: half of what a turn costs.
+        "LETTA_DISABLE_SQLALCHEMY_POOLING": "false",
+        "LETTA_POOL_PRE_PING": "false",
+        "SSL_CERT_FILE": "",
+        "SSL_CERT_DIR": str(directory),
     }
     make_tables(postgres.get_uri())
     server = subprocess.Popen(["letta", "server", "--port", port], stdin=subprocess.DEVNULL)
@@ -52,6 +58,10 @@ def make_tables(uri: str) -> None:
     from letta.orm.base import Base
 
     engine = create_engine(uri.replace("postgresql://", "postgresql+psycopg2://"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # What is lost with the machine is nobody's.
+        connection.execute(text("alter system set fsync = off"))
+        connection.execute(text("select pg_reload_conf()"))
     with engine.begin() as connection:
         connection.execute(text("create extension if not exists vector"))
         Base.metadata.create_all(connection)
