@@ -53,9 +53,9 @@ class PictureServer:
         self.left = threading.Event()
         self.port = 0
         authority = trustme.CA()
-        self.trust = ssl.create_default_context()
+        self.trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         authority.configure_trust(self.trust)
-        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(NAME).configure_cert(self._context)
         self._context.sni_callback = lambda _, name, context: self.names.append(name)
         self._loop = asyncio.new_event_loop()
