@@ -171,7 +171,8 @@ def test_a_slow_reader_gets_everything(letta: FakeLetta) -> None:
 
 @pytest.mark.anyio
 async def test_two_hundred_streams_at_once_lose_nothing(letta: FakeLetta) -> None:
-    with gateway(letta.base_url) as url:
+    # A machine that is busy may take longer than the pings' ten seconds, and one may follow the end.
+    with gateway(letta.base_url, ping_seconds=600) as url:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
             bodies = [chat(user=f"user-{i % 20}", stream=True, metadata={"chat_id": f"c{i}"}) for i in range(200)]
