@@ -47,7 +47,7 @@ class LoopStatus(Struct, frozen=True):
 class Delta(Event, frozen=True):
     """One thing that is said during a turn; beside Letta's events, those of the App Server's own loop."""
 
-    id: str = ""
+    id: str | None = None
     event_type: str | None = None
     event_data: dict[str, Any] | None = None
     client_message_ids: list[str] = []
@@ -201,7 +201,7 @@ class TurnReader:
                 return self._classify(delta)
             case "tool_return_message":
                 # It looks like what came of the tool, all of it, each time; it is a sign of life, no more.
-                printed = delta.id.startswith(PRINTED)
+                printed = (delta.id or "").startswith(PRINTED)
                 return [_of_step(delta, tool_returns=None if printed else delta.tool_returns)]
             case "usage_statistics":
                 return [_with_cached(delta)]

@@ -235,6 +235,10 @@ READ: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str | None]]]] = {
         [BEGIN, delta("tool_return_message", tool_returns=[{"tool_call_id": "call-1", "tool_return": "42"}])],
         [("tool_return_message", None)],
     ),
+    "an id that is none": (
+        [BEGIN, delta("tool_return_message", id=None, tool_returns=[{"tool_call_id": "call-1", "tool_return": "42"}])],
+        [("tool_return_message", None)],
+    ),
     "several tools": (
         [BEGIN, delta("approval_request_message", tool_calls=[{"name": "Bash"}, {"name": "client_tool"}])],
         [("status", DENIED), ("tool_call_message", None)],
