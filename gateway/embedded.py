@@ -12,10 +12,10 @@ from gateway.settings import Provider, Settings
 
 
 class EmbeddedUpstream(AppServerUpstream):
-    """An `Upstream` that brings its Letta along."""
+    """An `Upstream` that brings its Letta along: `process`, or one for the state directory of the settings."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.process = AppServerProcess(state_of(settings.letta.state))
+    def __init__(self, settings: Settings, process: AppServerProcess | None = None) -> None:
+        self.process = process or AppServerProcess(state_of(settings.letta.state))
         self._provider = settings.provider
         self._beside = AsyncExitStack()
         self._started = False

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.chromium import chromium, find_chromium
 from tests.servers.app_server import AppServer
+from tests.servers.embedded_letta import EmbeddedLetta
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
@@ -97,7 +98,17 @@ def app_server(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -
         yield server
 
 
-@pytest.fixture(scope="session", params=[asks("letta_v1", id="v1"), asks("app_server", id="app-server")])
+@pytest.fixture(scope="session")
+def embedded_letta(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedLetta]:
+    """The gateway's own Letta in front of the scripted model, as most people have it."""
+    with EmbeddedLetta(tmp_path_factory.mktemp("embedded"), model.base_url) as server:
+        yield server
+
+
+KINDS = {"v1": "letta_v1", "app-server": "app_server", "embedded": "embedded_letta"}
+
+
+@pytest.fixture(scope="session", params=[asks(server, id=id) for id, server in KINDS.items()])
 def letta(request: pytest.FixtureRequest) -> RealLetta:
     """Each kind of a real Letta in turn."""
     server: RealLetta = request.getfixturevalue(request.param)

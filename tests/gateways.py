@@ -19,7 +19,7 @@ from openai import OpenAI
 
 from gateway.app import create_app
 from gateway.settings import AgentType, Chats, Images, Key, Letta, Secret, Server, Settings, Tasks, UserSource
-from tests.servers.real_letta import RealLetta, letta_settings
+from tests.servers.real_letta import RealLetta
 from tests.servers.threads import served
 
 KEY = "sk-test"
@@ -41,21 +41,24 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
     keys = changes.pop("keys", (PROGRAMS, FRONTEND))
     upstream = {name.removeprefix("letta_"): changes.pop(name) for name in list(changes) if name.startswith("letta_")}
     upstream = {"settle_seconds": 0.05, **upstream}
+    provider = None
     if isinstance(letta, str):
         settings = Letta(base_url=letta, **upstream)
     else:
-        settings = letta_settings(letta, **upstream)
+        settings, provider = letta.settings(**upstream), letta.provider
         handle = changes.pop("model", letta.model)
         types = tuple(type if type.agent else msgspec.structs.replace(type, model=handle) for type in types)
     parts = {"letta": settings, "chats": chats, "tasks": tasks, "images": images, "agent_types": types, "keys": keys}
-    return Settings(server=Server(**changes), **parts)
+    return Settings(server=Server(**changes), provider=provider, **parts)
 
 
 @contextmanager
 def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
     """A gateway in a thread; gives its base URL. `page_key` is for the chat page, `fetch` stands for the web."""
     more = {name: changes.pop(name, None) for name in ("page_key", "fetch")}
-    with served(create_app(settings_for(letta, **changes), **more)) as url:
+    settings = settings_for(letta, **changes)
+    upstream = None if isinstance(letta, str) else letta.upstream(settings)
+    with served(create_app(settings, upstream, **more)) as url:
         yield url
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-SERVERS = ("letta_v1", "app_server")
+SERVERS = ("letta_v1", "app_server", "embedded_letta")
 KEY = "workers/groups"
 
 

@@ -9,7 +9,12 @@ SIDES = {
     "v1-ids": ("letta_v1", True),
     "app-server-ids": ("app_server", True),
     "app-server-no ids": ("app_server", False),
+    "embedded-ids": ("embedded_letta", True),
+    "embedded-no ids": ("embedded_letta", False),
 }
+
+# Where the model is shown pictures.
+SEEING = {id: side for id, side in SIDES.items() if side[0] != "embedded_letta"}
 
 
 class Side(NamedTuple):

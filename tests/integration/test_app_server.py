@@ -46,7 +46,7 @@ def server(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def config(server: AppServer, tmp_path: Path) -> Path:
     path = tmp_path / "gateway.toml"
-    path.write_text(CONFIG.format(letta=server))
+    path.write_text(CONFIG.format(letta=server.config(tmp_path), model=server.model))
     return path
 
 

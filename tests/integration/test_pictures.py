@@ -11,13 +11,20 @@ from gateway.turns.names import agent_tags
 from tests.frontend import Frontend
 from tests.gateways import chat as body
 from tests.gateways import gateway, http, sdk
-from tests.integration.sides import Side
+from tests.integration.sides import SEEING, Side
 from tests.integration.words import someone, unheard
 from tests.pictures import GIF, JPEG, WEBP, Picture, picture
 from tests.servers.app_server import AppServer
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.picture_server import PictureServer, answer, fetcher_of
 from tests.servers.scripted_model import ScriptedModel
+from tests.workers import asks
+
+
+@pytest.fixture(scope="module", params=[asks(*side, id=id) for id, side in SEEING.items()])
+def side(request: pytest.FixtureRequest) -> Side:
+    name, ids = request.param
+    return Side(request.getfixturevalue(name), ids)
 
 
 def conversations(side: Side, chat: Frontend) -> list[str]:

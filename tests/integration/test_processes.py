@@ -13,15 +13,14 @@ import pytest
 from gateway.turns.names import agent_tags
 from tests.gateways import KEY, GatewayProcess, chat, http
 from tests.servers.real_letta import RealLetta
+from tests.workers import asks
 
 CONFIG = """
-[letta]
-base_url = "{letta.base_url}"
-api_key = "{letta.api_key}"
+{letta}
 
 [[agent_types]]
 id = "tutor"
-model = "{letta.model}"
+model = "{model}"
 
 [[keys]]
 name = "programs"
@@ -32,10 +31,14 @@ key = "${{GATEWAY_TEST_KEY}}"
 @pytest.fixture
 def config(letta: RealLetta, tmp_path: Path) -> Path:
     path = tmp_path / "gateway.toml"
-    path.write_text(CONFIG.format(letta=letta))
+    path.write_text(CONFIG.format(letta=letta.config(tmp_path), model=letta.model))
     return path
 
 
+# An embedded Letta has one gateway.
+@pytest.mark.parametrize(
+    "letta", [asks("letta_v1", id="v1"), asks("app_server", id="app-server")], indirect=True, scope="session"
+)
 def test_fifty_first_requests_through_two_gateways_are_answered_by_one_agent(config: Path, letta: RealLetta) -> None:
     user = uuid.uuid4().hex
     with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as one, GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as two:

@@ -13,17 +13,18 @@ from typing import Any, Self
 
 from websockets.sync.client import connect
 
+from tests.servers.real_letta import AtAddress
+
 START_SECONDS = 60
 TOKEN = "app-server-token"
 # Lines that open the file of a memory block, before its text.
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
-class AppServer:
+class AppServer(AtAddress):
     """Started on entering, ended on leaving, and with the test process. Keeps its data in `directory`."""
 
     name = "app-server"
-    api_key = TOKEN
     model = "openai-compatible/offline"
     seeing = "lmstudio/offline"
     tools = ("Read", "ViewImage")
@@ -31,6 +32,7 @@ class AppServer:
     def __init__(self, directory: Path, model_base_url: str) -> None:
         self.directory = directory
         self.base_url = ""
+        self.api_key = TOKEN
         self.log: list[str] = []
         self._model_base_url = model_base_url
         self._port = "0"
@@ -87,7 +89,7 @@ class AppServer:
 
     def ask(self, type: str, **fields: Any) -> dict[str, Any]:
         """The answer to one request, over a connection of its own."""
-        headers = {"Authorization": f"Bearer {TOKEN}"}
+        headers = {"Authorization": f"Bearer {self.api_key}"}
         with connect(f"{self.base_url}/ws", additional_headers=headers, max_size=None, proxy=None) as socket:
             socket.send(json.dumps({"type": type, "request_id": "asked", **fields}))
             while (answer := json.loads(socket.recv(30))).get("request_id") != "asked":

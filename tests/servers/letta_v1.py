@@ -12,13 +12,14 @@ from letta_client import Letta as LettaClient
 
 from tests.environments import uv_environment
 from tests.servers.health import await_health, held_port
+from tests.servers.real_letta import AtAddress
 
 HERE = Path(__file__).parent
 # With other servers starting beside it on two processors.
 START_SECONDS = 400
 
 
-class LettaV1:
+class LettaV1(AtAddress):
     """Started on entering, ended with the test process at the latest. Keeps its data in `directory`."""
 
     name = "v1"

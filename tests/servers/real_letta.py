@@ -1,11 +1,12 @@
 """What the real servers have in common for the tests: where they are, and what can be seen behind the gateway."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.app import upstream_for
 from gateway.letta.upstream import Upstream
-from gateway.settings import AgentType, Letta, Secret, Settings
+from gateway.settings import AgentType, Letta, Provider, Secret, Settings
 
 
 class RealLetta(Protocol):
@@ -21,6 +22,21 @@ class RealLetta(Protocol):
     """Another, by which the scripted model is shown pictures, where there must be one."""
     tools: tuple[str, str]
     """Two tools of its own that an agent type may list."""
+
+    provider: Provider | None
+    """Whose models it has, where the gateway's settings say so."""
+
+    def settings(self, **changes: Any) -> Letta:
+        """The settings of a gateway in front of it."""
+        ...
+
+    def config(self, directory: Path) -> str:
+        """The lines of a configuration that name it, for a gateway that may keep its state in `directory`."""
+        ...
+
+    def upstream(self, settings: Settings) -> Upstream:
+        """The gateway's own way to it, not yet started."""
+        ...
 
     def agents(self, tags: Iterable[str]) -> list[str]:
         """The ids of the agents that carry all of `tags`."""
@@ -39,12 +55,25 @@ class RealLetta(Protocol):
         ...
 
 
-def letta_settings(letta: RealLetta, **changes: Any) -> Letta:
-    """The settings of a gateway in front of `letta`."""
-    fields: dict[str, Any] = {"base_url": letta.base_url, "api_key": Secret(letta.api_key), **changes}
-    return Letta(**fields)
+class AtAddress:
+    """A real Letta that somebody else runs: gateways reach it by its address and its key."""
+
+    base_url: str
+    api_key: str
+    provider: Provider | None = None
+
+    def settings(self, **changes: Any) -> Letta:
+        fields: dict[str, Any] = {"base_url": self.base_url, "api_key": Secret(self.api_key), **changes}
+        return Letta(**fields)
+
+    def config(self, directory: Path) -> str:
+        return f'[letta]\nbase_url = "{self.base_url}"\napi_key = "{self.api_key}"'
+
+    def upstream(self, settings: Settings) -> Upstream:
+        return upstream_for(settings)
 
 
-def upstream_to(letta: RealLetta, **changes: Any) -> Upstream:
+def upstream_to(letta: RealLetta) -> Upstream:
     """The gateway's own way to `letta`, not yet started."""
-    return upstream_for(Settings(letta=letta_settings(letta, **changes), agent_types=(AgentType(id="any"),)))
+    types = (AgentType(id="any"),)
+    return letta.upstream(Settings(letta=letta.settings(), agent_types=types, provider=letta.provider))
