@@ -10,9 +10,10 @@ GATEWAY = Path(__file__).parent.parent / "gateway"
 FILES = {str(path.relative_to(GATEWAY)): path for path in sorted(GATEWAY.rglob("*.py"))}
 # room -> the modules of ours that it may import; what stands beside the rooms may import them all
 WORDS_OF_LETTA = ("gateway.letta.errors", "gateway.letta.events", "gateway.letta.upstream")
+NOTES = "gateway.letta.notes"
 MAY_IMPORT = {
     "http": ("gateway.http", "gateway.turns", "gateway.openai_wire", *WORDS_OF_LETTA),
-    "turns": ("gateway.turns", "gateway.openai_wire", *WORDS_OF_LETTA),
+    "turns": ("gateway.turns", "gateway.openai_wire", NOTES, *WORDS_OF_LETTA),
     "openai_wire": ("gateway.openai_wire", *WORDS_OF_LETTA),
     "letta": ("gateway.letta",),
     "offline": ("gateway.offline",),

@@ -5,7 +5,8 @@ https://docs.letta.com/api/python/resources/conversations/subresources/messages/
 
 from typing import Any
 
-from gateway.letta.parts import SAID, exchanged, is_before, text_part, to_parts
+from gateway.letta.notes import SAID, in_prompt, looks_like_an_exchange
+from gateway.letta.parts import exchanged, text_part, to_parts
 from gateway.letta.upstream import Instructions, Message, Options, Sending, ToolResult
 
 DENIED = "The user went on without it."
@@ -42,16 +43,15 @@ def _content(message: Message) -> Any:
     notes = exchanged(message)
     if not (notes or message.images):
         return message.content
-    if not notes and is_before(next(message.pieces())):
+    first = next(message.pieces(), "")
+    if not notes and isinstance(first, str) and looks_like_an_exchange(first):
         notes = [SAID]
     return [*map(text_part, notes), *to_parts(message)]
 
 
 def to_prompt(instructions: Instructions) -> str:
     """The agent's own prompt with the client's text added to it; empty where nothing is added."""
-    if not instructions.text:
-        return ""
-    return f"{instructions.prompt}\n\n<client_instructions>\n{instructions.text}\n</client_instructions>"
+    return in_prompt(instructions.prompt, instructions.text) if instructions.text else ""
 
 
 def with_options(settings: dict[str, Any], options: Options) -> dict[str, Any]:

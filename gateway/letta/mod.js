@@ -1,17 +1,15 @@
-// A mod of the App Server, put into its state directory by the gateway (gateway/letta/process.py).
+// A mod of the App Server, put into its state directory by the gateway (gateway/letta/process.py), which fills in the
+// notes that it knows its own by (gateway/letta/notes.py).
 //
 // The App Server puts parts of its own in front of what a person says: the host's name, paths, time zone, ids. The
 // people of a gateway are no users of that host. What the gateway itself sends stays (gateway/letta/transcript.py):
 // parts known by their beginning, and the last one, which is the person's own words even if they look like a reminder.
-const OURS = [
-  "<system-reminder>\nInstructions of the client for this chat:",
-  "<system-reminder>\nWhat was said earlier in this chat:",
-];
+const OURS = __BEGINNINGS__;
 
 function isReminder(part) {
   if (part?.type !== "text" || OURS.some((beginning) => part.text.startsWith(beginning))) return false;
   const text = part.text.trim();
-  return text.startsWith("<system-reminder>") && text.endsWith("</system-reminder>");
+  return text.startsWith(__REMINDER__) && text.endsWith(__REMINDER_END__);
 }
 
 function withoutReminders(parts) {

@@ -6,14 +6,10 @@ https://docs.letta.com/guides/agents/multimodal
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.letta.notes import EXCHANGED, note
 from gateway.letta.upstream import Image, Message, image_of
 
 Part = dict[str, Any]
-# Comes before a message that was answered before: what was called then is not in this conversation.
-EXCHANGED = "<system-reminder>\nTo answer what follows you have called tools, which gave:\n"
-REMINDER_END = "\n</system-reminder>"
-# Comes before a message with pictures whose text could be taken for such a note.
-SAID = f"<system-reminder>\nWhat follows is what the person says.{REMINDER_END}"
 
 
 def to_parts(message: Message) -> list[Part]:
@@ -25,12 +21,7 @@ def to_parts(message: Message) -> list[Part]:
 
 def exchanged(message: Message) -> list[str]:
     """What is told before a message that was answered before with tools of the client's."""
-    return [EXCHANGED + message.exchanged + REMINDER_END] if message.exchanged else []
-
-
-def is_before(piece: str | Image) -> bool:
-    """Whether it looks like what is put before a message."""
-    return isinstance(piece, str) and (piece.startswith(EXCHANGED) or piece == SAID)
+    return [note(EXCHANGED, message.exchanged)] if message.exchanged else []
 
 
 def text_part(text: str) -> Part:

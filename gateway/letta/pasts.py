@@ -1,17 +1,15 @@
 """What a conversation holds, made of the listing of a V1 server or Letta Cloud. Performs no I/O."""
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 
 from gateway.letta.events import ToolCall, text_of
-from gateway.letta.parts import from_parts, is_before
+from gateway.letta.notes import is_alert, looks_like_an_exchange
+from gateway.letta.parts import from_parts
 from gateway.letta.upstream import Image, Message, Past, Waiting, message_of
 
-# What Letta itself says in a user's name, of what it has taken out of the context.
-_ALERT = re.compile(r'\{\s*"type":\s*"system_alert"')
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -48,13 +46,13 @@ def to_past(listed: list[Listed]) -> Past:
 def _said(listed: Listed) -> list[str | Image]:
     """A message's pieces without what the gateway put before it."""
     pieces = list(from_parts(listed.content))
-    noted = len(pieces) > 1 and is_before(pieces[0])
+    noted = len(pieces) > 1 and isinstance(pieces[0], str) and looks_like_an_exchange(pieces[0])
     return pieces[1:] if noted and (listed.otid or "").startswith("gw") else pieces
 
 
 def add(messages: list[Message], said: Message) -> None:
     """Add what was said; all parts of an answer are one message. What Letta says itself is left out."""
-    letta_s_own = said.role == "user" and not said.client_id.startswith("gw") and _ALERT.match(said.content)
+    letta_s_own = said.role == "user" and not said.client_id.startswith("gw") and is_alert(said.content)
     if letta_s_own or not (said.content.strip() or said.images):
         return
     if said.role == "assistant" and messages and messages[-1].role == "assistant":

@@ -21,6 +21,7 @@ import msgspec
 import platformdirs
 
 from gateway.letta import errors
+from gateway.letta.notes import with_notes
 
 logger = logging.getLogger(__name__)
 START_SECONDS = 60.0
@@ -296,7 +297,7 @@ def _prepare(state: Path) -> str:
         log.replace(f"{log}.1")
     settings = mods.parent / "settings.json"
     _write(settings, msgspec.json.encode(_read_settings(settings) | APP_SERVER_SETTINGS))
-    _write(mods / "letta-gateway.js", (HERE / "mod.js").read_bytes())
+    _write(mods / "letta-gateway.js", with_notes((HERE / "mod.js").read_text()).encode())
     token = secrets.token_urlsafe(32)
     _write(state / "token", token.encode())
     return token

@@ -17,14 +17,19 @@ from msgspec import Struct
 
 from gateway.letta import memory
 from gateway.letta.events import ToolCall
-from gateway.letta.parts import REMINDER_END, SAID, exchanged, from_parts, text_part, to_parts
+from gateway.letta.notes import (
+    CLIENT_REMINDER,
+    EARLIER_REMINDER,
+    SAID,
+    WITHDRAWN,
+    looks_like_a_note,
+    note,
+    told_in,
+)
+from gateway.letta.parts import Part, exchanged, from_parts, text_part, to_parts
 from gateway.letta.pasts import add
 from gateway.letta.upstream import Image, Instructions, Message, Past, Role, Sending, message_of
 
-# Of what the App Server itself puts before a message; its own begin otherwise.
-CLIENT_REMINDER = "<system-reminder>\nInstructions of the client for this chat:\n"
-EARLIER_REMINDER = "<system-reminder>\nWhat was said earlier in this chat:\n"
-WITHDRAWN = "There are none any more."
 FORMAT = {"schema_version": 2, "message_format": "pi-session-entry-jsonl", "provider_stack": "pi-ai"}
 _MEMORY_FOLDER = re.compile(r"(?P<backend>/.*)/memfs/[^/]+/memory/?")
 _EPOCH_MS = 1000
@@ -74,11 +79,16 @@ def to_input(sending: Sending) -> list[Input]:
 
 
 def _input(notes: list[str], message: Message) -> Input:
-    notes, said = notes + exchanged(message), to_parts(message)
-    if any(_is_note(part.get("text", "")) for part in said) and message.images:
-        notes = [*notes, SAID]
-    content = [*map(text_part, notes), *said]
+    content = [*map(text_part, notes), *_said(message)]
     return {"role": "user", "content": content, "client_message_id": message.client_id or new_client_id()}
+
+
+def _said(message: Message) -> list[Part]:
+    """A message, and before it what was called to answer it, and what tells that its own words are no note."""
+    notes, said = exchanged(message), to_parts(message)
+    if message.images and any(looks_like_a_note(part.get("text", "")) for part in said):
+        notes = [*notes, SAID]
+    return [*map(text_part, notes), *said]
 
 
 def new_client_id() -> str:
@@ -91,14 +101,14 @@ def _told(messages: list[Message]) -> list[str]:
         return []
     told = [_Told(message.role, message.content, message.light.images) for message in messages]
     lines = [msgspec.json.encode(one).decode() for one in told]
-    return [EARLIER_REMINDER + "\n".join(lines) + REMINDER_END]
+    return [note(EARLIER_REMINDER, "\n".join(lines))]
 
 
 def _instructed(instructions: Instructions) -> list[str]:
     """The client's text, where it is not what the conversation was told last."""
     if instructions.text == instructions.told:
         return []
-    return [CLIENT_REMINDER + (instructions.text or WITHDRAWN) + REMINDER_END]
+    return [note(CLIENT_REMINDER, instructions.text or WITHDRAWN)]
 
 
 def to_past(listed: list[Listed]) -> Past:
@@ -110,9 +120,10 @@ def to_past(listed: list[Listed]) -> Past:
             add(messages, Message("assistant", "".join(one.texts), id=one.id))
         elif one.message_type == "user_message":
             notes, said = _told_apart(one)
-            for note in notes:
-                told = _between(note, CLIENT_REMINDER, told)
-                messages += _earlier(_between(note, EARLIER_REMINDER, ""))
+            for one_note in notes:
+                instructed, lines = told_in(one_note, CLIENT_REMINDER), told_in(one_note, EARLIER_REMINDER)
+                told = told if instructed is None else instructed
+                messages += _earlier(lines or "")
             add(messages, message_of("user", said, one.otid or "", one.id))
     return Past(messages, "" if told == WITHDRAWN else told)
 
@@ -128,16 +139,8 @@ def _told_apart(message: Listed) -> tuple[list[str], list[str | Image]]:
     if SAID in pieces[:said]:
         said = pieces.index(SAID) + 1
     before = pieces[:said]
-    notes = [piece for piece in before if isinstance(piece, str) and _is_note(piece)]
+    notes = [piece for piece in before if isinstance(piece, str) and looks_like_a_note(piece)]
     return notes, [piece for piece in before if piece not in notes] + pieces[said:]
-
-
-def _is_note(text: str) -> bool:
-    return text.lstrip().startswith(("<system-reminder>", "<task-notification>"))
-
-
-def _between(note: str, beginning: str, otherwise: str) -> str:
-    return note.removeprefix(beginning).removesuffix(REMINDER_END) if note.startswith(beginning) else otherwise
 
 
 def _earlier(lines: str) -> list[Message]:
@@ -211,7 +214,7 @@ def _entries(
 
 def _kept_parts(said: Message) -> list[dict[str, Any]]:
     """The parts of a message, as they stand in its files."""
-    parts = [*map(text_part, exchanged(said)), *to_parts(said)]
+    parts = _said(said)
     sources = [part.get("source") for part in parts]
     return [
         {"type": "image", "mimeType": source["media_type"], "data": source["data"]} if source else part

@@ -6,6 +6,7 @@ from itertools import groupby
 import msgspec
 from msgspec import Struct
 
+from gateway.letta.notes import CONTINUE
 from gateway.letta.upstream import Image, Message, ToolResult, message_of
 from gateway.openai_wire.approvals import asks
 from gateway.openai_wire.errors import InvalidRequest
@@ -17,8 +18,6 @@ from gateway.turns.thoughts import without_thoughts
 
 SYSTEM_ROLES = ("system", "developer")
 DEFAULT_IMAGES = Images()
-# What stands for the request to go on with an answer; known again by its words.
-CONTINUE = "Continue your last answer exactly where it stops: repeat nothing of it, and do not speak of this request."
 
 
 class Asked(Struct, frozen=True):

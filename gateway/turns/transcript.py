@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from gateway.letta.notes import CONTINUE
 from gateway.letta.upstream import Message, Past
-from gateway.turns.asked import CONTINUE, Asked
+from gateway.turns.asked import Asked
 from gateway.turns.names import ClientId, parse_client_id, pictures_of
 from gateway.turns.thoughts import without_thoughts
 

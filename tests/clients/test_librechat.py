@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from gateway.letta.notes import CONTINUE
 from gateway.settings import Settings
-from gateway.turns.asked import CONTINUE
 from gateway.turns.identity import CHAT_HEADERS, EMAIL_HEADER, NAME_HEADER
 from gateway.turns.names import agent_tags
 from tests.clients.documents import DEPLOY, LETTA, settings_of

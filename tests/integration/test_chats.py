@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.turns.asked import CONTINUE
+from gateway.letta.notes import CONTINUE
 from tests.frontend import Frontend, Message
 from tests.gateways import gateway, sdk
 from tests.integration.sides import Side

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.events import ToolCall
-from gateway.letta.parts import EXCHANGED, REMINDER_END
+from gateway.letta.notes import EXCHANGED, REMINDER_END
 from gateway.letta.transcript import Listed, calls_wait, to_input, to_past
 from gateway.letta.upstream import Conversation, Instructions, Message, Sending, image_of, message_of
 from tests.letta.fake_app_server import FakeAppServer, Frame

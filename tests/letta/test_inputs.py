@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.letta.inputs import DENIED, UNANSWERED, to_input, to_prompt
-from gateway.letta.parts import EXCHANGED, REMINDER_END, SAID
+from gateway.letta.notes import EXCHANGED, REMINDER_END, SAID
 from gateway.letta.pasts import Listed, to_past
 from gateway.letta.upstream import Image, Instructions, Message, Sending, ToolResult, image_of, message_of
 

@@ -5,10 +5,12 @@ from base64 import urlsafe_b64decode
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.letta.notes import EXCHANGED, SAID, note
 from gateway.letta.transcript import (
     FORMAT,
     Listed,
@@ -20,7 +22,7 @@ from gateway.letta.transcript import (
     with_history,
 )
 from gateway.letta.upstream import Message, image_of, message_of
-from tests.letta.words import HELLO, HI, MORE, PASTS, texts
+from tests.letta.words import HELLO, HI, MORE, NOTES, PASTS, texts
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123_000, tzinfo=UTC)
 T = "2026-11-21T12:00:00.123Z"
@@ -117,6 +119,17 @@ def test_a_picture_that_is_not_kept_is_told_of() -> None:
     _, (asked, _) = write([message_of("user", [image_of("image/png", "cmVk")]).light, HELLO])
 
     assert asked["message"]["content"] == [{"type": "text", "text": "[Here was a picture, image/png.]"}]
+
+
+@pytest.mark.parametrize("words", [*NOTES, note(EXCHANGED, "{}"), SAID])
+def test_a_person_s_words_before_a_picture_come_back_whatever_they_look_like(words: str) -> None:
+    asked = message_of("user", [words, image_of("image/png", "cmVk")], "gw1-a-b-c-d")
+    _, (written, _) = write([asked, HELLO])
+    content = [part for part in written["message"]["content"] if part["type"] == "text"]
+    shown = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "cmVk"}}
+    past = to_past([Listed("1", "user_message", written["message"]["otid"], [*content, shown])])
+
+    assert past.messages == [msgspec.structs.replace(asked, id="1")]
 
 
 def test_a_past_is_written_as_the_app_server_writes_it() -> None:

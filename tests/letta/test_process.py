@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import letta_code  # type: ignore[import-untyped]
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
@@ -24,8 +23,6 @@ from tests.servers.scripted_model import ScriptedModel
 
 pytestmark = pytest.mark.anyio
 
-NODE = Path(letta_code.__file__).parent / "_payload" / "bin" / "node"
-MOD = Path(app_server_process.__file__).with_name("mod.js")
 # The gateway of the tests that kill it. uvloop, because that is what it has when it serves.
 GATEWAY = """
 import asyncio, sys
@@ -418,45 +415,3 @@ def test_a_child_dies_with_its_keeper() -> None:
 def test_the_keeper_ends_with_its_child_and_as_it_did() -> None:
     with keeping("raise SystemExit(7)") as parent:
         assert parent.wait(10) == 7
-
-
-OURS = "<system-reminder>\nInstructions of the client for this chat:\nBe brief.\n</system-reminder>"
-THEIRS = "<system-reminder>\nYou run on host-17 in /srv/state.\n</system-reminder>"
-QUOTED = "<system-reminder> What is this tag?"
-CONTENTS = {
-    "words": ([THEIRS, THEIRS + "\n\n", "Hi"], ["Hi"]),
-    "the client's instructions": ([THEIRS, OURS, "Hi"], [OURS, "Hi"]),
-    "no reminder": (["Hi"], ["Hi"]),
-    "words that begin like one": ([THEIRS, QUOTED, "Hi"], [QUOTED, "Hi"]),
-    "words that look like one": ([THEIRS, THEIRS], [THEIRS]),
-    "one amid the words": ([THEIRS, "Hi", THEIRS], ["Hi", THEIRS]),
-    "a string": ("Hi", "Hi"),
-}
-
-
-@pytest.mark.parametrize(("content", "left"), CONTENTS.values(), ids=CONTENTS)
-def test_the_mod_leaves_only_what_the_gateway_sent(content: list[str] | str, left: list[str] | str) -> None:
-    message = {"role": "user", "content": [text_part(text) for text in content] if content != "Hi" else content}
-
-    after = moded([{"type": "approval"}, message])
-
-    assert [
-        {"type": "approval"},
-        {"role": "user", "content": [text_part(t) for t in left] if left != "Hi" else left},
-    ] == after
-
-
-def text_part(text: str) -> dict[str, str]:
-    return {"type": "text", "text": text}
-
-
-def moded(messages: list[dict[str, Any]]) -> Any:
-    """What the mod makes of the input of a turn, on the App Server's own node."""
-    script = f"""
-        import activate from {json.dumps(MOD.as_uri())};
-        const event = {{ input: {json.dumps(messages)} }};
-        activate({{ events: {{ on: (name, handle) => name === "turn_start" && handle(event) }} }});
-        console.log(JSON.stringify(event.input));
-    """
-    command = [str(NODE), "--no-warnings", "--input-type=module", "--eval", script]
-    return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)

@@ -5,10 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.parts import REMINDER_END, SAID
+from gateway.letta.notes import EARLIER_REMINDER, REMINDER_END, SAID, WITHDRAWN
 from gateway.letta.transcript import (
-    EARLIER_REMINDER,
-    WITHDRAWN,
     Listed,
     to_input,
     to_past,

@@ -5,8 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gateway.letta.parts import REMINDER_END
-from gateway.letta.transcript import CLIENT_REMINDER, EARLIER_REMINDER, WITHDRAWN
+from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, REMINDER_END, WITHDRAWN
 from gateway.letta.upstream import Message
 
 HI, HELLO, MORE = Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "More")

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.letta.notes import CONTINUE
 from gateway.letta.upstream import Message, Role, image_of
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl
 from gateway.settings import AgentType, Key, UserSource
-from gateway.turns.asked import CONTINUE, to_asked
+from gateway.turns.asked import to_asked
 from gateway.turns.identity import identify, read_ids
 from gateway.turns.sent import Sent, to_sent
 from gateway.turns.transcript import answer_words

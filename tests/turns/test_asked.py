@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.letta.notes import CONTINUE
 from gateway.letta.upstream import Message
 from gateway.openai_wire.defuse import Defuser
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.request import ChatMessage
 from gateway.settings import Images
-from gateway.turns.asked import CONTINUE, Asked, to_asked
+from gateway.turns.asked import Asked, to_asked
 from gateway.turns.thoughts import without_thoughts
 from tests.pictures import picture
 

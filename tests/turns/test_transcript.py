@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.letta.notes import CONTINUE
 from gateway.letta.upstream import Image, Message, Past, image_of
 from gateway.openai_wire.request import ChatMessage
-from gateway.turns.asked import CONTINUE, Asked, to_asked
+from gateway.turns.asked import Asked, to_asked
 from gateway.turns.names import ClientId, pictures_of
 from gateway.turns.transcript import NO_IDS, Append, Branch, Decision, Ids, Start, decide, follow
 
