@@ -22,7 +22,7 @@ from gateway.letta.upstream import (
 from gateway.turns.agents import KnownAgent
 from gateway.turns.cache import Cache
 from gateway.turns.names import ClientId, Summary, parse_client_id, parse_summary, path_digest, pictures_of
-from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide, is_same
+from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide, is_same, questions
 from gateway.turns.turn import Turn
 from gateway.turns.waiting import answers
 
@@ -161,7 +161,8 @@ class Conversations:
         """Go on elsewhere with what is kept of the conversation's `messages`."""
         begun = messages[: decision.kept] if isinstance(decision, Branch) else messages
         if not self._upstream.forks:
-            begun = _with_exchanges(await self._with_pictures(agent, id, begun), turn.asked.path)
+            begun = await self._with_pictures(agent, id, begun)
+            begun = _with_exchanges(begun, turn.asked.path) if turn.keeps_history else begun
         fork = Fork(id, begun[-1].id, len(begun)) if self._upstream.forks and begun else None
         return await self._create(agent, turn, version, [*begun, *decision.news], fork)
 
@@ -302,9 +303,13 @@ def _has_answers(messages: Iterable[Message]) -> bool:
 
 
 def _with_exchanges(messages: list[Message], path: list[Message]) -> list[Message]:
-    """Messages that are to be sent again, with what the request tells of calls that were made to answer them."""
-    told = {message.content: message.exchanged for message in path if message.exchanged}
-    return [msgspec.structs.replace(m, exchanged=told.get(m.content, "")) if m.role == "user" else m for m in messages]
+    """Messages that are to be sent again, with what the request tells of calls that were made to answer them.
+
+    They are the beginning of `path`, question by question.
+    """
+    told = iter([message.exchanged for message in path if message.role == "user"])
+    asked = {*questions(messages)}
+    return [msgspec.structs.replace(m, exchanged=next(told, "")) if i in asked else m for i, m in enumerate(messages)]
 
 
 def _light(messages: Iterable[Message]) -> list[Message]:

@@ -195,6 +195,14 @@ def follow(kept: list[Message], path: list[Message], lenient: bool) -> tuple[int
     return k, p
 
 
+def questions(kept: list[Message]) -> Iterator[int]:
+    """The places of the user's messages that follow a path question by question: all but requests to go on."""
+    for i, message in enumerate(kept):
+        goes_on = message.content == CONTINUE and i and kept[i - 1].role == "assistant"
+        if message.role == "user" and not goes_on:
+            yield i
+
+
 def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bool) -> int | None:
     """Where the answer that begins at `k` ends, if it is `theirs`; None if it is not.
 

@@ -12,7 +12,7 @@ from gateway.turns.run import Means
 from gateway.turns.runs import Runs
 from gateway.turns.turn import forwards_tools
 from tests.events import answer, ping, stop, usage
-from tests.turns.calling import CALLED, SUNNY, assistant, last, request, result, results_of, user, waits, where
+from tests.turns.calling import CALLED, SUNNY, Json, assistant, last, request, result, results_of, user, waits, where
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.turns import AGAIN, FIRST, play, read, runs_for, spoken
 from tests.turns.virtual_time import Gate
@@ -198,6 +198,43 @@ async def test_results_that_come_again_are_told_beside_the_question(either: Memo
     assert [bool(sending.results) for _, sending in either.sent] == [False, True, False]
     assert either.store.received[-1].texts == ["Hi"]
     assert "sunny" in last(either).messages[0].exchanged
+
+
+GO_ON = user("Go on")
+SUNNY_DAY = [CALLED, result("c1"), assistant("Hello")]
+RAINY_DAY = [assistant(None, c1="weather"), result("c1", "rain"), assistant("Hello")]
+PLAIN = [assistant("Hello")]
+# what answered each "Go on" -> what each is told with, where the path is sent again
+SAID_AGAIN: dict[str, tuple[list[list[Json]], list[str]]] = {
+    "the first one": ([SUNNY_DAY, PLAIN], ["sunny", ""]),
+    "the second one": ([PLAIN, RAINY_DAY], ["", "rain"]),
+    "both": ([SUNNY_DAY, RAINY_DAY], ["sunny", "rain"]),
+    "the first and the last of three": ([SUNNY_DAY, PLAIN, RAINY_DAY], ["sunny", "", "rain"]),
+    "one after an answer that was gone on with": (
+        [SUNNY_DAY, [*PLAIN, assistant("Hello")], RAINY_DAY],
+        ["sunny", "", "rain"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("days", "gave"), SAID_AGAIN.values(), ids=SAID_AGAIN)
+async def test_of_messages_with_the_same_words_each_is_told_what_was_called_to_answer_it(
+    letta: MemoryLetta, runs: Runs, days: list[list[Json]], gave: list[str]
+) -> None:
+    history: list[Json] = []
+    for day in days:
+        history.append(GO_ON)
+        for said in day:
+            if said["role"] == "assistant":
+                letta.scripts = [waits("weather")] if said.get("tool_calls") else []
+                await play(runs, request(*history))
+            history.append(said)
+    await play(runs, request(*history, user("More")))
+    await play(runs, request(*history, user("Other")))
+
+    assert len({*where(letta)}) == 2
+    sent = [message for message in last(letta).messages if message.content == "Go on"]
+    assert [told(message.exchanged)[0]["result"] if message.exchanged else "" for message in sent] == gave
 
 
 async def test_results_that_letta_finds_nothing_for_twice_are_an_error(letta: MemoryLetta, runs: Runs) -> None:
