@@ -27,8 +27,9 @@ def tell_groups(session: pytest.Session) -> None:
 
     https://github.com/pytest-dev/pytest-xdist/issues/1386: pytest-xdist's own way is lost with pytest 9.2.
     """
-    if session.config.cache:
-        session.config.cache.set(KEY, {item.nodeid: _group_of(item) for item in session.items})
+    # There is none with `-p no:cacheprovider`.
+    if cache := getattr(session.config, "cache", None):
+        cache.set(KEY, {item.nodeid: _group_of(item) for item in session.items})
 
 
 def _group_of(item: pytest.Item) -> str:
@@ -46,7 +47,7 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
 
     @cached_property
     def _groups(self) -> dict[str, str]:
-        cache: pytest.Cache | None = self.config.cache
+        cache: pytest.Cache | None = getattr(self.config, "cache", None)
         return cache.get(KEY, {}) if cache else {}
 
     def _split_scope(self, nodeid: str) -> str:
