@@ -25,6 +25,9 @@ SAID = f"{REMINDER}\nWhat follows is what the person says.{REMINDER_END}"
 BEGINNINGS = (CLIENT_REMINDER, EARLIER_REMINDER, EXCHANGED, SAID)
 # Stands for the request to go on with an answer.
 CONTINUE = "Continue your last answer exactly where it stops: repeat nothing of it, and do not speak of this request."
+# Stands for the request to speak, where only the client's system text asks for that.
+GO_AHEAD = "Nobody has said anything new. Say now what your instructions ask for, and do not speak of this request."
+STAND_INS = frozenset({CONTINUE, GO_AHEAD})
 # What a V1 server says in a user's name, of what it has taken out of the context.
 _ALERT = re.compile(r'\{\s*"type":\s*"system_alert"')
 

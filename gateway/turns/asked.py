@@ -6,7 +6,7 @@ from itertools import groupby
 import msgspec
 from msgspec import Struct
 
-from gateway.letta.notes import CONTINUE
+from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.letta.upstream import Image, Message, ToolResult, message_of
 from gateway.openai_wire.approvals import asks
 from gateway.openai_wire.errors import InvalidRequest
@@ -80,9 +80,12 @@ def to_asked(messages: list[ChatMessage], images: Images = DEFAULT_IMAGES) -> As
     goes_on = last.role == "assistant" and bool(path) and path[-1].role == "assistant"
     if goes_on:
         path.append(Message("user", CONTINUE))
+    elif _speaks_unasked(last, path):
+        path.append(Message("user", GO_AHEAD, exchanged=told.get(-1, "")))
     if not path or path[-1].role != "user" or last.role == "function":
         raise InvalidRequest(
-            "`messages` holds nothing to answer: expected a user message with text or a picture at the end.", "messages"
+            "`messages` holds nothing to answer: expected a user message with text or a picture, or system text, last.",
+            "messages",
         )
     new = max(1, sum(message is not None for message in said[last_answer + 1 :]))
     return Asked(
@@ -95,6 +98,13 @@ def to_asked(messages: list[ChatMessage], images: Images = DEFAULT_IMAGES) -> As
         called=frozenset(call.id for message in messages for call in message.tool_calls or ()),
         was_asked=last_answer >= 0 and asks(text_of(messages[last_answer].content)),
     )
+
+
+def _speaks_unasked(last: ChatMessage, path: list[Message]) -> bool:
+    """Whether no person has said what the agent is to answer: the client's system text has it speak, or had it call."""
+    if path and path[-1].role == "user":
+        return False
+    return last.role == "tool" or (last.role in SYSTEM_ROLES and bool(text_of(last.content).strip()))
 
 
 def _joined(messages: list[Message]) -> list[Message]:

@@ -106,9 +106,10 @@ class Conversations:
         """
         # Taken before Letta is asked: what changes meanwhile may not be in the prompt.
         version = agent.memory_version
+        if turn.scratch and turn.asked.path[0].role == "assistant":
+            await self._ended(self._chats.get(turn.unasked_marker))
         chat = self._chat(turn)
-        # Programs go on at once, and chats without an id have no line to wait in.
-        await asyncio.gather(*(self._ending[one.id].wait() for one in chat.known if one.id in self._ending))
+        await self._ended(chat)
         conversation, news = await self._place(agent, chat, turn, version)
         chat.use(conversation)
         self._in_use.add(conversation.id)
@@ -125,6 +126,14 @@ class Conversations:
         return conversation, Sending(
             sent, instructions, told.denied, told.results, told.approved, told.reason, turn.client_tools, turn.options
         )
+
+    async def _ended(self, chat: Chat | None) -> None:
+        """Returns when the turns of a chat that were answered have ended.
+
+        Programs go on at once, and chats without an id have no line to wait in.
+        """
+        known = chat.known if chat else []
+        await asyncio.gather(*(self._ending[one.id].wait() for one in known if one.id in self._ending))
 
     def _chat(self, turn: Turn) -> Chat:
         return self._chats.get(turn.marker) or Chat()
@@ -248,6 +257,8 @@ class Conversations:
         try:
             if not turn.scratch:
                 await self._mark(chat, conversation)
+            elif well and not pending:
+                await self._name(turn, conversation)
         except errors.UpstreamError as error:
             logger.warning("a conversation could not be marked: %s: %s", type(error).__name__, error)
         finally:
@@ -275,6 +286,16 @@ class Conversations:
         await self._rename(present, wanted)
         for other in chat.known[1:]:
             await self._rename(other, msgspec.structs.replace(other.summary, replaced=True, note=""))
+
+    async def _name(self, turn: Turn, conversation: KnownConversation) -> None:
+        """Have a chat without an id found by what its client will tell of it first."""
+        marker = turn.marker_after(conversation.past.messages)
+        if marker == turn.marker:
+            return
+        chat = self._chats.get(marker) or Chat()
+        chat.use(conversation)
+        self._chats.put(marker, chat, chat.weight)
+        await self._rename(conversation, msgspec.structs.replace(conversation.summary, marker=marker))
 
     async def _rename(self, known: KnownConversation, summary: Summary) -> None:
         if known.summary != summary:

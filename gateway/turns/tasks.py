@@ -50,9 +50,10 @@ class Prompt(Struct, frozen=True):
     """Whether it may be asked for as a stream."""
 
     def fits(self, request: ChatCompletionRequest) -> bool:
-        """Whether `request` is this prompt and nothing more: one user message, perhaps after a system message."""
+        """Whether `request` is this prompt and nothing more: one message, or one of a user's after a system message."""
         roles = [message.role for message in request.messages]
-        if roles != (["user"] if self.role == "user" else ["system", "user"]) or (request.stream and not self.streams):
+        whole = ["user"] if self.role == "user" else ["system", "user"]
+        if roles not in (whole, ["system"]) or (request.stream and not self.streams):
             return False
         texts = [text_of(message.content) for message in request.messages]
         return texts[0].lstrip().startswith(self.begins) and self.holds in "\n".join(texts)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from gateway.letta.notes import CONTINUE
+from gateway.letta.notes import CONTINUE, GO_AHEAD, STAND_INS
 from gateway.letta.upstream import Message, Past
 from gateway.turns.asked import Asked
 from gateway.turns.names import ClientId, parse_client_id, pictures_of
@@ -93,7 +93,7 @@ def _where_it_waits(asked: Asked, known: Sequence[Past]) -> int | None:
     question = _last_question(asked.path[: asked.before_results])
     for at, past in enumerate(known):
         last = _last_question(past.messages)
-        same = question is None or last is None or _same_question(last, question)
+        same = question is None or last is None or last.content == GO_AHEAD or _same_question(last, question)
         if same and any(call.tool_call_id in answered for call in past.pending):
             return at
     return None
@@ -183,12 +183,13 @@ def follow(kept: list[Message], path: list[Message], lenient: bool) -> tuple[int
     k = p = 0
     while k < len(kept):
         theirs = path[p] if p < len(path) else None
-        if kept[k].role == "user":
+        said = k + 1 if _is_unasked(kept, k, theirs, lenient) else k
+        if kept[said].role == "user":
             if theirs is None or theirs.role != "user" or not _same_question(kept[k], theirs):
                 break
             k, p = k + 1, p + 1
         else:
-            end = _answer_end(kept, k, theirs, lenient)
+            end = _answer_end(kept, said, theirs, lenient)
             if end is None:
                 break
             k, p = end, p + (theirs is not None and theirs.role == "assistant")
@@ -196,17 +197,24 @@ def follow(kept: list[Message], path: list[Message], lenient: bool) -> tuple[int
 
 
 def questions(kept: list[Message]) -> Iterator[int]:
-    """The places of the user's messages that follow a path question by question: all but requests to go on."""
+    """The places of the user's messages that follow a path question by question: all but the gateway's own."""
     for i, message in enumerate(kept):
         goes_on = message.content == CONTINUE and i and kept[i - 1].role == "assistant"
-        if message.role == "user" and not goes_on:
+        if message.role == "user" and not (goes_on or message.content == GO_AHEAD):
             yield i
+
+
+def _is_unasked(kept: list[Message], k: int, theirs: Message | None, lenient: bool) -> bool:
+    """Whether an answer follows that nobody had asked for, and the path may show it: no client tells what asked."""
+    if kept[k].content != GO_AHEAD or kept[k].role != "user" or theirs is None:
+        return False
+    return k + 1 < len(kept) and kept[k + 1].role == "assistant" and (lenient or theirs.role == "assistant")
 
 
 def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bool) -> int | None:
     """Where the answer that begins at `k` ends, if it is `theirs`; None if it is not.
 
-    One that was continued may have been shown with what was added, or without.
+    One that was continued, or followed by one that nobody had asked for, may have been shown with that, or without.
     """
     if theirs is None:
         return None
@@ -224,18 +232,18 @@ def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bo
 
 
 def _ends_at(kept: list[Message], k: int) -> bool:
-    """Whether an answer before `k` ends there: with the next message that is more than the request to go on."""
-    return k == len(kept) or (kept[k].role == "user" and kept[k].content != CONTINUE)
+    """Whether an answer before `k` ends there: with the next message that a person has said."""
+    return k == len(kept) or (kept[k].role == "user" and kept[k].content not in STAND_INS)
 
 
 def _answer_ends(kept: list[Message], k: int) -> Iterator[tuple[int, str]]:
-    """Where the answer at `k` ends, and its words: before each request to go on, and at last."""
+    """Where the answer at `k` ends, and its words: before each request of the gateway's own to go on, and at last."""
     words = ""
     for i in range(k, len(kept)):
         message = kept[i]
         if message.role == "assistant":
             words += answer_words(message.content)
-        elif message.content == CONTINUE:
+        elif message.content in STAND_INS:
             yield i, words
         else:
             yield i, words

@@ -3,7 +3,8 @@
 import msgspec
 from msgspec import Struct
 
-from gateway.letta.upstream import NO_OPTIONS, ClientTool, Options
+from gateway.letta.notes import GO_AHEAD
+from gateway.letta.upstream import NO_OPTIONS, ClientTool, Message, Options
 from gateway.openai_wire.client_tools import NO_PARAMETERS, NO_TOOLS, ClientTools
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.settings import AgentType, Key
@@ -46,9 +47,24 @@ class Turn(Struct, frozen=True):
         if self.agent_type.conversations == "single":
             return thread_marker(type_id, user.scope, user.id)
         if self.caller.chat is None:
-            first = self.asked.path[0]
-            return scratch_marker(type_id, user.scope, user.id, bare_question(first.content) + pictures_of(first))
+            return self._scratch_marker(self.asked.path[0])
         return conversation_marker(type_id, user.scope, user.id, self.caller.chat)
+
+    @property
+    def unasked_marker(self) -> str:
+        """The marker of chats without an id that begin with an answer, for as long as they do not have it."""
+        return self._scratch_marker(Message("user", GO_AHEAD))
+
+    def marker_after(self, said: list[Message]) -> str:
+        """Names the chat once this was said in it: clients tell one that an answer began from that answer on."""
+        if self.marker != self.unasked_marker or len(said) < 2:
+            return self.marker
+        return self._scratch_marker(Message("assistant", said[1].content.strip()))
+
+    def _scratch_marker(self, first: Message) -> str:
+        user = self.caller.user
+        begins = bare_question(first.content) + pictures_of(first)
+        return scratch_marker(self.agent_type.id, user.scope, user.id, begins)
 
     @property
     def light(self) -> "Turn":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.notes import CONTINUE
+from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.letta.upstream import Message
 from gateway.openai_wire.defuse import Defuser
 from gateway.openai_wire.errors import InvalidRequest
@@ -211,6 +211,38 @@ def test_an_answer_at_the_end_is_to_be_continued(messages: list[Json], path: lis
     assert said(asked.news) == [("user", CONTINUE)]
 
 
+# Messages whose last is no person's, and no answer to go on with, and the path before the request to speak
+UNASKED: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
+    "a system prompt": ([system("Greet them")], []),
+    "several": ([system("Be kind"), {"role": "developer", "content": "Greet them"}], []),
+    "one after an answer": ([system("Be kind"), user("Hi"), assistant("Hello"), system("Say more")], [HI, HELLO]),
+    "one after an answer that nobody had asked for": ([assistant("Hello"), system("Say more")], [HELLO]),
+    "the result of a call before any question": ([system("Greet them"), assistant(None, tool_calls=CALLS), RESULT], []),
+    "the same without a system prompt": ([assistant(None, tool_calls=CALLS), RESULT], []),
+}
+
+
+@pytest.mark.parametrize(("messages", "path"), UNASKED.values(), ids=UNASKED)
+def test_who_has_the_agent_speak_unasked_gets_an_answer(messages: list[Json], path: list[tuple[str, str]]) -> None:
+    asked = read(messages)
+
+    assert said(asked.path) == [*path, ("user", GO_AHEAD)]
+    assert said(asked.news) == [("user", GO_AHEAD)]
+    assert not asked.goes_on
+
+
+def test_a_question_is_answered_though_a_system_prompt_follows_it() -> None:
+    asked = read([user("Hi"), system("In one word")])
+
+    assert (said(asked.path), asked.instructions) == ([HI], "In one word")
+
+
+def test_what_came_of_calls_before_any_question_is_told_with_the_request_to_speak() -> None:
+    asked = read([system("Greet them"), assistant(None, tool_calls=CALLS), RESULT])
+
+    assert '"result":' in asked.path[-1].exchanged
+
+
 # Messages whose last is an answer in which nothing is said, and the path
 UNBEGUN: dict[str, tuple[list[Json], list[tuple[str, str]]]] = {
     "empty": ([user("Hi"), assistant("Hello"), user("More"), assistant("")], [HI, HELLO, MORE]),
@@ -295,10 +327,10 @@ def test_an_answer_comes_back_as_it_was_before_it_was_shown(answer: str) -> None
 
 
 UNANSWERABLE: dict[str, list[Json]] = {
-    "results without a question": [assistant(None, tool_calls=CALLS), RESULT],
     "the last word is a function's": [user("Hi"), {"role": "function", "name": "f", "content": "42"}],
-    "nothing but a system prompt": [system("Be kind")],
-    "nothing new but a system prompt": [user("Hi"), assistant("Hello"), system("Be kind")],
+    "nothing but a system prompt without text": [system(" \n")],
+    "nothing new but a system prompt without text": [system("Be kind"), user("Hi"), assistant("Hello"), system("")],
+    "a question without text after a system prompt": [system("Be kind"), user("")],
     "an empty question": [user("")],
     "a blank question": [user(" \n\t")],
     "a question of null": [user(None)],

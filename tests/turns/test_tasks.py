@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, Role
 from gateway.settings import Key
-from gateway.turns.tasks import PROMPTS, Task, find_task
+from gateway.turns.tasks import PROMPTS, Prompt, Task, find_task
 
 KEY = Key(name="frontend")
 HISTORY = "### Chat History:\n<chat_history>\nUSER: I like tea\nASSISTANT: So do I.\n</chat_history>"
@@ -182,6 +183,22 @@ ASKED: dict[str, tuple[list[tuple[Role, str]], Task]] = {
         Task("title_generation", in_json=False),
     ),
 }
+
+
+@pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.begins[:60])
+def test_a_prompt_that_is_all_system_text_is_its_task(prompt: Prompt) -> None:
+    asked = request(("system", f"{prompt.begins}\n{prompt.holds}"))
+
+    assert find_task(KEY, {}, asked) == Task(prompt.kind, prompt.in_json)
+    assert find_task(KEY, {"x-task": ""}, asked) is None
+
+
+def test_system_text_alone_is_a_task_where_its_header_or_its_model_says_so() -> None:
+    asked = request(("system", "Name this chat"))
+
+    assert find_task(KEY, {}, asked) is None
+    assert find_task(KEY, {"x-task": "title_generation"}, asked) == Task("title_generation")
+    assert find_task(KEY, {}, msgspec.structs.replace(asked, model="task")) == Task("title_generation", in_json=False)
 
 
 @pytest.mark.parametrize(("said", "task"), ASKED.values(), ids=ASKED)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.notes import CONTINUE
+from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.letta.upstream import Image, Message, Past, image_of
 from gateway.openai_wire.request import ChatMessage
 from gateway.turns.asked import Asked, to_asked
@@ -142,6 +142,8 @@ U1, A1, U2, A2, U3, A3, U4 = (
     ("u", "four"),
 )
 GO_ON = ("u", CONTINUE)
+UNASKED = ("u", GO_AHEAD)
+SYSTEM = ("s", "Speak.")
 TWO = past(U1, A1, U2, A2)
 THREE = past(U1, A1, U2, A2, U3, A3)
 EMPTY = past()
@@ -183,6 +185,24 @@ BY_HISTORY: dict[str, Case] = {
     "an edit of the last answer": Case([TWO], [U1, A1, U2, ("a", "2!"), U3], branch(3, [("a", "2!"), U3])),
     "an edit that adds to an answer": Case(
         [TWO], [U1, A1, U2, ("a", "Two. Or 3."), U3], branch(3, [("a", "Two. Or 3."), U3])
+    ),
+    "an answer that nobody asks for, first of all": Case([], [SYSTEM], start([UNASKED])),
+    "the turn after it": Case([past(UNASKED, A1)], [SYSTEM, A1, U2], append([U2], after=2)),
+    "the turn after that": Case([past(UNASKED, A1, U2, A2)], [SYSTEM, A1, U2, A2, U3], append([U3], after=4)),
+    "the turn after it, where another was seen": Case(
+        [past(UNASKED, A1)], [SYSTEM, ("a", "1!"), U2], start([("a", "1!"), U2])
+    ),
+    "the turn after one that said nothing": Case([past(UNASKED)], [SYSTEM, A1, U2], start([A1, U2])),
+    "the same, asked for again": Case([past(UNASKED, A1)], [SYSTEM], start([UNASKED])),
+    "an answer that nobody asks for": Case([past(U1, A1)], [SYSTEM, U1, A1, SYSTEM], append([UNASKED], after=2)),
+    "the turn after an answer that nobody had asked for": Case(
+        [past(U1, A1, UNASKED, A2)], [SYSTEM, U1, A1, A2, U3], append([U3], after=4)
+    ),
+    "the same, with the two answers as one": Case(
+        [past(U1, A1, UNASKED, A2)], [SYSTEM, U1, ("a", "One.Two."), U3], append([U3], after=4)
+    ),
+    "the turn after it, which is not on screen": Case(
+        [past(U1, A1, UNASKED, A2)], [SYSTEM, U1, A1, U3], branch(2, [U3])
     ),
     "Continue": Case([past(U1, A1)], [U1, A1], append([GO_ON], after=2)),
     "Continue after other turns": Case([THREE], [U1, A1, U2, A2], branch(4, [GO_ON])),
