@@ -30,7 +30,7 @@ def to_input(sending: Sending) -> list[Any]:
 
 def _to_answer(result: ToolResult) -> dict[str, Any]:
     # In parts, the model gets the bare text; a string would be wrapped in a report of Letta's.
-    parts = [text_part(result.text)]
+    parts = to_parts(result.said)
     return {"type": "tool", "tool_call_id": result.tool_call_id, "tool_return": parts, "status": "success"}
 
 

@@ -15,7 +15,8 @@ from msgspec import Struct
 from gateway.letta import errors
 from gateway.letta.frames import ControlRequest, Runtime, ToolRequest, TurnReader
 from gateway.letta.link import Connection, Inbox, Link
-from gateway.letta.upstream import Sending, Waiting
+from gateway.letta.parts import flattened, to_parts
+from gateway.letta.upstream import Image, Message, Sending, Waiting
 
 logger = logging.getLogger(__name__)
 NOT_ALLOWED = "This tool is not available."
@@ -29,6 +30,7 @@ class Reply(Struct, frozen=True):
 
     text: str
     failed: bool = False
+    images: tuple[Image, ...] = ()
 
 
 class OpenTurn:
@@ -89,7 +91,7 @@ class OpenTurn:
         """Tell what the calls wait for, now or once each is asked for; the turn goes on."""
         why_not = sending.reason or (WENT_ON if sending.messages else NOT_ANSWERED)
         replies = {id: Reply(why_not, failed=True) for id in self.reader.waiting}
-        replies |= {result.tool_call_id: Reply(result.text) for result in sending.results}
+        replies |= {one.tool_call_id: Reply(one.said.content, images=one.images) for one in sending.results}
         replies |= {id: Reply("") for id in sending.approved}
         self._reply(replies)
         self.reader.resume(client_message_ids)
@@ -137,5 +139,6 @@ class OpenTurn:
 
 
 def _result(request_id: str, reply: Reply) -> Answer:
-    result = {"content": [{"type": "text", "text": reply.text}], "is_error": reply.failed}
+    content = flattened(to_parts(Message("user", reply.text, images=reply.images)))
+    result = {"content": content, "is_error": reply.failed}
     return {"type": "external_tool_call_response", "request_id": request_id, "result": result}

@@ -19,6 +19,15 @@ def to_parts(message: Message) -> list[Part]:
     return [_part(piece) for piece in message.pieces() if isinstance(piece, Image) or piece.strip()]
 
 
+def flattened(parts: list[Part]) -> list[Part]:
+    """The same parts, as App Servers keep messages and take the results of tools."""
+    sources = [part.get("source") for part in parts]
+    return [
+        {"type": "image", "mimeType": source["media_type"], "data": source["data"]} if source else part
+        for part, source in zip(parts, sources, strict=True)
+    ]
+
+
 def exchanged(message: Message) -> list[str]:
     """What is told before a message that was answered before with tools of the client's."""
     return [note(EXCHANGED, message.exchanged)] if message.exchanged else []

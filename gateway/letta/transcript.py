@@ -26,7 +26,7 @@ from gateway.letta.notes import (
     note,
     told_in,
 )
-from gateway.letta.parts import Part, exchanged, from_parts, text_part, to_parts
+from gateway.letta.parts import Part, exchanged, flattened, from_parts, text_part, to_parts
 from gateway.letta.pasts import add
 from gateway.letta.upstream import Image, Instructions, Message, Past, Role, Sending, message_of
 
@@ -205,21 +205,11 @@ def _entries(
     about = {"created_at": at, "updated_at": at, "agent_id": agent_id, "conversation_id": conversation_id}
     for i, said in enumerate(history):
         id = uuid.uuid4().hex[:8]
-        message: dict[str, Any] = {"id": f"ui-imp-{i}", "role": said.role, "content": _kept_parts(said)}
+        message: dict[str, Any] = {"id": f"ui-imp-{i}", "role": said.role, "content": flattened(_said(said))}
         message |= {"metadata": about, "timestamp": int(now.timestamp() * _EPOCH_MS) + i}
         message |= _ANSWERED if said.role == "assistant" else {"otid": said.client_id or new_client_id()}
         yield {"type": "message", "id": id, "parentId": parent, "timestamp": at, "message": message}
         parent = id
-
-
-def _kept_parts(said: Message) -> list[dict[str, Any]]:
-    """The parts of a message, as they stand in its files."""
-    parts = _said(said)
-    sources = [part.get("source") for part in parts]
-    return [
-        {"type": "image", "mimeType": source["media_type"], "data": source["data"]} if source else part
-        for part, source in zip(parts, sources, strict=True)
-    ]
 
 
 # What the App Server itself keeps of an answer beside its text.

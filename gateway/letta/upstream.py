@@ -115,11 +115,21 @@ class ClientTool(Struct, frozen=True):
     """JSON Schema of its arguments."""
 
 
+NO_OUTPUT = "(no output)"
+
+
 class ToolResult(Struct, frozen=True):
     """What came of a call of a client's tool."""
 
     tool_call_id: str
     text: str
+    images: tuple[Image, ...] = ()
+    """What it shows, each at its place in the text."""
+
+    @property
+    def said(self) -> Message:
+        """The same as if a person had said and shown it. One without a word says so: no Letta can be told nothing."""
+        return Message("user", self.text if self.text.strip() or self.images else NO_OUTPUT, images=self.images)
 
 
 class Options(Struct, frozen=True, omit_defaults=True):

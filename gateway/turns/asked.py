@@ -93,7 +93,7 @@ def to_asked(messages: list[ChatMessage], images: Images = DEFAULT_IMAGES) -> As
         "\n\n".join(_instructions(messages)),
         new,
         goes_on,
-        results_of(messages),
+        results_of(messages, images),
         only_results=last.role == "tool",
         called=frozenset(call.id for message in messages for call in message.tool_calls or ()),
         was_asked=last_answer >= 0 and asks(text_of(messages[last_answer].content)),

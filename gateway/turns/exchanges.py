@@ -5,11 +5,15 @@ from typing import Any
 
 import msgspec
 
-from gateway.letta.upstream import ToolResult
+from gateway.letta.upstream import Image, ToolResult, message_of
 from gateway.openai_wire.client_tools import ToolCall
 from gateway.openai_wire.errors import InvalidRequest
-from gateway.openai_wire.request import ChatMessage, text_of
+from gateway.openai_wire.images import to_image
+from gateway.openai_wire.request import ChatMessage, ContentPart, ImageUrl, text_of
+from gateway.settings import Images
 from gateway.turns.thoughts import without_thoughts
+
+PICTURE = "picture"
 
 
 def check_calls(messages: list[ChatMessage]) -> None:
@@ -29,16 +33,50 @@ def check_calls(messages: list[ChatMessage]) -> None:
         )
 
 
-def results_of(messages: list[ChatMessage]) -> tuple[ToolResult, ...]:
+def results_of(messages: list[ChatMessage], images: Images) -> tuple[ToolResult, ...]:
     """The results of the calls that the last answer made; of two for one call the last."""
     last_answer = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)
     called = {call.id for call in messages[last_answer].tool_calls or ()} if last_answer >= 0 else set()
     results = {
-        message.tool_call_id: ToolResult(message.tool_call_id, text_of(message.content))
+        message.tool_call_id: _result(message.tool_call_id, message, images)
         for message in messages[last_answer + 1 :]
         if message.role == "tool" and message.tool_call_id in called and message.tool_call_id
     }
     return tuple(results.values())
+
+
+def _result(id: str, message: ChatMessage, images: Images) -> ToolResult:
+    said = message_of("user", _pieces(message.content, images))
+    return ToolResult(id, said.content, said.images)
+
+
+def _pieces(content: str | list[ContentPart] | None, images: Images) -> Iterator[str | Image]:
+    """What a result says and shows. A program made it, whom nobody can ask for another: nothing of it is refused."""
+    for part in _parts(content):
+        yield _picture(part.image_url, images) if part.image_url else _words(part)
+
+
+def _picture(shown: ImageUrl, images: Images) -> str | Image:
+    try:
+        return to_image(shown, PICTURE, images.max_mb)
+    except InvalidRequest as error:
+        return f"[Here was a picture that cannot be shown: {str(error).partition(': ')[2]}]"
+
+
+def _text(message: ChatMessage) -> str:
+    """A result in words alone, as it is told where it is history."""
+    return "\n".join(filter(None, map(_words, _parts(message.content))))
+
+
+def _parts(content: str | list[ContentPart] | None) -> list[ContentPart]:
+    return content if isinstance(content, list) else [ContentPart("text", content)]
+
+
+def _words(part: ContentPart) -> str:
+    text = part.text or part.refusal or ""
+    if part.image_url:
+        return "[Here was a picture.]"
+    return text if text or part.type == "text" else "[Here was something that is neither text nor a picture.]"
 
 
 def exchanged(messages: list[ChatMessage]) -> dict[int, str]:
@@ -55,7 +93,7 @@ def exchanged(messages: list[ChatMessage]) -> dict[int, str]:
             asked = i
         calls |= {call.id: call for call in message.tool_calls or ()}
         if message.role == "tool":
-            lines.setdefault(asked, []).append(_line(calls[message.tool_call_id], text_of(message.content)))
+            lines.setdefault(asked, []).append(_line(calls[message.tool_call_id], _text(message)))
         elif message.role == "assistant" and i > open_since:
             lines.setdefault(asked, []).extend(_said(message))
     return {i: "\n".join(told) for i, told in lines.items()}

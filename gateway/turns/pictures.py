@@ -20,6 +20,8 @@ KEPT = 64 * MEGABYTE
 # For so long an address is not asked again.
 FRESH_SECONDS = 600.0
 MAX_ADDRESSES = 50
+# Who shows pictures: people, and the tools of clients.
+SHOWING = ("user", "tool")
 _ADDRESS = re.compile("https?:", re.IGNORECASE)
 
 
@@ -99,16 +101,17 @@ def _checked(fetched: bytes) -> str:
 
 
 def _addresses(messages: list[ChatMessage]) -> Iterator[tuple[str, bool]]:
-    """Every address that a person shows, and whether it came after the last answer; the new ones last."""
+    """Every address that a person or a tool shows, and whether it came after the last answer; the new ones last."""
     last_answer = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)
     for i, message in enumerate(messages):
-        for part in _parts(message):
+        # What a tool showed for an earlier answer is told in words, if at all.
+        for part in _parts(message) if message.role == "user" or i > last_answer else ():
             if url := _address(part):
                 yield url, i > last_answer
 
 
 def _parts(message: ChatMessage) -> list[ContentPart]:
-    return message.content if message.role == "user" and isinstance(message.content, list) else []
+    return message.content if message.role in SHOWING and isinstance(message.content, list) else []
 
 
 def _address(part: ContentPart) -> str | None:
@@ -129,7 +132,7 @@ def _with(message: ChatMessage, shown: dict[str, ImageUrl]) -> ChatMessage:
         return message
 
     def filled(part: ContentPart) -> ContentPart:
-        if not (url := _address(part)) or not part.image_url:
+        if not (url := _address(part)) or url not in shown or not part.image_url:
             return part
         image_url = msgspec.structs.replace(shown[url], detail=part.image_url.detail)
         return msgspec.structs.replace(part, image_url=image_url)

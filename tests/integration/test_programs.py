@@ -1,12 +1,16 @@
 """What other programs send than people's chats, on every real Letta, by what the model received."""
 
+import json
 from typing import Any
 
+import pytest
 from openai import OpenAI
 
 from gateway.letta.notes import GO_AHEAD
-from tests.integration.test_client_tools import heard
+from tests.gateways import gateway, sdk
+from tests.integration.test_client_tools import heard, tool
 from tests.integration.words import someone, unheard
+from tests.pictures import picture
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
 
@@ -48,3 +52,41 @@ def test_every_chat_in_which_the_agent_speaks_first_has_a_conversation_of_its_ow
 
     requests = [[r for r in model.requests if text in str(r["messages"])] for text in (one, other)]
     assert [len(request["messages"]) for (request,) in requests] == [2, 2]
+
+
+TOOLS = [tool("weather"), tool("clock")]
+
+
+def shown_by_a_tool(url: str, model: ScriptedModel, content: Any) -> list[Message]:
+    """What the model received after a call of the client's tool, which gave this."""
+    mark = unheard()
+    question = {"role": "user", "content": f"!tool weather {{}}\n{mark}"}
+    asked: Any = {"model": "tutor", "user": someone(), "tools": TOOLS}
+    with sdk(url) as client:
+        asked["messages"] = [question]
+        called = client.chat.completions.create(**asked).choices[0].message
+        assert called.tool_calls
+        given = {"role": "tool", "tool_call_id": called.tool_calls[0].id, "content": content}
+        client.chat.completions.create(**{**asked, "messages": [question, called, given]})
+    requests = [one["messages"] for one in model.requests if mark in json.dumps(one["messages"])]
+    return list(requests[-1][3:])
+
+
+def test_a_picture_that_a_tool_gives_is_shown_to_the_model_or_told_of(letta: RealLetta, model: ScriptedModel) -> None:
+    seen = picture()
+    with gateway(letta, model=letta.seeing) as url:
+        told = json.dumps(shown_by_a_tool(url, model, [{"type": "text", "text": "Look:"}, seen.part]))
+
+    assert "Look:" in told
+    # A V1 server shows it to models of the providers whose tools may show pictures; this is none of them.
+    assert ("[Image omitted]" if letta.name == "v1" else seen.url) in told
+
+
+@pytest.mark.parametrize("content", ["", [], [{"type": "file", "file": {"file_id": "x"}}]], ids=["empty", "[]", "file"])
+def test_a_result_without_text_is_told_without_the_parts_it_came_in(
+    url: str, model: ScriptedModel, content: Any
+) -> None:
+    (told,) = shown_by_a_tool(url, model, content)
+
+    assert told["role"] == "tool"
+    assert "{" not in (told["content"] or "")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.letta.inputs import DENIED, UNANSWERED, to_input, to_prompt
 from gateway.letta.notes import EXCHANGED, REMINDER_END, SAID
 from gateway.letta.pasts import Listed, to_past
-from gateway.letta.upstream import Image, Instructions, Message, Sending, ToolResult, image_of, message_of
+from gateway.letta.upstream import NO_OUTPUT, Image, Instructions, Message, Sending, ToolResult, image_of, message_of
 
 Json = dict[str, Any]
 HI = Message("user", "Hi", "gw1-1")
@@ -28,6 +28,8 @@ def approval(**told: Any) -> Json:
 
 
 SUNNY = {"type": "tool", "tool_call_id": "c1", "tool_return": [text("sunny")], "status": "success"}
+SHOWN_PART = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "cmVk"}}
+PICTURED = ToolResult("c1", "Look:\nWell?", message_of("user", ["Look:", SHOWN, "Well?"]).images)
 HEARD = {"role": "user", "content": "Hi", "otid": "gw1-1"}
 # what is sent -> what Letta gets
 INPUTS: dict[str, tuple[Sending, list[Json]]] = {
@@ -41,7 +43,11 @@ INPUTS: dict[str, tuple[Sending, list[Json]]] = {
     "a result": (Sending([], results=(ToolResult("c1", "sunny"),)), [approval(approvals=[SUNNY])]),
     "an empty result": (
         Sending([], results=(ToolResult("c1", ""),)),
-        [approval(approvals=[{**SUNNY, "tool_return": [text("")]}])],
+        [approval(approvals=[{**SUNNY, "tool_return": [text(NO_OUTPUT)]}])],
+    ),
+    "a result that shows a picture": (
+        Sending([], results=(PICTURED,)),
+        [approval(approvals=[{**SUNNY, "tool_return": [text("Look:"), SHOWN_PART, text("Well?")]}])],
     ),
     "an approval": (
         Sending([], approved=("c1",)),

@@ -7,7 +7,16 @@ import pytest
 from gateway.letta import errors, turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.open_turn import NOT_ANSWERED, WENT_ON
-from gateway.letta.upstream import ClientTool, Conversation, Sending, ToolResult, Waiting
+from gateway.letta.upstream import (
+    NO_OUTPUT,
+    ClientTool,
+    Conversation,
+    Sending,
+    ToolResult,
+    Waiting,
+    image_of,
+    message_of,
+)
 from tests.letta.fake_app_server import WELL, FakeAppServer, Frame, run, word
 from tests.letta.parked import (
     MINE,
@@ -166,6 +175,37 @@ async def test_calls_without_results_are_told_so(server: FakeAppServer, upstream
     await going_on
 
     assert sorted(results(server)) == [("ask-c1", NOT_ANSWERED, True), ("ask-c2", "sunny c2", False)]
+
+
+# a result -> what the App Server is told: of one without a word it would tell the model how that was written
+CONTENTS: dict[str, tuple[ToolResult, list[dict[str, str]]]] = {
+    "a text": (ToolResult("c1", "sunny"), [{"type": "text", "text": "sunny"}]),
+    "no text": (ToolResult("c1", ""), [{"type": "text", "text": NO_OUTPUT}]),
+    "a picture": (
+        ToolResult("c1", "", (image_of("image/png", "cmVk"),)),
+        [{"type": "image", "mimeType": "image/png", "data": "cmVk"}],
+    ),
+    "a text and a picture": (
+        ToolResult("c1", "Look:", message_of("user", ["Look:", image_of("image/png", "cmVk")]).images),
+        [{"type": "text", "text": "Look:"}, {"type": "image", "mimeType": "image/png", "data": "cmVk"}],
+    ),
+}
+
+
+@pytest.mark.parametrize(("result", "content"), CONTENTS.values(), ids=CONTENTS)
+async def test_a_result_is_told_with_what_it_shows(
+    server: FakeAppServer, upstream: AppServerUpstream, result: ToolResult, content: list[dict[str, str]]
+) -> None:
+    await park(server, upstream, "weather")
+    server.turn = []
+    going_on = resume(upstream, Sending([], results=(result,), tools=TOOLS))
+    await server.send(WEATHER)
+    await server.arrived("external_tool_call_response")
+    await go_on(server)
+    await going_on
+
+    (told,) = server.sent("external_tool_call_response")
+    assert told["result"] == {"content": content, "is_error": False}
 
 
 async def test_what_is_said_beside_results_is_sent_before_them_and_answered_in_the_same_turn(

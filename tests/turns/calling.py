@@ -30,7 +30,7 @@ def assistant(text: str | None, **calls: str) -> Json:
     return {"role": "assistant", "content": text, **({"tool_calls": told} if told else {})}
 
 
-def result(id: str, text: str = "sunny") -> Json:
+def result(id: str, text: Any = "sunny") -> Json:
     return {"role": "tool", "tool_call_id": id, "content": text}
 
 

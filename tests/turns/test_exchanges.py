@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.pictures import picture
 from tests.turns.calling import Json, assistant, request, result, user
 
 
@@ -15,6 +16,56 @@ def test_arguments_nested_deeper_than_can_be_read_are_told_as_they_are() -> None
     (first,) = request(user("Hi"), called, result("c1")).asked.path
 
     assert json.loads(first.exchanged)["arguments"] == deep
+
+
+SEEN = picture()
+WORD, FILE = {"type": "text", "text": "Look:"}, {"type": "file", "file": {"file_id": "x"}}
+BROKEN = {"type": "image_url", "image_url": {"url": "data:image/png;base64,!!!"}}
+ELSEWHERE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+# content of a result -> its text, how many pictures it shows, and what is told of it as history
+SHOWN: dict[str, tuple[Any, str, int, str]] = {
+    "a text": ("sunny", "sunny", 0, "sunny"),
+    "nothing": (None, "", 0, ""),
+    "no parts": ([], "", 0, ""),
+    "texts": ([WORD, WORD], "Look:\nLook:", 0, "Look:\nLook:"),
+    "a picture": ([SEEN.part], "", 1, "[Here was a picture.]"),
+    "pictures between texts": (
+        [WORD, SEEN.part, WORD, SEEN.part],
+        "Look:\nLook:",
+        2,
+        "Look:\n[Here was a picture.]\nLook:\n[Here was a picture.]",
+    ),
+    "a picture that is none": (
+        [BROKEN],
+        "[Here was a picture that cannot be shown: the picture is not valid base64.]",
+        0,
+        "[Here was a picture.]",
+    ),
+    "something else": (
+        [WORD, FILE],
+        "Look:\n[Here was something that is neither text nor a picture.]",
+        0,
+        "Look:\n[Here was something that is neither text nor a picture.]",
+    ),
+    "a refusal": ([{"type": "refusal", "refusal": "No."}], "No.", 0, "No."),
+}
+
+
+@pytest.mark.parametrize(("content", "text", "pictures", "told"), SHOWN.values(), ids=SHOWN)
+def test_a_result_says_and_shows_all_that_is_in_it(content: Any, text: str, pictures: int, told: str) -> None:
+    answered = [user("Hi"), assistant(None, c1="weather"), {"role": "tool", "tool_call_id": "c1", "content": content}]
+    (given,) = request(*answered).asked.results
+    (first, *_) = request(*answered).asked.path
+
+    assert (given.text, len(given.images)) == (text, pictures)
+    assert json.loads(first.exchanged)["result"] == told
+
+
+def test_a_picture_elsewhere_is_told_of_without_its_address() -> None:
+    (given,) = request(user("Hi"), assistant(None, c1="weather"), result("c1", [ELSEWHERE])).asked.results
+
+    assert given.text.startswith("[Here was a picture that cannot be shown: this gateway fetches no pictures")
+    assert "example.com" not in given.text
 
 
 QUESTION = "**May I do this?** It needs your approval:\n\n- run `x` with\n  ```json\n  {}\n  ```\n\nPlease answer …"

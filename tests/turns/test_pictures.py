@@ -95,13 +95,31 @@ async def test_a_request_without_addresses_stays_as_it_is(pictures: Pictures, we
     assert web.asked == []
 
 
-async def test_only_what_a_person_shows_is_fetched(pictures: Pictures, web: Web) -> None:
+async def test_only_what_a_person_or_a_tool_shows_is_fetched(pictures: Pictures, web: Web) -> None:
     parts = shows(A)["content"]
-    others = [{"role": role, "content": parts} for role in ("system", "assistant", "tool", "developer")]
-    others[1]["tool_calls"], others[2]["tool_call_id"] = [{"id": "c1"}], "c1"
+    others = [{"role": role, "content": parts} for role in ("system", "assistant", "developer")]
 
     assert await seen(pictures, *others, shows()) == [[], []]
     assert web.asked == []
+
+
+async def test_what_a_tool_shows_is_fetched_where_it_is_new(pictures: Pictures, web: Web) -> None:
+    called = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}]}
+    given = {**shows(A), "role": "tool", "tool_call_id": "c1"}
+    asked = await read(pictures, shows(), called, given)
+
+    assert [[image.data for image in one.images] for one in asked.results] == [[ONE.base64]]
+    assert web.asked == [A]
+    assert await seen(Pictures(web, max_mb=32), shows(), called, given, ANSWER, shows()) == [[], [], []]
+    assert web.asked == [A]
+
+
+async def test_what_a_tool_shows_and_cannot_be_had_is_told_of(pictures: Pictures, web: Web) -> None:
+    del web.found[A]
+    called = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}]}
+    (given,) = (await read(pictures, shows(), called, {**shows(A), "role": "tool", "tool_call_id": "c1"})).results
+
+    assert given.text == f"look\n[Here was a picture that cannot be shown: {GONE}.]"
 
 
 async def test_a_picture_is_known_by_its_bytes_whatever_its_address(pictures: Pictures, web: Web) -> None:
