@@ -22,8 +22,6 @@ class JsonFormat(Struct, frozen=True):
 
     schema: dict[str, Any] | None = None
     """What it must match; None for any object."""
-    strict: bool = False
-    """Whether the client relies on that."""
 
     def find(self, answer: str) -> str | None:
         """The JSON that an answer is, without a fence around it; None if it is no such JSON."""
@@ -45,11 +43,12 @@ def to_json_format(value: Any) -> JsonFormat | None:
             return None
         case {"type": "json_object"}:
             return JsonFormat()
-        case {"type": "json_schema", "json_schema": {"name": str(), "schema": dict(schema), **more}}:
+        case {"type": "json_schema", "json_schema": {"name": str(), "schema": dict(schema)}}:
             _validator(schema)
-            return JsonFormat(schema, more.get("strict") is True)
+            # `strict` or not: what is told matches it.
+            return JsonFormat(schema)
         case {"type": "json_schema", "json_schema": {"name": str(), **more}} if "schema" not in more:
-            return JsonFormat(strict=more.get("strict") is True)
+            return JsonFormat()
     raise InvalidRequest(
         "`response_format`: expected `text`, `json_object`, or `json_schema` with a `name` and a `schema`.", PARAM
     )

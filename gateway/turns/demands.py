@@ -6,8 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.letta.events import Event
-from gateway.openai_wire.errors import InvalidRequest
-from gateway.openai_wire.json_format import PARAM, JsonFormat
+from gateway.openai_wire.json_format import JsonFormat
 from gateway.turns.turn import Turn
 
 # What a demand is about; thoughts, tools and usage are told as they come.
@@ -51,20 +50,10 @@ class Demand(Struct, frozen=True):
 
 
 def to_demand(turn: Turn, applied: Container[str]) -> Demand | None:
-    """What is demanded of a turn's answer and not among what its Letta sees to itself.
-
-    Raises InvalidRequest for a client that relies on what nobody can promise.
-    """
+    """What is demanded of a turn's answer and not among what its Letta sees to itself."""
     # The results of a call go to a turn that has begun; the demand of its first request was told.
     names = turn.tools.functions if turn.tools.required and not turn.asked.only_results else ()
     json = None if "response_format" in applied else turn.json
-    if json and json.strict:
-        raise InvalidRequest(
-            "`response_format.json_schema.strict`: this Letta cannot promise it. Without `strict`, the answer is "
-            "checked, and asked for once more.",
-            PARAM,
-            "unsupported_parameter",
-        )
     return Demand(tuple(function.name for function in names), json) if names or json else None
 
 

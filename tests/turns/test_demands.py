@@ -6,7 +6,7 @@ import pytest
 
 from gateway.letta import errors
 from gateway.openai_wire.client_tools import ClientTools, Function
-from gateway.openai_wire.errors import InvalidModelOutput, InvalidRequest
+from gateway.openai_wire.errors import InvalidModelOutput
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.settings import Chats
 from gateway.turns.demands import AGAIN
@@ -123,10 +123,3 @@ async def test_where_letta_sees_to_the_form_of_an_answer_it_streams() -> None:
     events = await play(runs_for(letta, Chats()), turn("Hi", json=SCHEMA))
 
     assert [event.text for event in events if event.message_type == "assistant_message"] == ["No", " JSON."]
-
-
-def test_what_nobody_can_promise_is_refused(runs: Runs, letta: MemoryLetta) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        runs.start(turn("Hi", json=JsonFormat({}, strict=True)))
-    assert (refused.value.param, refused.value.code) == ("response_format", "unsupported_parameter")
-    assert letta.calls == []
