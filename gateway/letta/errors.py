@@ -8,6 +8,7 @@ UpstreamError
     Stuck             an earlier turn of the conversation has no end, and lets none begin
   Refused             Letta does not take what it was sent, or answers what it should not
     KeyRefused        Letta does not take the gateway's key
+    TooLong           a message is longer than Letta takes: nothing of it was kept
   RunFailed           Letta, or the model behind it, failed
     BrokenStream      the stream ended early or held what is no event
     TimedOut          no sign of life, or of progress
@@ -50,6 +51,9 @@ class Refused(UpstreamError): ...
 
 
 class KeyRefused(Refused): ...
+
+
+class TooLong(Refused): ...
 
 
 class RunFailed(UpstreamError):

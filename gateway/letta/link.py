@@ -25,6 +25,9 @@ CONNECT_SECONDS = 5.0
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 # Listings and files come in one frame.
 MAX_FRAME_BYTES = 256 * 1024 * 1024
+# A longer one would have the App Server close the connection, and end what goes on over it.
+# https://github.com/websockets/ws/blob/master/doc/ws.md#new-websocketserveroptions-callback
+MAX_SENT_BYTES = 100 * 1024 * 1024
 
 T = TypeVar("T", bound="Answer")
 Address = Callable[[], Awaitable[tuple[str, str | None]]]
@@ -213,8 +216,11 @@ class Link:
         await self._send(await self.connection(), frame)
 
     async def _send(self, connection: Connection, frame: dict[str, Any]) -> None:
+        data = msgspec.json.encode(frame)
+        if len(data) > MAX_SENT_BYTES:
+            raise errors.TooLong(f"a frame of {len(data)} bytes")
         try:
-            await connection.socket.send(msgspec.json.encode(frame), text=True)
+            await connection.socket.send(data, text=True)
         except websockets.ConnectionClosed as error:
             raise errors.BrokenStream("the connection to the App Server broke") from error
 

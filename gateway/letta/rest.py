@@ -354,6 +354,7 @@ STATUSES: dict[int, type[errors.UpstreamError]] = {
     404: errors.NotFound,
     408: errors.TimedOut,
     409: errors.Busy,
+    413: errors.TooLong,
     429: errors.RateLimited,
     504: errors.TimedOut,
 }

@@ -25,6 +25,9 @@ STUCK_SECONDS = 2.0
 # How long the App Server waits for the answer to a call at most, and how long before that the gateway gives it up.
 LONGEST_CALL_SECONDS = 300.0
 CALL_MARGIN_SECONDS = 10.0
+# What is longer than 21 MiB with what it adds itself (`MAX_DURABLE_QUEUED_INPUT_BYTES` in
+# `letta_code/_payload/app/letta.js`) it does not queue; it does not say why.
+LONGEST_INPUT_BYTES = 20 * 1024 * 1024
 # How long a turn may take to end once it was given up.
 ENDING_SECONDS = 10.0
 
@@ -192,6 +195,10 @@ class Turns:
             return await self._link.request("input", Answer, runtime=runtime, payload=payload)
         except (errors.TimedOut, errors.BrokenStream) as error:
             error.taken = True
+            raise
+        except errors.Refused as error:
+            if type(error) is errors.Refused and len(msgspec.json.encode(payload)) > LONGEST_INPUT_BYTES:
+                raise errors.TooLong("an input longer than its queue takes") from error
             raise
 
     async def _subscribe(self, runtime: Runtime, tools: tuple[ClientTool, ...], asks: bool) -> Connection:

@@ -194,6 +194,12 @@ UPSTREAM: dict[type[letta.UpstreamError], _Row] = {
     letta.KeyRefused: _Row(
         BAD_GATEWAY, "upstream_refused", "Letta refused the gateway's key. `letta-gateway check` tells what is wrong."
     ),
+    letta.TooLong: _Row(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "request_too_large",
+        "The messages are longer than Letta takes.",
+        "invalid_request_error",
+    ),
     letta.RunFailed: _Row(BAD_GATEWAY, "upstream_error", "Letta failed to answer."),
     letta.BrokenStream: _Row(BAD_GATEWAY, "upstream_broken", "The connection to Letta broke before the answer's end."),
     letta.TimedOut: _Row(HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "Letta did not answer in time."),

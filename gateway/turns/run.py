@@ -137,7 +137,10 @@ class Run:
             async with nullcontext() if turn.scratch else self._means.lines.turn(turn.marker):
                 await self._do()
         except Exception as error:
-            if self._stage is Stage.PREPARING and not isinstance(error, errors.QueueFull | GatewayError):
+            # What was refused for what it says would be refused again, with all that comes after it.
+            if self._stage is Stage.PREPARING and not isinstance(
+                error, errors.QueueFull | errors.TooLong | GatewayError
+            ):
                 self._means.conversations.keep_for_later(turn)
             self.telling.fail(error)
         finally:
@@ -200,7 +203,7 @@ class Run:
             await self._read(sending)
             await self._deny(sending)
         except (Exception, asyncio.CancelledError) as error:
-            if self._stage is Stage.SENDING and isinstance(error, errors.Busy | errors.NotFound):
+            if self._stage is Stage.SENDING and isinstance(error, errors.Busy | errors.NotFound | errors.TooLong):
                 self._means.conversations.release(self.turn, conversation)
                 raise
             await self._give_up(error)

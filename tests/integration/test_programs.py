@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from openai import OpenAI
+from openai import APIStatusError, OpenAI
 
 from gateway.letta.notes import GO_AHEAD
 from tests.gateways import gateway, sdk
 from tests.integration.test_client_tools import heard, tool
 from tests.integration.words import someone, unheard
 from tests.pictures import picture
+from tests.servers.app_server import AppServer
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
 
@@ -90,3 +91,17 @@ def test_a_result_without_text_is_told_without_the_parts_it_came_in(
 
     assert told["role"] == "tool"
     assert "{" not in (told["content"] or "")
+
+
+def test_a_text_that_is_longer_than_letta_takes_is_refused_by_name_and_not_brought_back(
+    app_server: AppServer, model: ScriptedModel
+) -> None:
+    next, about = unheard("next"), {"extra_headers": {"X-Chat-Id": "long"}}
+    with gateway(app_server) as url, sdk(url) as client:
+        user = someone()
+        with pytest.raises(APIStatusError) as refused:
+            answered(client, user, {"role": "user", "content": "a" * 22 * 1024 * 1024}, **about)
+        answered(client, user, {"role": "user", "content": next}, **about)
+
+    assert (refused.value.status_code, refused.value.code) == (413, "request_too_large")
+    assert heard(model, next) == [("user", next)]

@@ -454,3 +454,15 @@ async def test_closing_while_it_waits_to_try_again_ends_that(
 
 async def test_closing_what_was_never_used_is_done_at_once() -> None:
     await Linked("ws://127.0.0.1:9/ws").link.aclose()
+
+
+async def test_what_would_end_the_connection_is_not_sent(
+    server: FakeAppServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "MAX_SENT_BYTES", 1000)
+    async with linked(server) as connected:
+        with pytest.raises(errors.TooLong):
+            await connected.link.request("write_file", Answer, content="a" * 1000)
+        await connected.link.request("write_file", Answer, content="a")
+
+    assert [frame["content"] for frame in server.sent("write_file")] == ["a"]

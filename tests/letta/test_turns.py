@@ -278,6 +278,23 @@ async def test_after_it_has_gone_on_to_its_end_nothing_waits(
     assert server.sent("abort_message", "conversation_update") == []
 
 
+@pytest.mark.parametrize(("longest", "kind"), [(100, errors.TooLong), (10_000, errors.Refused)], ids=["long", "short"])
+async def test_a_message_that_is_refused_and_longer_than_can_be_queued_is_too_long(
+    server: FakeAppServer,
+    upstream: AppServerUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    longest: int,
+    kind: type[errors.UpstreamError],
+) -> None:
+    monkeypatch.setattr(turns, "LONGEST_INPUT_BYTES", longest)
+    server.answers["input"] = {"accepted": False, "error": "Input was rejected by the queue"}
+
+    with pytest.raises(errors.Refused) as refused:
+        await run(upstream, Sending([MINE]))
+    assert type(refused.value) is kind
+    assert not refused.value.taken
+
+
 async def test_a_message_that_is_refused_beside_results_takes_nothing_from_them(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:

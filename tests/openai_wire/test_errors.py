@@ -39,6 +39,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.Stuck: (429, "rate_limit_error", "conversation_busy"),
     letta.Refused: (502, "api_error", "upstream_refused"),
     letta.KeyRefused: (502, "api_error", "upstream_refused"),
+    letta.TooLong: (413, "invalid_request_error", "request_too_large"),
     letta.RunFailed: (502, "api_error", "upstream_error"),
     letta.BrokenStream: (502, "api_error", "upstream_broken"),
     letta.TimedOut: (504, "api_error", "upstream_timeout"),

@@ -223,3 +223,15 @@ async def test_an_unexpected_error_in_the_middle_of_a_chat_leaves_what_was_said(
     await play(means, turn("Hi", "Hello", "More"))
 
     assert [received.texts for received in letta.store.received] == [["Hi"], ["Hi", "Hello", "More"]]
+
+
+async def test_what_letta_finds_too_long_is_not_brought_back_with_the_next_message(
+    letta: MemoryLetta, means: Means
+) -> None:
+    letta.fail("run", errors.TooLong("413"))
+    with pytest.raises(errors.TooLong):
+        await play(means, turn("Long", keeps_history=False))
+    await play(means, turn("Hi", keeps_history=False))
+
+    assert letta.store.received[-1].texts == ["Hi"]
+    assert "cancel" not in in_conversations(letta)
