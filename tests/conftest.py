@@ -20,6 +20,7 @@ from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.threads import served
+from tests.tiers import choose_tier, is_named, mark_the_full_tier
 from tests.workers import Scheduling, asks, sort_by_group, tell_groups
 
 settings.register_profile("any", deadline=None)
@@ -36,11 +37,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """None for tests that are named: they start at once, and can be watched."""
-    return 0 if any(".py" in argument for argument in config.args) else WORKERS
+    return 0 if is_named(config) else WORKERS
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    choose_tier(config)
+
+
+# The tiers before pytest looks at marks, the order after everything else.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    mark_the_full_tier(items)
+    yield
     if hasattr(config, "workerinput"):
         sort_by_group(items)
 

@@ -20,6 +20,8 @@ from gateway.configuration import Overrides, load_demo
 from gateway.demo import free_port, read_key, tell_address, tell_start
 from gateway.settings import OPEN_WEBUI_HEADERS, Secret
 
+pytestmark = pytest.mark.full
+
 PROVIDERS = ("OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "OLLAMA_BASE_URL")
 NO_KEYS = {name: value for name, value in os.environ.items() if name not in PROVIDERS}
 

@@ -20,6 +20,8 @@ from gateway.configuration import PROVIDERS, load
 from gateway.settings import OPEN_WEBUI_HEADERS, Secret, Settings
 from tests.servers.open_webui import deployed_environment
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).parent.parent
 DEPLOYED = ROOT / "deploy" / "compose.toml"
 OPEN_WEBUI = ROOT / "deploy" / "open-webui"

@@ -21,7 +21,7 @@ from gateway.letta import process as app_server_process
 from gateway.letta.process import AppServerProcess, EmbeddedUnavailable
 from tests.servers.scripted_model import ScriptedModel
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.full]
 
 # The gateway of the tests that kill it. uvloop, because that is what it has when it serves.
 GATEWAY = """

@@ -1,0 +1,34 @@
+"""Which tests are of the quick tier, which anybody runs before a commit, and which of the full one.
+
+Quick is what needs no server of somebody else's, no browser and no environment but the project's own, and a smoke of
+the whole way on the gateway's own Letta. `pytest -m "not e2e"` runs both tiers.
+"""
+
+import pytest
+
+from tests.workers import SERVERS
+
+QUICK = "not e2e and not full"
+# Tests below these folders, and those that use any of these fixtures, are of the full tier.
+FOLDERS = ("tests/browser/", "tests/clients/", "tests/integration/")
+FIXTURES = {*SERVERS, "browser", "python", "node_modules"}
+
+
+def mark_the_full_tier(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _is_full(item) and not item.get_closest_marker("smoke"):
+            item.add_marker(pytest.mark.full)
+
+
+def _is_full(item: pytest.Item) -> bool:
+    return item.nodeid.startswith(FOLDERS) or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def choose_tier(config: pytest.Config) -> None:
+    """A test that is named is run, whichever tier it is of."""
+    if config.option.markexpr == QUICK and is_named(config):
+        config.option.markexpr = "not e2e"
+
+
+def is_named(config: pytest.Config) -> bool:
+    return any(".py" in argument for argument in config.args)
