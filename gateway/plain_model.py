@@ -8,12 +8,13 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import httpx2
-import msgspec
 import openai
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
+from gateway.halves import decode
 from gateway.letta.events import Event
+from gateway.letta.joining import Joiner
 from gateway.openai_wire.errors import TaskModelFailed
 from gateway.settings import Tasks
 
@@ -36,11 +37,12 @@ class PlainModel:
 
     async def answer(self, body: bytes) -> AsyncGenerator[Event, None]:
         """Raises TaskModelFailed, also where the answer breaks off."""
-        ended = False
+        ended, joiner = False, Joiner()
         try:
-            async for event in self._stream(msgspec.json.decode(body)):
-                ended = ended or event.message_type == "stop_reason"
-                yield event
+            async for told in self._stream(decode(body, dict[str, Any])):
+                for event in joiner.join([told]):
+                    ended = ended or event.message_type == "stop_reason"
+                    yield event
             if not ended:
                 raise ValueError("no finish_reason")
         # The client passes on what breaks a stream that has begun: the connection, or a line that is not JSON.

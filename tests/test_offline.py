@@ -356,11 +356,34 @@ def test_it_is_slow_after_a_tool_too(client: OpenAI) -> None:
     assert time.monotonic() - started > 5 * 0.05
 
 
+def test_it_can_cut_characters_in_two(client: OpenAI) -> None:
+    script = "!units 1\n!think 🤔\n!say a🦊"
+    deltas = [chunk.choices[0].delta.model_dump() for chunk in stream(client, script) if chunk.choices]
+
+    assert [delta["reasoning_content"] for delta in deltas if delta.get("reasoning_content")] == ["\ud83e", "\udd14"]
+    assert [delta["content"] for delta in deltas if delta["content"]] == ["a", "\ud83e", "\udd8a"]
+
+
+def test_it_cuts_what_a_tool_said_as_well(client: OpenAI) -> None:
+    messages: Any = [user("!units 1\n!tool a {}"), called("a"), tool_result("🦊")]
+    chunks = client.chat.completions.create(model="offline", messages=messages, stream=True)
+
+    assert [text for chunk in chunks if (text := chunk.choices[0].delta.content)][-2:] == ["\ud83e", "\udd8a"]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_half_a_character_is_repeated_as_it_was_heard(plain: httpx.Client, streamed: bool) -> None:
+    body = json.dumps({"messages": [user("half \ud83d")], "stream": streamed})
+    answer = plain.post("/chat/completions", content=body).text
+
+    assert r"half " in answer
+    assert r"\ud83d" in answer
+
+
 BAD_BODIES: dict[str, bytes] = {
     "nothing": b"",
     "no JSON": b"{",
     "no UTF-8": b'{"messages": [{"role": "user", "content": "\xff"}]}',
-    "half of a surrogate pair": rb'{"messages": [{"role": "user", "content": "\ud800"}]}',
     "a list": b"[]",
     "no messages": b"{}",
     "empty messages": b'{"messages": []}',
@@ -370,6 +393,7 @@ BAD_BODIES: dict[str, bytes] = {
     "a status that is none": b'{"messages": [{"role": "user", "content": "!fail soon"}]}',
     "a success for a failure": b'{"messages": [{"role": "user", "content": "!fail 200"}]}',
     "a pause that is none": b'{"messages": [{"role": "user", "content": "!slow down"}]}',
+    "units that are none": b'{"messages": [{"role": "user", "content": "!units all"}]}',
 }
 
 

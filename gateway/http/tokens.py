@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import jwt
 
+from gateway.halves import whole
 from gateway.openai_wire.errors import InvalidUserToken
 from gateway.settings import Key
 from gateway.turns.identity import Claims, read_header
@@ -38,8 +39,8 @@ def _verified(token: str, secret: str, header: str) -> Claims:
         raise InvalidUserToken(f"The token in the header `{header}` has expired.") from None
     except jwt.InvalidTokenError:
         raise InvalidUserToken(f"The header `{header}` holds no token that this key's secret has signed.") from None
-    return Claims(said["sub"], _text(said.get("name")), _text(said.get("email")))
+    return Claims(whole(said["sub"]), _text(said.get("name")), _text(said.get("email")))
 
 
 def _text(claim: object) -> str:
-    return claim if isinstance(claim, str) else ""
+    return whole(claim) if isinstance(claim, str) else ""

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.halves import decode, decode_pieces
 from gateway.letta.errors import BrokenStream
 
 MAX_SHOWN = 20_000
@@ -111,7 +112,6 @@ READ = frozenset(
 )
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode = msgspec.json.Decoder(Event).decode
-_decode_name = msgspec.json.Decoder(_Named).decode
 
 
 class EventDecoder:
@@ -125,6 +125,8 @@ class EventDecoder:
         self._rest = b""
         self.broken: BrokenStream | None = None
         """What is wrong with the stream, once a data line was not an event; to be raised after what came before it."""
+        self.halved = False
+        """Whether texts of its events have held half of a surrogate pair; then a `Joiner` is to have them."""
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes, up to the line that breaks the stream."""
@@ -151,14 +153,23 @@ class EventDecoder:
             return self._unread(payload)
 
     def _unread(self, payload: bytes) -> Event | None:
-        """Skip an event of a type that nobody here reads, whatever its fields look like."""
+        """An event with halves; one of a type that nobody here reads is skipped, whatever its fields look like."""
         try:
-            named = _decode_name(payload)
+            event = decode_pieces(payload, Event)
+        except UNREADABLE:
+            self._check_unknown(payload)
+            return None
+        self.halved = True
+        return event
+
+    def _check_unknown(self, payload: bytes) -> None:
+        """Raises BrokenStream for what is not an event of a type that nobody here reads."""
+        try:
+            named = decode(payload, _Named)
         except UNREADABLE:
             raise BrokenStream("a data line that is no event") from None
         if named.message_type in READ:
             raise BrokenStream(f"a {named.message_type} of an unknown shape")
-        return None
 
     def feed_eof(self) -> None:
         """Raises BrokenStream if the stream ended within a line."""

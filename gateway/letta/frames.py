@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.halves import decode
 from gateway.letta import errors
 from gateway.letta.events import Event, ToolCall
+from gateway.letta.joining import Joiner
 
 PROTOCOL_VERSION = 1
 # A loop that waits for input runs nothing: what it queues meanwhile, it will never run.
@@ -70,6 +72,10 @@ class Frame(Struct, frozen=True):
     stop_reason: str | None = None
     run_id: str | None = None
     error: str | None = None
+
+
+class HalvedFrame(Frame, frozen=True):
+    """A frame whose texts may hold half of a surrogate pair."""
 
 
 class ToolRequest(Struct, frozen=True):
@@ -146,11 +152,20 @@ class TurnReader:
         """Whether it waits for the answers to `waiting`."""
         self.failure: errors.UpstreamError | None = None
         """What ended the turn badly; to be raised after the events that came before it."""
+        self._joiner: Joiner | None = None
+        """Once a frame of the turn was halved."""
 
     def receive(self, frame: Frame) -> list[Event]:
         """The events that `frame` makes; none once the turn is finished."""
         if self.finished or self.failure:
             return []
+        if self._joiner is None and type(frame) is Frame:
+            return self._events(frame)
+        joiner = self._joiner = self._joiner or Joiner()
+        events = joiner.join(self._events(frame))
+        return [*events, *joiner.end()] if self.finished or self.failure else events
+
+    def _events(self, frame: Frame) -> list[Event]:
         if frame.loop_status:
             self._follow(frame.loop_status)
         elif frame.type == "turn_finished":
@@ -268,7 +283,7 @@ def _with_cached(usage: Delta) -> Event:
 def _inner_message(text: str) -> str:
     """The innermost `message` of an error told as JSON within JSON, or the text as it is."""
     try:
-        found = msgspec.json.decode(text)
+        found: Any = decode(text, Any)
     except msgspec.DecodeError:
         return text
     while isinstance(found, dict) and isinstance(found.get("error"), dict):

@@ -14,10 +14,11 @@ import msgspec
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from gateway.halves import decode, decode_pieces, mended
 from gateway.letta import errors
 from gateway.letta.answers import Answer
 from gateway.letta.events import UNREADABLE
-from gateway.letta.frames import READ, Frame, Head
+from gateway.letta.frames import READ, Frame, HalvedFrame, Head
 from gateway.settings import is_loopback
 
 logger = logging.getLogger(__name__)
@@ -144,20 +145,30 @@ class Link:
     def _receive(self, connection: Connection, data: bytes) -> None:
         """Hand a frame to who waits for it; what nobody knows is skipped."""
         try:
-            head = msgspec.json.decode(data, type=Head)
-            waiting = connection.waiting.pop(head.request_id, None) if head.request_id else None
-            if waiting:
-                if not waiting.done():
-                    waiting.set_result(data)
-            elif head.type in READ:
-                self._deliver(data)
-            else:
-                self._answer(head, data)
+            self._hand_over(connection, data, None)
+        except UNREADABLE:
+            self._receive_mended(connection, data)
+
+    def _receive_mended(self, connection: Connection, data: bytes) -> None:
+        """Node writes half of a surrogate pair wherever it has cut a text."""
+        try:
+            self._hand_over(connection, mended(data), data)
         except UNREADABLE:
             logger.warning("a frame of the App Server's could not be read")
 
-    def _deliver(self, data: bytes) -> None:
-        frame = msgspec.json.decode(data, type=Frame)
+    def _hand_over(self, connection: Connection, data: bytes, halved: bytes | None) -> None:
+        """`halved`: how the frame came, if `data` is what was made of it."""
+        head = msgspec.json.decode(data, type=Head)
+        waiting = connection.waiting.pop(head.request_id, None) if head.request_id else None
+        if waiting:
+            if not waiting.done():
+                waiting.set_result(data)
+        elif head.type in READ:
+            self._deliver(decode_pieces(halved, HalvedFrame) if halved else msgspec.json.decode(data, type=Frame))
+        else:
+            self._answer(head, data)
+
+    def _deliver(self, frame: Frame) -> None:
         inbox = self._inboxes.get((frame.runtime and frame.runtime.conversation_id) or "")
         if inbox:
             inbox.put_nowait(frame)
@@ -254,9 +265,9 @@ def _is_cancelled() -> bool:
 def _checked(type: str, data: bytes, kind: type[T]) -> T:
     """The answer, if it is a good one. Raises UpstreamError."""
     try:
-        plain = msgspec.json.decode(data, type=Answer)
+        plain = decode(data, Answer)
         if plain.success and plain.accepted:
-            return msgspec.json.decode(data, type=kind)
+            return decode(data, kind)
     except UNREADABLE as error:
         raise errors.Refused(f"an answer of an unknown shape to {type}") from error
     missing = (plain.error or "").endswith("not found")

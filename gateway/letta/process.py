@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 import platformdirs
 
+from gateway.halves import decode
 from gateway.letta import errors
 from gateway.letta.notes import with_notes
 
@@ -306,7 +307,7 @@ def _prepare(state: Path) -> str:
 def _read_settings(path: Path) -> dict[str, object]:
     """What the App Server keeps there; nothing if there is nothing that it could read either."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+        return decode(path.read_bytes(), dict[str, object])
     except (FileNotFoundError, msgspec.DecodeError):
         return {}
 

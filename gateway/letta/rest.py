@@ -20,9 +20,11 @@ import letta_client
 import msgspec
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
+from gateway.halves import decode
 from gateway.letta import errors
-from gateway.letta.events import Event, EventDecoder
+from gateway.letta.events import UNREADABLE, Event, EventDecoder
 from gateway.letta.inputs import to_input, to_prompt, with_options
+from gateway.letta.joining import Joiner
 from gateway.letta.pasts import Listed, to_past
 from gateway.letta.rest_answers import AgentBody, AgentSettings, ModelHandle, Named
 from gateway.letta.upstream import (
@@ -327,22 +329,29 @@ class RestUpstream:
 
 async def _events(response: httpx.Response) -> AsyncGenerator[list[Event], None]:
     """The events of a stream, those of one read in one list. Raises UpstreamError."""
-    decoder = EventDecoder()
+    decoder, joiner = EventDecoder(), Joiner()
     with _letta_errors(sending=True):
         # Not `aiter_bytes`: nothing is compressed, and each of its layers costs every event.
         async for data in cast(httpx.AsyncByteStream, response.stream):
-            if events := decoder.feed(data):
+            events = decoder.feed(data)
+            if decoder.halved:
+                events = joiner.join(events)
+            if events:
                 yield events
             if decoder.broken:
-                raise decoder.broken
+                break
+    if rest := joiner.end():
+        yield rest
+    if decoder.broken:
+        raise decoder.broken
     decoder.feed_eof()
 
 
 def _decode(response: Any, kind: type[T]) -> T:
     """The body of a letta-client raw response, as one of our Structs."""
     try:
-        return msgspec.json.decode(response.http_response.content, type=kind)
-    except msgspec.MsgspecError as error:
+        return decode(response.http_response.content, kind)
+    except UNREADABLE as error:
         raise errors.Refused("an answer of an unknown shape") from error
 
 

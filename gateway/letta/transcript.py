@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.halves import decode
 from gateway.letta import memory
 from gateway.letta.events import ToolCall
 from gateway.letta.notes import (
@@ -166,7 +167,7 @@ def folder_of(backend: str, conversation_id: str) -> PurePosixPath:
 def is_known_format(manifest: str) -> bool:
     """Whether a conversation's `manifest.json` is of the format written here."""
     try:
-        found = msgspec.json.decode(manifest)
+        found: Any = decode(manifest, Any)
     except msgspec.DecodeError:
         return False
     return isinstance(found, dict) and FORMAT.items() <= found.items()
@@ -177,9 +178,9 @@ def with_history(conversation: str, messages: str, history: list[Message], now: 
 
     `messages` is the file as it is; empty for a conversation in which nothing was said.
     """
-    kept: dict[str, Any] = msgspec.json.decode(conversation)
+    kept = decode(conversation, dict[str, Any])
     before = [line for line in messages.split("\n") if line] or [_session(kept["id"], now)]
-    parent = msgspec.json.decode(before[-1])["id"] if len(before) > 1 else None
+    parent = decode(before[-1], dict[str, Any])["id"] if len(before) > 1 else None
     entries = [*_entries(kept["id"], kept["agent_id"], history, parent, now)]
     kept["in_context_message_ids"] = [*kept["in_context_message_ids"], *(entry["message"]["id"] for entry in entries)]
     lines = [*before, *(msgspec.json.encode(entry).decode() for entry in entries)]
@@ -188,7 +189,7 @@ def with_history(conversation: str, messages: str, history: list[Message], now: 
 
 def emptied(conversation: str, now: datetime) -> tuple[str, str]:
     """The files of a conversation in which nothing was said."""
-    kept: dict[str, Any] = msgspec.json.decode(conversation)
+    kept = decode(conversation, dict[str, Any])
     kept["in_context_message_ids"] = []
     return msgspec.json.encode(kept).decode(), f"{_session(kept['id'], now)}\n"
 

@@ -10,6 +10,7 @@ A message may also be a script, a command a line:
     !say TEXT            answer this
     !tool NAME JSON      call a tool; its result is then answered with `Tool said: …`; several lines are parallel calls
     !slow MILLISECONDS   pause so long between two words
+    !units NUMBER        stream pieces of so many UTF-16 units, not words: 1 cuts every emoji in two
     !fail STATUS         answer with this HTTP status
     !hang                say nothing, until the other side leaves
     !hang-after TEXT     say this, then nothing more

@@ -38,6 +38,8 @@ class Script(Struct, frozen=True, kw_only=True):
     answer: str = ""
     calls: tuple[ToolCall, ...] = ()
     pause: float = 0.0
+    units: int = 0
+    """How many UTF-16 units each piece has; 0 for words."""
     status: int = 200
     ends: Literal["well", "hanging", "cut"] = "well"
     hangs_at_once: bool = False
@@ -51,7 +53,8 @@ def to_script(request: ChatRequest) -> Script:
     asked = last.said or ""
     commands = _commands(asked)
     if heard and heard[-1].role == "tool":
-        return Script(answer=_after_tools(asked, commands, heard), pause=_pause(commands))
+        answer = _after_tools(asked, commands, heard)
+        return Script(answer=answer, pause=_pause(commands), units=_units(commands))
     if commands.keys() <= {"!think", "!slow"} and (fact := _fact(asked)):
         return _remember(fact, request, commands)
     return _scripted(asked, commands, request, last.pictures)
@@ -78,6 +81,7 @@ def _scripted(asked: str, commands: Commands, request: ChatRequest, pictures: in
         answer=cut or partly or _last(commands, "!say") or _answer(asked, request.messages) + _unseen(pictures),
         calls=tuple(_call(request, i, name, arguments or "{}") for i, (name, _, arguments) in enumerate(tools)),
         pause=_pause(commands),
+        units=_units(commands),
         status=_status(commands),
         ends="cut" if "!cut-after" in commands else "hanging" if "!hang-after" in commands else "well",
         hangs_at_once="!hang" in commands,
@@ -151,10 +155,18 @@ def _has_failed(result: str, fact: str) -> bool:
 
 
 def _pause(commands: Commands) -> float:
-    milliseconds = _last(commands, "!slow", "0").strip()
-    if not re.fullmatch("[0-9]{1,6}", milliseconds):
-        raise BadRequest("`!slow` takes a number of milliseconds.")
-    return int(milliseconds) / 1000
+    return _number(commands, "!slow", "milliseconds") / 1000
+
+
+def _units(commands: Commands) -> int:
+    return _number(commands, "!units", "UTF-16 units")
+
+
+def _number(commands: Commands, command: str, of: str) -> int:
+    number = _last(commands, command, "0").strip()
+    if not re.fullmatch("[0-9]{1,6}", number):
+        raise BadRequest(f"`{command}` takes a number of {of}.")
+    return int(number)
 
 
 def _status(commands: Commands) -> int:

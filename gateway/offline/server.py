@@ -54,7 +54,7 @@ async def create_chat_completion(request: HttpRequest) -> Response[Any]:
         pass
     if script.ends == "cut":
         return error_response(500, "the script says so")
-    return Response(_completion(asked, script))
+    return Response(json.dumps(_completion(asked, script)), media_type="application/json")
 
 
 @post("/v1/embeddings", status_code=200)
@@ -91,14 +91,14 @@ async def _deltas(script: Script, request: HttpRequest) -> AsyncIterator[Body]:
 
 
 def _pieces(script: Script) -> Iterator[Body]:
-    for word in _words(script.thought):
+    for word in _cut(script.thought, script.units):
         yield {"reasoning_content": word}
     for index, call in enumerate(script.calls):
         yield {"tool_calls": [{"index": index, **_tool_call(call), "function": {"name": call.name, "arguments": ""}}]}
-        for i in range(0, len(call.arguments), PIECE):
-            yield {"tool_calls": [{"index": index, "function": {"arguments": call.arguments[i : i + PIECE]}}]}
+        for piece in _in_units(call.arguments, script.units or PIECE):
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
     if not script.calls:
-        for word in _words(script.answer):
+        for word in _cut(script.answer, script.units):
             yield {"content": word}
 
 
@@ -147,6 +147,17 @@ def _usage(messages: list[Message], script: Script) -> Body:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\S+\s*|\s+", text)
+
+
+def _cut(text: str, units: int) -> list[str]:
+    return _in_units(text, units) if units else _words(text)
+
+
+def _in_units(text: str, length: int) -> list[str]:
+    """Pieces of so many UTF-16 units: what is beyond the first 65,536 characters of Unicode may be cut in two."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    pieces = [units[i : i + 2 * length] for i in range(0, len(units), 2 * length)]
+    return [piece.decode("utf-16-le", "surrogatepass") for piece in pieces]
 
 
 def _frame(body: Body) -> bytes:

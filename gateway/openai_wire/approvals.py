@@ -3,6 +3,7 @@
 import json
 import re
 
+from gateway.halves import mend, whole
 from gateway.letta.events import ToolCall, shortened
 
 _INTRODUCTION = "**May I do this?** It needs your approval:"
@@ -42,11 +43,10 @@ class Questions:
 def _shown(arguments: str) -> str:
     """Arguments as a person reads them: in a block of code that they cannot end."""
     try:
-        text = json.dumps(json.loads(arguments), indent=2, ensure_ascii=False)
+        text = json.dumps(json.loads(mend(arguments)), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = arguments
-    # Half of a surrogate pair, which JSON may spell, cannot be sent.
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = whole(text)
     fence = "`" * max([3, *(len(found) + 1 for found in _FENCE.findall(text))])
     lines = [f"{fence}json", *shortened(text).split("\n"), fence]
     return "\n".join(f"  {line}" for line in lines)

@@ -3,6 +3,7 @@
 https://developers.openai.com/api/docs/guides/function-calling#streaming
 """
 
+from gateway.halves import Mender
 from gateway.letta.events import ToolCall
 from gateway.openai_wire.client_tools import ClientTools
 from gateway.openai_wire.response import ChatCompletionChunk, FunctionChunk, ToolCallChunk
@@ -20,8 +21,8 @@ class ClientCalls:
         self._most = None if tools.parallel else 1
         self._told: dict[str, int] = {}
         """The index of each call by Letta's id of it."""
-        self._argued: set[str] = set()
-        """Those of which arguments were told."""
+        self._arguments: dict[str, Mender] = {}
+        """Of those of which arguments have come: clients decode them as strictly as they like."""
 
     @property
     def any(self) -> bool:
@@ -44,11 +45,16 @@ class ClientCalls:
         return chunks + self._argue(id, call.arguments or "")
 
     def close(self) -> list[ChatCompletionChunk]:
-        """A call without arguments has none, in JSON: every client decodes them."""
-        return [chunk for id in self._told if id not in self._argued for chunk in self._argue(id, NO_ARGUMENTS)]
+        """What is left of the arguments. A call without any has none, in JSON: every client decodes them."""
+        rests = [(id, self._arguments[id].flush() if id in self._arguments else NO_ARGUMENTS) for id in self._told]
+        return [chunk for id, rest in rests for chunk in self._tell(id, rest)]
 
     def _argue(self, id: str, arguments: str) -> list[ChatCompletionChunk]:
         if not arguments:
             return []
-        self._argued.add(id)
+        return self._tell(id, self._arguments.setdefault(id, Mender()).feed(arguments))
+
+    def _tell(self, id: str, arguments: str) -> list[ChatCompletionChunk]:
+        if not arguments:
+            return []
         return self._writer.call(ToolCallChunk(self._told[id], function=FunctionChunk(arguments=arguments)))

@@ -10,6 +10,7 @@ import jsonschema_rs
 import msgspec
 from msgspec import Struct
 
+from gateway.halves import mend
 from gateway.openai_wire.errors import InvalidRequest
 
 PARAM = "response_format"
@@ -26,7 +27,7 @@ class JsonFormat(Struct, frozen=True):
     def find(self, answer: str) -> str | None:
         """The JSON that an answer is, without a fence around it; None if it is no such JSON."""
         fenced = _FENCED.fullmatch(answer)
-        text = (fenced[1] if fenced else answer).strip()
+        text = mend((fenced[1] if fenced else answer).strip())
         try:
             value = msgspec.json.decode(text)
         except msgspec.DecodeError:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.halves import decode
 from gateway.openai_wire.client_tools import Tool, ToolCall
 from gateway.openai_wire.errors import InvalidRequest
 
@@ -105,7 +106,6 @@ _UNSUPPORTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "modalities": (lambda kinds: kinds != ["text"], "may be `text` only: agents do not speak"),
     "audio": (bool, "cannot be given: agents do not speak"),
 }
-_decode = msgspec.json.Decoder(ChatCompletionRequest).decode
 
 
 def decode_request(body: bytes) -> ChatCompletionRequest:
@@ -114,7 +114,7 @@ def decode_request(body: bytes) -> ChatCompletionRequest:
         raise InvalidRequest("The request has no body: expected a JSON object.")
     try:
         # As text: what no field reads is not checked to be UTF-8.
-        request = _decode(body.decode())
+        request = decode(body.decode(), ChatCompletionRequest)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     # Invalid UTF-8 within a string comes as UnicodeDecodeError.

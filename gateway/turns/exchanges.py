@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.halves import decode
 from gateway.letta.upstream import Image, ToolResult, message_of
 from gateway.openai_wire.client_tools import ToolCall
 from gateway.openai_wire.errors import InvalidRequest
@@ -109,7 +110,7 @@ def _open_since(messages: list[ChatMessage]) -> int:
 def _line(call: ToolCall, result: str) -> str:
     told = {"tool": call.function.name, "arguments": call.function.arguments, "result": result}
     try:
-        return _encode({**told, "arguments": msgspec.json.decode(call.function.arguments)})
+        return _encode({**told, "arguments": decode(call.function.arguments, Any)})
     except (msgspec.DecodeError, RecursionError):
         return _encode(told)
 

@@ -147,6 +147,16 @@ def test_a_plain_model_may_answer_tasks(letta: FakeLetta, plain: ScriptedModel, 
     assert letta.requests == []
 
 
+def test_a_plain_model_may_cut_characters_in_two(letta: FakeLetta, plain: ScriptedModel) -> None:
+    body = json.dumps(chat("!units 1\n!say a🦊\ud83d"))
+    headers = {**TITLE, "content-type": "application/json"}
+    with gateway(letta.base_url, tasks=answered_by(plain)) as url, http(url) as client:
+        response = client.post(URL, content=body, headers=headers)
+
+    # The half in the request is replaced before the model is asked.
+    assert said(response.text)["content"] == "a🦊\ufffd"
+
+
 def test_the_usage_of_a_plain_model_is_told(letta: FakeLetta, plain: ScriptedModel) -> None:
     with gateway(letta.base_url, tasks=answered_by(plain)) as url, sdk(url) as client:
         answer = client.chat.completions.create(**chat("!say Tea"), extra_headers=TITLE)

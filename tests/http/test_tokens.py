@@ -42,6 +42,11 @@ def test_a_token_names_the_same_user_as_the_plain_header_did(letta: FakeLetta) -
     assert len(letta.agents) == 1
 
 
+def test_half_a_surrogate_pair_in_a_token_is_replaced(letta: FakeLetta) -> None:
+    assert ask(letta, {HEADER: token(sub="ada\ud83d", name="Ada \ud83d", email="\ud83d@b")}) == (200, {})
+    assert [agent["system"] for agent in letta.agents] == ["ada\ufffd, Ada \ufffd, \ufffd@b"]
+
+
 def test_a_user_without_a_name_is_called_by_the_id(letta: FakeLetta) -> None:
     assert ask(letta, {HEADER: token(name=None, email=7)}) == (200, {})
     assert [agent["system"] for agent in letta.agents] == ["ada-1, ada-1, "]

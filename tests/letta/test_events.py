@@ -48,8 +48,12 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
         b'data: {"message_type":"new_message","reasoning":{"a":1},"tool_calls":"x","prompt_tokens":"many"}\n\n',
         [],
     ),
-    "a type that nobody knows, of bytes that are no UTF-8": (
-        b'data: {"message_type":"new_message","content":"\xff"}\n\n',
+    "bytes that are no UTF-8": (
+        b'data: {"message_type":"assistant_message","content":"a\xff","step_id":"step-1"}\n\n',
+        [e.answer("a\ufffd")],
+    ),
+    "a type that nobody knows, of odd fields and bytes that are no UTF-8": (
+        b'data: {"message_type":"new_message","reasoning":["\xff"]}\n\n',
         [],
     ),
     "a tool's return of odd fields": (b'data: {"message_type":"tool_return_message","message":[1]}\n\n', []),
@@ -134,7 +138,9 @@ GARBAGE: dict[str, bytes] = {
     "null": b"null",
     "a page": b"<html>502 Bad Gateway</html>",
     "a type that is no string": b'{"message_type":7}',
-    "no UTF-8 in the text": b'{"message_type":"assistant_message","content":"\xff"}',
+    "no UTF-8 where no text can be": b'{"message_type":"assistant_message","step_id":["\xff"]}',
+    "half a surrogate pair where no text can be": rb'{"message_type":"assistant_message","step_id":["\ud83d"]}',
+    "half a surrogate pair in what is cut off": rb'{"message_type":"assistant_message","content":"\ud83d',
     "brackets without end": b'{"message_type":"assistant_message","content":' + b"[" * 100_000,
 }
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from gateway.letta import errors
 from gateway.letta.events import Event, ToolReturn
-from gateway.letta.frames import Frame, TurnReader, from_loop_error, from_provider
+from gateway.letta.frames import Frame, HalvedFrame, TurnReader, from_loop_error, from_provider
 from tests.openai_wire.cards import part
 from tests.openai_wire.oracle import check_stream, play, played
 
@@ -478,6 +478,35 @@ def test_the_end_of_a_turn_tells_its_kind_too(text: str, told: Any) -> None:
     reading = read([BEGIN, finished("error", error=told(text) or "-")])
 
     assert reading.failure is CLASSES[text][0]
+
+
+def test_half_a_surrogate_pair_in_an_error_hides_nothing_of_it() -> None:
+    text = wrapped("429: too many requests for a\ud83d")
+
+    assert r"\ud83d" in text
+    assert read([BEGIN, finished("error", error=text)]).failure is errors.RateLimited
+
+
+def halved(text: str) -> HalvedFrame:
+    """A piece of the answer in a frame that was read with its halves."""
+    return msgspec.convert(word(text), HalvedFrame)
+
+
+OF_HALVES: dict[str, dict[str, Any]] = {
+    "well": finished("end_turn"),
+    "with a failure": finished("error", error="500: no"),
+    "with a retry": retry("500: no"),
+}
+
+
+@pytest.mark.parametrize("end", OF_HALVES.values(), ids=OF_HALVES)
+def test_halves_are_put_together_over_frames_and_told_at_the_end_of_the_turn(end: dict[str, Any]) -> None:
+    frames = [BEGIN, halved("a\ud83d"), loop(), halved("\ude00"), word("b"), halved("c\ud83d"), end]
+    reader = reader_of("m-1")
+    read_frames = [one if isinstance(one, Frame) else msgspec.convert(one, Frame) for one in frames]
+    events = [event for frame in read_frames for event in reader.receive(frame)]
+
+    assert "".join(event.text for event in events) == "a😀bc\ufffd"
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="0123456789"), min_size=20))

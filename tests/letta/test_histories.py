@@ -258,6 +258,16 @@ async def test_of_a_deleted_conversation_nothing_is_left_and_nobody_finds_it(
     assert "gw1:" not in update["body"]["summary"]
 
 
+async def test_half_a_surrogate_pair_in_its_files_keeps_none_of_it(
+    server: FakeAppServer, upstream: AppServerUpstream
+) -> None:
+    files = Files(server, FORMAT, ("user", "Hi \ud83d"), ("assistant", "Hello \ud83d"))
+    files.content["conversation.json"] = files.content["conversation.json"].replace("agent-1", r"agent-1\ud83d")
+    await upstream.delete_conversation("agent-1", "conv-1")
+
+    assert (files.said, files.in_context) == ([], [])
+
+
 async def test_a_conversation_that_cannot_be_emptied_is_put_out_of_sight(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:

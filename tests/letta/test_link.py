@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.letta import errors, link
-from gateway.letta.answers import Answer
-from gateway.letta.frames import Frame, Head
+from gateway.letta.answers import Answer, File
+from gateway.letta.frames import Frame, HalvedFrame, Head
 from gateway.letta.link import Inbox, Link
 from tests.letta.fake_app_server import FakeAppServer, word
 
@@ -181,6 +181,41 @@ async def test_what_no_turn_awaits_is_handed_on_as_it_came(server: FakeAppServer
     assert [(head.type, head.request_id, b'"x": 1' in data) for head, data in one.taken] == [
         ("control_request", "perm-1", True)
     ]
+
+
+HALF = r'"a half \ud83d"'
+
+
+async def test_half_a_surrogate_pair_costs_nothing_but_itself(server: FakeAppServer) -> None:
+    """Of an answer, of a delta, of what is asked."""
+    server.answers["ask"] = lambda request: {"error": None, "content": "a half \ud83d"}
+    async with linked(server) as one:
+        answer = await one.link.request("ask", File)
+        with one.link.inbox("conv-1") as inbox:
+            await server.send(delta_of("conv-1", "a half \ud83d"))
+            frame = await received(inbox)
+        await server.send(f'{{"type": "control_request", "request_id": "perm-1", "x": {HALF}}}')
+        await one.link.request("again", Answer)
+
+    assert answer.content == "a half \ufffd"
+    # Its other half may follow.
+    assert isinstance(frame, HalvedFrame)
+    assert frame.delta
+    assert frame.delta.text == "a half \ud83d"
+    assert [(head.request_id, rb'"a half \ufffd"' in data) for head, data in one.taken] == [("perm-1", True)]
+
+
+async def test_bytes_that_are_no_utf_8_cost_nothing_but_themselves(server: FakeAppServer) -> None:
+    frame = b'{"type": "stream_delta", "runtime": {"conversation_id": "conv-1"}, "delta": {"content": "a\xff"}}'
+    async with linked(server) as one:
+        await one.link.connection()
+        with one.link.inbox("conv-1") as inbox:
+            await server.send(frame)
+            told = await received(inbox)
+
+    assert isinstance(told, Frame)
+    assert told.delta
+    assert told.delta.text == "a\ufffd"
 
 
 UNREADABLE: dict[str, bytes | str] = {

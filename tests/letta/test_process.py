@@ -61,7 +61,9 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AppS
     """One for every test that leaves it alive. A key is in the environment when it starts."""
     state = tmp_path_factory.mktemp("embedded") / "state"
     (state / ".letta").mkdir(parents=True)
-    (state / ".letta" / "settings.json").write_text('{"deviceId": "mine", "reflectionTrigger": "step-count"}')
+    (state / ".letta" / "settings.json").write_text(
+        r'{"deviceId": "mine", "name": "half \ud83d", "reflectionTrigger": "step-count"}'
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", "sk-secret")
         async with started(state) as server:

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import httpx
@@ -406,3 +408,40 @@ async def test_a_broken_connection_of_any_other_call_leaves_the_message_untaken(
 
     assert (type(raised.value), raised.value.taken) == (kind, False)
     assert len(letta.requests) == 1
+
+
+# Halves of surrogate pairs, as Python's `json` and Node write them.
+
+SPOKEN: list[Any] = [
+    {"message_type": "reasoning_message", "reasoning": "so \ud83e"},
+    {"message_type": "reasoning_message", "reasoning": "\udd14"},
+    {"message_type": "assistant_message", "content": "a\ud83e"},
+    {"message_type": "ping"},
+    {"message_type": "assistant_message", "content": [{"type": "text", "text": "\udd8ab\ud83d"}]},
+    {"message_type": "tool_return_message", "tool_returns": [{"tool_call_id": "c", "tool_return": "cut\ud83d"}]},
+    {"message_type": "assistant_message", "content": "\ude00 and \ud83d"},
+]
+ENDED: list[Any] = [{"message_type": "stop_reason", "stop_reason": "end_turn"}]
+
+
+def streamed(*events: Any) -> Replay:
+    content = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+    headers = {"content-type": "text/event-stream"}
+    return Replay(lambda: httpx.Response(200, headers=headers, stream=Pieces(content, 50)))
+
+
+async def test_halves_of_one_text_are_put_together_and_others_replaced() -> None:
+    events = await run(streamed(*SPOKEN, *ENDED))
+    (returned,) = [one for event in events for one in event.tool_returns or ()]
+
+    assert played(events).content == "<think>so 🤔</think>a🦊b\ufffd\ufffd and \ufffd"
+    assert returned.tool_return == "cut\ufffd"
+
+
+@pytest.mark.parametrize("rest", [[], [{"message_type": "stop_reason", "stop_reason": 7}]], ids=["cut", "garbage"])
+async def test_a_half_that_a_broken_stream_ends_with_is_told_first(rest: list[Any]) -> None:
+    events: list[Event] = []
+    with suppress(errors.BrokenStream):
+        await run(streamed(*SPOKEN, *rest), events)
+
+    assert [event.text for event in events if event.text][-2:] == ["\ufffd and ", "\ufffd"]

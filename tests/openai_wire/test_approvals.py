@@ -73,7 +73,8 @@ SHOWN: dict[str, tuple[str, str]] = {
     "lines that are no JSON": ("rm\n-r", "```json\nrm\n-r\n```"),
     "a fence within": ("a ``` b", "````json\na ``` b\n````"),
     "a longer fence within": ("a ````` b ``` c", "``````json\na ````` b ``` c\n``````"),
-    "half of a pair": ('"\\ud83d"', '```json\n"\\ud83d"\n```'),
+    "half of a pair": ('"\\ud83d\\ud83d\\ude00"', '```json\n"\ufffd😀"\n```'),
+    "half of a pair in what is no JSON": ("\ud83d", "```json\n\ufffd\n```"),
     "what is nested deeper than can be read": ("[" * 5000, f"```json\n{'[' * 5000}\n```"),
 }
 
@@ -112,7 +113,7 @@ def test_a_run_that_does_not_wait_after_all_asks_nothing() -> None:
 def test_a_question_may_be_asked_with_any_arguments_whatever() -> None:
     stream = played([wanted("x", '"\\ud83d"'), e.stop("requires_approval")])
 
-    assert "\\ud83d" in stream.content
+    assert '"\ufffd"' in stream.content
 
 
 # Known again in a history: it is no part of what the agent said.

@@ -1,5 +1,6 @@
 """The body of a chat completion: what is refused and how, and all that is accepted."""
 
+import json
 import re
 from typing import Any, NamedTuple
 
@@ -62,7 +63,7 @@ REFUSALS = {
     "no UTF-8 before the object": Refusal(b"\xff" + GOOD, "UTF-8", None),
     "no UTF-8 after the object": Refusal(GOOD + b"\xff", "UTF-8", None),
     "UTF-16": Refusal(GOOD.decode().encode("utf-16"), "UTF-8", None),
-    "half a surrogate pair": Refusal(GOOD.replace(b"Hello", rb"\ud800"), "not valid JSON", None),
+    "half a surrogate pair in UTF-8": Refusal(GOOD.replace(b"Hello", b"\xed\xa0\xbd"), "not valid JSON", None),
     "nested without end in metadata": Refusal(
         GOOD[:-1] + b',"metadata":{"a":' + nested(100_000) + b"}}", "The body", None
     ),
@@ -182,6 +183,25 @@ def test_a_refusal_never_repeats_the_value(raw: bytes) -> None:
         decode_request(raw)
 
     assert PRIVATE not in caught.value.to_json().decode()
+
+
+def test_half_a_surrogate_pair_is_replaced_wherever_a_request_holds_one() -> None:
+    call = {"id": "c\ud83d", "function": {"name": "f", "arguments": '{"a":"\ud83d"}'}}
+    messages = [
+        {"role": "system", "content": "\ud83d"},
+        {"role": "user", "content": [{"type": "text", "text": "a\ud83d"}], "name": "\ude00"},
+        {"role": "assistant", "content": "b\ud83d", "tool_calls": [call]},
+        {"role": "tool", "content": "\ud83dc", "tool_call_id": "c\ud83d"},
+    ]
+    tools = [
+        {"type": "function", "function": {"name": "f", "description": "\ud83d", "parameters": {"\ud83d": "\ud83d"}}}
+    ]
+    fields: Json = {"user": "u\ud83d", "metadata": {"\ud83d": "\ud83d"}, "tools": tools, "response_format": "\ud83d"}
+    written = json.dumps({**MODEL, "messages": messages, **fields})
+
+    assert decode_request(written.encode()) == decode_request(
+        written.replace(r"\ud83d", "\ufffd").replace(r"\ude00", "\ufffd").encode()
+    )
 
 
 @given(st.binary())

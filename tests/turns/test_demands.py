@@ -52,6 +52,13 @@ async def test_json_is_told_whole_and_bare_once_it_is_known_to_be_right(letta: M
     assert "JSON Schema" in letta.store.received[-1].instructions
 
 
+async def test_half_a_surrogate_pair_in_json_is_replaced(letta: MemoryLetta, runs: Runs) -> None:
+    letta.scripts = [says(r'{"a": "\ud83d", "b": "\ud83d\ude00"}')]
+    events = await play(runs, turn("Hi", json=SCHEMA))
+
+    assert spoken(events) == r'{"a": "\ufffd", "b": "\ud83d\ude00"}'
+
+
 async def test_what_is_not_as_demanded_is_asked_for_once_more_and_never_seen(letta: MemoryLetta, runs: Runs) -> None:
     letta.scripts = [says("Well, no."), says('{"a": 1}')]
     events = await play(runs, turn("Hi", json=SCHEMA))

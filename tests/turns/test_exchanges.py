@@ -68,6 +68,14 @@ def test_a_picture_elsewhere_is_told_of_without_its_address() -> None:
     assert "example.com" not in given.text
 
 
+def test_half_a_surrogate_pair_in_arguments_is_replaced() -> None:
+    called = assistant(None, c1="weather")
+    called["tool_calls"][0]["function"]["arguments"] = r'{"city": "a\ud83d"}'
+    (first,) = request(user("Hi"), called, result("c1")).asked.path
+
+    assert json.loads(first.exchanged)["arguments"] == {"city": "a\ufffd"}
+
+
 QUESTION = "**May I do this?** It needs your approval:\n\n- run `x` with\n  ```json\n  {}\n  ```\n\nPlease answer …"
 PARTS: Json = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}, {"type": "text", "text": QUESTION}]}
 # messages -> whether the person has just been asked for an approval

@@ -1,0 +1,127 @@
+"""Half of a surrogate pair, which JSON can spell and UTF-8 cannot: decoders that lose nothing for it. Performs no I/O.
+
+Programs that count text in UTF-16 units leave halves where they cut it. msgspec refuses all of the JSON that one stands
+in, as RFC 8259 allows; then the JSON is mended: halves that follow each other are put together, one that is alone
+becomes U+FFFD.
+https://datatracker.ietf.org/doc/html/rfc8259#section-8.2
+"""
+
+import codecs
+import json
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+REPLACEMENT = "\ufffd"
+_HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(rf"{_HIGH}(?:{_LOW})?|{_LOW}")
+_ESCAPE_LENGTH, _PAIR_LENGTH = 6, 12
+# The end of a JSON text that may be the beginning of an escape, or of a pair of them; what follows decides.
+_BEGINNING = re.compile(rf"(?<!\\)(?:\\\\)*((?:{_HIGH})?(?:\\(?:u(?:[dD][0-9a-fA-F]{{0,2}})?)?)?)\Z")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_HALF = re.compile("[\ud800-\udfff]")
+# What is said in pieces, as far as it stands under these names only.
+_PIECES = frozenset({"delta", "content", "text", "reasoning", "tool_call", "tool_calls", "arguments"})
+
+
+def decode(data: bytes | str, type: type[T]) -> T:
+    """What msgspec makes of JSON, in which no half refuses the rest. Raises what msgspec does."""
+    try:
+        return msgspec.json.decode(data, type=type)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(mended(data) if isinstance(data, bytes) else mend(data), type=type)
+
+
+def decode_pieces(data: bytes, type: type[T]) -> T:
+    """The same of an event that may be a piece of a longer text: there halves stay, for `Joiner`.
+
+    Raises what msgspec does.
+    """
+    try:
+        found = json.loads(_readable(data))
+    except ValueError:
+        raise msgspec.DecodeError("the JSON is malformed") from None
+    return msgspec.convert(_mended(found, True), type)
+
+
+def mended(data: bytes) -> bytes:
+    """JSON without halves, whether they were escaped or not; what is no UTF-8 at all becomes U+FFFD."""
+    return mend(_readable(data)).encode()
+
+
+def mend(text: str) -> str:
+    """JSON in whose strings nothing is escaped that is half a character."""
+    return _ESCAPE.sub(_mended_escape, text)
+
+
+def whole(text: str) -> str:
+    """`text` with its halves put together, or replaced."""
+    return text if text.isascii() else _HALF.sub(REPLACEMENT, joined(text))
+
+
+def joined(text: str) -> str:
+    """`text` in which halves that follow each other are one character; others stay."""
+    return _PAIR.sub(lambda pair: chr(0x10000 + ((ord(pair[0][0]) - 0xD800) << 10) + ord(pair[0][1]) - 0xDC00), text)
+
+
+class Mender:
+    """Mends JSON that comes in pieces. An escape that may not be complete is held back; `flush` gives it."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        if not self._held and "\\" not in text:
+            return text
+        text = self._held + text
+        beginning = _BEGINNING.search(text)
+        self._held = beginning[1] if beginning else ""
+        return mend(text.removesuffix(self._held))
+
+    def flush(self) -> str:
+        held, self._held = self._held, ""
+        return mend(held)
+
+
+def _mended_escape(found: re.Match[str]) -> str:
+    escape, text, start = found[0], found.string, found.start()
+    while start and text[start - 1] == "\\":
+        start -= 1
+    if (found.start() - start) % 2:
+        # Its backslash is escaped itself: only what may follow it is an escape.
+        return escape[:_ESCAPE_LENGTH] + (r"\ufffd" if len(escape) == _PAIR_LENGTH else "")
+    return escape if len(escape) == _PAIR_LENGTH else r"\ufffd"
+
+
+def _readable(data: bytes) -> str:
+    """Bytes as text: a half that was put into UTF-8 all the same as its escape, what else is wrong as U+FFFD."""
+    return data.decode("utf-8", _ERRORS)
+
+
+def _readable_error(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    half = error.object[error.start : error.start + 3]
+    try:
+        return rf"\u{ord(half.decode('utf-8', 'surrogatepass')):04x}", error.start + 3
+    except (UnicodeDecodeError, TypeError):
+        return REPLACEMENT, error.end
+
+
+_ERRORS = "gateway.halves"
+codecs.register_error(_ERRORS, _readable_error)
+
+
+def _mended(value: Any, piece: bool) -> Any:
+    match value:
+        case str():
+            return value if piece else whole(value)
+        case list():
+            return [_mended(one, piece) for one in value]
+        case dict():
+            return {whole(name): _mended(one, piece and name in _PIECES) for name, one in value.items()}
+    return value
