@@ -11,6 +11,7 @@ from msgspec import Struct
 from gateway.letta.notes import CONTINUE, GO_AHEAD, STAND_INS
 from gateway.letta.upstream import Message, Past
 from gateway.turns.asked import Asked
+from gateway.turns.likeness import readings, seen
 from gateway.turns.names import ClientId, parse_client_id, pictures_of
 from gateway.turns.thoughts import without_thoughts
 
@@ -224,11 +225,11 @@ def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bo
     ends = list(_answer_ends(kept, k))
     if theirs.role == "user":
         return ends[-1][0] if lenient else None
-    words = answer_words(theirs.content)
+    ways = [answer_words(text) for text in readings(theirs.content)]
     for end, mine in reversed(ends):
-        if mine == words:
+        if mine in ways:
             return end
-    return ends[-1][0] if lenient and ends[-1][1].startswith(words) else None
+    return ends[-1][0] if lenient and ends[-1][1].startswith(tuple(ways)) else None
 
 
 def _ends_at(kept: list[Message], k: int) -> bool:
@@ -252,8 +253,8 @@ def _answer_ends(kept: list[Message], k: int) -> Iterator[tuple[int, str]]:
 
 
 def answer_words(text: str) -> str:
-    """What of an answer is compared: what is seen of it, without spaces."""
-    return "".join(without_thoughts(text).split())
+    """What of an answer is compared."""
+    return seen(without_thoughts(text))
 
 
 def is_same(one: Sequence[Message], other: Sequence[Message]) -> bool:
@@ -266,19 +267,22 @@ def _exactly(message: Message) -> tuple[str, str, str]:
 
 
 def _same_question(kept: Message, theirs: Message) -> bool:
-    shown, one, other = pictures_of(theirs), kept.content, theirs.content
+    shown = pictures_of(theirs)
     if pictures_of(kept) != shown:
         return False
-    if one == other or _words(one) == _words(other):
+    if kept.content == theirs.content:
         return True
-    asked = _words(bare_question(other))
-    return _words(bare_question(one)) == asked and bool(asked or shown)
+    mine = seen(kept.content), seen(bare_question(kept.content))
+    return any(_says(text, mine, bool(shown)) for text in readings(theirs.content))
+
+
+def _says(question: str, mine: tuple[str, str], shows: bool) -> bool:
+    """Whether a question is `mine`, as a whole or without what a frontend put before it."""
+    whole, bare = mine
+    asked = seen(bare_question(question))
+    return seen(question) == whole or (asked == bare and bool(asked or shows))
 
 
 def bare_question(question: str) -> str:
     """A question without what a frontend put before it."""
     return question.rpartition(CONTEXT_END)[2]
-
-
-def _words(text: str) -> str:
-    return "".join(text.split())

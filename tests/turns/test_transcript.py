@@ -1,6 +1,8 @@
 """Where a request goes on, as pure decisions: what is known of a chat, and what is asked, against what is done."""
 
+import unicodedata
 from collections.abc import Sequence
+from html import escape
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -410,6 +412,7 @@ def test_of_a_client_without_history_what_is_new_is_the_next_message(
     assert asks(known, told, ids, keeps_history=False, unkept=to_messages(unkept)) == done
 
 
+NFD, HTML = unicodedata.normalize("NFD", "Crème ❤ 한"), 'Say "1 < 2 & 3" & don\'t.'
 # What is kept, the path, whether answers may differ, and how many messages of each fit
 FOLLOWED: dict[str, tuple[Told, Told, bool, tuple[int, int]]] = {
     "nothing kept": ([], [U1, A1], True, (0, 0)),
@@ -432,6 +435,22 @@ FOLLOWED: dict[str, tuple[Told, Told, bool, tuple[int, int]]] = {
     "a question after an answer continued": ([U1, A1, GO_ON, A2, U3], [U1, ("a", "One.Two."), U3], False, (5, 3)),
     "a request to go on to which nothing was said": ([U1, A1, GO_ON], [U1, A1, U2], False, (3, 2)),
     "questions in a row": ([U1, U2, A2], [U1, U2, A2], False, (3, 3)),
+    "an answer in another form of Unicode": ([U1, ("a", "Crème ❤️ 한")], [U1, ("a", NFD)], False, (2, 2)),
+    "an answer that was in that form": ([U1, ("a", NFD)], [U1, ("a", "Crème ❤ 한")], False, (2, 2)),
+    "an answer escaped for HTML": ([U1, ("a", HTML)], [U1, ("a", escape(HTML))], False, (2, 2)),
+    "an answer escaped for HTML with its thoughts": (
+        [U1, ("a", HTML)],
+        [U1, ("a", escape(f"<think>Is 1 < 2?</think>{HTML}"))],
+        False,
+        (2, 2),
+    ),
+    "an answer that escapes itself": ([U1, ("a", escape(HTML))], [U1, ("a", escape(HTML))], False, (2, 2)),
+    "an answer escaped and in another form": ([U1, ("a", "<é>")], [U1, ("a", escape("<e\u0301>"))], False, (2, 2)),
+    "a cut answer escaped for HTML": ([U1, ("a", HTML), U2], [U1, ("a", escape(HTML[:9])), U2], True, (3, 3)),
+    "an answer continued and escaped": ([U1, ("a", "<"), GO_ON, ("a", ">")], [U1, ("a", "&lt;&gt;")], False, (4, 2)),
+    "another answer that is escaped": ([U1, ("a", "1 < 2")], [U1, ("a", "1 &gt; 2")], True, (1, 1)),
+    "a question in another form of Unicode": ([("u", "Crème ❤️ 한"), A1], [("u", NFD), A1], False, (2, 2)),
+    "a question escaped for HTML": ([("u", HTML), A1], [("u", escape(HTML)), A1], False, (2, 2)),
 }
 
 
