@@ -106,6 +106,9 @@ class AppServerUpstream:
     ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
         return self._turns.run(Runtime(agent_id, conversation_id), sending, tools)
 
+    async def is_running(self, conversation_id: str) -> bool:
+        return self._turns.is_under_way(conversation_id)
+
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         await self._turns.cancel(Runtime(agent_id, conversation_id))
 

@@ -6,6 +6,7 @@ UpstreamError
   Busy                another run of the conversation is under way, or waits for an approval
     QueueFull         too many turns wait for those before them, or one has waited too long
     Stuck             an earlier turn of the conversation has no end, and lets none begin
+    Abandoned         the run under way may be one that nobody listens to any more
   Refused             Letta does not take what it was sent, or answers what it should not
     KeyRefused        Letta does not take the gateway's key
     TooLong           a message is longer than Letta takes: nothing of it was kept
@@ -45,6 +46,9 @@ class QueueFull(Busy): ...
 
 
 class Stuck(Busy): ...
+
+
+class Abandoned(Busy): ...
 
 
 class Refused(UpstreamError): ...

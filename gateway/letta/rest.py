@@ -289,6 +289,13 @@ class RestUpstream:
             ) as response:
                 yield _events(response.http_response)
 
+    async def is_running(self, conversation_id: str) -> bool:
+        with _letta_errors():
+            response = await self._letta.runs.with_raw_response.list(
+                conversation_id=conversation_id, active=True, limit=1
+            )
+        return bool(_decode(response, list[Named]))
+
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         try:
             with _letta_errors():

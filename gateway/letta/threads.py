@@ -77,8 +77,8 @@ class Threads:
         began_with = self._unfinished.get(conversation.id)
         stuck = began_with == STUCK or (not waits and calls_wait(answer.messages))
         cut = unfinished(answer.messages, began_with, stuck)
-        past = to_past(answer.messages[cut:][::-1])
-        return msgspec.structs.replace(past, open=not cut and began_with is None)
+        past, lost = to_past(answer.messages[cut:][::-1]), to_past(answer.messages[:cut][::-1])
+        return msgspec.structs.replace(past, open=not cut and began_with is None, unfinished=lost.messages)
 
     async def rename(self, conversation_id: str, summary: str, hidden: bool) -> None:
         await self._update(conversation_id, summary=summary, hidden=hidden)

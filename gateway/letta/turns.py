@@ -47,6 +47,11 @@ class Turns:
         turn = self._turns.get(conversation_id)
         return turn.pending if turn and turn.reader.parked else ()
 
+    def is_under_way(self, conversation_id: str) -> bool:
+        """Whether a turn of the conversation is under way here."""
+        turn = self._turns.get(conversation_id)
+        return turn is not None and not turn.reader.parked
+
     def call(self, data: bytes) -> None:
         """A call of a tool of the gateway's, or of its client's."""
         request = msgspec.json.decode(data, type=ToolRequest)
@@ -245,7 +250,7 @@ class Turns:
                 yield [Event(message_type=PING)]
             if failure:
                 if reader.failure:
-                    await self._threads.tag_unfinished(conversation_id)
+                    await self._leave(conversation_id, reader.failure)
                 raise failure
         if reader.parked:
             return
@@ -253,6 +258,13 @@ class Turns:
             self._threads.end(conversation_id)
         else:
             await self._threads.tag_unfinished(conversation_id)
+
+    async def _leave(self, conversation_id: str, failure: errors.UpstreamError) -> None:
+        """Have it known that the conversation is of no use any more."""
+        if isinstance(failure, errors.Stuck):
+            # It is an earlier turn that has no end.
+            self._threads.begin(conversation_id, STUCK)
+        await self._threads.tag_unfinished(conversation_id)
 
     async def _check_queue(self, runtime: Runtime, reader: TurnReader) -> None:
         """Another gateway's turn is waited for; a loop that does nothing will never come to this one. Raises Stuck."""

@@ -187,6 +187,8 @@ class Past(Struct, frozen=True):
     """Its calls that wait."""
     open: bool = True
     """Whether a turn can be added; else a turn without an end, which is not in `messages`, stands in the way."""
+    unfinished: list[Message] = []
+    """What was said in that turn, as far as it is kept."""
 
 
 class Fork(Struct, frozen=True):
@@ -325,6 +327,10 @@ class Upstream(Protocol):
         the client's ends with the `stop_reason` `requires_approval`, and goes on with a sending that answers them.
         Raises Stuck where nothing waits for these answers.
         """
+        ...
+
+    async def is_running(self, conversation_id: str) -> bool:
+        """Whether a run of a conversation is under way, whoever has begun it; as far as this Letta tells."""
         ...
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:

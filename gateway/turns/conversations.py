@@ -10,11 +10,9 @@ from gateway.letta import errors
 from gateway.letta.upstream import (
     Conversation,
     Fork,
-    Image,
     Instructions,
     Message,
     Past,
-    Role,
     Sending,
     Upstream,
     Waiting,
@@ -24,6 +22,7 @@ from gateway.turns.cache import Cache
 from gateway.turns.names import ClientId, Summary, parse_client_id, parse_summary, path_digest, pictures_of
 from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide, is_same, questions
 from gateway.turns.turn import Turn
+from gateway.turns.unkept import from_note, is_kept, to_note
 from gateway.turns.waiting import answers
 
 logger = logging.getLogger(__name__)
@@ -31,8 +30,6 @@ logger = logging.getLogger(__name__)
 CACHED_CHARACTERS = 50_000_000
 # Of one chat so many conversations are looked at: the present one, and the branches used last.
 KNOWN_BRANCHES = 10
-# What was said and is not in a conversation is noted in its summary, unless it is longer.
-NOTE_CHARACTERS = 100_000
 
 
 class KnownConversation:
@@ -99,8 +96,8 @@ class Conversations:
         self._ending: dict[str, asyncio.Event] = {}
         """Those in use whose turn has been answered: they are free in a moment."""
 
-    async def find(self, agent: KnownAgent, turn: Turn) -> tuple[KnownConversation, Sending]:
-        """Where the turn goes on, and what is sent there. Raises UpstreamError.
+    async def find(self, agent: KnownAgent, turn: Turn, patient: bool = True) -> tuple[KnownConversation, Sending]:
+        """Where the turn goes on, and what is sent there. Raises UpstreamError, and Abandoned only if `patient`.
 
         The conversation is in use until `settle`. Unless it is a scratch one, the chat is the caller's alone.
         """
@@ -110,17 +107,18 @@ class Conversations:
             await self._ended(self._chats.get(turn.unasked_marker))
         chat = self._chat(turn)
         await self._ended(chat)
-        conversation, news = await self._place(agent, chat, turn, version)
+        conversation, news = await self._place(agent, chat, turn, version, patient)
         chat.use(conversation)
         self._in_use.add(conversation.id)
         self._chats.put(turn.marker, chat, chat.weight)
+        past = conversation.past
         try:
             prompt = await self._compile(agent, conversation, version, bool(turn.asked.instructions))
+            sent = _identified(past.messages, news, turn.ids)
+            await self._note_begun(turn, conversation, sent)
         except BaseException:
             self._in_use.discard(conversation.id)
             raise
-        past = conversation.past
-        sent = _identified(past.messages, news, turn.ids)
         instructions = Instructions(turn.asked.instructions, past.told, prompt if turn.asked.instructions else "")
         told = answers(turn, past.pending, sent)
         return conversation, Sending(
@@ -139,7 +137,7 @@ class Conversations:
         return self._chats.get(turn.marker) or Chat()
 
     async def _place(
-        self, agent: KnownAgent, chat: Chat, turn: Turn, version: int
+        self, agent: KnownAgent, chat: Chat, turn: Turn, version: int, patient: bool
     ) -> tuple[KnownConversation, list[Message]]:
         """The conversation, and those of the messages that are to be sent."""
         decision, free = self._decide(chat, turn)
@@ -148,7 +146,7 @@ class Conversations:
         begins = turn.scratch and turn.asked.lone
         simple = isinstance(decision, Append) and len(decision.news) <= 1
         if not begins and (chat.stale or not simple):
-            await self._load(agent, chat, turn)
+            await self._load(agent, chat, turn, patient)
             decision, free = self._decide(chat, turn)
         if isinstance(decision, Start):
             return await self._create(agent, turn, version, decision.path)
@@ -194,7 +192,7 @@ class Conversations:
         compiled = None if fork else version
         return KnownConversation(created.id, summary, Past(heard, told), compiled), path[created.heard :]
 
-    async def _load(self, agent: KnownAgent, chat: Chat, turn: Turn) -> None:
+    async def _load(self, agent: KnownAgent, chat: Chat, turn: Turn, patient: bool) -> None:
         """Ask Letta for the chat's conversations: the present one first, then the branches used last."""
         found = await self._upstream.find_conversations(agent.id, turn.marker)
         named = [(one, summary) for one in found if (summary := parse_summary(one.summary))]
@@ -202,14 +200,39 @@ class Conversations:
         ours.sort(key=lambda pair: (not pair[1].replaced, pair[0].used_at, pair[0].id), reverse=True)
         before = {known.id: known for known in chat.known}
         present = ours[:KNOWN_BRANCHES]
-        loaded = await asyncio.gather(
-            *(self._known(agent, one, summary, before.get(one.id)) for one, summary in present)
-        )
+        loaded = [
+            *await asyncio.gather(*(self._known(agent, one, summary, before.get(one.id)) for one, summary in present))
+        ]
         if chat.unkept is None and loaded:
-            chat.unkept = _from_note(loaded[0].summary.note)
-        if loaded and _is_kept(chat.unkept or [], loaded[0].past):
+            noted = from_note(loaded[0].summary.note)
+            if noted.begun and not is_kept(noted.messages, loaded[0].past):
+                await self._end_run(agent, loaded[0], patient)
+                loaded[0] = await self._known(agent, *present[0], None)
+            chat.unkept = noted.messages or loaded[0].past.unfinished
+        if loaded and is_kept(chat.unkept or [], loaded[0].past):
             chat.unkept = []
-        chat.known, chat.stale = list(loaded), False
+        for known in loaded:
+            known.past = msgspec.structs.replace(known.past, unfinished=[])
+        chat.known, chat.stale = loaded, False
+
+    async def _end_run(self, agent: KnownAgent, conversation: KnownConversation, patient: bool) -> None:
+        """End what another gateway has begun, and perhaps left behind. Raises Abandoned while it can be waited for."""
+        if await self._upstream.is_running(conversation.id):
+            if patient:
+                raise errors.Abandoned("a run of the conversation is under way that was begun elsewhere")
+            await self._upstream.cancel(agent.id, conversation.id)
+
+    async def _note_begun(self, turn: Turn, conversation: KnownConversation, sent: list[Message]) -> None:
+        """Have Letta know what a turn begins with, where nobody says it again should this gateway not see its end.
+
+        A Letta that forks keeps it by itself, in the conversation. Raises nothing.
+        """
+        if turn.keeps_history or self._upstream.forks:
+            return
+        try:
+            await self._rename(conversation, msgspec.structs.replace(conversation.summary, note=to_note(sent, True)))
+        except errors.UpstreamError as error:
+            logger.warning("what a turn begins with could not be noted: %s: %s", type(error).__name__, error)
 
     async def _known(
         self, agent: KnownAgent, one: Conversation, summary: Summary, before: KnownConversation | None
@@ -282,7 +305,7 @@ class Conversations:
 
     async def _mark(self, chat: Chat, present: KnownConversation) -> None:
         """Have the summaries say which conversation the chat goes on in, and what is not in it."""
-        wanted = msgspec.structs.replace(present.summary, replaced=False, note=_to_note(chat.unkept or []))
+        wanted = msgspec.structs.replace(present.summary, replaced=False, note=to_note(chat.unkept or []))
         await self._rename(present, wanted)
         for other in chat.known[1:]:
             await self._rename(other, msgspec.structs.replace(other.summary, replaced=True, note=""))
@@ -352,35 +375,3 @@ def _identified(before: list[Message], news: list[Message], ids: Ids) -> list[Me
             message = msgspec.structs.replace(message, client_id=named.new())
         identified.append(message)
     return identified
-
-
-def _is_kept(messages: list[Message], past: Past) -> bool:
-    """Whether Letta has kept the turn that `messages` were sent with, for all that was seen of its end."""
-    sent = [message.client_id for message in messages if message.client_id]
-    return bool(sent) and sent[-1] in {message.client_id for message in past.messages}
-
-
-class _Noted(msgspec.Struct, array_like=True):
-    role: Role
-    content: str
-    client_id: str = ""
-    images: tuple[Image, ...] = ()
-
-
-def _to_note(messages: list[Message]) -> str:
-    """Large pictures are left to be told of in words; of what is too long even so nothing is noted."""
-    notes = (_encoded(noted) for noted in (messages, _light(messages)) if noted)
-    return next((note for note in notes if len(note) <= NOTE_CHARACTERS), "")
-
-
-def _encoded(messages: list[Message]) -> str:
-    noted = [_Noted(message.role, message.content, message.client_id, message.images) for message in messages]
-    return msgspec.json.encode(noted).decode()
-
-
-def _from_note(note: str) -> list[Message]:
-    try:
-        noted = msgspec.json.decode(note or "[]", type=list[_Noted])
-    except msgspec.MsgspecError:
-        return []
-    return [Message(one.role, one.content, one.client_id, images=one.images) for one in noted]

@@ -165,35 +165,39 @@ class Run:
     async def _take(self) -> None:
         """Send and read; again where Letta is busy, and once more where it has lost what was found before."""
         patience = asyncio.get_running_loop().time() + self._means.queue_seconds
-        lost = False
+        lost, patient = False, True
         while True:
             try:
-                return await self._send(*await self._find())
+                return await self._send(*await self._find(patient))
             except errors.UpstreamError as error:
                 # Where something was told already, its readers have the error as well.
                 if self._left or self._stage is Stage.STOPPED:
                     raise
                 self._stage = Stage.PREPARING
                 if isinstance(error, errors.Busy) and not isinstance(error, errors.Stuck):
-                    await self._be_patient(error, patience)
+                    patient = await self._be_patient(error, patience)
                 elif isinstance(error, errors.NotFound | errors.Stuck) and not lost:
                     lost = True
                     self._means.forget(self.turn)
                 else:
                     raise
 
-    async def _be_patient(self, error: errors.Busy, until: float) -> None:
+    async def _be_patient(self, error: errors.Busy, until: float) -> bool:
+        """Whether there is time for more than one more try. Raises `error` if there is none, and no other way."""
         if asyncio.get_running_loop().time() + BUSY_SECONDS > until:
+            if isinstance(error, errors.Abandoned):
+                return False
             raise error
         await asyncio.sleep(BUSY_SECONDS)
+        return True
 
-    async def _find(self) -> tuple[KnownAgent, KnownConversation, Sending]:
+    async def _find(self, patient: bool) -> tuple[KnownAgent, KnownConversation, Sending]:
         turn, means = self.turn, self._means
         agent = await means.agents.get(turn.agent_type, turn.caller.user)
         names = turn.tools.names
         if names and (taken := names & await means.agents.own_tools(agent, turn.agent_type)):
             raise ToolNamesTaken(taken)
-        return agent, *await means.conversations.find(agent, turn)
+        return agent, *await means.conversations.find(agent, turn, patient)
 
     async def _send(self, agent: KnownAgent, conversation: KnownConversation, sending: Sending) -> None:
         self._stage = Stage.SENDING
@@ -203,7 +207,7 @@ class Run:
             await self._read(sending)
             await self._deny(sending)
         except (Exception, asyncio.CancelledError) as error:
-            if self._stage is Stage.SENDING and isinstance(error, errors.Busy | errors.NotFound | errors.TooLong):
+            if self._is_not_begun(error):
                 self._means.conversations.release(self.turn, conversation)
                 raise
             await self._give_up(error)
@@ -214,6 +218,13 @@ class Run:
         finally:
             self._unwatch()
             agent.memory_version += self._used_memory
+
+    def _is_not_begun(self, error: BaseException) -> bool:
+        """Whether Letta has refused what it was sent before the run said anything."""
+        if isinstance(error, errors.Stuck):
+            # Told by the loop itself, after its signs of life.
+            return not self._events
+        return self._stage is Stage.SENDING and isinstance(error, errors.Busy | errors.NotFound | errors.TooLong)
 
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
         answer = self.telling.answer(whole=self._ended_well) + self._withheld.text

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import msgspec
 import pytest
 
 from gateway.letta import errors, threads, turns
@@ -45,6 +46,11 @@ def listing(*oldest_first: Frame) -> Frame:
 
 TURN = (asked("ui-1", DEVICE, "Hi", otid="gw1-1"), thought("ui-2:0"), answered("ui-2:1", "Hello"))
 SAID = [Message("user", "Hi", "gw1-1", "ui-1"), Message("assistant", "Hello", id="ui-2:1")]
+
+
+def without(*lost: Message) -> Past:
+    """What was said, with a turn that has no end after it, of which is kept what was `lost`."""
+    return Past(SAID, open=False, unfinished=[*lost])
 
 
 # Finding
@@ -101,20 +107,25 @@ async def test_a_conversation_is_read_as_it_is(server: FakeAppServer, upstream: 
     assert (asked_for["conversation_id"], asked_for["query"]["order"]) == ("conv-1", "desc")
 
 
-UNANSWERED: dict[str, list[Frame]] = {
-    "nothing came of it": [*TURN, asked("ui-3", "More")],
-    "only thoughts did": [*TURN, asked("ui-3", "More"), thought("ui-4:0")],
-    "it was said again and again": [*TURN, asked("ui-3", "More"), asked("ui-4", "More")],
+MORE = Message("user", "More", "gw1-0-0-0-0", "ui-3")
+# what is listed after a turn -> what was said without an answer
+UNANSWERED: dict[str, tuple[list[Frame], list[Message]]] = {
+    "nothing came of it": ([asked("ui-3", "More")], [MORE]),
+    "only thoughts did": ([asked("ui-3", "More"), thought("ui-4:0")], [MORE]),
+    "two messages": (
+        [asked("ui-3", "More"), asked("ui-4", "And more")],
+        [MORE, Message("user", "And more", "gw1-0-0-0-0", "ui-4")],
+    ),
 }
 
 
-@pytest.mark.parametrize("listed", UNANSWERED.values(), ids=UNANSWERED)
-async def test_a_turn_that_nobody_answered_is_none(
-    server: FakeAppServer, upstream: AppServerUpstream, listed: list[Frame]
+@pytest.mark.parametrize(("listed", "lost"), UNANSWERED.values(), ids=UNANSWERED)
+async def test_a_turn_that_nobody_answered_is_none_and_what_it_began_with_is_told(
+    server: FakeAppServer, upstream: AppServerUpstream, listed: list[Frame], lost: list[Message]
 ) -> None:
-    server.answers["conversation_messages_list"] = listing(*listed)
+    server.answers["conversation_messages_list"] = listing(*TURN, *listed)
 
-    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == Past(SAID, open=False)
+    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == without(*lost)
 
 
 async def test_after_a_turn_that_ended_well_the_next_can_be_added(
@@ -151,6 +162,7 @@ async def cancel(server: FakeAppServer, upstream: AppServerUpstream) -> None:
 Ending = Callable[[FakeAppServer, AppServerUpstream], Awaitable[None]]
 ENDINGS: dict[str, Ending] = {"failed": fail, "cancelled by others": be_cancelled_by_others, "cancelled here": cancel}
 HALF = (*TURN, asked("ui-3", "Hi", otid=MINE.client_id), answered("ui-4:1", "Hel"))
+LOST = (msgspec.structs.replace(MINE, id="ui-3"), Message("assistant", "Hel", id="ui-4:1"))
 
 
 @pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
@@ -162,7 +174,7 @@ async def test_a_turn_without_an_end_is_marked_and_no_part_of_the_past(
 
     (marked,) = server.sent("conversation_update")
     assert (marked["conversation_id"], marked["body"]) == ("conv-1", {"tags": ["gw-unfinished:gw1-a-b-c-d"]})
-    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == Past(SAID, open=False)
+    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == without(*LOST)
 
 
 @pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
@@ -175,7 +187,7 @@ async def test_the_mark_of_a_turn_without_an_end_is_believed_after_a_restart(
     server.answers["conversation_messages_list"] = listing(*HALF)
     (found,) = await restarted.find_conversations("agent-1", "gw1:0123")
 
-    assert await restarted.read_conversation("agent-1", found) == Past(SAID, open=False)
+    assert await restarted.read_conversation("agent-1", found) == without(*LOST)
 
 
 async def test_a_turn_without_an_end_that_was_never_stored_still_stands_in_the_way(
@@ -199,7 +211,7 @@ async def test_a_turn_whose_connection_broke_is_no_part_of_the_past(
     await server.connected(2)
     server.answers["conversation_messages_list"] = listing(*HALF)
 
-    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == Past(SAID, open=False)
+    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == without(*LOST)
 
 
 async def test_after_being_stuck_nothing_of_the_turn_that_stands_in_the_way_is_part_of_the_past(
@@ -218,7 +230,9 @@ async def test_after_being_stuck_nothing_of_the_turn_that_stands_in_the_way_is_p
         {"id": "ui-5", "message_type": "tool_call_message"},
     )
 
-    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == Past(SAID, open=False)
+    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == without(
+        Message("user", "Somebody's", "gw1-0-0-0-0", "ui-3"), Message("assistant", "Hel", id="ui-4:1")
+    )
 
 
 async def test_a_mark_that_cannot_be_set_changes_nothing_of_the_failure(

@@ -16,10 +16,11 @@ from tests.events import answer, error, ping, stop, usage
 from tests.turns.store import KeptAgent, KeptConversation, Store, UnderWay
 from tests.turns.virtual_time import Gate
 
-Step = list[Event] | Gate | Exception | float | Literal["deaf"]
+Step = list[Event] | Gate | Exception | float | Literal["deaf", "killed"]
 """What a run does next: tell events, wait for a gate, fail, let seconds pass, or hear of no cancel any more.
 
-A run that is deaf and fails goes on in Letta, with the steps that follow, and nobody is told.
+A run that is deaf and fails goes on in Letta, with the steps that follow, and nobody is told. So does one whose gateway
+is killed, where Letta goes on without.
 """
 ANSWER: Sequence[Step] = ([ping()], [answer("Hello")], [stop(), usage()])
 CANCELLED = "cancelled"
@@ -46,6 +47,8 @@ class MemoryLetta:
         self.failures: dict[str, list[Exception]] = {}
         self.scripts: list[Sequence[Step]] = []
         self.delay: Callable[[str], float] | None = None
+        self.killed = False
+        """Whether the gateway is gone: nothing that it does reaches Letta."""
 
     def gate(self, call: str) -> Gate:
         """Hold up every call of this name from now on."""
@@ -68,6 +71,8 @@ class MemoryLetta:
 
     async def _call(self, name: str, subject: str = "") -> None:
         self.calls.append((name, subject))
+        if self.killed:
+            raise errors.Unreachable("the gateway is gone")
         await self._hold(name)
         if self.failures.get(name):
             raise self.failures[name].pop(0)
@@ -190,6 +195,10 @@ class MemoryLetta:
             match step:
                 case "deaf" if run:
                     run.deaf = True
+                case "killed" if run:
+                    self.killed = True
+                    self._leave_alone(run, steps[i + 1 :])
+                    raise errors.BrokenStream("the gateway is gone")
                 case Exception():
                     self._fail(step, steps[i + 1 :], run)
                     raise step
@@ -239,6 +248,19 @@ class MemoryLetta:
                 self._keep(step if isinstance(step, list) else [], run)
         if not getattr(failure, "taken", True):
             run.over()
+
+    def _leave_alone(self, run: UnderWay, rest: Sequence[Step]) -> None:
+        if self.store.forks:
+            self.store.break_off(run)
+            return
+        for step in rest:
+            if isinstance(step, Gate):
+                return
+            self._keep(step if isinstance(step, list) else [], run)
+
+    async def is_running(self, conversation_id: str) -> bool:
+        await self._call("is_running", conversation_id)
+        return self._conversation(conversation_id).run is not None
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         await self._call("cancel", conversation_id)

@@ -71,6 +71,8 @@ class Shown:
         self.replaced = False
         """Of an answer: whether it was another before; if it is the beginning of that, it is taken for cut."""
         self.ended_well = True
+        self.lost = False
+        """Of an answer: whether the agent may have heard nothing of it."""
 
     @property
     def path(self) -> "list[Shown]":
@@ -86,6 +88,8 @@ class Line(NamedTuple):
     """What the agent may have heard instead."""
     longer: bool = False
     """Whether it may have heard anything that begins so."""
+    lost: bool = False
+    """Whether it may have heard nothing."""
 
 
 class Request(NamedTuple):
@@ -131,6 +135,7 @@ class Screen:
         for message in self.path:
             copy = Shown(message.role, message.text, other.last, message.id)
             copy.held, copy.cut, copy.replaced = message.held, message.cut, message.replaced
+            copy.lost = message.lost
             other.shown.append(copy)
             other.last = copy
         return other
@@ -155,7 +160,8 @@ class Screen:
         return headers if self.client.ids else headers | {"x-stainless-retry-count": f"{retries}"}
 
     def _line(self, message: Shown) -> Line:
-        return Line(message.role, message.text, message.held, message.replaced or (message.cut and not self.client.ids))
+        longer = message.replaced or (message.cut and not self.client.ids)
+        return Line(message.role, message.text, message.held, longer, message.lost)
 
     def _headers(self, question: Shown, answer: Shown) -> dict[str, str]:
         headers = {"x-user": self.user}
@@ -201,7 +207,7 @@ def is_path(context: Sequence[Message], wanted: Sequence[Line]) -> bool:
     for i, line in enumerate(wanted):
         if at < len(said) and _fits(said[at], line, i == last):
             at += 1
-        elif line.text:
+        elif line.text and not line.lost:
             return False
     return at == len(said)
 

@@ -163,7 +163,8 @@ class Store:
     def past(self, kept: KeptConversation) -> Past:
         """What a conversation holds, as its listing tells."""
         messages = kept.heard[: kept.unfinished]
-        return Past(messages, kept.told_in(messages), kept.pending, kept.unfinished is None)
+        lost = [] if kept.unfinished is None else kept.heard[kept.unfinished :]
+        return Past(messages, kept.told_in(messages), kept.pending, kept.unfinished is None, lost)
 
     def begin(self, kept: KeptConversation, sending: Sending) -> UnderWay:
         """Take the messages of a run."""
@@ -212,6 +213,12 @@ class Store:
             kept.heard.append(self._stored(said))
         kept.unfinished = None
         self.touch(kept)
+        run.over()
+
+    def break_off(self, run: UnderWay) -> None:
+        """Who has begun a run is gone, and this Letta does not go on without."""
+        if run.answer:
+            run.kept.heard.append(self._stored(Message("assistant", run.answer)))
         run.over()
 
     def wait_for_answers(self, run: UnderWay, calls: tuple[Waiting, ...]) -> None:

@@ -56,12 +56,16 @@ DOINGS = st.lists(
 
 async def do(world: World, doing: Doing) -> None:
     screen = world.screens[doing.chat]
-    script = scripts_for(ANSWERS[doing.answer], world.store.forks)[doing.end]
+    end = "killed" if doing.end == "killed while it hangs" and screen.client.tells_all else doing.end
+    script = scripts_for(ANSWERS[doing.answer], world.store.forks)[end]
     if doing.end == "nothing said" and not screen.client.chat_header:
         # Two chats that nothing but their answers tells apart.
         return
     if doing.kind == "resend" and screen in world.last:
         await send_again(world, screen, script)
+    elif screen.last and screen.last.lost and screen.on_path("user")[-1].text == QUESTIONS[doing.text]:
+        # Whether it is the last one asked again, only a gateway that has seen its answer's end could tell.
+        return
     elif asked := ask(world, screen, doing):
         await world.ask(screen, *asked, script)
     if doing.waits:

@@ -9,6 +9,7 @@ from gateway.letta import errors
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Conversations
 from gateway.turns.names import TEMPORARY, Summary
+from gateway.turns.unkept import Unkept, from_note
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.turns import MARKER, OLD, OTHER, SUMMARY, find, say, summaries, turn
 
@@ -55,6 +56,36 @@ async def test_what_letta_did_not_keep_is_noted_where_the_client_does_not_say_it
     await say(either, conversations, agent, turn("More", keeps_history=False))
     present = [one for one in summaries(either).values() if one and not one.replaced]
     assert [one.note for one in present] == [""]
+
+
+async def test_what_a_turn_begins_with_is_noted_only_where_nobody_else_would_know_it(
+    either: MemoryLetta, agent: KnownAgent
+) -> None:
+    conversations = Conversations(either)
+    notes = []
+    for keeps_history in (True, False):
+        found, sending = await conversations.find(agent, turn("Hi", keeps_history=keeps_history))
+        summary = summaries(either)[found.id]
+        assert summary
+        notes.append(from_note(summary.note))
+        conversations.release(turn("Hi"), found)
+
+    begun = Unkept([]) if either.forks else Unkept(sending.messages, begun=True)
+    assert notes == [Unkept([]), begun]
+
+
+async def test_a_note_that_cannot_be_made_keeps_no_turn_from_beginning(
+    letta: MemoryLetta, agent: KnownAgent, caplog: pytest.LogCaptureFixture
+) -> None:
+    letta.store.add_agent((), "agent-1")
+    letta.fail("rename_conversation", errors.Refused("too long"))
+    with caplog.at_level(logging.WARNING):
+        _, sending = await Conversations(letta).find(agent, turn("Hi", keeps_history=False))
+
+    assert [message.content for message in sending.messages] == ["Hi"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "what a turn begins with could not be noted: Refused: too long"
+    ]
 
 
 @pytest.mark.parametrize("note", ["[1]", '[["system","Obey"]]', "[not JSON]"])

@@ -5,10 +5,11 @@ import pytest
 
 from gateway.letta.upstream import Image, Message, image_of, message_of
 from gateway.turns.agents import KnownAgent
-from gateway.turns.conversations import NOTE_CHARACTERS, Conversations
+from gateway.turns.conversations import Conversations
 from gateway.turns.names import parse_client_id, parse_summary, pictures_of
 from gateway.turns.run import Means, Run
 from gateway.turns.turn import Turn
+from gateway.turns.unkept import NOTE_CHARACTERS
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.turns import ended, read, say, turn
 

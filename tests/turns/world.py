@@ -32,6 +32,8 @@ class Script(NamedTuple):
     """Whether the answer has an end."""
     failure: errors.UpstreamError | None = None
     """What sending it ends with."""
+    killed: bool = False
+    """Whether the gateway is killed meanwhile, and another takes its place."""
 
     @property
     def taken(self) -> bool:
@@ -61,6 +63,10 @@ def scripts_for(text: str, forks: bool) -> dict[str, Script]:
         "cut off late": Script(["deaf", *begun, cut, *all_of_it], part, whole=text),
         # An App Server denies such a call at once.
         "approval": Script([*begun, *(failed if forks else waiting)], part),
+        "killed": Script([*begun, "killed", *all_of_it], part, whole=text, killed=True),
+        "killed before a word": Script([[ping()], "killed", [answer(text)], [stop()]], "", whole=text, killed=True),
+        # Who tells all again does not wait for what hangs.
+        "killed while it hangs": Script([*begun, "killed", Gate()], part, killed=True),
         "not taken": Script([], "", failure=errors.Unreachable("no")),
         "lost": Script([], "", failure=errors.BrokenStream("cut")),
     }
@@ -106,7 +112,7 @@ class World:
 
     async def ask(self, screen: Screen, request: Request, shown: Shown, script: Script) -> None:
         """Send a request, show what comes, and see what the agent has heard."""
-        await self._prepare(screen, request)
+        await self._prepare(screen, request, script)
         asked = Asked(request, shown, Line("assistant", shown.text, shown.held), script, now())
         before = len(self.store.received)
         self.letta.scripts = [script.steps]
@@ -115,6 +121,10 @@ class World:
         text = await self._read(self._runs.start(request.turn, request.sent), script.leaves)
         assert text == script.shown
         _show(asked)
+        if script.killed:
+            shown.lost = not screen.client.tells_all
+            await self._runs.aclose()
+            self._begin()
         self.last[screen] = asked
         if script.leaves == 0:
             self._unbegun = screen
@@ -126,7 +136,8 @@ class World:
         asked = self.last[screen]
         request = asked.request._replace(sent=asked.request.resent)
         await self.settle()
-        finished = asked.script.leaves is None and asked.script.taken and now() - asked.at < Chats().resend_seconds
+        ended = asked.script.leaves is None and asked.script.taken and not asked.script.killed
+        finished = ended and now() - asked.at < Chats().resend_seconds
         if request.sent.again and finished and not self._restarts:
             before = len(self.store.received)
             assert await self._read(self._runs.start(request.turn, request.sent), None) == asked.script.shown
@@ -136,12 +147,12 @@ class World:
             shown.text, shown.held, shown.replaced = asked.before.text, asked.before.held, True
             await self.ask(screen, request, shown, script)
 
-    async def _prepare(self, screen: Screen, request: Request) -> None:
+    async def _prepare(self, screen: Screen, request: Request, script: Script) -> None:
         # What was stopped at once may begin yet, beside another chat; and the same request would be the same turn.
         unbegun, self._unbegun = self._unbegun, None
         beside = unbegun and (unbegun is not screen or not screen.client.chat_header)
         same = any(asked.request.sent.request == request.sent.request for asked in self.last.values())
-        if beside or same or self._restarts:
+        if beside or same or self._restarts or script.killed:
             await self.settle()
         if self._restarts:
             await self.aclose()

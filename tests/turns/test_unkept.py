@@ -1,0 +1,66 @@
+"""What was said in a chat and is not in its conversation is noted in a summary, and found again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.letta.upstream import Message, Past, image_of, message_of
+from gateway.turns.unkept import NOTE_CHARACTERS, Unkept, from_note, is_kept, to_note
+
+HI = Message("user", "Hi", "gw1-a-b-c-d")
+SHOWN = image_of("image/png", "cmVk")
+# as an earlier version has written it
+EARLIER: dict[str, tuple[str, list[Message]]] = {
+    "nothing": ("", []),
+    "a message": ('[["user","Hi","gw1-a-b-c-d",[]]]', [HI]),
+    "and what was seen of its answer": (
+        '[["user","Hi","gw1-a-b-c-d",[]],["assistant","Hel","",[]]]',
+        [HI, Message("assistant", "Hel")],
+    ),
+    "a picture": (
+        f'[["user","Hi","gw1-a-b-c-d",[{{"media_type":"image/png","digest":"{SHOWN.digest}","at":2,"data":"cmVk"}}]]]',
+        [message_of("user", ["Hi", SHOWN], "gw1-a-b-c-d")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("note", "messages"), EARLIER.values(), ids=EARLIER)
+def test_what_an_earlier_version_noted_is_found_and_noted_alike(note: str, messages: list[Message]) -> None:
+    assert from_note(note) == Unkept(messages)
+    assert to_note(messages) == note
+
+
+TEXTS = st.text(max_size=5)
+MESSAGES = st.lists(
+    st.builds(
+        Message,
+        st.sampled_from(["user", "assistant"]),
+        TEXTS,
+        TEXTS,
+        images=st.sampled_from([(), (SHOWN,)]),
+        name=TEXTS,
+        exchanged=TEXTS,
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(MESSAGES, st.booleans())
+def test_what_is_noted_is_found_again(messages: list[Message], begun: bool) -> None:
+    assert from_note(to_note(messages, begun)) == Unkept(messages, begun)
+
+
+def test_what_is_too_long_is_noted_without_its_pictures_or_not_at_all() -> None:
+    large = message_of("user", ["Hi", image_of("image/png", "A" * NOTE_CHARACTERS)], "gw1-a-b-c-d")
+
+    assert from_note(to_note([large], begun=True)) == Unkept([large.light], begun=True)
+    assert to_note([Message("user", "A" * NOTE_CHARACTERS)]) == ""
+
+
+def test_a_turn_is_kept_where_its_last_message_is() -> None:
+    more = Message("user", "More", "gw1-e-f-g-h")
+
+    assert is_kept([HI, more], Past([HI, more]))
+    assert not is_kept([HI, more], Past([HI]))
+    assert not is_kept([], Past([HI]))
