@@ -25,7 +25,6 @@ from gateway.embedded import EmbeddedUpstream
 from gateway.settings import AgentType, Letta, Provider, Settings
 from gateway.turns.names import agent_tags
 from tests.gateways import KEY, PROGRAMS, GatewayProcess, chat, gateway, sdk
-from tests.integration.test_processes import CONFIG
 from tests.integration.test_real_letta import FIRST, REMEMBER, ask
 from tests.integration.words import someone
 from tests.servers.app_server import AppServer
@@ -41,13 +40,6 @@ def server(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> It
     """A bare App Server that tests may restart."""
     with AppServer(tmp_path_factory.mktemp("own-app-server"), model.base_url) as own:
         yield own
-
-
-@pytest.fixture
-def config(server: AppServer, tmp_path: Path) -> Path:
-    path = tmp_path / "gateway.toml"
-    path.write_text(CONFIG.format(letta=server.config(tmp_path), model=server.model))
-    return path
 
 
 @pytest.fixture
@@ -131,21 +123,6 @@ def test_a_connection_lost_between_turns_is_made_again(server: AppServer, model:
         ask(client, f"second {mark}", user, "chat")
 
     assert [turns(f"first {mark}", f"second {mark}")] == model.said(f"second {mark}")
-
-
-def test_a_gateway_killed_mid_answer_is_followed_by_one_that_goes_on_without_the_lost_turn(
-    config: Path, model: ScriptedModel, mark: str
-) -> None:
-    user = someone()
-    with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as process, sdk(process.base_url) as client:
-        ask(client, f"first {mark}", user, "chat")
-        with pytest.raises(openai.APIConnectionError):
-            read(client, f"lost {mark}\n!hang-after one two", user, process.kill)
-    with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as process, sdk(process.base_url) as client:
-        assert ask(client, f"next {mark}", user, "chat") == f"You said: next {mark}"
-        assert ask(client, f"last {mark}", user, "chat") == f"You said: last {mark}"
-
-    assert [turns(f"first {mark}", f"next {mark}", f"last {mark}")] == model.said(f"last {mark}")
 
 
 def test_an_app_server_killed_mid_answer_is_told_and_the_chat_goes_on_once_it_is_back(

@@ -12,46 +12,22 @@ import pytest
 from openai import OpenAI
 
 from tests.gateways import KEY, GatewayProcess, chat, sdk
+from tests.integration.test_processes import CONFIG
 from tests.integration.words import someone, unheard
+from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
-from tests.workers import asks
-
-CONFIG = """
-[letta]
-{letta}
-
-[chats]
-queue_seconds = 5
-
-[[agent_types]]
-id = "tutor"
-model = "{model}"
-
-[[keys]]
-name = "programs"
-key = "{key}"
-"""
-EMBEDDED = """
-upstream = "embedded"
-state = "{state}"
-
-[provider]
-id = "openai-compatible"
-base_url = "{model}"
-"""
-KINDS = {"v1": "letta_v1", "app-server": "app_server", "embedded": "model"}
 
 
-@pytest.fixture(params=[asks(server, id=id) for id, server in KINDS.items()])
-def config(request: pytest.FixtureRequest, model: ScriptedModel, tmp_path: Path) -> Path:
-    if request.param == "model":
-        letta, handle = EMBEDDED.format(state=tmp_path / "state", model=model.base_url), "openai-compatible/offline"
-    else:
-        server = request.getfixturevalue(request.param)
-        letta, handle = f'base_url = "{server.base_url}"\napi_key = "{server.api_key}"', server.model
+@pytest.fixture
+def config(letta: RealLetta, tmp_path: Path) -> Path:
     path = tmp_path / "gateway.toml"
-    path.write_text(CONFIG.format(letta=letta, model=handle, key=KEY))
+    quick = "\n[chats]\nqueue_seconds = 5\n"
+    path.write_text(CONFIG.format(letta=letta.config(tmp_path), model=letta.model) + quick)
     return path
+
+
+def started(config: Path) -> GatewayProcess:
+    return GatewayProcess(config, GATEWAY_TEST_KEY=KEY)
 
 
 def tell(client: OpenAI, user: str, text: str) -> str:
@@ -81,14 +57,18 @@ def test_a_message_whose_answer_the_gateway_did_not_live_to_tell_is_heard_once_w
 ) -> None:
     user, first, lost = someone(), unheard("first"), f"{unheard('lost')}\n{script}"
     after, last = unheard("next"), unheard("last")
-    with GatewayProcess(config) as process, sdk(process.base_url) as client, ThreadPoolExecutor() as others:
+    with (
+        started(config) as process,
+        sdk(process.base_url) as client,
+        ThreadPoolExecutor() as others,
+    ):
         tell(client, user, first)
         reading = others.submit(read, client, user, lost, process, until)
         if not until:
             model.wait_for(lost)
             process.process.kill()
         assert isinstance(reading.exception(60), openai.APIConnectionError | httpx.TransportError)
-    with GatewayProcess(config) as process, sdk(process.base_url) as client:
+    with started(config) as process, sdk(process.base_url) as client:
         for text in (after, last):
             assert tell(client, user, text) == f"You said: {text}"
 
