@@ -109,6 +109,8 @@ class Conversations:
         await self._ended(chat)
         conversation, news = await self._place(agent, chat, turn, version, patient)
         chat.use(conversation)
+        # It is sent now; what is given up from here on is later than this turn.
+        chat.unkept, chat.later = chat.missing, []
         self._in_use.add(conversation.id)
         self._chats.put(turn.marker, chat, chat.weight)
         past = conversation.past
@@ -273,10 +275,9 @@ class Conversations:
         chat.use(conversation)
         if well:
             conversation.add(sending, answer, pending)
-            chat.unkept = chat.later = []
+            chat.unkept = []
         elif not turn.keeps_history:
             chat.unkept = [*sending.messages, *([Message("assistant", answer)] if answer else [])]
-            chat.later = []
         try:
             if not turn.scratch:
                 await self._mark(chat, conversation)

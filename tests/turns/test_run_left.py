@@ -9,9 +9,9 @@ import pytest
 from gateway.letta import errors
 from gateway.settings import Chats
 from gateway.turns.run import DRAIN_SECONDS, Means, Run
-from tests.events import answer, ping, stop
+from tests.events import answer, ping, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step
-from tests.turns.turns import SILENCE, ended, in_conversations, play, read, turn
+from tests.turns.turns import SILENCE, ended, in_conversations, play, read, runs_for, spoken, turn
 from tests.turns.virtual_time import Gate, idle, now
 
 pytestmark = pytest.mark.anyio
@@ -304,3 +304,17 @@ async def test_an_unexpected_error_of_a_run_under_way_cancels_it(letta: MemoryLe
         await play(means, turn())
     await asyncio.sleep(1)
     assert in_conversations(letta) == ["run", "cancel"]
+
+
+async def test_what_is_given_up_in_line_is_brought_back_though_the_turn_before_it_ends_well(
+    either: MemoryLetta,
+) -> None:
+    runs = runs_for(either)
+    either.scripts = [[[ping()], [answer("Hel")], 5.0, [answer("lo")], [stop(), usage()]]]
+    first = runs.start(turn("One", keeps_history=False))
+    await first.next()
+    runs.start(turn("Two", keeps_history=False)).leave()
+    assert spoken(await read(first)) == "Hello"
+    await play(runs, turn("Three", keeps_history=False))
+
+    assert either.store.received[-1].texts == ["One", "Hello", "Two", "Three"]

@@ -101,6 +101,7 @@ class World:
     def _begin(self) -> None:
         self.letta = MemoryLetta(self.store)
         self._runs = Runs(self.letta, 0.5, SILENCE, Chats())
+        self._began = now()
 
     def clone(self, screen: Screen) -> None:
         """A chat's place is taken by a clone of it."""
@@ -137,7 +138,7 @@ class World:
         request = asked.request._replace(sent=asked.request.resent)
         await self.settle()
         ended = asked.script.leaves is None and asked.script.taken and not asked.script.killed
-        finished = ended and now() - asked.at < Chats().resend_seconds
+        finished = ended and asked.at >= self._began and now() - asked.at < Chats().resend_seconds
         if request.sent.again and finished and not self._restarts:
             before = len(self.store.received)
             assert await self._read(self._runs.start(request.turn, request.sent), None) == asked.script.shown
