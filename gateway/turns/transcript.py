@@ -5,6 +5,7 @@ the path, and no more, is appended to; one that holds more is branched where the
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from msgspec import Struct
 
@@ -15,9 +16,9 @@ from gateway.turns.likeness import readings, seen
 from gateway.turns.names import ClientId, parse_client_id, pictures_of
 from gateway.turns.thoughts import without_thoughts
 
-# Frontends put what they found about a question before it, in one request and not in the next.
+# Frontends put what they found about a question before it, and its files, in one request and not in the next.
 # https://docs.openwebui.com/features/rag
-CONTEXT_END = "</context>"
+CONTEXT_ENDS = ("</context>", "</attached_files>")
 
 
 class Ids(Struct, frozen=True):
@@ -119,9 +120,11 @@ def _by_id(parent: str, asked: Asked, keeps_history: bool, known: Sequence[Past]
     if places and not keeps_history:
         at, kept, _ = places[0]
         return _at(at, kept, asked.news, known)
-    for lenient in (False, True):
+    # A filter of the frontend's changes messages on their way here, and not in the chat: the ids tell that they are
+    # the same.
+    for named, lenient in product((False, True), repeat=2):
         for at, kept, is_its_answer in places:
-            followed, used = follow(known[at].messages[:kept], asked.path[:-1], lenient and is_its_answer)
+            followed, used = follow(known[at].messages[:kept], asked.path[:-1], lenient and is_its_answer, named)
             if followed == kept:
                 return _at(at, kept, asked.path[used:], known)
     return None
@@ -176,17 +179,18 @@ def _at(at: int, kept: int, news: list[Message], known: Sequence[Past]) -> Decis
     return Branch(at, kept, news) if kept else Start(news)
 
 
-def follow(kept: list[Message], path: list[Message], lenient: bool) -> tuple[int, int]:
+def follow(kept: list[Message], path: list[Message], lenient: bool, named: bool = False) -> tuple[int, int]:
     """How many messages of `kept` are the beginning of `path`, and how many of `path` that are.
 
     `lenient`: answers may be cut, or missing where more of the path follows. After `path` comes a user's message.
+    `named`: questions may have other words.
     """
     k = p = 0
     while k < len(kept):
         theirs = path[p] if p < len(path) else None
         said = k + 1 if _is_unasked(kept, k, theirs, lenient) else k
         if kept[said].role == "user":
-            if theirs is None or theirs.role != "user" or not _same_question(kept[k], theirs):
+            if theirs is None or theirs.role != "user" or not _same_question(kept[k], theirs, named):
                 break
             k, p = k + 1, p + 1
         else:
@@ -266,11 +270,12 @@ def _exactly(message: Message) -> tuple[str, str, str]:
     return message.role, message.content, pictures_of(message)
 
 
-def _same_question(kept: Message, theirs: Message) -> bool:
+def _same_question(kept: Message, theirs: Message, named: bool = False) -> bool:
     shown = pictures_of(theirs)
     if pictures_of(kept) != shown:
         return False
-    if kept.content == theirs.content:
+    # What the gateway itself has asked for is no question of theirs.
+    if (named and kept.content not in (CONTINUE, GO_AHEAD)) or kept.content == theirs.content:
         return True
     mine = seen(kept.content), seen(bare_question(kept.content))
     return any(_says(text, mine, bool(shown)) for text in readings(theirs.content))
@@ -285,4 +290,6 @@ def _says(question: str, mine: tuple[str, str], shows: bool) -> bool:
 
 def bare_question(question: str) -> str:
     """A question without what a frontend put before it."""
-    return question.rpartition(CONTEXT_END)[2]
+    for end in CONTEXT_ENDS:
+        question = question.rpartition(end)[2]
+    return question

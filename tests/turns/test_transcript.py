@@ -75,6 +75,7 @@ def start(path: Told) -> tuple[str, int, int, Told]:
 
 
 RED, BLUE = image_of("image/png", "cmVk"), image_of("image/png", "Ymx1ZQ==")
+FILES = '<attached_files>\n<file type="image" id="1" url="1" name="red.png"/>\n</attached_files>\n\n'
 CONTEXT = "Answer with <context>a page</context>\n"
 
 
@@ -109,6 +110,8 @@ QUESTIONS: dict[str, tuple[Message, Message, bool]] = {
     "another picture alone": (question("", RED), question("", BLUE), False),
     "a picture alone, with documents found for it": (question(CONTEXT, RED), question("", RED), True),
     "another, with documents found for it": (question(CONTEXT, RED), question("", BLUE), False),
+    "a question, and with its files before": (question(FILES + "Look", RED), question("Look", RED), True),
+    "another question with the same files": (question(FILES + "Look"), question(FILES + "See"), False),
     "documents alone": (question(CONTEXT), question("Answer with <context>another</context>"), False),
 }
 
@@ -362,6 +365,33 @@ BY_ID: dict[str, Case] = {
     ),
     "a conversation to which no turn can be added": Case(
         [past((*U1, "a1", ""), A1, open=False)], [U1, A1, U2], branch(2, [U2]), Ids("a2", "q2", "a1")
+    ),
+    "a question that a filter had changed": Case(
+        [past(("u", "(Be kind.) one", "a1", ""), A1)],
+        [U1, A1, ("u", "(Be kind.) two")],
+        append([("u", "(Be kind.) two")], after=2),
+        Ids("a2", "q2", "a1"),
+    ),
+    "questions that a filter had changed, and the last again": Case(
+        [past(("u", "*", "a1", ""), A1, ("u", "**", "a2", "a1"), A2)],
+        [U1, A1, ("u", "**")],
+        branch(2, [("u", "**")]),
+        Ids("a9", "q2", "a1"),
+    ),
+    "a question that a filter had changed, of which the answer was cut": Case(
+        [past(("u", "*", "a1", ""), A1)], [U1, ("a", "On"), U2], append([U2], after=2), Ids("a2", "q2", "a1")
+    ),
+    "a question that a filter had changed, and its answer edited in its place": Case(
+        [past(("u", "*", "a1", ""), A1)],
+        [U1, ("a", "1!"), U2],
+        start([U1, ("a", "1!"), U2]),
+        Ids("a2", "q2", "a1"),
+    ),
+    "of conversations with the same ids, the one with the same words": Case(
+        [past(("u", "*", "a1", ""), A1), past((*U1, "a1", ""), A1)],
+        [U1, A1, U2],
+        append([U2], at=1, after=2),
+        Ids("a2", "q2", "a1"),
     ),
     "no parent: the history decides": Case([NAMED], [U1, A1, U2, A2, U3], append([U3], after=4), Ids("a3", "q3")),
 }
