@@ -17,13 +17,14 @@ from gateway.http.sse import Answer, stream, whole
 from gateway.http.tokens import read_claims
 from gateway.letta.upstream import Options
 from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools, to_client_tools
+from gateway.openai_wire.defuse import defuse_answer
 from gateway.openai_wire.errors import ModelNotFound
 from gateway.openai_wire.json_format import to_json_format
-from gateway.openai_wire.request import ChatCompletionRequest, decode_request
+from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, decode_request, text_of
 from gateway.openai_wire.translator import StreamTranslator
 from gateway.settings import TASK_MODEL, AgentType, Key, Reasoning, Settings, ToolActivity
 from gateway.turns.asked import to_asked
-from gateway.turns.identity import identify, read_ids
+from gateway.turns.identity import identify, read_ids, takes_items
 from gateway.turns.pictures import Pictures
 from gateway.turns.runs import Runs
 from gateway.turns.sent import to_sent
@@ -65,12 +66,13 @@ async def create_chat_completion(
         chat = await pictures.bring(chat)
     turn = read_turn(settings, key, request.headers, chat)
     reader = runs.start(turn, to_sent(key, request.headers, turn, body))
-    return await _respond(request, settings, chat, reader, look_for(key, turn, chat), turn.tools)
+    return await _respond(request, settings, chat, reader, look_for(key, request.headers, turn, chat), turn.tools)
 
 
 def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompletionRequest) -> Turn:
     """The turn that a request is. Raises GatewayError, in the order of the lines."""
-    asked = to_asked(chat.messages, settings.images)
+    messages = with_literal_tags(chat.messages) if takes_items(key, headers) else chat.messages
+    asked = to_asked(messages, settings.images)
     agent_type = find_type(settings, key, chat.model)
     forwards = forwards_tools(key, agent_type)
     tools = to_client_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls) if forwards else NO_TOOLS
@@ -78,6 +80,19 @@ def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompleti
     caller = identify(key, headers, chat, read_claims(key, headers))
     turn = to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat), tools)
     return msgspec.structs.replace(turn, options=to_options(chat), json=json)
+
+
+def with_literal_tags(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """The chat as Open WebUI tells it again: thoughts that came as items are left out, so a tag in an answer is text.
+
+    (An answer that came whole has its thoughts at the beginning.)
+    """
+    return [
+        msgspec.structs.replace(message, content=defuse_answer(text_of(message.content)))
+        if message.role == "assistant" and message.content
+        else message
+        for message in messages
+    ]
 
 
 def to_options(chat: ChatCompletionRequest) -> Options:
@@ -92,12 +107,12 @@ def to_options(chat: ChatCompletionRequest) -> Options:
     )
 
 
-def look_for(key: Key, turn: Turn, chat: ChatCompletionRequest) -> Look:
+def look_for(key: Key, headers: Headers, turn: Turn, chat: ChatCompletionRequest) -> Look:
     """Only a stream to Open WebUI can be told more than chunks: any other client breaks at a frame that is none."""
     reasoning, activity = key.reasoning or turn.agent_type.reasoning, key.tool_activity
     if chat.hides_reasoning or (chat.wants_json and reasoning == "think_tags"):
         reasoning = "hidden"
-    if activity == "rich" and not (chat.stream and turn.caller.frontend):
+    if activity == "rich" and not (chat.stream and turn.caller.frontend and takes_items(key, headers)):
         activity = "thoughts"
     return Look(reasoning, activity)
 
@@ -119,6 +134,7 @@ async def _respond(
         include_usage=chat.include_usage or not chat.stream,
         tool_activity=look.tool_activity,
         client_tools=tools,
+        clock=time.monotonic,
     )
     answer = Answer(run, translator)
     if chat.stream:

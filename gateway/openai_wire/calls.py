@@ -6,8 +6,8 @@ https://developers.openai.com/api/docs/guides/function-calling#streaming
 from gateway.halves import Mender
 from gateway.letta.events import ToolCall
 from gateway.openai_wire.client_tools import ClientTools
-from gateway.openai_wire.response import ChatCompletionChunk, FunctionChunk, ToolCallChunk
-from gateway.openai_wire.writer import Writer
+from gateway.openai_wire.response import FunctionChunk, ToolCallChunk
+from gateway.openai_wire.writer import Said, Writer
 
 NO_ARGUMENTS = "{}"
 
@@ -32,7 +32,7 @@ class ClientCalls:
         """Whether it is a call, or a piece of one, of a tool of the client's."""
         return call.tool_call_id in self._told if call.name is None else call.name in self._names
 
-    def call(self, call: ToolCall) -> list[ChatCompletionChunk]:
+    def call(self, call: ToolCall) -> list[Said]:
         id = call.tool_call_id or ""
         chunks = []
         if id not in self._told:
@@ -44,17 +44,17 @@ class ClientCalls:
             chunks += self._writer.call(ToolCallChunk(self._told[id], id, "function", function))
         return chunks + self._argue(id, call.arguments or "")
 
-    def close(self) -> list[ChatCompletionChunk]:
+    def close(self) -> list[Said]:
         """What is left of the arguments. A call without any has none, in JSON: every client decodes them."""
         rests = [(id, self._arguments[id].flush() if id in self._arguments else NO_ARGUMENTS) for id in self._told]
         return [chunk for id, rest in rests for chunk in self._tell(id, rest)]
 
-    def _argue(self, id: str, arguments: str) -> list[ChatCompletionChunk]:
+    def _argue(self, id: str, arguments: str) -> list[Said]:
         if not arguments:
             return []
         return self._tell(id, self._arguments.setdefault(id, Mender()).feed(arguments))
 
-    def _tell(self, id: str, arguments: str) -> list[ChatCompletionChunk]:
+    def _tell(self, id: str, arguments: str) -> list[Said]:
         if not arguments:
             return []
         return self._writer.call(ToolCallChunk(self._told[id], function=FunctionChunk(arguments=arguments)))

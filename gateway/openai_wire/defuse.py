@@ -6,6 +6,7 @@ TAGS = ("<think>", "</think>")
 _TAG = re.compile(r"<(?=/?think>)")
 # The end of a text that may be the beginning of a tag; what follows decides.
 _BEGINNING = re.compile(r"<(?:/?(?:t(?:h(?:i(?:nk?)?)?)?)?)?\Z")
+_THOUGHTS = re.compile(r"(?:\s*<think>.*?</think>)*", re.DOTALL)
 ZERO_WIDTH_SPACE = "\u200b"
 
 
@@ -38,3 +39,10 @@ class Defuser:
 def restore(text: str) -> str:
     """`text` as it was before it was defused."""
     return text.replace("<" + ZERO_WIDTH_SPACE, "<")
+
+
+def defuse_answer(text: str) -> str:
+    """An answer of which no tag is one, but those of thoughts that it begins with."""
+    thoughts = _THOUGHTS.match(text)
+    begins = thoughts.end() if thoughts else 0
+    return text[:begins] + _TAG.sub("<" + ZERO_WIDTH_SPACE, text[begins:])

@@ -1,11 +1,11 @@
-"""What Open WebUI takes within a stream beside chunks: status lines and tool cards. Performs no I/O.
+"""What Open WebUI takes within a stream beside chunks: status lines, and the items of an answer. Performs no I/O.
 
 Any other client takes each frame for a chunk, and breaks at one of these.
 """
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 
 class Status(Struct, frozen=True):
@@ -34,7 +34,7 @@ class FunctionCall(Struct, frozen=True):
     type: Literal["function_call"] = "function_call"
 
 
-class OutputText(Struct, frozen=True):
+class InputText(Struct, frozen=True):
     text: str
     type: Literal["input_text"] = "input_text"
 
@@ -44,38 +44,84 @@ class FunctionCallOutput(Struct, frozen=True):
 
     id: str
     call_id: str
-    output: tuple[OutputText, ...] = ()
+    output: tuple[InputText, ...] = ()
     status: Literal["in_progress", "completed", "failed"] = "in_progress"
     type: Literal["function_call_output"] = "function_call_output"
 
 
-# https://platform.openai.com/docs/api-reference/responses-streaming/response/output_item
-class OutputItemFrame(Struct, frozen=True):
-    """A piece of a tool card. Without an index: Open WebUI counts items that it has made itself, too."""
+class OutputText(Struct, frozen=True):
+    text: str
+    annotations: tuple[None, ...] = ()
+    type: Literal["output_text"] = "output_text"
 
-    item: FunctionCall | FunctionCallOutput
+
+class MessageItem(Struct, frozen=True):
+    """What the agent says."""
+
+    id: str
+    content: tuple[OutputText, ...]
+    status: Literal["in_progress", "completed"] = "in_progress"
+    role: Literal["assistant"] = "assistant"
+    type: Literal["message"] = "message"
+
+
+class ReasoningText(Struct, frozen=True):
+    text: str
+    type: Literal["reasoning_text"] = "reasoning_text"
+
+
+class ReasoningItem(Struct, frozen=True):
+    """What it thinks; `duration`, in seconds, is Open WebUI's own."""
+
+    id: str
+    content: tuple[ReasoningText, ...]
+    status: Literal["in_progress", "completed"] = "in_progress"
+    duration: int | UnsetType = UNSET
+    summary: tuple[None, ...] = ()
+    type: Literal["reasoning"] = "reasoning"
+
+
+Item = FunctionCall | FunctionCallOutput | MessageItem | ReasoningItem
+
+
+# https://developers.openai.com/api/reference/resources/responses/streaming-events
+class OutputItemFrame(Struct, frozen=True):
+    """An item begins, or is whole. Its index is its place among all of the answer's."""
+
+    output_index: int
+    item: Item
     type: Literal["response.output_item.added", "response.output_item.done"]
 
 
-Addition = StatusFrame | OutputItemFrame
+class OutputTextDelta(Struct, frozen=True):
+    """More of the text of an item."""
+
+    output_index: int
+    item_id: str
+    delta: str
+    type: Literal["response.output_text.delta", "response.reasoning_text.delta"]
+    content_index: int = 0
+
+
+ItemFrame = OutputItemFrame | OutputTextDelta
 
 
 def status(description: str, done: bool) -> StatusFrame:
     return StatusFrame(StatusEvent(Status(description, done)))
 
 
-def tool_card(id: str, name: str, arguments: str, output: str, failed: bool) -> list[OutputItemFrame]:
-    """A call and what came of it; `id` is like no other's in the chat.
+def tool_card(id: str, name: str, arguments: str, output: str, failed: bool, index: int) -> list[OutputItemFrame]:
+    """A call and what came of it, two items from `index` on; `id` is like no other's in the chat.
 
     All of it at once: a call without its output has Open WebUI run the tool itself, and ask again.
     """
     call = FunctionCall(f"fc_{id}", f"call_{id}", name)
     called = FunctionCall(call.id, call.call_id, name, arguments, "completed")
     result = FunctionCallOutput(f"fco_{id}", call.call_id)
-    returned = FunctionCallOutput(result.id, call.call_id, (OutputText(output),), "failed" if failed else "completed")
+    returned = FunctionCallOutput(result.id, call.call_id, (InputText(output),), "failed" if failed else "completed")
     return [
-        OutputItemFrame(call, "response.output_item.added"),
-        OutputItemFrame(called, "response.output_item.done"),
-        OutputItemFrame(result, "response.output_item.added"),
-        OutputItemFrame(returned, "response.output_item.done"),
+        OutputItemFrame(index, call, "response.output_item.added"),
+        OutputItemFrame(index, called, "response.output_item.done"),
+        OutputItemFrame(index + 1, result, "response.output_item.added"),
+        OutputItemFrame(index + 1, returned, "response.output_item.done"),
     ]

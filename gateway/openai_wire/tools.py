@@ -6,12 +6,12 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from gateway.letta.events import ToolCall, ToolReturn, shortened
-from gateway.openai_wire.open_webui import OutputItemFrame, StatusFrame, status, tool_card
-from gateway.openai_wire.response import ChatCompletionChunk
-from gateway.openai_wire.writer import Writer
+from gateway.openai_wire.items import ItemWriter
+from gateway.openai_wire.open_webui import StatusFrame, status
+from gateway.openai_wire.writer import Said, Writer
 from gateway.settings import ToolActivity
 
-Told = ChatCompletionChunk | StatusFrame | OutputItemFrame
+Told = Said | StatusFrame
 NOTHING_CAME = "Nothing came back."
 
 
@@ -88,13 +88,12 @@ class Running(Struct):
 class Cards:
     """For Open WebUI: a status line while a tool runs, and a card once it has returned.
 
-    Chunks are those of `Hidden`. Cards come whole, one after the other, and outside of the thoughts; Letta may use the
+    All else is as with `Hidden`. Cards come whole, one after the other, and outside of the thoughts; Letta may use the
     id of a call again in another turn, so a card has one of the answer's.
     """
 
-    def __init__(self, writer: Writer, id: str) -> None:
+    def __init__(self, writer: ItemWriter) -> None:
         self._writer = writer
-        self._id = id
         self._running: dict[str | None, Running] = {}
         self._cards = 0
 
@@ -130,18 +129,15 @@ class Cards:
         self._cards += 1
         line = status(running.failed if failed else f"Used {running.name}.", done=True)
         arguments = shortened("".join(running.arguments))
-        return [line, *tool_card(f"{self._id}-{self._cards}", running.name, arguments, output, failed)]
+        return [line, *self._writer.card(self._cards, running.name, arguments, output, failed)]
 
     def _still(self) -> list[StatusFrame]:
         """The last line is the one that counts: it is one of a tool that runs, if any does."""
         return [status(running.line, done=False) for running in list(self._running.values())[-1:]]
 
 
-def tools_of(activity: ToolActivity, writer: Writer, id: str) -> Tools:
-    match activity:
-        case "thoughts":
-            return Thoughts(writer)
-        case "rich":
-            return Cards(writer, id)
-        case "hidden":
-            return Hidden(writer)
+def tools_of(activity: ToolActivity, writer: Writer) -> Tools:
+    """The way that `activity` asks for; cards need a writer of items."""
+    if isinstance(writer, ItemWriter):
+        return Cards(writer)
+    return Hidden(writer) if activity == "hidden" else Thoughts(writer)

@@ -1,7 +1,8 @@
-"""Letta events in, OpenAI chunks out: a state machine that performs no I/O, reads no clock and makes no id."""
+"""Letta events in, OpenAI chunks out: a state machine that performs no I/O; clock and id are given to it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from functools import partial
 
 from gateway.letta import errors as letta
 from gateway.letta.events import Event, ToolCall
@@ -9,6 +10,7 @@ from gateway.openai_wire.approvals import Questions
 from gateway.openai_wire.calls import ClientCalls
 from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools
 from gateway.openai_wire.errors import UnknownStopReason, UpstreamFailure
+from gateway.openai_wire.items import ItemWriter
 from gateway.openai_wire.response import (
     CompletionTokensDetails,
     FinishReason,
@@ -55,9 +57,11 @@ class StreamTranslator:
         include_usage: bool,
         tool_activity: ToolActivity,
         client_tools: ClientTools = NO_TOOLS,
+        clock: Callable[[], float],
     ) -> None:
-        self._writer = Writer(id=id, created=created, model=model, reasoning=reasoning, include_usage=include_usage)
-        self._tools = tools_of(tool_activity, self._writer, id)
+        make = partial(ItemWriter, clock=clock) if tool_activity == "rich" else Writer
+        self._writer = make(id=id, created=created, model=model, reasoning=reasoning, include_usage=include_usage)
+        self._tools = tools_of(tool_activity, self._writer)
         self._calls = ClientCalls(self._writer, client_tools)
         self._questions = Questions()
         self._include_usage = include_usage

@@ -3,10 +3,12 @@
 from msgspec import UNSET
 
 from gateway.openai_wire.defuse import Defuser
+from gateway.openai_wire.open_webui import ItemFrame
 from gateway.openai_wire.response import ChatCompletionChunk, ChunkChoice, Delta, FinishReason, ToolCallChunk, Usage
 from gateway.settings import Reasoning
 
 OPEN_TAG, CLOSE_TAG = "<think>", "</think>"
+Said = ChatCompletionChunk | ItemFrame
 
 
 class Writer:
@@ -25,14 +27,14 @@ class Writer:
         # Whether the thoughts shown last end a line, so that a line of its own can begin there.
         self._at_line_start = True
 
-    def answer(self, text: str) -> list[ChatCompletionChunk]:
+    def answer(self, text: str) -> list[Said]:
         if not text:
             return []
         chunks = self._begin() + self._close_thoughts()
         self._answered = True
         return chunks + self._content(self._text.feed(text))
 
-    def think(self, text: str, step: str | None) -> list[ChatCompletionChunk]:
+    def think(self, text: str, step: str | None) -> list[Said]:
         if not text or self._reasoning == "hidden":
             return []
         chunks = self._open_thoughts(step)
@@ -41,7 +43,7 @@ class Writer:
             chunks += self._thought(shown)
         return chunks
 
-    def note(self, text: str, step: str | None) -> list[ChatCompletionChunk]:
+    def note(self, text: str, step: str | None) -> list[Said]:
         """A line of its own in the thoughts."""
         if not text or self._reasoning == "hidden":
             return []
@@ -51,36 +53,36 @@ class Writer:
         self._at_line_start = True
         return chunks + self._thought(rest + newline + self._thoughts.feed(f"{text}\n"))
 
-    def ask(self, question: str) -> list[ChatCompletionChunk]:
+    def ask(self, question: str) -> list[Said]:
         """A question of the gateway's own, apart from what the agent said."""
         return self.interrupt() + self.answer(f"\n\n{question}" if self._answered else question) if question else []
 
-    def call(self, piece: ToolCallChunk) -> list[ChatCompletionChunk]:
+    def call(self, piece: ToolCallChunk) -> list[Said]:
         """A call of a client's tool, or a piece of one."""
         return [*self._begin(), *self.interrupt(), self._delta(Delta(tool_calls=(piece,)))]
 
-    def interrupt(self) -> list[ChatCompletionChunk]:
+    def interrupt(self) -> list[Said]:
         """The chunks that end what is being said, before something else comes between."""
         return self._close_thoughts() + self._content(self._text.interrupt())
 
-    def close(self) -> list[ChatCompletionChunk]:
+    def close(self) -> list[Said]:
         """The chunks that end what is being said, after which nothing is."""
         return self._close_thoughts() + self._content(self._text.flush())
 
-    def finish(self, reason: FinishReason) -> list[ChatCompletionChunk]:
+    def finish(self, reason: FinishReason) -> list[Said]:
         return [*self._begin(), *self.close(), self._chunk([ChunkChoice(Delta(), reason)])]
 
-    def tell_usage(self, usage: Usage) -> list[ChatCompletionChunk]:
+    def tell_usage(self, usage: Usage) -> list[Said]:
         return [self._chunk([], usage)]
 
-    def _begin(self) -> list[ChatCompletionChunk]:
+    def _begin(self) -> list[Said]:
         """The role, in the first delta and nowhere else."""
         if self._begun:
             return []
         self._begun = True
         return [self._delta(Delta(role="assistant", content=""))]
 
-    def _open_thoughts(self, step: str | None) -> list[ChatCompletionChunk]:
+    def _open_thoughts(self, step: str | None) -> list[Said]:
         """Open a block of thoughts; each step of the run has a block of its own."""
         chunks = self._begin()
         if self._thinking and step == self._step:
@@ -92,7 +94,7 @@ class Writer:
             self._at_line_start = True
         return chunks + self._tag(OPEN_TAG)
 
-    def _close_thoughts(self) -> list[ChatCompletionChunk]:
+    def _close_thoughts(self) -> list[Said]:
         if not self._thinking:
             return []
         rest = self._thoughts.flush()
@@ -100,15 +102,15 @@ class Writer:
         self._thinking = False
         return self._thought(rest) + self._tag(CLOSE_TAG)
 
-    def _tag(self, tag: str) -> list[ChatCompletionChunk]:
+    def _tag(self, tag: str) -> list[Said]:
         return self._content(tag) if self._reasoning == "think_tags" else []
 
-    def _thought(self, text: str) -> list[ChatCompletionChunk]:
+    def _thought(self, text: str) -> list[Said]:
         if self._reasoning == "think_tags":
             return self._content(text)
         return [self._delta(Delta(reasoning_content=text, reasoning=text))] if text else []
 
-    def _content(self, text: str) -> list[ChatCompletionChunk]:
+    def _content(self, text: str) -> list[Said]:
         return [self._delta(Delta(content=text))] if text else []
 
     def _delta(self, delta: Delta) -> ChatCompletionChunk:

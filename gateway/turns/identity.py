@@ -61,7 +61,7 @@ def identify(
     key: Key, headers: Mapping[str, str], request: ChatCompletionRequest, claims: Claims | None = None
 ) -> Caller:
     """`headers` has lower-case names. Raises UserRequired, or InvalidRequest for an id that is too long."""
-    chat, frontend = _chat(headers, request), bool(read_header(headers, FRONTEND_CHAT_HEADER))
+    chat, frontend = _chat(headers, request), _is_frontend(headers)
     if key.user is not None:
         return Caller(User(key.user_scope, key.user, key.user), chat, frontend)
     named = _named(key, headers, request, claims)
@@ -92,6 +92,19 @@ def keeps_history(key: Key, caller: Caller, asked: Asked) -> bool:
     if key.history:
         return key.history == "full"
     return not asked.lone or caller.frontend or caller.chat is None
+
+
+def takes_items(key: Key, headers: Mapping[str, str]) -> bool:
+    """Whether answers in this chat come as the items of Open WebUI's, where they are streamed.
+
+    With no message to show an answer in, it passes the stream on as it is, to a program that calls its API.
+    """
+    nowhere = read_header(headers, key.message_id_header) == ""
+    return key.tool_activity == "rich" and _is_frontend(headers) and not nowhere
+
+
+def _is_frontend(headers: Mapping[str, str]) -> bool:
+    return bool(read_header(headers, FRONTEND_CHAT_HEADER))
 
 
 def _id(name: str, headers: Mapping[str, str], chat: str | None) -> str | None:

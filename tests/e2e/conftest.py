@@ -59,7 +59,13 @@ def somebody(browser: Browser, open_webui: OpenWebUI, take_picture: TakePicture)
     with ExitStack() as stack:
 
         def sit_down(name: str) -> Person:
-            context = stack.enter_context(browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900}))
+            context = stack.enter_context(
+                browser.new_context(
+                    locale="en-GB",
+                    viewport={"width": 1280, "height": 900},
+                    permissions=["clipboard-read", "clipboard-write"],
+                )
+            )
             people.append(Person(context, open_webui, open_webui.add(name)))
             return people[-1]
 

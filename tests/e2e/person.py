@@ -77,6 +77,12 @@ class Person:
         expect(self.messages.filter(has_text=text)).to_be_visible()
         return self.read()
 
+    def copy(self, what: Locator) -> str:
+        """What a button to copy puts on the clipboard."""
+        self.page.evaluate("navigator.clipboard.writeText('')")
+        what.click()
+        return str(self.page.wait_for_function("navigator.clipboard.readText()").json_value())
+
     def attach(self, file: Path) -> None:
         """Put a file to the next message, and wait until it is uploaded."""
         self.page.locator("input[type=file][multiple]").set_input_files(file)

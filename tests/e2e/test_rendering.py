@@ -35,6 +35,26 @@ def test_a_tool_has_a_status_line_and_a_card_among_the_thoughts(ada: Person) -> 
     expect(ada.answer.get_by_text("Done: your memory has been changed.")).to_be_visible()
 
 
+# Open WebUI takes each of these for the beginning or the end of thoughts, where it looks for them.
+TAGS = "<think> </think> <thinking> <reason> <|begin_of_solution|>"
+
+
+def test_what_looks_like_a_tag_is_shown_copied_and_remembered_to_the_letter(ada: Person, model: ScriptedModel) -> None:
+    code, then = f'print("{TAGS}")', unheard("then")
+    text = f"{unheard('Run this:')}\n\n```python\n{code}\n```"
+    ada.say(text)
+    copies = ada.answer.get_by_role("button", name="Copy", exact=True)
+    expect(copies).to_have_count(2)
+    expect(ada.answer.locator(".cm-content")).to_have_text(code)
+    assert ada.copy(copies.first) == code
+    assert ada.copy(copies.last).endswith(f"You said: {text}")
+    ada.say(then)
+
+    (said,) = model.said(then)
+    assert [role for role, _ in said] == ["user", "assistant", "user"]
+    assert said[1][1].endswith(f"You said: {text}")
+
+
 def test_what_was_shown_of_a_tool_is_not_told_to_the_agent_again(ada: Person, model: ScriptedModel) -> None:
     first, second = unheard("Remember that I play the cello."), unheard("second")
     ada.say(first)

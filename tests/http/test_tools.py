@@ -27,6 +27,7 @@ OTHERS = {
     "no chat": WHO,
     "a chat of another client": {**WHO, "X-Chat-Id": "c"},
     "an empty chat": {**WHO, "X-OpenWebUI-Chat-Id": ""},
+    "a program that calls Open WebUI's API, with a chat and no message": {**OPEN_WEBUI, "X-Message-Id": ""},
 }
 RICH = msgspec.structs.replace(FRONTEND, tool_activity="rich")
 LINE = "Using web_search…\n"
@@ -50,6 +51,28 @@ def test_open_webui_is_told_by_status_lines_and_cards(letta: FakeLetta) -> None:
     assert parted.timeline == [
         *("<think>", "Hm. ", "(Using web_search…)", "</think>", "(Used web_search.)", CARD, "Hello", "= stop"),
     ]
+
+
+LITERAL = "Run `print('<think>')` or `print('</think>')`."
+BEGUN = [
+    {"role": "user", "content": "How?"},
+    {"role": "assistant", "content": LITERAL},
+    {"role": "user", "content": "!"},
+]
+
+
+@pytest.mark.parametrize(
+    ("headers", "heard"),
+    [(OPEN_WEBUI, LITERAL), (WHO, "Run `print('')`.")],
+    ids=["Open WebUI, which tells no thoughts again", "another client, which has tags of thoughts"],
+)
+def test_an_agent_hears_again_what_it_said_of_tags_where_thoughts_come_as_items(
+    letta: FakeLetta, headers: dict[str, str], heard: str
+) -> None:
+    with gateway(letta.base_url, keys=(RICH,)) as url:
+        assert ask(url, headers, messages=BEGUN).status_code == 200
+
+    assert letta.said == [["How?", heard, "!"]]
 
 
 # What is asked of a key: for tools, for thoughts; by which client

@@ -12,7 +12,7 @@ from gateway.settings import AgentType
 from tests.gateways import FRONTEND, TUTOR, chat, gateway, http
 from tests.integration.words import someone, unheard
 from tests.openai_wire.cards import Parted, part
-from tests.openai_wire.oracle import check_stream, check_tags
+from tests.openai_wire.oracle import check_stream
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
 
@@ -49,7 +49,7 @@ def told(client: httpx.Client, user: str, script: str, **more: Any) -> Parted:
     """What Open WebUI is told in a turn."""
     response = client.post(URL, json=chat(script, stream=True, **more), headers=headers(user))
     parted = part(response.content)
-    check_tags(check_stream(parted.frames, model=more.get("model", "tutor")))
+    check_stream(parted.frames, model=more.get("model", "tutor"))
     return parted
 
 

@@ -114,14 +114,14 @@ def test_a_call_comes_with_its_arguments_and_its_return(name: str) -> None:
 def test_a_recorded_turn_has_cards_for_its_tools_and_says_the_same_beside_them(name: str) -> None:
     message, visible, thoughts, _ = RECORDED[name]
     parted = part(play(read(recorded(name), message).events, tools="rich"))
-    stream = check_stream(parted.frames)
+    check_stream(parted.frames)
 
     assert [(card.name, card.arguments, card.failed, card.output) for card in parted.cards] == [
         (tool, arguments, status == "error", output)
         for tool, arguments, status, output in ([RETURNED[name]] if name in RETURNED else [])
     ]
-    assert stream.visible == visible
-    assert stream.thoughts == [thought for thought in map(_without_lines, thoughts) if thought]
+    assert "".join(parted.texts) == visible
+    assert parted.thoughts == [thought for thought in map(_without_lines, thoughts) if thought]
 
 
 def _without_lines(thought: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -167,6 +167,7 @@ def translator(
     tools: ToolActivity = "thoughts",
     id: str = ID,
     clients: ClientTools = NO_TOOLS,
+    clock: Callable[[], float] = lambda: 0.0,
 ) -> StreamTranslator:
     return StreamTranslator(
         id=id,
@@ -176,6 +177,7 @@ def translator(
         include_usage=include_usage,
         tool_activity=tools,
         client_tools=clients,
+        clock=clock,
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.openai_wire.defuse import TAGS, Defuser, restore
+from gateway.openai_wire.defuse import TAGS, Defuser, defuse_answer, restore
 
 ZWSP = "\u200b"
 PIECES = ("<think>", "</think>", "<", "</", "<th", "think>", "/think>", "ink>", ">", "a", "\n", "ü")
@@ -50,6 +50,27 @@ def test_a_flush_leaves_nothing_behind() -> None:
 def _defused(*pieces: str) -> str:
     defuser = Defuser()
     return "".join([defuser.feed(piece) for piece in pieces]) + defuser.flush()
+
+
+# an answer -> the same with tags that are text
+ANSWERS = {
+    "a tag in the text": ("Say <think>.", f"Say <{ZWSP}think>."),
+    "thoughts before": ("<think>a</think>Say <think>.", f"<think>a</think>Say <{ZWSP}think>."),
+    "thoughts of two steps before": ("<think>a</think>\n<think>b</think>c", "<think>a</think>\n<think>b</think>c"),
+    "thoughts without an end": ("<think>a", f"<{ZWSP}think>a"),
+    "an end alone": ("</think>a", f"<{ZWSP}/think>a"),
+    "no tag": ("a < b", "a < b"),
+}
+
+
+@pytest.mark.parametrize(("text", "defused"), ANSWERS.values(), ids=ANSWERS)
+def test_of_an_answer_that_is_told_again_no_tag_is_one_but_those_of_thoughts_before_it(text: str, defused: str) -> None:
+    assert defuse_answer(text) == defused
+
+
+@given(TEXTS)
+def test_an_answer_that_is_told_again_can_be_restored(text: str) -> None:
+    assert restore(defuse_answer(text)) == restore(text)
 
 
 @given(st.lists(TEXTS))

@@ -11,7 +11,7 @@ from gateway.openai_wire.response import frame
 
 
 def card(failed: bool = False) -> list[dict[str, Any]]:
-    frames = tool_card("1-1", "web_search", '{"q": "tea"}', "3 pages", failed)
+    frames = tool_card("1-1", "web_search", '{"q": "tea"}', "3 pages", failed, 2)
     return [json.loads(frame(one).removeprefix(b"data: ")) for one in frames]
 
 
@@ -50,5 +50,5 @@ def test_a_tool_that_failed_has_open_webui_s_own_word_for_it() -> None:
     assert (call["item"]["status"], output["item"]["status"]) == ("completed", "failed")
 
 
-def test_a_card_has_no_index() -> None:
-    assert {frozenset(told) for told in card()} == {frozenset({"type", "item"})}
+def test_the_two_items_of_a_card_follow_one_another() -> None:
+    assert [told["output_index"] for told in card()] == [2, 2, 3, 3]

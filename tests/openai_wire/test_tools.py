@@ -6,6 +6,7 @@ import pytest
 
 from gateway.letta import errors
 from gateway.letta.events import MAX_SHOWN, Event, ToolReturn
+from gateway.openai_wire.defuse import restore
 from gateway.openai_wire.errors import UpstreamFailure
 from gateway.openai_wire.response import frame
 from gateway.settings import Reasoning, ToolActivity
@@ -15,7 +16,16 @@ from tests.openai_wire.oracle import check_stream, check_tags, play, played, tra
 
 SEARCH = [e.tool_call("web_search"), e.tool_call(None, arguments='{"q":'), e.tool_call(None, arguments=' "tea"}')]
 TWO = [e.tool_calls("one", "two")]
-ZWSP = "\u200b"
+TAGGED = [
+    "<think>",
+    "</think>",
+    "`<think>`",
+    "<thinking>hm</thinking>",
+    "<reason>",
+    "<|begin_of_solution|>",
+    "a < b",
+    "<",
+]
 
 # events -> all that Open WebUI is told, in order
 RICH: dict[str, tuple[list[Event], list[str]]] = {
@@ -46,11 +56,11 @@ RICH: dict[str, tuple[list[Event], list[str]]] = {
     ),
     "what may be a tag before a tool": (
         [e.answer("a <"), e.tool_call("x"), e.tool_return(), e.answer("think>"), e.stop()],
-        ["a ", "(Using x…)", f"<{ZWSP}", "(Used x.)", "[x  gave found]", "think>", "= stop"],
+        ["a <", "(Using x…)", "(Used x.)", "[x  gave found]", "think>", "= stop"],
     ),
     "what may be a tag in the thoughts before a tool": (
         [e.reasoning("a <"), e.tool_call("x"), e.tool_return(), e.stop()],
-        ["<think>", "a ", "(Using x…)", "<", "</think>", "(Used x.)", "[x  gave found]", "= stop"],
+        ["<think>", "a <", "(Using x…)", "</think>", "(Used x.)", "[x  gave found]", "= stop"],
     ),
     "a tool that fails": (
         [e.tool_call("x"), e.tool_return(content="No such page.", status="error"), e.answer("Sorry."), e.stop()],
@@ -186,15 +196,36 @@ def test_open_webui_is_told_of_tools_in_its_own_words(events: list[Event], timel
     parted = part(play(events, tools="rich"))
 
     assert parted.timeline == timeline
-    check_tags(check_stream(parted.frames))
+    assert check_stream(parted.frames).content == ""
 
 
 @pytest.mark.parametrize("reasoning", ["think_tags", "reasoning_content", "hidden"])
 @pytest.mark.parametrize("events", [events for events, _ in RICH.values()], ids=RICH)
-def test_without_cards_and_status_lines_it_is_what_hidden_tools_leave(
-    events: list[Event], reasoning: Reasoning
-) -> None:
-    assert part(play(events, reasoning, tools="rich")).frames == play(events, reasoning, tools="hidden")
+def test_open_webui_is_told_what_others_are_where_tools_are_hidden(events: list[Event], reasoning: Reasoning) -> None:
+    parted = part(play(events, reasoning, tools="rich"))
+    others = played(events, "hidden" if reasoning == "hidden" else "think_tags", tools="hidden")
+
+    assert ("".join(parted.texts), parted.thoughts) == (restore(others.visible), [*map(restore, others.thoughts)])
+
+
+@pytest.mark.parametrize("text", TAGGED)
+def test_open_webui_is_told_texts_that_look_like_tags_to_the_letter(text: str) -> None:
+    pieces = [*text]
+    events = [*(e.reasoning(piece) for piece in pieces), *(e.answer(piece) for piece in pieces), e.stop()]
+    parted = part(play(events, tools="rich"))
+
+    assert (parted.thoughts, parted.texts) == ([text], [text])
+
+
+def test_open_webui_is_told_how_long_each_thought_took() -> None:
+    def durations(seconds: list[float]) -> list[int]:
+        clock = iter(seconds)
+        machine = translator(tools="rich", clock=lambda: next(clock))
+        events = [e.reasoning("a", "s1"), e.reasoning("b", "s2"), e.answer("c", "s2"), e.stop()]
+        told = [json.loads(frame(one)[6:]) for event in events for one in machine.receive(event)]
+        return [one["item"]["duration"] for one in told if "duration" in one.get("item", {})]
+
+    assert durations([10.0, 13.9, 14.0, 14.5, 20.0]) == [3, 0]
 
 
 # events -> the content where tools are hidden

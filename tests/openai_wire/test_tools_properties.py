@@ -4,24 +4,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.letta.events import Event
+from gateway.openai_wire.defuse import restore
 from gateway.openai_wire.open_webui import StatusFrame
 from gateway.openai_wire.response import frame
 from gateway.settings import Reasoning
 from tests.openai_wire.cards import part
-from tests.openai_wire.oracle import check_stream, check_tags, play, translator
+from tests.openai_wire.oracle import check_stream, play, played, translator
 from tests.openai_wire.strategies import ANY, CALLS, MODES, REFUSALS, RETURNS
 
 TOOLS = st.lists(st.one_of(CALLS, REFUSALS, RETURNS), max_size=12)
 
 
 @given(st.one_of(ANY, TOOLS), MODES, st.booleans())
-def test_any_events_make_whole_cards_outside_of_thoughts_and_chunks_as_without_tools(
+def test_any_events_make_whole_items_that_say_what_others_are_told_without_tools(
     events: list[Event], mode: Reasoning, include_usage: bool
 ) -> None:
     parted = part(play(events, mode, include_usage, "rich"))
+    chunks = check_stream(parted.frames, include_usage=include_usage)
+    others = played(events, "hidden" if mode == "hidden" else "think_tags", include_usage, "hidden")
 
-    assert parted.frames == play(events, mode, include_usage, "hidden")
-    check_tags(check_stream(parted.frames, include_usage=include_usage), mode)
+    assert ("".join(parted.texts), parted.thoughts) == (restore(others.visible), [*map(restore, others.thoughts)])
+    assert (chunks.finish_reason, chunks.usage, chunks.error) == (others.finish_reason, others.usage, others.error)
+    assert (chunks.content, chunks.reasoning, chunks.calls) == ("", "", others.calls)
 
 
 def _follow(event: Event, running: dict[str | None, str | None]) -> list[str | None]:
