@@ -14,6 +14,8 @@ from tests.gateways import GatewayProcess
 from tests.servers.app_server import AppServer
 from tests.servers.open_webui import DEPLOYED, OpenWebUI
 from tests.servers.scripted_model import ScriptedModel
+from tests.servers.search_engine import SearchEngine
+from tests.servers.threads import served
 
 KEY, SECRET = "sk-open-webui", uuid.uuid4().hex
 
@@ -32,9 +34,23 @@ def gateway_url(app_server: AppServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def open_webui(gateway_url: str, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUI]:
-    """Open WebUI, connected by the variables that operators copy."""
-    yours = {"OPENAI_API_BASE_URLS": f"{gateway_url}/v1", "OPENAI_API_KEYS": KEY}
+def search_engine() -> SearchEngine:
+    return SearchEngine()
+
+
+@pytest.fixture(scope="session")
+def search_url(search_engine: SearchEngine) -> Iterator[str]:
+    with served(search_engine.app) as url:
+        yield f"{url}/search"
+
+
+@pytest.fixture(scope="session")
+def open_webui(
+    gateway_url: str, search_url: str, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OpenWebUI]:
+    """Open WebUI, connected by the variables that operators copy, and with a search engine."""
+    search = {"ENABLE_WEB_SEARCH": "true", "WEB_SEARCH_ENGINE": "external", "EXTERNAL_WEB_SEARCH_URL": search_url}
+    yours = {"OPENAI_API_BASE_URLS": f"{gateway_url}/v1", "OPENAI_API_KEYS": KEY, **search}
     directory = tmp_path_factory.mktemp("open-webui")
     with OpenWebUI(directory, model.base_url, FORWARD_USER_INFO_HEADER_JWT_SECRET=SECRET, **yours) as server:
         yield server

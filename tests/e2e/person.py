@@ -77,6 +77,13 @@ class Person:
         expect(self.messages.filter(has_text=text)).to_be_visible()
         return self.read()
 
+    def switch_on(self, feature: str) -> None:
+        """One of the switches below the next message."""
+        self.click("Integrations")
+        self.page.get_by_text(feature, exact=True).click()
+        self.page.keyboard.press("Escape")
+        expect(self.page.get_by_label(f"Disable {feature}")).to_be_visible()
+
     def copy(self, what: Locator) -> str:
         """What a button to copy puts on the clipboard."""
         self.page.evaluate("navigator.clipboard.writeText('')")

@@ -1,6 +1,7 @@
 """`/v1/models`, CORS, and what a key opens."""
 
 import httpx
+import msgspec
 import pytest
 from openai import NotFoundError
 
@@ -11,6 +12,14 @@ from tests.servers.fake_letta import FakeLetta
 TYPES = (
     AgentType(id="tutor", name="Tutor", description="A patient tutor", model=MODEL_HANDLE),
     AgentType(id="team/ops", model=MODEL_HANDLE),
+)
+# All categories of Open WebUI 0.12.4 but those of its switches.
+UNUSED = dict.fromkeys(
+    [
+        *("time", "user_input", "knowledge", "chats", "memory", "notes", "channels", "tasks"),
+        *("automations", "calendar", "skills", "subagents", "notifications", "files"),
+    ],
+    False,
 )
 PAGE = "https://page.example"
 KEYS = (
@@ -30,8 +39,31 @@ def test_models_are_the_agent_types_with_what_open_webui_reads(letta: FakeLetta)
     assert (tutor["object"], tutor["owned_by"], tutor["name"]) == ("model", "letta", "Tutor")
     assert tutor["info"]["meta"] == {
         "description": "A patient tutor",
-        "capabilities": {"builtin_tools": False, "usage": True},
+        "capabilities": {"builtin_tools": True, "usage": True},
+        "builtinTools": UNUSED,
     }
+
+
+SWITCHES = ["web_search", "code_interpreter", "image_generation"]
+
+
+@pytest.mark.parametrize(
+    ("key", "type"),
+    [
+        (Key(name="all", key=Secret(KEY), client_tools="ignore"), TYPES[0]),
+        (KEYS[0], msgspec.structs.replace(TYPES[0], client_tools="ignore")),
+    ],
+    ids=["key", "agent type"],
+)
+def test_where_a_client_s_tools_are_ignored_open_webui_shows_no_switch_for_its_own(
+    letta: FakeLetta, key: Key, type: AgentType
+) -> None:
+    with gateway(letta.base_url, types=(type,), keys=(key,)) as url, http(url) as client:
+        listed, retrieved = client.get("/v1/models").json()["data"][0], client.get("/v1/models/tutor").json()
+
+    assert listed == retrieved
+    capabilities = {"builtin_tools": False, "usage": True, **dict.fromkeys(SWITCHES, False)}
+    assert listed["info"]["meta"]["capabilities"] == capabilities
 
 
 def test_the_model_for_background_tasks_comes_last_and_is_not_offered_to_people(letta: FakeLetta) -> None:
