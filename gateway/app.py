@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -15,7 +15,7 @@ from gateway.http.auth import all_origins
 from gateway.http.chat import create_chat_completion
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
-from gateway.http.middleware import own_machine_only, with_request_id
+from gateway.http.middleware import at_most, own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
 from gateway.http.page import connect_page
 from gateway.http.web import chat_page
@@ -86,9 +86,12 @@ def create_app(
 
     chat = settings.server.chat_page
     pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]
+    completions = Router(
+        "/", route_handlers=[create_chat_completion], middleware=[at_most(settings.server.max_streams)]
+    )
     origins = all_origins(settings)
     app = Litestar(
-        route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz, *pages],
+        route_handlers=[completions, list_models, retrieve_model, healthz, readyz, *pages],
         lifespan=[lifespan],
         state=State({"runs": runs}),
         dependencies={

@@ -1,18 +1,62 @@
-"""Serves ASGI applications: the gateway, and the offline model beside it. The only module that knows uvicorn."""
+"""Serves ASGI applications: the gateway, and the offline model beside it. Knows uvicorn, as `connection.py` does."""
 
 import asyncio
+import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 from litestar import Litestar
 
+from gateway.connection import Connection, Limits
 from gateway.settings import Settings
 from gateway.turns.runs import Runs
 
+logger = logging.getLogger(__name__)
+
 # Longer than clients and proxies keep an idle connection, so that none is closed under a request.
 IDLE_SECONDS = 75
+# What a process has open beside connections.
+OTHER_FILES = 100
+
+
+def configure(app: Any, limits: Limits, **more: Any) -> uvicorn.Config:
+    """How uvicorn serves `app` to clients: with connections of ours."""
+    http = cast(type[asyncio.Protocol], partial(Connection, limits=limits))
+    return uvicorn.Config(
+        app,
+        http=http,
+        access_log=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        log_config=None,
+        server_header=False,
+        **{"ws": "none", **more},
+    )
+
+
+def connections_for(settings: Settings) -> int:
+    """The connections that the settings allow, or as many of them as this process may have open.
+
+    An answer may need a connection to Letta beside its client's.
+    """
+    wanted = settings.server.max_connections
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * wanted + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    room = wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, (soft - OTHER_FILES) // 2))
+    if room < wanted:
+        logger.warning("max_connections is %d, not %d: this process may open %d files (ulimit -n)", room, wanted, soft)
+    return room
 
 
 class Server(uvicorn.Server):
@@ -25,18 +69,8 @@ class Server(uvicorn.Server):
         self._app = app
         self._up = up
         self._grace = settings.server.shutdown_seconds
-        super().__init__(
-            uvicorn.Config(
-                app,
-                host=settings.server.host,
-                port=settings.server.port,
-                access_log=False,
-                timeout_keep_alive=IDLE_SECONDS,
-                log_config=None,
-                server_header=False,
-                ws="none",
-            )
-        )
+        limits = Limits(connections=connections_for(settings))
+        super().__init__(configure(app, limits, host=settings.server.host, port=settings.server.port))
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises what Letta's start raises; uvicorn would only log it, as a bug of the application's."""

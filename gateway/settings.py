@@ -92,6 +92,10 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Nothing but pings for so long: the run is cancelled and the answer is a 504."""
     max_body_mb: Annotated[int, Meta(ge=1, le=1024)] = 32
     """The largest request body, in MiB; a larger one is a 413."""
+    max_connections: Annotated[int, Meta(ge=1)] = 5000
+    """Connections of clients at one time; one more is a 503."""
+    max_streams: Annotated[int, Meta(ge=1)] = 2000
+    """Chat completions under way at one time, streamed or not; one more is a 503."""
     shutdown_seconds: Annotated[float, Meta(ge=0)] = 5.0
     """How long answers under way may go on after SIGTERM."""
     chat_page: bool = False

@@ -20,7 +20,7 @@ from openai import OpenAI
 from gateway.app import create_app
 from gateway.settings import AgentType, Chats, Images, Key, Letta, Secret, Server, Settings, Tasks, UserSource
 from tests.servers.real_letta import RealLetta
-from tests.servers.threads import served
+from tests.servers.threads import LIMITS, served
 
 KEY = "sk-test"
 MODEL_HANDLE = "openai-proxy/offline"
@@ -54,11 +54,15 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
 
 @contextmanager
 def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
-    """A gateway in a thread; gives its base URL. `page_key` is for the chat page, `fetch` stands for the web."""
+    """A gateway in a thread; gives its base URL. `page_key` is for the chat page, `fetch` stands for the web.
+
+    `limits` are those of its connections.
+    """
     more = {name: changes.pop(name, None) for name in ("page_key", "fetch")}
+    limits = changes.pop("limits", LIMITS)
     settings = settings_for(letta, **changes)
     upstream = None if isinstance(letta, str) else letta.upstream(settings)
-    with served(create_app(settings, upstream, **more)) as url:
+    with served(create_app(settings, upstream, **more), limits) as url:
         yield url
 
 

@@ -25,7 +25,9 @@ ADDRESSES = {
     "yarl": ["fetcher.py"],
     "httpx": ["letta/rest.py"],
     "sse_starlette": ["http/sse.py"],
-    "uvicorn": ["serving.py"],
+    # The server, and its protocol with limits.
+    "uvicorn": ["connection.py", "serving.py"],
+    "httptools": ["connection.py"],
     "websockets": ["letta/link.py"],
     "platformdirs": ["letta/process.py"],
     "openai": ["plain_model.py"],

@@ -59,7 +59,7 @@ def _from_litestar(request: Request[Any, Any, Any], exception: HTTPException) ->
         case 405:
             return MethodNotAllowed(f"This address does not take {request.method} requests.")
         case 413:
-            return BodyTooLarge("The request body is larger than this gateway accepts.")
+            return BodyTooLarge()
         case status if status < 500:
             return InvalidRequest("The request could not be read.")
         case _:

@@ -1,4 +1,4 @@
-"""What every request passes: its id and its line in the log; without keys, the guard of the own machine."""
+"""What requests pass: their id and line in the log; a limit of them; without keys, the guard of the own machine."""
 
 import logging
 import time
@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Middleware, Receive, Scope, Send
 
-from gateway.openai_wire.errors import Forbidden
+from gateway.openai_wire.errors import Forbidden, GatewayError, Overloaded
 
 # What a browser on this machine calls it; any other name may have been pointed here from outside.
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -24,7 +24,7 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        id, started, status = f"req_{uuid.uuid4().hex}", time.monotonic(), 0
+        id, started, status = _new_id(), time.monotonic(), 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -42,6 +42,44 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
             access.info("%s %s %s %s %.0f ms", id, scope.get("method"), route, status or "-", milliseconds)
 
     return identified
+
+
+def _new_id() -> str:
+    return f"req_{uuid.uuid4().hex}"
+
+
+def refuse(error: GatewayError) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of an answer to what never became a request; it has an id and its line in the log, too."""
+    id, body = _new_id(), error.to_json()
+    access.info("%s - - %s -", id, error.status_code)
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "connection": "close",
+        "x-request-id": id,
+        **error.headers,
+    }
+    return [(name.encode(), value.encode()) for name, value in headers.items()], body
+
+
+def at_most(count: int) -> Middleware:
+    """So many requests at a time to what stands behind it; one more is refused. Raises Overloaded."""
+    under_way = 0
+
+    def limit(app: ASGIApp) -> ASGIApp:
+        async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal under_way
+            if under_way >= count:
+                raise Overloaded("This gateway has as many answers under way as it takes. Please try again later.")
+            under_way += 1
+            try:
+                await app(scope, receive, send)
+            finally:
+                under_way -= 1
+
+        return limited
+
+    return limit
 
 
 def own_machine_only(app: ASGIApp) -> ASGIApp:

@@ -85,6 +85,8 @@ async def stream(answer: Answer, first_event_seconds: float, ping_seconds: float
         answer.leave()
         raise
     response = _EventStream(_frames(answer, first), sep="\n", ping=ping_seconds, ping_message_factory=lambda: PING)
+    # Whether the connection is kept is the server's to say, and said once.
+    del response.headers["connection"]
     return cast(ASGIApp, response)
 
 

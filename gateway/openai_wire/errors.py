@@ -10,6 +10,10 @@ GatewayError
     RouteNotFound     404
     MethodNotAllowed  405
     BodyTooLarge      413
+    InvalidHttp       400 invalid_http
+    RequestTimeout    408 request_timeout
+    HeadersTooLarge   431 headers_too_large
+  Overloaded          503 api_error overloaded
   InvalidApiKey       401 authentication_error invalid_api_key
   InvalidUserToken    401 authentication_error invalid_user_token
   Forbidden           403 permission_error
@@ -27,6 +31,9 @@ import msgspec
 from msgspec import Struct
 
 from gateway.letta import errors as letta
+
+# openai's SDKs wait for up to 60 s, and then send the request again.
+RETRY_AFTER_SECONDS = "5"
 
 
 class Error(Struct, frozen=True):
@@ -109,6 +116,43 @@ class BodyTooLarge(InvalidRequest):
     status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "request_too_large"
 
+    def __init__(self, message: str = "The request body is larger than this gateway accepts.") -> None:
+        super().__init__(message)
+
+
+class InvalidHttp(InvalidRequest):
+    code = "invalid_http"
+
+    def __init__(self) -> None:
+        super().__init__("The request is not valid HTTP/1.1.")
+
+
+class RequestTimeout(InvalidRequest):
+    status_code = HTTPStatus.REQUEST_TIMEOUT
+    code = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__("The request did not come in time.")
+
+
+class HeadersTooLarge(InvalidRequest):
+    status_code = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    code = "headers_too_large"
+
+    def __init__(self) -> None:
+        super().__init__("The headers, or what stands around the pieces of the body, are too large or too many.")
+
+
+class Overloaded(GatewayError):
+    """More is under way than this gateway takes at one time."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "overloaded"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers["retry-after"] = RETRY_AFTER_SECONDS
+
 
 class InvalidApiKey(GatewayError):
     status_code = HTTPStatus.UNAUTHORIZED
@@ -167,8 +211,6 @@ class _Row(Struct, frozen=True):
     type: str = "api_error"
 
 
-# openai's SDKs wait for up to 60 s, and then send the request again.
-RETRY_AFTER_SECONDS = "5"
 BAD_GATEWAY = HTTPStatus.BAD_GATEWAY
 # The most specific class that an error is an instance of counts.
 UPSTREAM: dict[type[letta.UpstreamError], _Row] = {

@@ -8,6 +8,11 @@ from typing import Any
 
 import uvicorn
 
+from gateway.connection import Limits
+from gateway.serving import configure
+
+LIMITS = Limits(connections=5000)
+
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
@@ -20,11 +25,10 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Serve an ASGI application; gives its base URL."""
+def served(app: Any, limits: Limits = LIMITS, **more: Any) -> Iterator[str]:
+    """Serve an ASGI application as the gateway is served; gives its base URL."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-    # Longer than clients keep an idle connection, so that none is closed under a request.
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_keep_alive=75))
+    server = _Server(configure(app, limits, **more))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
