@@ -91,7 +91,7 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     silence_seconds: Seconds = 300.0
     """Nothing but pings for so long: the run is cancelled and the answer is a 504."""
     max_body_mb: Annotated[int, Meta(ge=1, le=1024)] = 32
-    """The largest request body, in MiB; a larger one is a 413."""
+    """The largest request body, in MiB, decoded if it comes compressed; a larger one is a 413."""
     max_connections: Annotated[int, Meta(ge=1)] = 5000
     """Connections of clients at one time; one more is a 503."""
     max_streams: Annotated[int, Meta(ge=1)] = 2000

@@ -28,6 +28,7 @@ ADDRESSES = {
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],
     "httptools": ["connection.py"],
+    "backports": ["http/encodings.py"],
     "websockets": ["letta/link.py"],
     "platformdirs": ["letta/process.py"],
     "openai": ["plain_model.py"],

@@ -1,23 +1,45 @@
 """The body of a request, before anybody reads it as something."""
 
+import asyncio
+import codecs
+from contextlib import aclosing
 from typing import Any
 
 from litestar import Request
 from litestar.exceptions import InternalServerException
 
-from gateway.openai_wire.errors import InvalidRequest
+from gateway.http.encodings import Decoder
+from gateway.openai_wire.errors import BodyTooLarge, InvalidRequest
 
 
-async def read_json(request: Request[Any, Any, Any]) -> bytes:
-    """The body of a request that says it is JSON.
+async def read_json(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
+    """The body of a request that says it is JSON, decoded, without a byte order mark.
 
     Raises InvalidRequest for one that says otherwise (a web form can be sent from anywhere without a browser's
-    leave), and for one whose sender left before its end.
+    leave), for one whose sender left before its end, and for one that is not encoded as it says.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise InvalidRequest("Expected the header `Content-Type: application/json`.", code="invalid_content_type")
+    encoding = request.headers.get("content-encoding", "").strip().lower()
     try:
-        return await request.body()
+        body = await (request.body() if encoding in ("", "identity") else _decoded(request, encoding, most_bytes))
     except InternalServerException:
         raise InvalidRequest("The request ended before its body did.") from None
+    # https://www.rfc-editor.org/rfc/rfc8259#section-8.1
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
+async def _decoded(request: Request[Any, Any, Any], encoding: str, most_bytes: int) -> bytes:
+    """The body without its encoding; Litestar counts what comes, this what becomes of it."""
+    decoder = Decoder(encoding)
+    body = bytearray()
+    async with aclosing(request.stream()) as stream:
+        async for data in stream:
+            for piece in decoder.pieces(data):
+                body += piece
+                if len(body) > most_bytes:
+                    raise BodyTooLarge
+                await asyncio.sleep(0)
+    decoder.close()
+    return bytes(body)

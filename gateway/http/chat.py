@@ -57,7 +57,7 @@ async def create_chat_completion(
 ) -> ASGIApp:
     """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
     key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
-    body = await read_json(request)
+    body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
     chat = decode_request(body)
     if task := find_task(key, request.headers, chat):
         check_model(settings, key, chat.model)

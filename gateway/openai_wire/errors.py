@@ -12,6 +12,7 @@ GatewayError
     BodyTooLarge      413
     InvalidHttp       400 invalid_http
     RequestTimeout    408 request_timeout
+    UnknownEncoding   415 unsupported_content_encoding
     HeadersTooLarge   431 headers_too_large
   Overloaded          503 api_error overloaded
   InvalidApiKey       401 authentication_error invalid_api_key
@@ -133,6 +134,19 @@ class RequestTimeout(InvalidRequest):
 
     def __init__(self) -> None:
         super().__init__("The request did not come in time.")
+
+
+class UnknownEncoding(InvalidRequest):
+    """A body that comes encoded in a way that is not read; `known` are those that are."""
+
+    status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    code = "unsupported_content_encoding"
+
+    def __init__(self, encoding: str, known: Iterable[str]) -> None:
+        named = ", ".join(known)
+        super().__init__(f"A body with `Content-Encoding: {encoding[:40]}` is not read here, but these are: {named}.")
+        # https://www.rfc-editor.org/rfc/rfc7694#section-3
+        self.headers["accept-encoding"] = named
 
 
 class HeadersTooLarge(InvalidRequest):
