@@ -79,13 +79,18 @@ async function* events(stream, signal) {
 
 async function* lines(stream, signal) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  let [line, held] = [[], ""];
   try {
     for (let read; !(read = await next(reader, signal)).done; ) {
       // A line feed may follow a carriage return in the next piece.
-      const found = (rest + read.value).split(/\r\n|\n|\r(?!$)/);
-      rest = found.pop();
-      yield* found;
+      const piece = held + read.value;
+      held = piece.endsWith("\r") ? "\r" : "";
+      const [first, ...more] = piece.slice(0, piece.length - held.length).split(/\r\n|\n|\r/);
+      line.push(first);
+      if (!more.length) continue;
+      yield line.join("");
+      line = [more.pop()];
+      yield* more;
     }
   } finally {
     reader.cancel().catch(() => {}); // it has failed already, and was told

@@ -9,7 +9,9 @@ const ESCAPE = /\\([!-/:-@[-`{-~]|(?=\n))/y;
 const AUTOLINK = /<((?:https?:\/\/|mailto:)[^\s<>]+)>/y;
 const BARE = /https?:\/\/[^\s<>"`*[\]]+/y;
 const STOPS = ".,:;!?'_~";
-const TARGET = /\(\s*(?:<([^<>\n]*)>|((?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))*))(?:\s+(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'))?\s*\)/y;
+// Spaces are taken once (a lookahead gives none of them back), for there is more than one place where they may stand.
+const TARGET =
+  /\((?=(?<before>\s*))\k<before>(?:<(?<angled>[^<>\n]*)>|(?<bare>(?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))*))(?=(?<between>\s*))\k<between>(?:(?<=\s)(?:"(?<double>(?:[^"\\]|\\.)*)"|'(?<single>(?:[^'\\]|\\.)*)')(?=(?<after>\s*))\k<after>)?\)/y;
 const RUN = /\*+|_+|~+/y;
 const WORD = /[\p{L}\p{N}]/u;
 const SPACE = /^\s?$/;
@@ -31,7 +33,7 @@ class Inline {
   #at = 0;
   #delimiters = [];
   #brackets = [];
-  #noTicks = new Set();
+  #ticks = null;
 
   constructor(parent, text) {
     this.parent = parent;
@@ -95,21 +97,20 @@ class Inline {
 
   #code() {
     const [ticks] = this.#match(/`+/y);
-    const end = this.#noTicks.has(ticks.length) ? -1 : this.#endOfCode(ticks);
-    if (end < 0) {
-      this.#noTicks.add(ticks.length);
-      return this.#add(ticks);
-    }
+    const end = this.#endOfCode(ticks);
+    if (end === undefined) return this.#add(ticks);
     const code = this.text.slice(this.#at, end).replaceAll("\n", " ");
-    this.#add(el("code", {}, /^ .*[^ ].* $/.test(code) ? code.slice(1, -1) : code));
+    const padded = code.startsWith(" ") && code.endsWith(" ") && /[^ ]/.test(code);
+    this.#add(el("code", {}, padded ? code.slice(1, -1) : code));
     this.#at = end + ticks.length;
   }
 
+  /** Where the next run of as many ticks is. The runs of each length are found once, the last first. */
   #endOfCode(ticks) {
-    const runs = /`+/g;
-    runs.lastIndex = this.#at;
-    for (let run; (run = runs.exec(this.text)); ) if (run[0] === ticks) return run.index;
-    return -1;
+    this.#ticks ??= runsOf(this.text);
+    const ends = this.#ticks.get(ticks.length) ?? [];
+    while (ends.length && ends.at(-1) < this.#at) ends.pop();
+    return ends.at(-1);
   }
 
   // What a person sees on two lines in the source is on two lines: models mean it so.
@@ -144,7 +145,7 @@ class Inline {
 
   #open(mark) {
     const node = this.#take(mark.length);
-    if (this.#brackets.length < MAX_OPEN) this.#brackets.push({ node, delimiters: this.#delimiters.length });
+    if (this.#brackets.length < MAX_OPEN) this.#brackets.push({ node, mark, delimiters: this.#delimiters.length });
   }
 
   #close() {
@@ -152,8 +153,11 @@ class Inline {
     const close = this.#take(1);
     const target = bracket && this.#match(TARGET);
     if (!target) return;
-    const anchor = link(unescaped(target[1] ?? target[2]), "", unescaped(target[3] ?? target[4]));
+    const { angled, bare, double, single } = target.groups;
+    const anchor = link(unescaped(angled ?? bare), "", unescaped(double ?? single));
     if (!anchor) return this.#add(target[0]);
+    // No link stands in a link, though a picture may: what it holds is moved no more than twice.
+    this.#brackets = this.#brackets.filter(({ mark }) => mark === "[" && bracket.mark === "![");
     this.#emphasize(bracket.delimiters);
     moveBetween(bracket.node, close, anchor);
     for (const inner of anchor.querySelectorAll("a")) inner.replaceWith(...inner.childNodes);
@@ -184,6 +188,16 @@ class Inline {
       i -= 1;
     }
   }
+}
+
+function runsOf(text) {
+  const runs = new Map();
+  for (const { 0: run, index } of text.matchAll(/`+/g)) {
+    if (!runs.has(run.length)) runs.set(run.length, []);
+    runs.get(run.length).push(index);
+  }
+  for (const found of runs.values()) found.reverse();
+  return runs;
 }
 
 function openerOf(all, index, bottom) {

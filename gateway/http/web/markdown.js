@@ -4,12 +4,14 @@
 import { copy, el } from "./dom.js";
 import { appendInline } from "./inline.js";
 
-const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^\s`]*)[^`]*$/;
-const HEADING = /^ {0,3}(#{1,6})(?:\s+(.*?))?(?:\s+#+)?\s*$/;
+// None of them looks at the same letters again and again, however long a line is: tests/growth holds them to it.
+const FENCE = /^ {0,3}(`{3,}(?!`)|~{3,}(?!~))([^`]*)$/;
+const FENCE_END = /^ {0,3}(`+|~+)\s*$/;
+const HEADING = /^ {0,3}(#{1,6})(?!\S)/;
 const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])( +(?=\S)|\s*$)/;
-const CELLS = /^ {0,3}\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
+const SIDE = /^:?-+:?$/;
 // Deeper than anybody writes; what is deeper is text.
 const MAX_DEPTH = 16;
 
@@ -21,7 +23,7 @@ export function renderMarkdown(container, text) {
   const same = sources.findIndex((source, i) => source !== before[i]);
   const kept = same < 0 ? sources.length : same;
   while (container.childNodes.length > kept) container.lastChild.remove();
-  container.append(...blocks.slice(kept).map(toNode));
+  filled(container, blocks.slice(kept).map(toNode));
   container.blocks = sources;
 }
 
@@ -51,18 +53,31 @@ function readBlock(lines, at, depth) {
 }
 
 function readFence(lines, at) {
-  const [line, fence, language] = FENCE.exec(lines[at]);
+  const [line, fence, about] = FENCE.exec(lines[at]);
+  const [language] = about.trim().split(/\s/, 1);
   const indent = line.search(/\S/);
-  const close = new RegExp(`^ {0,3}\\${fence[0]}{${fence.length},}\\s*$`);
-  const found = lines.findIndex((other, i) => i > at && close.test(other));
-  const end = found < 0 ? lines.length : found;
+  let end = at + 1;
+  while (end < lines.length && !closes(lines[end], fence)) end += 1;
   const code = lines.slice(at + 1, end).map((other) => unindented(other, indent));
   return { block: { kind: "code", language, text: code.join("\n") }, end: end + 1 };
 }
 
+function closes(line, fence) {
+  const [, marks = ""] = FENCE_END.exec(line) ?? [];
+  return marks.length >= fence.length && marks[0] === fence[0];
+}
+
 function readHeading(line, at) {
-  const [, marks, text = ""] = HEADING.exec(line);
-  return { block: { kind: "heading", level: marks.length, text }, end: at + 1 };
+  const [whole, marks] = HEADING.exec(line);
+  return { block: { kind: "heading", level: marks.length, text: unmarked(line.slice(whole.length).trim()) }, end: at + 1 };
+}
+
+/** The text of a heading without the marks at its end. */
+function unmarked(text) {
+  let end = text.length;
+  while (text[end - 1] === "#") end -= 1;
+  const before = text.slice(0, end);
+  return before && before.trimEnd() !== before ? before.trimEnd() : text;
 }
 
 function readQuote(lines, at, depth) {
@@ -103,14 +118,21 @@ function readItem(lines, at) {
   for (; end < lines.length; end++) {
     const next = afterBlank(lines, end);
     if (next >= lines.length || !(indentOf(lines[next]) >= inside || (next === end && goesOn(lines, end)))) break;
-    inner.push(...lines.slice(end, next), unindented(lines[next], content));
-    end = next;
+    for (; end < next; end++) inner.push(lines[end]);
+    inner.push(unindented(lines[next], content));
   }
-  const loose = inner.some((line, i) => !line.trim() && i > 0 && !inFence(inner, i));
-  return { lines: inner, end, loose };
+  return { lines: inner, end, loose: isLoose(inner) };
 }
 
-const inFence = (lines, at) => lines.slice(0, at).filter((line) => FENCE.test(line)).length % 2 === 1;
+/** Whether a blank line stands in an item, outside of code. */
+function isLoose(lines) {
+  let inFence = false;
+  for (const [i, line] of lines.entries()) {
+    if (!line.trim() && i > 0 && !inFence) return true;
+    if (FENCE.test(line)) inFence = !inFence;
+  }
+  return false;
+}
 
 function afterBlank(lines, at) {
   while (at < lines.length && !lines[at].trim()) at += 1;
@@ -129,14 +151,16 @@ function goesOn(lines, at) {
 const beginsBlock = (line) => [FENCE, HEADING, RULE, QUOTE, ITEM].some((pattern) => pattern.test(line));
 
 function isTable(lines, at) {
-  return lines[at].includes("|") && CELLS.test(lines[at + 1] ?? "") && cells(lines[at]).length === cells(lines[at + 1]).length;
+  if (!lines[at].includes("|") || at + 1 === lines.length) return false;
+  const sides = cells(lines[at + 1]);
+  return sides.every((cell) => SIDE.test(cell)) && cells(lines[at]).length === sides.length;
 }
 
 function readTable(lines, at) {
   const sides = cells(lines[at + 1]).map((cell) => (cell.endsWith(":") ? (cell.startsWith(":") ? "center" : "end") : "start"));
   let end = at + 2;
   while (end < lines.length && lines[end].trim() && !beginsBlock(lines[end])) end += 1;
-  const rows = lines.slice(at + 2, end).map((line) => sides.map((_, i) => cells(line)[i] ?? ""));
+  const rows = lines.slice(at + 2, end).map((line) => cells(line).slice(0, sides.length));
   return { block: { kind: "table", sides, head: cells(lines[at]), rows }, end };
 }
 
@@ -163,11 +187,19 @@ const NODES = {
   paragraph: ({ text }) => withInline(el("p"), text),
   // The page has headings of its own above these.
   heading: ({ level, text }) => withInline(el(`h${Math.min(6, level + 2)}`), text),
-  quote: ({ blocks }) => el("blockquote", {}, ...blocks.map(toNode)),
-  list: ({ start, loose, items }) =>
-    el(start === undefined ? "ul" : "ol", { start: start === 1 ? undefined : start }, ...items.map((item) => listItem(item, loose))),
+  quote: ({ blocks }) => filled(el("blockquote"), blocks.map(toNode)),
+  list: ({ start, loose, items }) => {
+    const list = el(start === undefined ? "ul" : "ol", { start: start === 1 ? undefined : start });
+    return filled(list, items.map((item) => listItem(item, loose)));
+  },
   table: ({ sides, head, rows }) => table(sides, head, rows),
 };
+
+/** One by one: there may be more than a call takes. */
+function filled(node, children) {
+  for (const child of children) node.append(child);
+  return node;
+}
 
 function withInline(node, text) {
   appendInline(node, text);
@@ -191,7 +223,13 @@ function codeBlock(language, text) {
 }
 
 function table(sides, head, rows) {
-  const row = (texts, tag) => el("tr", {}, ...texts.map((text, i) => withInline(el(tag, { class: sides[i] }), text)));
-  const body = rows.map((texts) => row(texts, "td"));
-  return el("div", { class: "table", tabindex: "0" }, el("table", {}, el("thead", {}, row(head, "th")), el("tbody", {}, ...body)));
+  const row = (texts, tag) => filled(el("tr"), texts.map((text, i) => withInline(el(tag, { class: sides[i] }), text)));
+  const body = rows.map((texts) => {
+    const missing = sides.length - texts.length;
+    const node = row(texts, "td");
+    if (missing) node.append(el("td", { class: sides[texts.length], colspan: missing > 1 && missing }));
+    return node;
+  });
+  const shown = el("table", {}, el("thead", {}, row(head, "th")), filled(el("tbody"), body));
+  return el("div", { class: "table", tabindex: "0" }, shown);
 }
