@@ -34,6 +34,7 @@ ADDRESSES = {
     "openai": ["plain_model.py"],
     "httpx2": ["plain_model.py"],
     "jwt": ["http/tokens.py"],
+    "jsonschema_rs": ["turns/judge.py"],
 }
 
 

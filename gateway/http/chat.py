@@ -65,6 +65,7 @@ async def create_chat_completion(
     if pictures:
         chat = await pictures.bring(chat)
     turn = read_turn(settings, key, request.headers, chat)
+    await runs.means.schemas.check(turn.json)
     reader = runs.start(turn, to_sent(key, request.headers, turn, body))
     return await _respond(request, settings, chat, reader, look_for(key, request.headers, turn, chat), turn.tools)
 

@@ -122,7 +122,8 @@ class EventDecoder:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
+        """The pieces of the line that has not ended."""
         self.broken: BrokenStream | None = None
         """What is wrong with the stream, once a data line was not an event; to be raised after what came before it."""
         self.halved = False
@@ -130,7 +131,12 @@ class EventDecoder:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes, up to the line that breaks the stream."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        first, *more = data.split(b"\n")
+        self._rest.append(first)
+        if not more:
+            return []
+        *lines, rest = b"".join(self._rest), *more
+        self._rest = [rest]
         events = []
         for line in lines:
             if line.startswith(b"data:"):
@@ -173,5 +179,5 @@ class EventDecoder:
 
     def feed_eof(self) -> None:
         """Raises BrokenStream if the stream ended within a line."""
-        if self._rest.strip():
+        if b"".join(self._rest).strip():
             raise BrokenStream("half a line at the end")

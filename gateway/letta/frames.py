@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from gateway.halves import decode
 from gateway.letta import errors
-from gateway.letta.events import Event, ToolCall
+from gateway.letta.events import UNREADABLE, Event, ToolCall
 from gateway.letta.joining import Joiner
 
 PROTOCOL_VERSION = 1
@@ -177,7 +177,7 @@ class TurnReader:
     @property
     def calls_clients(self) -> bool:
         """Whether a tool of the client's is among what waits."""
-        return bool(self._clients & set(self.waiting.values()))
+        return not self._clients.isdisjoint(self.waiting.values())
 
     def resume(self, client_message_ids: Iterable[str]) -> None:
         """The calls are answered, and these messages were sent with the answers."""
@@ -185,7 +185,7 @@ class TurnReader:
         self.parked, self.waiting = False, {}
 
     def _follow(self, loop: LoopStatus) -> None:
-        ours = {run for run, ids in loop.client_message_ids_by_run_id.items() if self._ids & set(ids)}
+        ours = {run for run, ids in loop.client_message_ids_by_run_id.items() if not self._ids.isdisjoint(ids)}
         self._runs |= ours
         self.started = self.started or bool(ours)
         self.idle = loop.status == IDLE
@@ -229,7 +229,7 @@ class TurnReader:
     def _is_ours(self, delta: Delta) -> bool:
         if delta.run_id:
             return delta.run_id in self._runs
-        return bool(self._ids & set(delta.client_message_ids))
+        return not self._ids.isdisjoint(delta.client_message_ids)
 
     def _call(self, call: ToolCall, delta: Delta) -> list[Event]:
         """A call comes whole. Whether it is one that waits is told at the end of its step."""
@@ -284,7 +284,7 @@ def _inner_message(text: str) -> str:
     """The innermost `message` of an error told as JSON within JSON, or the text as it is."""
     try:
         found: Any = decode(text, Any)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return text
     while isinstance(found, dict) and isinstance(found.get("error"), dict):
         found = found["error"]

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.letta import errors
 from gateway.letta.answers import Answer, File, Messages
+from gateway.letta.events import UNREADABLE
 from gateway.letta.frames import DeviceUpdate
 from gateway.letta.link import Link
 from gateway.letta.transcript import backend_of, emptied, folder_of, is_known_format, with_history
@@ -73,7 +74,7 @@ class Histories:
         kept, said = await self._read(f"{folder}/conversation.json"), await self._read(f"{folder}/messages.jsonl")
         try:
             conversation, messages = rewritten(kept, said)
-        except (msgspec.DecodeError, KeyError, TypeError):
+        except (*UNREADABLE, KeyError, TypeError):
             return False
         # The messages first: a conversation that names none is whole as well.
         await self._link.request("write_file", Answer, path=f"{folder}/messages.jsonl", content=messages)

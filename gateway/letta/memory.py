@@ -91,10 +91,12 @@ def _insert(arguments: dict[str, Any], text: str) -> str:
 
 def _replace(arguments: dict[str, Any], text: str) -> str:
     old, new = _string(arguments, "old_string"), _string(arguments, "new_string")
+    at = text.find(old) if old else -1
+    if at < 0:
+        raise Rejected("`old_string` must stand in the block exactly once; it does not stand there.")
     # Those that overlap count as well: `count` would take "bbb" for one "bb".
-    times = len(re.findall(f"(?={re.escape(old)})", text)) if old else 0
-    if times != 1:
-        raise Rejected(f"`old_string` must stand in the block exactly once; it does {times} times.")
+    if text.find(old, at + 1) >= 0:
+        raise Rejected("`old_string` must stand in the block exactly once; it stands there more than once.")
     return text.replace(old, new)
 
 

@@ -1,6 +1,8 @@
 """What a conversation holds, made of the listing of a V1 server or Letta Cloud. Performs no I/O."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from msgspec import Struct
@@ -40,7 +42,7 @@ def to_past(listed: list[Listed]) -> Past:
             pending = tuple(Waiting(call.tool_call_id or "", call.name or "") for call in calls)
         elif one.message_type != "reasoning_message":
             pending = ()
-    return Past(messages, pending=pending)
+    return Past(joined(messages), pending=pending)
 
 
 def _said(listed: Listed) -> list[str | Image]:
@@ -51,11 +53,19 @@ def _said(listed: Listed) -> list[str | Image]:
 
 
 def add(messages: list[Message], said: Message) -> None:
-    """Add what was said; all parts of an answer are one message. What Letta says itself is left out."""
+    """Add what was said, if it is anything. What Letta says itself is left out."""
     letta_s_own = said.role == "user" and not said.client_id.startswith("gw") and is_alert(said.content)
-    if letta_s_own or not (said.content.strip() or said.images):
-        return
-    if said.role == "assistant" and messages and messages[-1].role == "assistant":
-        messages[-1] = Message("assistant", f"{messages[-1].content}\n\n{said.content}", id=said.id)
-    else:
+    if not letta_s_own and (said.content.strip() or said.images):
         messages.append(said)
+
+
+def joined(messages: Iterable[Message]) -> list[Message]:
+    """All parts of an answer as one message."""
+    whole: list[Message] = []
+    for role, group in groupby(messages, lambda message: message.role):
+        said = list(group)
+        if role == "user" or len(said) == 1:
+            whole += said
+        else:
+            whole.append(Message("assistant", "\n\n".join(part.content for part in said), id=said[-1].id))
+    return whole

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from gateway.halves import decode
 from gateway.letta import memory
-from gateway.letta.events import ToolCall
+from gateway.letta.events import UNREADABLE, ToolCall
 from gateway.letta.notes import (
     CLIENT_REMINDER,
     EARLIER_REMINDER,
@@ -28,7 +28,7 @@ from gateway.letta.notes import (
     told_in,
 )
 from gateway.letta.parts import Part, exchanged, flattened, from_parts, text_part, to_parts
-from gateway.letta.pasts import add
+from gateway.letta.pasts import add, joined
 from gateway.letta.upstream import Image, Instructions, Message, Past, Role, Sending, message_of
 
 FORMAT = {"schema_version": 2, "message_format": "pi-session-entry-jsonl", "provider_stack": "pi-ai"}
@@ -126,7 +126,7 @@ def to_past(listed: list[Listed]) -> Past:
                 told = told if instructed is None else instructed
                 messages += _earlier(lines or "")
             add(messages, message_of("user", said, one.otid or "", one.id))
-    return Past(messages, "" if told == WITHDRAWN else told)
+    return Past(joined(messages), "" if told == WITHDRAWN else told)
 
 
 def _told_apart(message: Listed) -> tuple[list[str], list[str | Image]]:
@@ -147,7 +147,7 @@ def _told_apart(message: Listed) -> tuple[list[str], list[str | Image]]:
 def _earlier(lines: str) -> list[Message]:
     try:
         told = [msgspec.json.decode(line, type=_Told) for line in lines.split("\n")]
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return []
     return [Message(one.role, one.content, images=one.pictures) for one in told]
 
@@ -168,7 +168,7 @@ def is_known_format(manifest: str) -> bool:
     """Whether a conversation's `manifest.json` is of the format written here."""
     try:
         found: Any = decode(manifest, Any)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return False
     return isinstance(found, dict) and FORMAT.items() <= found.items()
 

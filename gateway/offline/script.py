@@ -3,6 +3,7 @@
 import json
 import re
 from collections import defaultdict
+from itertools import takewhile
 from typing import Literal
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ _NAME = r"(\w+(?:['’-]\w+)*)"
 _INTRODUCES = rf"\b(?:my\s+name\s+is|my\s+name['’]s|I\s+am\s+called|I['’]m\s+called)\s+{_NAME}"
 _TELLS_NAME = re.compile(_INTRODUCES, re.IGNORECASE)
 _TELLS_FACT = re.compile(r"^[ \t]*(?:please,?\s+)?remember(?:\s+that\b|\s*:)\s*(\S.*)", re.IGNORECASE | re.MULTILINE)
-_ASKS_NAME = re.compile(r"\bwhat(?:\s+is|['’]s)\s+my\s+name\s*\??\s*\Z", re.IGNORECASE)
+_ASKS_NAME = re.compile(r"\bwhat(?:\s+is|['’]s)\s+my\s+name\s*(?:\?\s*)?\Z", re.IGNORECASE)
 # Not in any case: a prompt that says "the file NAME IS" something means no person.
 _KNOWS_NAME = re.compile(rf"[Nn]ame is {_NAME}|(?i:{_INTRODUCES})")
 # A tool's result has no mark of its failure but its words: Letta's, and those of the gateway's own memory tools.
@@ -134,12 +135,8 @@ def _call(request: ChatRequest, index: int, name: str, arguments: str) -> ToolCa
 
 
 def _after_tools(asked: str, commands: Commands, heard: list[Message]) -> str:
-    results: list[str] = []
-    for message in reversed(heard):
-        if message.role != "tool":
-            break
-        results.insert(0, message.text)
-    result = "\n".join(results)
+    results = [message.text for message in takewhile(lambda message: message.role == "tool", reversed(heard))]
+    result = "\n".join(reversed(results))
     fact = None if "!tool" in commands else _fact(asked)
     if fact is None:
         return f"Tool said: {result}"

@@ -4,13 +4,14 @@ import json
 import re
 
 from gateway.halves import mend, whole
-from gateway.letta.events import ToolCall, shortened
+from gateway.letta.events import MAX_SHOWN, ToolCall, shortened
 
 _INTRODUCTION = "**May I do this?** It needs your approval:"
 _ANSWER = "Please answer **yes** or **no** (or “no, because …”); anything else counts as a no."
-# A question as `Questions` words it, as a pattern: known again in a history, of which it is no part for the agent.
-# Nothing in the calls ends it: all of their lines begin so. Nothing before it is looked at again and again.
-QUESTION = rf"(?:\n\n)?{re.escape(_INTRODUCTION)}\n(?:(?:- run `|  )[^\n]*\n|\n)+{re.escape(_ANSWER)}"
+# How a question begins; it is known again in a history, of which it is no part for the agent.
+QUESTION = f"{_INTRODUCTION}\n"
+# The lines of the calls: all of them begin so, and so nothing in the calls ends a question.
+_CALLS = re.compile(r"(?:(?:- run `|  )[^\n]*\n|\n)+")
 _FENCE = re.compile(r"`{3,}")
 
 
@@ -19,34 +20,50 @@ def asks(answer: str) -> bool:
     return _INTRODUCTION in answer
 
 
+def end_of_question(text: str, start: int) -> tuple[int, bool]:
+    """Where a question ends whose beginning ends at `start`, and whether it is one.
+
+    What is none ends with the lines that could be of its calls; within them no other question has its end.
+    """
+    calls = _CALLS.match(text, start)
+    end = calls.end() if calls else start
+    is_one = calls is not None and text.startswith(_ANSWER, end)
+    return end + len(_ANSWER) * is_one, is_one
+
+
 class Questions:
     """Collects the calls that wait for an approval, and asks about them."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
-        self._arguments: dict[str, str] = {}
+        self._arguments: dict[str, list[str]] = {}
 
     def call(self, call: ToolCall) -> None:
         """A call, or a piece of one."""
         id = call.tool_call_id or ""
         self._names[id] = call.name or self._names.get(id, "")
-        self._arguments[id] = self._arguments.get(id, "") + (call.arguments or "")
+        self._arguments.setdefault(id, []).append(call.arguments or "")
 
     def ask(self) -> str:
         """The question; empty where nothing waits."""
         if not self._names:
             return ""
-        calls = "\n".join(f"- run `{name}` with\n{_shown(self._arguments[id])}" for id, name in self._names.items())
+        arguments = {id: "".join(pieces) for id, pieces in self._arguments.items()}
+        calls = "\n".join(f"- run `{name}` with\n{_shown(arguments[id])}" for id, name in self._names.items())
         return f"{_INTRODUCTION}\n\n{calls}\n\n{_ANSWER}"
 
 
 def _shown(arguments: str) -> str:
     """Arguments as a person reads them: in a block of code that they cannot end."""
-    try:
-        text = json.dumps(json.loads(mend(arguments)), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        text = arguments
-    text = whole(text)
+    text = whole(arguments if len(arguments) > MAX_SHOWN else _indented(arguments))
     fence = "`" * max([3, *(len(found) + 1 for found in _FENCE.findall(text))])
     lines = [f"{fence}json", *shortened(text).split("\n"), fence]
     return "\n".join(f"  {line}" for line in lines)
+
+
+def _indented(arguments: str) -> str:
+    """As they came, where they are no JSON."""
+    try:
+        return json.dumps(json.loads(mend(arguments)), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return arguments

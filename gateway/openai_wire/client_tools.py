@@ -4,11 +4,13 @@ https://developers.openai.com/api/docs/guides/function-calling
 """
 
 import re
+from collections.abc import Collection, Container
 from typing import Any
 
 from msgspec import Struct
 
 from gateway.openai_wire.errors import InvalidRequest
+from gateway.openai_wire.limits import TOOLS, check_count, check_depth
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
@@ -60,10 +62,13 @@ NO_TOOLS = ClientTools()
 
 def to_client_tools(tools: list[Tool] | None, choice: Any, parallel: bool | None) -> ClientTools:
     """`tools`, `tool_choice` and `parallel_tool_calls`. Raises InvalidRequest for what no agent can be given."""
+    check_count(len(tools or ()), TOOLS, "tools", "tools")
     functions = [_function(tool, f"tools[{i}]") for i, tool in enumerate(tools or ())]
-    names = [function.name for function in functions]
-    if doubled := next((i for i, name in enumerate(names) if name in names[:i]), None):
-        raise InvalidRequest(f"`tools[{doubled}].function.name`: another tool has this name.", "tools")
+    names: dict[str, None] = {}
+    for i, function in enumerate(functions):
+        if function.name in names:
+            raise InvalidRequest(f"`tools[{i}].function.name`: another tool has this name.", "tools")
+        names[function.name] = None
     chosen = _chosen(choice, names)
     return ClientTools(
         tuple(function for function in functions if function.name in chosen),
@@ -83,10 +88,11 @@ def _function(tool: Tool, param: str) -> Function:
         raise InvalidRequest(
             f"`{param}.function.name`: expected 1 to 64 letters, digits, `_` or `-`.", f"{param}.function.name"
         )
+    check_depth(tool.function.parameters, f"{param}.function.parameters")
     return tool.function
 
 
-def _chosen(choice: Any, names: list[str]) -> list[str]:
+def _chosen(choice: Any, names: Collection[str]) -> Container[str]:
     """The names of the tools that may be called. Raises InvalidRequest."""
     match choice:
         case None | "auto":
@@ -98,9 +104,9 @@ def _chosen(choice: Any, names: list[str]) -> list[str]:
         case {"type": "function", "function": {"name": str(name)}} if name in names:
             return [name]
         case {"type": "allowed_tools", "allowed_tools": {"tools": list(allowed)}}:
-            left = [name for name in names if any(_names(one, name) for one in allowed)]
-            if left or not _is_required(choice):
-                return left
+            named = {name for one in allowed if isinstance(name := _named(one), str)}
+            if named.intersection(names) or not _is_required(choice):
+                return named
     raise InvalidRequest(
         "`tool_choice`: expected `auto`, `none`, `required` or the name of one of `tools`.", "tool_choice"
     )
@@ -113,8 +119,8 @@ def _is_required(choice: Any) -> bool:
     return False
 
 
-def _names(allowed: Any, name: str) -> bool:
+def _named(allowed: Any) -> Any:
     match allowed:
-        case {"function": {"name": found}}:
-            return bool(found == name)
-    return False
+        case {"function": {"name": name}}:
+            return name
+    return None

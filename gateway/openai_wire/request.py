@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from gateway.halves import decode
 from gateway.openai_wire.client_tools import Tool, ToolCall
 from gateway.openai_wire.errors import InvalidRequest
+from gateway.openai_wire.limits import MESSAGES, PARTS, check_count, check_values
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -112,6 +113,7 @@ def decode_request(body: bytes) -> ChatCompletionRequest:
     """The request in `body`. Raises InvalidRequest, with `param` where one is at fault."""
     if not body.strip():
         raise InvalidRequest("The request has no body: expected a JSON object.")
+    check_values(body)
     try:
         # As text: what no field reads is not checked to be UTF-8.
         request = decode(body.decode(), ChatCompletionRequest)
@@ -122,11 +124,19 @@ def decode_request(body: bytes) -> ChatCompletionRequest:
         raise InvalidRequest("The body is not valid JSON in UTF-8.") from None
     if not request.messages:
         raise InvalidRequest("`messages` is empty: expected at least one message.", "messages")
+    check_count(len(request.messages), MESSAGES, "messages", "messages")
+    check_count(sum(map(_parts, request.messages)), PARTS, "messages", "parts and calls")
     for param, (asks, why) in _UNSUPPORTED.items():
         value = getattr(request, param)
         if value is not None and asks(value):
             raise InvalidRequest(f"`{param}` {why}.", param, "unsupported_parameter")
     return request
+
+
+def _parts(message: ChatMessage) -> int:
+    """How many parts and calls there are in it."""
+    parts = message.content if isinstance(message.content, list) else ()
+    return len(parts) + len(message.tool_calls or ())
 
 
 def _invalid(problem: str) -> InvalidRequest:

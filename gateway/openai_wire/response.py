@@ -152,10 +152,12 @@ def to_completion(told: Iterable[Struct]) -> ChatCompletion:
 
 def _to_calls(pieces: Iterable[ToolCallChunk]) -> list[ToolCall]:
     """The calls that pieces make, each of which comes after the first of its call."""
-    calls: dict[int, ToolCall] = {}
+    calls: dict[int, list[ToolCallChunk]] = {}
     for piece in pieces:
-        function, before = piece.function, calls.get(piece.index)
-        name = before.function.name if before else function.name or ""
-        arguments = (before.function.arguments if before else "") + (function.arguments or "")
-        calls[piece.index] = ToolCall(before.id if before else piece.id or "", CalledFunction(name, arguments))
-    return list(calls.values())
+        calls.setdefault(piece.index, []).append(piece)
+    return [_to_call(pieces_of_one) for pieces_of_one in calls.values()]
+
+
+def _to_call(pieces: list[ToolCallChunk]) -> ToolCall:
+    first, arguments = pieces[0], "".join(piece.function.arguments or "" for piece in pieces)
+    return ToolCall(first.id or "", CalledFunction(first.function.name or "", arguments))

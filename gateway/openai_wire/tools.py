@@ -133,7 +133,8 @@ class Cards:
 
     def _still(self) -> list[StatusFrame]:
         """The last line is the one that counts: it is one of a tool that runs, if any does."""
-        return [status(running.line, done=False) for running in list(self._running.values())[-1:]]
+        last = next(reversed(self._running.values()), None)
+        return [status(last.line, done=False)] if last else []
 
 
 def tools_of(activity: ToolActivity, writer: Writer) -> Tools:

@@ -19,7 +19,7 @@ from gateway.letta.upstream import (
 )
 from gateway.turns.agents import KnownAgent
 from gateway.turns.cache import Cache
-from gateway.turns.names import ClientId, Summary, parse_client_id, parse_summary, path_digest, pictures_of
+from gateway.turns.names import ClientId, PathDigest, Summary, parse_client_id, parse_summary, pictures_of
 from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide, is_same, questions
 from gateway.turns.turn import Turn
 from gateway.turns.unkept import from_note, is_kept, to_note
@@ -363,15 +363,15 @@ def _light(messages: Iterable[Message]) -> list[Message]:
 
 def _identified(before: list[Message], news: list[Message], ids: Ids) -> list[Message]:
     """`news` with client ids: what is known of each message, and a part that was never used."""
-    said = [message.content + pictures_of(message) for message in before]
+    said = PathDigest(message.content + pictures_of(message) for message in before)
     identified = []
     for i, message in enumerate(news):
-        said.append(message.content + pictures_of(message))
+        said.add(message.content + pictures_of(message))
         if message.role == "user":
             named = parse_client_id(message.client_id)
             if i == len(news) - 1:
                 named = ClientId(ids.answer or "", ids.parent or "")
-            named = named if named.answer or named.parent else ClientId(path=path_digest(said))
+            named = named if named.answer or named.parent else ClientId(path=str(said))
             named = msgspec.structs.replace(named, pictures=pictures_of(message))
             message = msgspec.structs.replace(message, client_id=named.new())
         identified.append(message)

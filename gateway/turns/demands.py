@@ -1,6 +1,6 @@
 """What a request demands of its answer, where no Letta sees to it: told to the agent, and checked. Performs no I/O."""
 
-from collections.abc import Container
+from collections.abc import Awaitable, Callable, Container
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +11,8 @@ from gateway.turns.turn import Turn
 
 # What a demand is about; thoughts, tools and usage are told as they come.
 JUDGED = frozenset({"assistant_message", "stop_reason"})
+Fits = Callable[[JsonFormat, str], Awaitable[bool]]
+"""Whether an answer that is JSON matches the schema, if there is one."""
 AGAIN = "This is your last try: your answer before this one was thrown away, because it did not do as follows."
 
 
@@ -43,7 +45,7 @@ class Demand(Struct, frozen=True):
         return event.message_type == "approval_request_message" and any(call.name for call in event.calls)
 
     def find(self, answer: str) -> str | None:
-        """What of an answer without calls is told; None if it is not as demanded."""
+        """What of an answer without calls may be told; None if it is not as demanded. It need not match a schema."""
         if self.names:
             return None
         return self.json.find(answer) if self.json else answer
@@ -86,13 +88,13 @@ class Withheld:
         self._events += [event for event in events if event.message_type in JUDGED]
         return [event for event in events if event.message_type not in JUDGED]
 
-    def release(self, well: bool) -> list[Event] | None:
+    async def release(self, well: bool, fits: Fits) -> list[Event] | None:
         """At the end of a run: what is still to be told; None if it is not as demanded. A failure is told as it is."""
         text, events = self.text, self._take_all()
         if self._met or not well or not self._demand:
             return events
         found = self._demand.find(text)
-        if found is None:
+        if found is None or not (self._demand.json is None or await fits(self._demand.json, found)):
             return None
         rest = [event for event in events if event.message_type != "assistant_message"]
         return [Event("assistant_message", content=found), *rest]

@@ -12,13 +12,20 @@ from collections.abc import Iterator
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 # Marks that follow each other are put in order one by one: of a longer row that takes too long, and no script has one.
 PIECE = 64
+_SPACES = bytes(code for code in range(128) if chr(code).isspace())
 
 
 def seen(text: str) -> str:
     """What of a text is compared: its characters in one form, without spaces."""
     if not text.isascii():
         text = _SELECTORS.sub("", "".join(unicodedata.normalize("NFKD", piece) for piece in _pieces(text)))
-    return "".join(text.split())
+    return _without_spaces(text)
+
+
+def _without_spaces(text: str) -> str:
+    # Those of ASCII are taken out at once: a text of short words would become a list of millions.
+    bare = text.encode("utf-8", "surrogatepass").translate(None, _SPACES).decode("utf-8", "surrogatepass")
+    return bare if bare.isascii() else "".join(bare.split())
 
 
 def readings(text: str) -> Iterator[str]:

@@ -3,7 +3,6 @@
 Users and chats appear in them as hashes only: others can list tags and summaries.
 """
 
-import re
 import uuid
 from collections.abc import Iterable
 from hashlib import sha256
@@ -18,17 +17,16 @@ MARKER = "gw1:"
 SCRATCH = f"{MARKER}scratch:"
 REPLACED, TEMPORARY = "(replaced)", "(temporary)"
 TITLE = "Letta Gateway"
-_SUMMARY = re.compile(
-    rf"(?P<title>.*?)(?P<replaced> {re.escape(REPLACED)})?(?P<temporary> {re.escape(TEMPORARY)})?"
-    rf"(?: (?P<note>\[.*\]))? (?P<marker>{MARKER}\S+)",
-    re.DOTALL,
-)
 
 
 def _digest(*parts: str) -> str:
     """32 hex digits of SHA-256 over the parts, each after its length: ("a", "bc") and ("ab", "c") differ."""
-    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return sha256(b"".join(b"%d:%b" % (len(part), part) for part in encoded)).hexdigest()[:32]
+    return sha256(b"".join(map(_framed, parts))).hexdigest()[:32]
+
+
+def _framed(part: str) -> bytes:
+    encoded = part.encode("utf-8", "surrogatepass")
+    return b"%d:%b" % (len(encoded), encoded)
 
 
 def agent_tags(type_id: str, scope: str, user: str) -> tuple[str, str, str]:
@@ -70,12 +68,23 @@ class Summary(Struct, frozen=True):
 
 def parse_summary(summary: str | None) -> Summary | None:
     """None for a conversation that is not the gateway's."""
-    found = _SUMMARY.fullmatch(summary or "")
-    if found is None:
+    told, space, marker = (summary or "").rpartition(" ")
+    if not space or not marker.startswith(MARKER) or marker == MARKER or marker.split() != [marker]:
         return None
-    return Summary(
-        found["marker"], bool(found["replaced"]), bool(found["temporary"]), found["note"] or "", found["title"]
-    )
+    told, note = _without_note(told)
+    told, temporary = _without(told, f" {TEMPORARY}")
+    told, replaced = _without(told, f" {REPLACED}")
+    return Summary(marker, replaced, temporary, note, told)
+
+
+def _without_note(text: str) -> tuple[str, str]:
+    """A note begins with the first bracket, and is the last thing told."""
+    title, bracket, rest = text.partition(" [")
+    return (title, f"[{rest}") if bracket and rest.endswith("]") else (text, "")
+
+
+def _without(text: str, end: str) -> tuple[str, bool]:
+    return text.removesuffix(end), text.endswith(end)
 
 
 class ClientId(Struct, frozen=True):
@@ -110,9 +119,19 @@ def id_digest(chat: str | None, id: str) -> str:
     return _digest(chat or "", id)[:16]
 
 
-def path_digest(texts: Iterable[str]) -> str:
-    """What stands for a path in a client id."""
-    return _digest(*texts)[:16]
+class PathDigest:
+    """What stands for a path in a client id, while the path grows: each text is read once."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._read = sha256()
+        for text in texts:
+            self.add(text)
+
+    def add(self, text: str) -> None:
+        self._read.update(_framed(text))
+
+    def __str__(self) -> str:
+        return self._read.hexdigest()[:16]
 
 
 def pictures_of(message: Message) -> str:

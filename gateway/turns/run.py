@@ -20,6 +20,7 @@ from gateway.turns.agents import Agents, KnownAgent
 from gateway.turns.conversations import Conversations, KnownConversation
 from gateway.turns.demands import Demand, Withheld
 from gateway.turns.lines import Lines
+from gateway.turns.schemas import Schemas
 from gateway.turns.telling import Reader, Telling
 from gateway.turns.turn import Turn
 
@@ -52,6 +53,7 @@ class Means:
         self.agents = Agents(upstream, settle_seconds)
         self.conversations = Conversations(upstream)
         self.lines = Lines(chats.queue_length, chats.queue_seconds)
+        self.schemas = Schemas()
         self.silence_seconds = silence_seconds
         self.grace_seconds = chats.grace_seconds
         self.queue_seconds = chats.queue_seconds
@@ -155,7 +157,7 @@ class Run:
             self.turn = turn.told(words)
             self._stage, self._ended_well, self._events = Stage.PREPARING, False, 0
             await self._take()
-            left = self._withheld.release(self._ended_well)
+            left = await self._withheld.release(self._ended_well, self._means.schemas.fits)
             if left is not None:
                 if left:
                     self.telling.tell(left)
@@ -242,8 +244,9 @@ class Run:
 
     def _denies(self) -> bool:
         """Whether Letta waits for an approval that nobody is asked for."""
-        clients = self.turn.tools.names
-        return not self.turn.agent_type.asks and bool(self._waiting) and not clients & set(self._waiting.values())
+        if self.turn.agent_type.asks or not self._waiting:
+            return False
+        return self.turn.tools.names.isdisjoint(self._waiting.values())
 
     def _denial(self, sending: Sending) -> Sending:
         """What the run goes on with, without the approval."""

@@ -13,11 +13,12 @@ from gateway.turns.tasks import Task
 
 TITLE_WORDS, TITLE_CHARACTERS = 6, 50
 QUERY_CHARACTERS = 200
+MOST_READ = 100_000
 EMOJI = "🙂"
 _PERSON = ("user", "human")
 # A message within a prompt: `USER: …` on a line of its own, or `<user>…</user>`.
 _SPEAKER = re.compile(r"^(user|human|assistant|ai):[ \t]*|^<(user|assistant)>\n|\n</(?:user|assistant)>", re.I | re.M)
-_CHAT = re.compile(r"<chat_history>\n?(.*)</chat_history>", re.DOTALL)
+_CHAT, _CHAT_END = "<chat_history>", "</chat_history>"
 _RESPONSE = re.compile(r'"""(.*?)"""', re.DOTALL)
 # Where a prompt that has no such mark begins to tell of the chat.
 _AFTER = ("\nConversation:\n", "punctuation.\n\n")
@@ -75,8 +76,7 @@ def _to_json(value: object) -> str:
 
 def read_chat(prompt: str) -> Chat:
     """What the person said in the chat that `prompt` tells; all of what it tells where nobody is named."""
-    found = _CHAT.search(prompt)
-    told = found[1] if found else next((prompt.partition(mark)[2] for mark in _AFTER if mark in prompt), prompt)
+    told = _told(prompt)
     said, by_person = [], False
     pieces = _SPEAKER.split(told)
     for i in range(0, len(pieces), 3):
@@ -84,6 +84,19 @@ def read_chat(prompt: str) -> Chat:
             said.append(text)
         by_person = any(name and name.lower() in _PERSON for name in pieces[i + 1 : i + 3])
     return Chat(said or ([told.strip()] if len(pieces) == 1 and told.strip() else []))
+
+
+def _told(prompt: str) -> str:
+    """The chat, as the prompt has it: between its marks, behind one, or all of the prompt."""
+    begins, ends = prompt.find(_CHAT), prompt.rfind(_CHAT_END)
+    if 0 <= begins < ends:
+        return _clipped(prompt[begins + len(_CHAT) : ends].removeprefix("\n"))
+    return _clipped(next((prompt.partition(mark)[2] for mark in _AFTER if mark in prompt), prompt))
+
+
+def _clipped(chat: str) -> str:
+    """Its beginning and its end; of what is between, no answer tells anything."""
+    return chat if len(chat) <= 2 * MOST_READ else f"{chat[:MOST_READ]}\n{chat[-MOST_READ:]}"
 
 
 def to_title(text: str) -> str:

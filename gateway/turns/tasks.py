@@ -49,14 +49,30 @@ class Prompt(Struct, frozen=True):
     streams: bool = True
     """Whether it may be asked for as a stream."""
 
-    def fits(self, request: ChatCompletionRequest) -> bool:
-        """Whether `request` is this prompt and nothing more: one message, or one of a user's after a system message."""
-        roles = [message.role for message in request.messages]
+    def fits(self, request: "Worded | None") -> bool:
+        """Whether a request is this prompt and nothing more."""
         whole = ["user"] if self.role == "user" else ["system", "user"]
-        if roles not in (whole, ["system"]) or (request.stream and not self.streams):
+        if request is None or request.roles not in (whole, ["system"]) or (request.streams and not self.streams):
             return False
-        texts = [text_of(message.content) for message in request.messages]
-        return texts[0].lstrip().startswith(self.begins) and self.holds in "\n".join(texts)
+        return request.text.startswith(self.begins) and self.holds in request.text
+
+
+class Worded(Struct, frozen=True):
+    """The words of a request that may be a prompt: one message, or one of a user's after a system message."""
+
+    roles: list[Role]
+    text: str
+    """All of it, from its first word."""
+    streams: bool
+
+
+def worded(request: ChatCompletionRequest) -> Worded | None:
+    """None for one that is no prompt of any task."""
+    roles = [message.role for message in request.messages[:3]]
+    if roles not in (["user"], ["system"], ["system", "user"]):
+        return None
+    text = "\n".join(text_of(message.content) for message in request.messages)
+    return Worded(roles, text.lstrip(), bool(request.stream))
 
 
 _OPEN_WEBUI = "https://github.com/open-webui/open-webui/blob/v0.12.4/backend/open_webui/"
@@ -151,6 +167,7 @@ def find_task(key: Key, headers: Mapping[str, str], request: ChatCompletionReque
     the model for tasks wants a title, if it wants nothing else that is known.
     """
     named = read_header(headers, key.task_header)
-    known = next((Task(p.kind, p.in_json) for p in PROMPTS if named is None and p.fits(request)), None)
+    words = worded(request) if named is None else None
+    known = next((Task(p.kind, p.in_json) for p in PROMPTS if p.fits(words)), None)
     task = Task(named) if named else known
     return Task(TITLE, in_json=False) if task is None and request.model == TASK_MODEL else task

@@ -5,7 +5,7 @@ the path, and no more, is appended to; one that holds more is branched where the
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import islice, product
 
 from msgspec import Struct
 
@@ -19,6 +19,8 @@ from gateway.turns.thoughts import without_thoughts
 # Frontends put what they found about a question before it, and its files, in one request and not in the next.
 # https://docs.openwebui.com/features/rag
 CONTEXT_ENDS = ("</context>", "</attached_files>")
+# So often the message of an id is looked for in one conversation.
+MOST_PLACES = 10
 
 
 class Ids(Struct, frozen=True):
@@ -116,7 +118,7 @@ def _by_id(parent: str, asked: Asked, keeps_history: bool, known: Sequence[Past]
     """What the parent's id says, unless it is not known, or the screen shows another path to it."""
     if not parent:
         return _at_start(asked.path if keeps_history else asked.news, known)
-    places = [(at, *place) for at, past in enumerate(known) for place in _places(parent, past.messages)]
+    places = [(at, *place) for at, past in enumerate(known) for place in _latest_places(parent, past.messages)]
     if places and not keeps_history:
         at, kept, _ = places[0]
         return _at(at, kept, asked.news, known)
@@ -128,6 +130,11 @@ def _by_id(parent: str, asked: Asked, keeps_history: bool, known: Sequence[Past]
             if followed == kept:
                 return _at(at, kept, asked.path[used:], known)
     return None
+
+
+def _latest_places(parent: str, messages: list[Message]) -> Iterator[tuple[int, bool]]:
+    """An id that more messages have than this is none."""
+    return islice(_places(parent, messages), MOST_PLACES)
 
 
 def _places(parent: str, messages: list[Message]) -> Iterator[tuple[int, bool]]:
@@ -226,14 +233,12 @@ def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bo
     # Most are as they were given: their words need not be looked at.
     if (theirs.role, theirs.content) == (kept[k].role, kept[k].content) and _ends_at(kept, k + 1):
         return k + 1
-    ends = list(_answer_ends(kept, k))
     if theirs.role == "user":
-        return ends[-1][0] if lenient else None
-    ways = [answer_words(text) for text in readings(theirs.content)]
-    for end, mine in reversed(ends):
-        if mine in ways:
-            return end
-    return ends[-1][0] if lenient and ends[-1][1].startswith(tuple(ways)) else None
+        return _last_end(kept, k) if lenient else None
+    found = [_end_of_words(kept, k, answer_words(text)) for text in readings(theirs.content)]
+    if ends := [end for end, _ in found if end is not None]:
+        return max(ends)
+    return _last_end(kept, k) if lenient and any(more for _, more in found) else None
 
 
 def _ends_at(kept: list[Message], k: int) -> bool:
@@ -241,19 +246,27 @@ def _ends_at(kept: list[Message], k: int) -> bool:
     return k == len(kept) or (kept[k].role == "user" and kept[k].content not in STAND_INS)
 
 
-def _answer_ends(kept: list[Message], k: int) -> Iterator[tuple[int, str]]:
-    """Where the answer at `k` ends, and its words: before each request of the gateway's own to go on, and at last."""
-    words = ""
+def _last_end(kept: list[Message], k: int) -> int:
+    """Where the answer at `k` ends with all that was added to it."""
+    return next((i for i in range(k, len(kept)) if kept[i].role == "user" and _ends_at(kept, i)), len(kept))
+
+
+def _end_of_words(kept: list[Message], k: int, words: str) -> tuple[int | None, bool]:
+    """Where the answer at `k` has said just these words, for the last time, and whether it says more than they.
+
+    It may end before each request to go on, and at last. What is said behind the words is not read.
+    """
+    end, said = None, 0
     for i in range(k, len(kept)):
-        message = kept[i]
-        if message.role == "assistant":
-            words += answer_words(message.content)
-        elif message.content in STAND_INS:
-            yield i, words
-        else:
-            yield i, words
-            return
-    yield len(kept), words
+        if kept[i].role == "user":
+            end = i if said == len(words) else end
+            if _ends_at(kept, i):
+                return end, False
+        elif piece := answer_words(kept[i].content):
+            if not words.startswith(piece, said):
+                return end, piece.startswith(words[said:])
+            said += len(piece)
+    return len(kept) if said == len(words) else end, False
 
 
 def answer_words(text: str) -> str:

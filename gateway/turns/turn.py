@@ -1,5 +1,7 @@
 """One request, as far as a turn of an agent needs it. Performs no I/O."""
 
+from functools import cached_property
+
 import msgspec
 from msgspec import Struct
 
@@ -14,7 +16,7 @@ from gateway.turns.names import conversation_marker, pictures_of, scratch_marker
 from gateway.turns.transcript import NO_IDS, Ids, bare_question
 
 
-class Turn(Struct, frozen=True):
+class Turn(Struct, frozen=True, dict=True):
     agent_type: AgentType
     caller: Caller
     asked: Asked
@@ -40,7 +42,7 @@ class Turn(Struct, frozen=True):
         """Whether only its history tells the chat."""
         return self.caller.chat is None and self.agent_type.conversations == "chat"
 
-    @property
+    @cached_property
     def marker(self) -> str:
         """Names the chat in Letta; chats without an id that begin alike share one."""
         type_id, user = self.agent_type.id, self.caller.user

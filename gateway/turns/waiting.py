@@ -45,9 +45,10 @@ def answers(turn: Turn, pending: Iterable[Waiting], news: list[Message]) -> Answ
     """
     waiting = {call.tool_call_id: call for call in pending}
     results = tuple(result for result in turn.asked.results if result.tool_call_id in waiting)
-    left = [call for id, call in waiting.items() if id not in {result.tool_call_id for result in results}]
+    answered = {result.tool_call_id for result in results}
+    left = [call for id, call in waiting.items() if id not in answered]
     word = verdict(news[0].content) if len(news) == 1 and not results else None
-    if word is None or any(_is_the_client_s(turn, call) for call in left):
+    if word is None or _any_is_the_client_s(turn, left):
         return Answers(results, denied=_ids(left))
     allowed, reason = word
     if allowed and not _was_asked(turn):
@@ -74,8 +75,9 @@ def verdict(text: str) -> tuple[bool, str]:
     return False, because[1] if because else ELSE
 
 
-def _is_the_client_s(turn: Turn, call: Waiting) -> bool:
-    return call.name in turn.tools.names or call.tool_call_id in turn.asked.called
+def _any_is_the_client_s(turn: Turn, calls: Iterable[Waiting]) -> bool:
+    names = turn.tools.names
+    return any(call.name in names or call.tool_call_id in turn.asked.called for call in calls)
 
 
 def _ids(calls: Iterable[Waiting]) -> tuple[str, ...]:

@@ -11,13 +11,13 @@ from gateway.letta.upstream import Message, image_of
 from gateway.turns.names import (
     SCRATCH,
     ClientId,
+    PathDigest,
     Summary,
     agent_tags,
     conversation_marker,
     id_digest,
     parse_client_id,
     parse_summary,
-    path_digest,
     pictures_of,
     scratch_marker,
     thread_marker,
@@ -105,7 +105,7 @@ def test_ids_never_appear_in_tags_and_markers(id: str) -> None:
         thread_marker("TYPE", id, id),
         scratch_marker("TYPE", id, id, id),
     ]
-    client_id = ClientId(id_digest(id, id), id_digest(id, id), path_digest([id, id])).new()
+    client_id = ClientId(id_digest(id, id), id_digest(id, id), str(PathDigest([id, id]))).new()
 
     assert id not in " ".join([*agent_tags("TYPE", id, id), *markers, client_id])
 
@@ -222,7 +222,7 @@ def test_a_client_id_tells_what_it_was_made_of(answer: str, parent: str, path: s
 
 
 def test_a_client_id_is_new_every_time() -> None:
-    named = ClientId(path=path_digest(["Hi"]))
+    named = ClientId(path=str(PathDigest(["Hi"])))
 
     assert len({named.new() for _ in range(100)}) == 100
 
@@ -256,4 +256,4 @@ def test_a_message_id_counts_within_its_chat() -> None:
 def test_different_paths_have_different_digests(one: list[str], other: list[str]) -> None:
     assume(one != other)
 
-    assert path_digest(one) != path_digest(other)
+    assert str(PathDigest(one)) != str(PathDigest(other))

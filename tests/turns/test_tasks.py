@@ -7,7 +7,7 @@ import pytest
 
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, Role
 from gateway.settings import Key
-from gateway.turns.tasks import PROMPTS, Prompt, Task, find_task
+from gateway.turns.tasks import PROMPTS, Prompt, Task, find_task, worded
 
 KEY = Key(name="frontend")
 HISTORY = "### Chat History:\n<chat_history>\nUSER: I like tea\nASSISTANT: So do I.\n</chat_history>"
@@ -208,7 +208,7 @@ def test_a_task_without_a_header_is_known_by_the_words_of_its_prompt(said: list[
 
 def test_every_prompt_of_the_table_has_an_example_of_its_own() -> None:
     asked = [request(*said) for said, _ in ASKED.values()]
-    found = [[one for one in asked if prompt.fits(one)] for prompt in PROMPTS]
+    found = [[one for one in asked if prompt.fits(worded(one))] for prompt in PROMPTS]
 
     assert [len(fitting) for fitting in found] == [1] * len(PROMPTS) == [1] * len(asked)
 
