@@ -1,0 +1,82 @@
+"""How the time that something takes grows with the size of what it reads: processor time, and never in seconds."""
+
+import gc
+import time
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import TypeVar
+
+Work = Callable[[], object]
+# Work of a size, about so many characters.
+Make = Callable[[int], Work]
+M = TypeVar("M", bound=Make)
+
+LEAST, MOST = 64, 1_000_000
+# What takes less is no measure of anything.
+SECONDS = 0.005
+# Where one of many makes is to be found, a size that tells the slow ones from the others.
+GLANCE = 16_384
+ROUNDS = 5
+# What looks bad is looked at again.
+LOOKS = 2
+# Twice as much takes twice as long, where nothing is done again and again; four times, where everything is.
+LINEAR = 3.0
+PLAINLY = 2.5
+
+
+def growth(make: Make) -> float:
+    """How much longer twice the size takes; 1 where the largest is done in no time.
+
+    The best of five counts, of fewer where they say it plainly, and of more where the five look bad.
+    """
+    size = _worth_measuring(make)
+    if size is None:
+        return 1.0
+    # Where something leaves a cache of the processor's, it grows by more, once: what looks bad is looked at further on.
+    ratio = _ratio(make(size), make(2 * size))
+    return ratio if ratio < LINEAR else min(ratio, _ratio(make(2 * size), make(4 * size)))
+
+
+def _ratio(work: Work, twice: Work) -> float:
+    best = best_of_twice = inf
+    for done in range(ROUNDS * LOOKS):
+        best, best_of_twice = min(best, seconds(work)), min(best_of_twice, seconds(twice))
+        if (done and best_of_twice < PLAINLY * best) or (done % ROUNDS == ROUNDS - 1 and best_of_twice < LINEAR * best):
+            break
+    return best_of_twice / best
+
+
+def slowest(makes: Iterable[M], count: int) -> list[M]:
+    """Those of many that take longest at a glance."""
+    return sorted(makes, key=_glance, reverse=True)[:count]
+
+
+def _glance(make: Make) -> tuple[float, float]:
+    """What comes to its end at a larger size is faster, whatever it takes."""
+    size = LEAST
+    while (taken := seconds(make(size))) < 10 * SECONDS and size < GLANCE:
+        size = min(size * 8, GLANCE)
+    return -size, taken
+
+
+def _worth_measuring(make: Make) -> int | None:
+    """The size at which the time can be told; None where even the largest takes none to speak of."""
+    size = LEAST
+    while (taken := seconds(make(size))) < SECONDS:
+        if size == MOST // 4:
+            return None
+        # Carefully, for what explodes would never end.
+        size = min(size * (2 if taken > SECONDS / 20 else 8), MOST // 4)
+    return size
+
+
+def seconds(work: Work) -> float:
+    """The processor's time for it, on this thread alone; what others do on the machine is not in it."""
+    gc.collect(0)
+    gc.disable()
+    try:
+        began = time.thread_time()
+        work()
+        return time.thread_time() - began
+    finally:
+        gc.enable()

@@ -1,0 +1,89 @@
+"""Who is looked at: the public functions of modules that perform no I/O; and why some need not be."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+SMALL = "one value of a few fields at a time: what is long in them is passed on as it is"
+HEADERS = "reads headers, which the server bounds"
+OPERATOR = "reads what the operator wrote"
+IDS = "digests ids, each of at most 512 characters"
+KINDS_OF_TOOLS, ON_A_CALL = ("Hidden", "Thoughts", "Tools"), ("call", "refuse", "receive")
+BY_ANOTHER = "only hands on, to what stands in the table"
+EXCEPTIONS = {
+    "addresses.is_public": "reads an address of a name server's answer",
+    "letta.errors.from_stop_reason": SMALL,
+    "letta.inputs.with_options": "reads an agent's settings, and a handful of options",
+    "letta.parts.in_words": SMALL,
+    "letta.notes.with_notes": "writes the gateway's own mod",
+    "letta.parts.flattened": SMALL,
+    "letta.parts.text_part": SMALL,
+    "letta.pasts.add": SMALL,
+    "letta.transcript.backend_of": "reads a path that the App Server tells",
+    "letta.transcript.emptied": "reads a file of the App Server's, of which it changes one field",
+    "letta.transcript.folder_of": "reads ids that Letta made",
+    "offline.request.ChatRequest.offers": SMALL,
+    "openai_wire.calls.ClientCalls.is_one": SMALL,
+    "openai_wire.limits.check_count": SMALL,
+    "openai_wire.open_webui.status": SMALL,
+    "openai_wire.open_webui.tool_card": SMALL,
+    "openai_wire.response.frame": SMALL,
+    "openai_wire.tools.tools_of": SMALL,
+    **{
+        f"openai_wire.tools.{kind}.{how}": SMALL
+        for kind in ("Hidden", "Thoughts", "Tools")
+        for how in ("call", "refuse", "receive")
+    },
+    **{f"openai_wire.tools.Cards.{how}": f"{BY_ANOTHER} (Cards.receive)" for how in ("call", "refuse")},
+    **{f"openai_wire.writer.Writer.{how}": SMALL for how in ("call", "finish", "tell_usage")},
+    "settings.Key.may_use": OPERATOR,
+    "settings.Settings.types_for": OPERATOR,
+    "settings.is_loopback": OPERATOR,
+    "turns.demands.Demand.is_met_by": SMALL,
+    "turns.demands.Withheld.release": f"{BY_ANOTHER} (JsonFormat.find)",
+    "turns.demands.to_demand": SMALL,
+    "turns.identity.identify": HEADERS,
+    "turns.identity.keeps_history": SMALL,
+    "turns.identity.read_header": HEADERS,
+    "turns.identity.read_ids": HEADERS,
+    **{
+        f"turns.names.{name}": "digests ids, each of at most 512 characters"
+        for name in ("agent_tags", "conversation_marker", "id_digest", "thread_marker")
+    },
+    "turns.names.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",
+    "turns.task_answers.to_empty_answer": f"{BY_ANOTHER} (to_answer)",
+    "turns.tasks.Prompt.fits": f"{BY_ANOTHER} (find_task)",
+    "turns.tasks.worded": f"{BY_ANOTHER} (find_task)",
+    "turns.template.applied": "reads what the gateway itself wrote on an agent",
+    "turns.template.fill": OPERATOR,
+    "turns.template.to_template": OPERATOR,
+    "turns.turn.Turn.marker_after": f"{BY_ANOTHER} (scratch_marker)",
+    "turns.turn.forwards_tools": OPERATOR,
+    "turns.turn.to_turn": SMALL,
+}
+
+
+def subjects(modules: list[ModuleType]) -> Iterator[str]:
+    """The public functions and methods of modules that perform no I/O, as far as they are given anything."""
+    for module in modules:
+        if "no i/o" in (module.__doc__ or "").lower():
+            where = module.__name__.removeprefix("gateway.")
+            yield from (f"{where}.{name}" for name, function in _functions(module) if _takes(function))
+
+
+def _functions(module: ModuleType) -> Iterator[tuple[str, Callable[..., object]]]:
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(value):
+            yield name, value
+        elif inspect.isclass(value):
+            yield from ((f"{name}.{key}", one) for key, one in vars(value).items() if _is_method(key, one))
+
+
+def _is_method(name: str, value: object) -> bool:
+    return inspect.isfunction(value) and not name.startswith("_")
+
+
+def _takes(function: Callable[..., object]) -> bool:
+    return any(name != "self" for name in inspect.signature(function).parameters)

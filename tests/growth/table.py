@@ -1,0 +1,382 @@
+"""Who reads what a caller or a model wrote without any I/O, and with what each is kept busy."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from gateway import halves
+from gateway.letta import errors as letta_errors
+from gateway.letta import events as letta
+from gateway.letta import frames, inputs, joining, memory, notes, parts, pasts, transcript
+from gateway.letta.upstream import Instructions, Message, Past, Sending, ToolResult, Waiting
+from gateway.offline import request as offline_request
+from gateway.offline import script
+from gateway.openai_wire import (
+    approvals,
+    calls,
+    client_tools,
+    defuse,
+    images,
+    json_format,
+    limits,
+    request,
+    response,
+    schemas,
+    translator,
+    writer,
+)
+from gateway.openai_wire import errors as wire_errors
+from gateway.settings import OPEN_KEY
+from gateway.turns import (
+    asked,
+    demands,
+    exchanges,
+    likeness,
+    names,
+    sent,
+    task_answers,
+    tasks,
+    thoughts,
+    unkept,
+    waiting,
+)
+from gateway.turns import transcript as chats
+from gateway.turns.turn import Turn
+from tests.growth.kinds import (
+    ASKED,
+    allowing,
+    asking,
+    call,
+    dialogue,
+    doubling,
+    going_on,
+    in_pieces,
+    nested,
+    of,
+    of_text,
+    offered,
+    piece_of_call,
+    referring,
+    respaced,
+    told,
+    told_calls,
+)
+from tests.growth.measure import Make
+from tests.growth.patterns import Shape
+from tests.pictures import GIF
+from tests.turns.turns import turn
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PROMPT = "### Task:\nGenerate a concise, 3-5 word title<chat_history>"
+BLOCK = "---\nlimit: 1\n---\n"
+
+
+def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], object]:
+    """`read`, which may say no."""
+
+    def tried(value: Any) -> None:
+        with suppress(wire_errors.InvalidRequest, memory.Rejected, offline_request.BadRequest, ValueError):
+            read(value, *arguments)
+
+    return tried
+
+
+def write() -> writer.Writer:
+    return writer.Writer(id="x", created=1, model="m", reasoning="think_tags", include_usage=False)
+
+
+def translate() -> translator.StreamTranslator:
+    how: dict[str, Any] = {"reasoning": "think_tags", "include_usage": False, "tool_activity": "rich"}
+    return translator.StreamTranslator(id="x", created=1, model="m", **how)
+
+
+def body(more: str) -> bytes:
+    return f'{{"model": "m", "messages": [{{"role": "user", "content": "Hi"}}], "x": {more}}}'.encode()
+
+
+def listed(count: int) -> list[transcript.Listed]:
+    """Answers in many parts, with many calls between."""
+    kinds = ("assistant_message", "approval_request_message", "assistant_message", "tool_return_message")
+    said = [transcript.Listed(f"m{i}", kinds[i % 4], content="so", tool_call=call(i)) for i in range(count)]
+    return [*said, transcript.Listed("m", "user_message", "gw-1", "Hi")]
+
+
+def rest_listed(count: int) -> list[pasts.Listed]:
+    return [pasts.Listed(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
+
+
+def turn_of(count: int) -> tuple[Turn, list[Waiting]]:
+    """One that brings many tools and the results of half of its calls, of which all wait."""
+    functions = client_tools.ClientTools(tuple(client_tools.Function(f"t{i}") for i in range(min(count, 1_000))))
+    results = tuple(ToolResult(f"call-{i}", "done") for i in range(0, count, 2))
+    asks = turn("Hi", tools=functions)
+    asks = msgspec.structs.replace(asks, asked=msgspec.structs.replace(asks.asked, results=results))
+    return asks, [Waiting(f"call-{i}", "x") for i in range(count)]
+
+
+def known(count: int) -> tuple[asked.Asked, list[Past]]:
+    """A chat that differs from what is known of it in every message, at last in one that nothing explains."""
+    return asked.Asked([*respaced(count | 1), Message("assistant", "No"), Message("user", "Hi")]), [
+        Past(dialogue(count | 1)) for _ in range(3)
+    ]
+
+
+def one_id(count: int) -> list[Past]:
+    """A conversation whose messages all have the id of one."""
+    return [Past([msgspec.structs.replace(one, client_id="gw1-a-a-c-d") for one in dialogue(count)])]
+
+
+def read_turn(count: int) -> tuple[frames.TurnReader, frames.Frame]:
+    ids = [f"gw-{i}" for i in range(count)]
+    return frames.TurnReader(ids), frames.Frame(loop_status=frames.LoopStatus("", {"run": ids}))
+
+
+def with_options(size: int) -> Sending:
+    return Sending(dialogue(size), results=tuple(ToolResult(f"call-{i}", "so") for i in range(size)))
+
+
+def formed(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+def told_parts(count: int) -> list[dict[str, str]]:
+    return [{"text": "a"}] * count
+
+
+def follow(pair: tuple[list[Message], list[Message]]) -> tuple[int, int]:
+    return chats.follow(*pair, lenient=True)
+
+
+DEEP = {"deep": nested("[", "")}
+WRITER = {"half tags": Shape("", "<", "")}
+HALVES = {"halves": Shape('"', "\\ud83d", '"'), "backslashes": Shape('"', "\\", '\\ud83d"')}
+UNPAIRED = {"lone": Shape("", "\ud83d", ""), "pairs": Shape("", "\ud83d\ude00", "")}
+TABLE: dict[str, dict[str, Make]] = {
+    "halves.Mender.feed": of_text(lambda text: halves.Mender().feed(text), **HALVES)
+    | {"pieces": in_pieces(lambda: halves.Mender().feed, lambda i: "\\", 1)},
+    "halves.decode": of_text(refused(lambda text: halves.decode(text, str)), **HALVES),
+    "halves.decode_pieces": of_text(refused(lambda text: halves.decode_pieces(text.encode(), str)), **HALVES),
+    "halves.joined": of_text(halves.joined, **UNPAIRED),
+    "halves.mend": of_text(halves.mend, **HALVES),
+    "halves.mended": of_text(lambda text: halves.mended(text.encode("utf-8", "surrogatepass")), **HALVES, **UNPAIRED),
+    "halves.whole": of_text(halves.whole, **UNPAIRED),
+    "letta.errors.from_error_message": of_text(lambda text: letta_errors.from_error_message("llm_error", text, text)),
+    "letta.events.EventDecoder.feed": {
+        "one line in pieces": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b"data: and more of it", 20),
+        "many lines": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b'data: {"message_type": "x"}\n', 28),
+    },
+    "letta.events.shortened": of_text(letta.shortened),
+    "letta.events.text_of": {"parts": of(told_parts, letta.text_of)},
+    "letta.frames.TurnReader.receive": {"ids": of(read_turn, lambda pair: pair[0].receive(pair[1]))},
+    "letta.frames.TurnReader.resume": {
+        "ids": of(lambda count: [f"gw-{i}" for i in range(count)], lambda ids: frames.TurnReader(["gw"]).resume(ids))
+    },
+    "letta.frames.from_loop_error": of_text(frames.from_loop_error, statuses=Shape("", "429: context ", "")),
+    "letta.frames.from_provider": of_text(frames.from_provider, contexts=Shape("", "context", "")),
+    "letta.inputs.to_input": {"messages": of(with_options, inputs.to_input)},
+    "letta.inputs.to_prompt": of_text(lambda text: inputs.to_prompt(Instructions(text, "", text))),
+    "letta.joining.Joiner.join": {
+        "halves": in_pieces(
+            lambda: joining.Joiner().join, lambda i: [letta.Event("assistant_message", content="so \ud83d")]
+        ),
+        "calls": in_pieces(
+            lambda: joining.Joiner().join,
+            lambda i: [letta.Event("tool_call_message", tool_call=letta.ToolCall("x", f"call-{i}", "\ud83d"))],
+        ),
+    },
+    "letta.notes.in_prompt": of_text(lambda text: notes.in_prompt(text, text)),
+    "letta.notes.is_alert": of_text(notes.is_alert, alerts=Shape("{", " ", "x")),
+    "letta.notes.looks_like_a_note": of_text(notes.looks_like_a_note),
+    "letta.notes.looks_like_an_exchange": of_text(notes.looks_like_an_exchange),
+    "letta.notes.note": of_text(lambda text: notes.note(notes.EXCHANGED, text)),
+    "letta.notes.told_in": of_text(lambda text: notes.told_in(text, notes.EXCHANGED)),
+    "letta.memory.edit": of_text(
+        refused(lambda text: memory.edit("memory_replace", {"old_string": text[: len(text) // 2] + "\0"}, BLOCK + text))
+    )
+    | of_text(
+        refused(
+            lambda text: memory.edit(
+                "memory_replace", {"old_string": text[: len(text) // 2], "new_string": ""}, BLOCK + text
+            )
+        )
+    ),
+    "letta.memory.is_block": of_text(memory.is_block, fronts=Shape("---\n", "\n---", "x")),
+    "letta.memory.path_of": of_text(refused(lambda text: memory.path_of({"label": text}))),
+    "letta.parts.exchanged": of_text(lambda text: parts.exchanged(Message("user", "", exchanged=text))),
+    "letta.parts.from_parts": {
+        "parts": of(lambda count: [{"text": "a"}] * count, lambda some: [*parts.from_parts(some)])
+    },
+    "letta.parts.to_parts": of_text(lambda text: parts.to_parts(Message("user", text))),
+    "letta.pasts.joined": {"parts": of(lambda count: [Message("assistant", "so")] * count, pasts.joined)},
+    "letta.pasts.to_past": {"parts of an answer": of(rest_listed, pasts.to_past)},
+    "letta.transcript.calls_wait": {"calls": of(lambda count: listed(count)[::-1], transcript.calls_wait)},
+    "letta.transcript.is_known_format": of_text(transcript.is_known_format, **DEEP),
+    "letta.transcript.to_input": {"messages": of(with_options, transcript.to_input)},
+    "letta.transcript.to_past": {"parts of an answer": of(listed, transcript.to_past)},
+    "letta.transcript.unfinished": {
+        "calls": of(lambda count: listed(count)[::-1], lambda newest: transcript.unfinished(newest, "gw-2", True))
+    },
+    "letta.transcript.with_history": {
+        "messages": of(
+            dialogue,
+            lambda said: transcript.with_history(
+                '{"id": "c", "agent_id": "a", "in_context_message_ids": []}', "", said, NOW
+            ),
+        )
+    },
+    "offline.request.decode": of_text(
+        refused(lambda text: offline_request.decode(text.encode(), offline_request.ChatRequest))
+    )
+    | {"deep": of(lambda count: b"[" * count, refused(offline_request.decode, offline_request.ChatRequest), 1)},
+    "offline.script.to_script": of_text(
+        refused(lambda text: script.to_script(offline_request.ChatRequest([offline_request.Message("user", text)]))),
+        asks=Shape("what is my name", " ", "x"),
+        reminders=Shape("", "<system-reminder>", ""),
+        commands=Shape("", "!tool x\n", ""),
+    ),
+    "openai_wire.approvals.Questions.call": {
+        "pieces": in_pieces(lambda: approvals.Questions().call, piece_of_call),
+        "calls": in_pieces(lambda: approvals.Questions().call, call),
+    },
+    "openai_wire.approvals.asks": of_text(approvals.asks),
+    "openai_wire.approvals.end_of_question": of_text(lambda text: approvals.end_of_question(text, len(ASKED))),
+    "openai_wire.calls.ClientCalls.call": {
+        "pieces": in_pieces(lambda: calls.ClientCalls(write(), client_tools.NO_TOOLS).call, piece_of_call)
+    },
+    "openai_wire.client_tools.to_client_tools": {
+        "tools": of(offered, lambda some: client_tools.to_client_tools(some, None, None), 1_000),
+        "allowed": of(allowing, refused(lambda choice: client_tools.to_client_tools(offered(1_000), choice, None))),
+    },
+    "openai_wire.defuse.Defuser.feed": of_text(lambda text: defuse.Defuser().feed(text), **WRITER)
+    | {"pieces": in_pieces(lambda: defuse.Defuser().feed, lambda i: "<", 1)},
+    "openai_wire.defuse.restore": of_text(defuse.restore, **WRITER),
+    "openai_wire.images.to_data_url": of_text(refused(lambda text: images.to_data_url(GIF + text.encode()))),
+    "openai_wire.images.to_image": of_text(
+        refused(lambda text: images.to_image(request.ImageUrl(text), "x", 5)),
+        types=Shape("data:image/png", ";a=a", "x"),
+    ),
+    "openai_wire.json_format.JsonFormat.find": of_text(
+        json_format.JsonFormat().find, lines=Shape("```json\n", "\n", "\n```"), deep=nested("[", "")
+    ),
+    "openai_wire.json_format.to_json_format": {
+        "referring": of(lambda count: formed(referring(count)), refused(json_format.to_json_format), 60),
+        "doubling": of(lambda count: formed(doubling(count)), refused(json_format.to_json_format), 60),
+    },
+    "openai_wire.limits.check_depth": {
+        "wide": of(lambda count: [[]] * count, lambda value: limits.check_depth(value, "x")),
+    },
+    "openai_wire.limits.check_values": of_text(
+        lambda text: refused(limits.check_values)(body(text)), commas=Shape("", ",", "")
+    ),
+    "openai_wire.request.decode_request": of_text(
+        lambda text: refused(request.decode_request)(body(text)), deep=nested("[", ""), texts=Shape("", '"",', "")
+    ),
+    "openai_wire.request.text_of": {
+        "parts": of(lambda count: [request.ContentPart("text", "a")] * count, request.text_of)
+    },
+    "openai_wire.response.to_completion": {
+        "calls in pieces": of(
+            lambda count: (
+                [*write().finish("stop")]
+                + [
+                    chunk
+                    for i in range(count)
+                    for chunk in write().call(
+                        response.ToolCallChunk(0, "a", function=response.FunctionChunk("and more of it", "x"))
+                    )
+                ]
+            ),
+            response.to_completion,
+        )
+    },
+    "openai_wire.schemas.check_expansions": {
+        "referring": of(referring, refused(schemas.check_expansions, "x"), 60),
+        "doubling": of(doubling, refused(schemas.check_expansions, "x"), 60),
+    },
+    "openai_wire.tools.Cards.receive": {
+        "calls": of(
+            lambda count: (
+                [letta.Event("tool_call_message", tool_calls=[call(i) for i in range(count)])]
+                + [
+                    letta.Event("tool_return_message", tool_returns=[letta.ToolReturn(f"call-{i}")])
+                    for i in range(count)
+                ]
+            ),
+            lambda events: [*map(translate().receive, events)],
+        )
+    },
+    "openai_wire.translator.StreamTranslator.receive": {
+        "words": in_pieces(lambda: translate().receive, lambda i: letta.Event("assistant_message", content="<so"), 20)
+    },
+    "openai_wire.writer.Writer.answer": of_text(lambda text: write().answer(text), **WRITER),
+    "openai_wire.writer.Writer.think": of_text(lambda text: write().think(text, "s"), **WRITER),
+    "openai_wire.writer.Writer.note": of_text(lambda text: write().note(text, "s"), **WRITER),
+    "openai_wire.writer.Writer.ask": of_text(lambda text: write().ask(text), **WRITER),
+    "turns.asked.to_asked": {"chat": of(told, asked.to_asked), "calls": of(told_calls, refused(asked.to_asked))},
+    "turns.demands.Withheld.take": {
+        "events": in_pieces(
+            lambda: demands.Withheld(demands.Demand(json=json_format.JsonFormat())).take,
+            lambda i: [letta.Event("assistant_message", content="so")],
+        )
+    },
+    "turns.demands.Demand.find": of_text(demands.Demand(json=json_format.JsonFormat()).find),
+    "turns.exchanges.check_calls": {"calls": of(told_calls, exchanges.check_calls)},
+    "turns.exchanges.exchanged": {"calls": of(told_calls, exchanges.exchanged), "chat": of(told, exchanges.exchanged)},
+    "turns.exchanges.results_of": {
+        "calls": of(told_calls, lambda messages: exchanges.results_of(messages, asked.DEFAULT_IMAGES))
+    },
+    "turns.names.PathDigest.add": {"path": in_pieces(lambda: names.PathDigest().add, lambda i: "a message of a path")},
+    "turns.names.parse_client_id": of_text(names.parse_client_id, dashes=Shape("gw1", "-", "")),
+    "turns.names.parse_summary": of_text(names.parse_summary, states=Shape("", " (replaced)", " [] gw1:x")),
+    "turns.names.scratch_marker": of_text(lambda text: names.scratch_marker("t", "s", "u", text)),
+    "turns.sent.to_sent": of_text(lambda text: sent.to_sent(OPEN_KEY, {}, turn("Hi"), text.encode())),
+    "turns.likeness.readings": of_text(
+        lambda text: [*likeness.readings(text)], escapes=Shape("", "&amp;", ""), numbers=Shape("&#", "1", ";")
+    ),
+    "turns.likeness.seen": of_text(likeness.seen, marks=Shape("a", "\u0301", ""), spaces=Shape("é", "\u2003", "")),
+    "turns.task_answers.read_chat": of_text(
+        task_answers.read_chat,
+        chats=Shape("", "<chat_history>", ""),
+        speakers=Shape("<chat_history>", "USER: a\n", "</chat_history>"),
+    ),
+    "turns.task_answers.to_answer": of_text(
+        lambda text: task_answers.to_answer(tasks.Task(tasks.MERGE), asking("Responses from models:" + text)),
+        answers=Shape("", '"""', ""),
+    ),
+    "turns.task_answers.to_title": of_text(task_answers.to_title, marks=Shape("", "# ", "")),
+    "turns.tasks.find_task": of_text(lambda text: tasks.find_task(OPEN_KEY, {}, asking(text, system=text))),
+    "turns.thoughts.without_thoughts": of_text(thoughts.without_thoughts, ended=Shape("", "<think></think>", "")),
+    "turns.transcript.answer_words": of_text(chats.answer_words),
+    "turns.transcript.bare_question": of_text(chats.bare_question, contexts=Shape("", "</context>", "")),
+    "turns.transcript.decide": {
+        "another chat": of(known, lambda pair: chats.decide(pair[0], chats.NO_IDS, True, pair[1])),
+        "one id": of(
+            lambda count: (asked.Asked(respaced(count | 1)), one_id(count)),
+            lambda pair: chats.decide(pair[0], chats.Ids("b", "c", "a"), True, pair[1]),
+        ),
+    },
+    "turns.transcript.follow": {
+        "respaced": of(
+            lambda count: (dialogue(count), respaced(count)), lambda pair: chats.follow(*pair, lenient=True)
+        ),
+        "going on": of(
+            lambda count: (going_on(count), [*going_on(count)[:2], *going_on(count)[2:]]),
+            lambda pair: chats.follow(*pair, lenient=True),
+        ),
+        "going on, cut": of(
+            lambda count: (going_on(count), [going_on(2)[0], Message("assistant", "and")]),
+            lambda pair: chats.follow(*pair, lenient=True),
+        ),
+    },
+    "turns.transcript.is_same": of_text(lambda text: chats.is_same([Message("user", text)], [Message("user", text)])),
+    "turns.transcript.questions": {"going on": of(going_on, lambda kept: [*chats.questions(kept)])},
+    "turns.unkept.from_note": of_text(unkept.from_note, **DEEP),
+    "turns.unkept.is_kept": {"messages": of(dialogue, lambda said: unkept.is_kept(said, Past(said)))},
+    "turns.unkept.to_note": {"messages": of(dialogue, unkept.to_note)},
+    "turns.turn.Turn.told": of_text(turn("Hi").told),
+    "turns.waiting.answers": {"results": of(turn_of, lambda pair: waiting.answers(*pair, []))},
+    "turns.waiting.verdict": of_text(waiting.verdict, noes=Shape("no", " ", "x"), because=Shape("no,", " ", "")),
+}

@@ -1,0 +1,27 @@
+"""Whoever reads what a caller or a model wrote takes as long as it is long, and no longer."""
+
+import pytest
+
+from tests.growth.measure import LINEAR, growth, slowest
+from tests.growth.patterns import modules
+from tests.growth.subjects import EXCEPTIONS, subjects
+from tests.growth.table import TABLE
+
+# Of all that a function is given, what keeps it busiest is followed up.
+FOLLOWED = 2
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_function_takes_time_as_its_input_is_long(name: str) -> None:
+    busiest = slowest(TABLE[name].values(), FOLLOWED)
+    grown = {kind: growth(make) for kind, make in TABLE[name].items() if make in busiest}
+
+    assert {kind: ratio for kind, ratio in grown.items() if ratio >= LINEAR} == {}
+
+
+def test_every_public_function_without_io_is_looked_at_or_excepted_with_a_reason() -> None:
+    assert sorted(subjects(modules())) == sorted([*TABLE, *EXCEPTIONS])
+
+
+def test_work_that_grows_faster_is_found_out() -> None:
+    assert growth(lambda size: lambda: [letter in "b" * size for letter in "a" * size]) >= LINEAR
