@@ -1,5 +1,9 @@
 """Chats on each kind of a real Letta: whatever people do on screen, the model receives what is seen there."""
 
+import unicodedata
+from collections.abc import Callable
+from html import escape
+
 import pytest
 
 from gateway.letta.notes import CONTINUE
@@ -70,6 +74,26 @@ def test_an_edit_of_a_user_message_branches_there(chat: Frontend, model: Scripte
     path, after = chat.said(), unheard("after")
     chat.say(after)
     assert model.said_once(after) == [*path, ("user", after)]
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda text: unicodedata.normalize("NFD", text),
+        lambda text: text.replace("\ufe0f", ""),
+        lambda text: escape(text),
+    ],
+    ids=["another form of Unicode", "no variation selectors", "escapes of HTML"],
+)
+def test_an_answer_that_a_client_tells_otherwise_is_the_same(
+    chat: Frontend, model: ScriptedModel, tell: Callable[[str], str]
+) -> None:
+    answer = chat.say(unheard("!say Crème ❤\ufe0f & <b>한국</b>"))
+    before, later = chat.said(), unheard("later")
+    answer.shown = tell(answer.text)
+    chat.say(later)
+
+    assert model.said_once(later) == [*before, ("user", later)]
 
 
 def test_an_edited_answer_is_what_the_agent_has_said(chat: Frontend, model: ScriptedModel) -> None:

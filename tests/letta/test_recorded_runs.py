@@ -1,10 +1,10 @@
 """Recorded runs, replayed through the real letta-client and the translator."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx
@@ -13,13 +13,14 @@ import pytest
 from gateway.letta import errors
 from gateway.letta.events import Event
 from gateway.letta.rest import RestUpstream
-from gateway.letta.upstream import Instructions, Message, Sending
+from gateway.letta.upstream import Conversation, Instructions, Message, Sending
 from gateway.settings import Letta, Secret
 from tests.openai_wire.cards import Card, part
 from tests.openai_wire.oracle import check_stream, play, played
 
 pytestmark = pytest.mark.anyio
 
+T = TypeVar("T")
 LETTA = Letta(upstream="rest")
 RUNS = Path(__file__).parent.parent / "runs"
 SENDING = Sending([Message("assistant", "Hello, I am here."), Message("user", "Hello", "gw1-0-1-2-3")])
@@ -445,3 +446,35 @@ async def test_a_half_that_a_broken_stream_ends_with_is_told_first(rest: list[An
         await run(streamed(*SPOKEN, *rest), events)
 
     assert [event.text for event in events if event.text][-2:] == ["\ufffd and ", "\ufffd"]
+
+
+async def test_a_half_in_a_listing_takes_nothing_of_it_along() -> None:
+    listed = [
+        {"id": "message-1", "message_type": "user_message", "content": "Hi \ud83d", "otid": "gw1"},
+        {"id": "message-2", "message_type": "assistant_message", "content": [{"type": "text", "text": "Hello \ud83d"}]},
+        {"id": "message-3", "message_type": "assistant_message", "content": "\ude00", "new": {"\ud83d": "\ud83d"}},
+    ]
+    past = await asked_of(listed, lambda upstream: upstream.read_conversation("agent-1", Conversation("conv-1")))
+
+    assert [(said.role, said.content) for said in past.messages] == [
+        ("user", "Hi \ufffd"),
+        ("assistant", "Hello \ufffd\n\n\ufffd"),
+    ]
+
+
+async def test_a_half_in_a_summary_is_replaced() -> None:
+    found = await asked_of([{"id": "conv-1", "summary": "a \ud83d"}], lambda up: up.find_conversations("agent-1", "a"))
+
+    assert [one.summary for one in found] == ["a \ufffd"]
+
+
+async def asked_of(answer: object, ask: Callable[[RestUpstream], Awaitable[T]]) -> T:
+    """What is made of an answer that is written as Python's `json` does."""
+    body = json.dumps(answer).encode()
+    upstream = Replay(
+        lambda: httpx.Response(200, content=body, headers={"content-type": "application/json"})
+    ).upstream()
+    try:
+        return await ask(upstream)
+    finally:
+        await upstream.aclose()
