@@ -74,7 +74,8 @@ class Chat:
     @property
     def weight(self) -> int:
         in_conversations = (message for known in self.known for message in known.past.messages)
-        return 100 + sum(message.weight for message in (*in_conversations, *(self.unkept or []), *self.later))
+        told = sum(len(known.past.told) for known in self.known)
+        return 100 + told + sum(message.weight for message in (*in_conversations, *(self.unkept or []), *self.later))
 
     def use(self, conversation: KnownConversation) -> None:
         others = [known for known in self.known if known is not conversation]

@@ -147,8 +147,6 @@ class Run:
             self.telling.fail(error)
         finally:
             self.telling.end()
-            # It may be kept for a while, for a request that is sent again.
-            self.turn = turn.light
 
     async def _do(self) -> None:
         """The whole turn; once more where the answer is not as demanded. Raises InvalidModelOutput."""

@@ -2,17 +2,40 @@
 
 import asyncio
 
+from msgspec import Struct
+
 from gateway.letta import errors
 from gateway.letta.upstream import Upstream
 from gateway.openai_wire.errors import IdempotencyKeyReused
 from gateway.settings import Chats
+from gateway.turns.cache import Cache
 from gateway.turns.demands import to_demand
 from gateway.turns.run import Means, Run
 from gateway.turns.sent import NEW, Sent
-from gateway.turns.telling import Reader
+from gateway.turns.telling import Reader, Telling
 from gateway.turns.turn import Turn
 
 CLOSE_SECONDS = 10.0
+# Characters of finished answers that are kept for requests that are sent again.
+KEPT_CHARACTERS = 32_000_000
+
+
+class Known(Struct, frozen=True):
+    """What answers a request that is sent again: its run, or what a run told that has ended."""
+
+    request: str
+    """Stands for the request, whatever name it is known by."""
+    telling: Telling
+    run: Run | None = None
+    until: float = 0.0
+    """When what a run told is forgotten."""
+
+    @property
+    def under_way(self) -> bool:
+        return self.run is not None and not self.run.answered and not self.run.task.done()
+
+    def follow(self) -> Reader:
+        return (self.run or self.telling).follow()
 
 
 class Runs:
@@ -20,10 +43,10 @@ class Runs:
         self.means = Means(upstream, settle_seconds, silence_seconds, chats)
         self._resend_seconds = chats.resend_seconds
         self._under_way: dict[str, set[Run]] = {}
-        self._sent: dict[str, Run] = {}
-        """By request, and by idempotency key: those under way, and the finished ones that are kept."""
-        self._requests: dict[str, str] = {}
-        """Of each idempotency key that is kept, the request it came with."""
+        self._sent: dict[str, Known] = {}
+        """By request, and by idempotency key: those under way."""
+        self._kept: Cache[str, Known] = Cache(KEPT_CHARACTERS)
+        """By the same names: those that have ended, of which nothing is kept but what they told."""
 
     def start(self, turn: Turn, sent: Sent = NEW) -> Reader:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError."""
@@ -35,50 +58,56 @@ class Runs:
         for other in list(self._under_way.get(turn.marker, ())):
             if other.abandoned and not turn.scratch:
                 other.leave()
-        run = Run(turn, self.means, demand)
-        self._under_way.setdefault(turn.marker, set()).add(run)
-        self._keep(sent, run)
-        run.task.add_done_callback(lambda _: self._end(run, sent))
+        run, marker = Run(turn, self.means, demand), turn.marker
+        self._under_way.setdefault(marker, set()).add(run)
+        self._know(sent, run)
+        run.task.add_done_callback(lambda _: self._end(run, marker, sent))
         return run.follow()
 
-    def _find(self, sent: Sent) -> Run | None:
-        if sent.idempotency_key:
-            if self._requests.get(sent.idempotency_key, sent.request) != sent.request:
-                raise IdempotencyKeyReused
-            return self._usable(sent.idempotency_key)
-        run = self._usable(sent.request)
-        under_way = run and not run.answered and not run.task.done()
-        if run and (sent.again or (sent.alive and under_way)):
-            return run
-        return None
+    def _find(self, sent: Sent) -> Known | None:
+        """Raises IdempotencyKeyReused."""
+        name = sent.idempotency_key or sent.request
+        known = self._sent.get(name) or self._kept.get(name)
+        if known is None:
+            return None
+        if sent.idempotency_key and known.request != sent.request:
+            raise IdempotencyKeyReused
+        if known.run and known.run.left:
+            return None
+        same = sent.idempotency_key or sent.again or (sent.alive and known.under_way)
+        return known if same else None
 
-    def _usable(self, name: str) -> Run | None:
-        run = self._sent.get(name)
-        return run if run and not run.left else None
+    def _know(self, sent: Sent, run: Run) -> None:
+        for name in sent.names:
+            self._sent[name] = Known(sent.request, run.telling, run)
+            self._kept.drop(name)
 
-    def _keep(self, sent: Sent, run: Run) -> None:
-        if sent.request:
-            self._sent[sent.request] = run
-        if sent.idempotency_key:
-            self._sent[sent.idempotency_key] = run
-            self._requests[sent.idempotency_key] = sent.request
-
-    def _end(self, run: Run, sent: Sent) -> None:
-        others = self._under_way[run.turn.marker]
+    def _end(self, run: Run, marker: str, sent: Sent) -> None:
+        others = self._under_way[marker]
         others.discard(run)
         if not others:
-            del self._under_way[run.turn.marker]
-        if sent.may_come_again and _is_answered(run):
-            run.telling.fold()
-            asyncio.get_running_loop().call_later(self._resend_seconds, self._drop, sent, run)
-        else:
-            self._drop(sent, run)
-
-    def _drop(self, sent: Sent, run: Run) -> None:
-        for name in (sent.request, sent.idempotency_key):
-            if self._sent.get(name) is run:
+            del self._under_way[marker]
+        keeps = sent.may_come_again and _is_answered(run)
+        if keeps:
+            run.telling.keep()
+        for name in sent.names:
+            known = self._sent.get(name)
+            if known and known.run is run:
                 del self._sent[name]
-                self._requests.pop(name, None)
+                if keeps:
+                    self._keep(name, known)
+
+    def _keep(self, name: str, known: Known) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._resend_seconds
+        self._kept.put(name, Known(known.request, known.telling, until=until), known.telling.weight)
+        loop.call_at(until, self._forget, name, until)
+
+    def _forget(self, name: str, until: float) -> None:
+        """The timer knows no more than when: it would keep alive what was dropped for its weight."""
+        known = self._kept.get(name)
+        if known and known.until <= until:
+            self._kept.drop(name)
 
     def stop(self) -> None:
         """End every run under way; their readers are told."""

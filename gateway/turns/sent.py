@@ -30,6 +30,11 @@ class Sent(Struct, frozen=True):
     alive: bool = False
     """Whether it names its messages: the same request is the same turn while that is under way."""
 
+    @property
+    def names(self) -> list[str]:
+        """What it is known by."""
+        return [name for name in (self.request, self.idempotency_key) if name]
+
 
 NEW = Sent()
 

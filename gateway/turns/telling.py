@@ -1,11 +1,13 @@
 """What a run says, told to any number of readers, each from the beginning."""
 
 import asyncio
+import copy
 from collections.abc import Callable
 from itertools import groupby
 
 import msgspec
 
+from gateway.letta.errors import UpstreamError
 from gateway.letta.events import PING, Event
 
 ANSWER = "assistant_message"
@@ -23,7 +25,7 @@ class Telling:
         """How many batches some reader has taken."""
         self._unread = unread
         self._readers: set[Reader] = set()
-        self._folds = False
+        self._kept = False
 
     def follow(self) -> "Reader":
         reader = Reader(self)
@@ -42,6 +44,8 @@ class Telling:
 
     def end(self) -> None:
         self.ended = True
+        # The run, with all that it was asked, goes before the last of its readers does.
+        self._unread = _no_matter
         self._wake()
 
     def leave(self, reader: "Reader") -> None:
@@ -62,13 +66,24 @@ class Telling:
         batches = self.batches if whole or self._readers else self.batches[: self.read]
         return "".join(event.text for batch in batches for event in batch if event.message_type == ANSWER)
 
-    def fold(self) -> None:
-        """Once nobody reads any more, keep what was told in few events: for readers who come after the end."""
-        self._folds = True
+    def keep(self) -> None:
+        """For readers who come after the end, what was told is kept in few events, once nobody reads any more."""
+        self._kept = True
+        self.failure = self.failure and _bare(self.failure)
         self._fold()
 
+    def raise_failure(self) -> None:
+        """Raises what the run failed with, if it did."""
+        if self.failure:
+            raise _bare(self.failure) if self._kept else self.failure
+
+    @property
+    def weight(self) -> int:
+        """How many characters are kept, more or less."""
+        return sum(_weight(event) for batch in self.batches for event in batch)
+
     def _fold(self) -> None:
-        if self._folds and not self._readers:
+        if self._kept and not self._readers:
             events = [event for batch in self.batches for event in batch if event.message_type != PING]
             self.batches = [[_joined(list(pieces)) for _, pieces in groupby(events, _piece_of)]]
 
@@ -89,8 +104,7 @@ class Reader:
         """What was told since the last call, None at the end. Raises what the run failed with."""
         telling = self._telling
         while self._read == len(telling.batches):
-            if telling.failure:
-                raise telling.failure
+            telling.raise_failure()
             if telling.ended:
                 return None
             self._woken = asyncio.get_running_loop().create_future()
@@ -106,6 +120,23 @@ class Reader:
     def leave(self) -> None:
         """Read no more. Returns at once; called again, it does nothing."""
         self._telling.leave(self)
+
+
+def _no_matter() -> None: ...
+
+
+def _bare(error: Exception) -> Exception:
+    """An error of Letta's without its traceback, which holds all that its run was asked."""
+    return copy.copy(error) if isinstance(error, UpstreamError) else error
+
+
+def _weight(event: Event) -> int:
+    """Of pieces of a text only that text counts: they become one."""
+    if event.message_type in SPOKEN:
+        return len(event.text) + len(event.reasoning or "")
+    texts = [event.text, event.message, event.detail, *(call.arguments for call in event.calls)]
+    texts += [returned.tool_return for returned in event.tool_returns or ()]
+    return 500 + sum(len(text) for text in texts if isinstance(text, str))
 
 
 def _piece_of(event: Event) -> tuple[str, str | None, int]:

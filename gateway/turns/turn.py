@@ -68,12 +68,6 @@ class Turn(Struct, frozen=True, dict=True):
         begins = bare_question(first.content) + pictures_of(first)
         return scratch_marker(self.agent_type.id, user.scope, user.id, begins)
 
-    @property
-    def light(self) -> "Turn":
-        """The turn without the pictures themselves, for one that is over."""
-        path = [message.light for message in self.asked.path]
-        return msgspec.structs.replace(self, asked=msgspec.structs.replace(self.asked, path=path))
-
     def told(self, words: str) -> "Turn":
         """The turn with `words` added to its system text."""
         instructions = "\n\n".join(text for text in (self.asked.instructions, words) if text)

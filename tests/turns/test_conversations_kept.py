@@ -7,13 +7,30 @@ import pytest
 
 from gateway.letta import errors
 from gateway.turns.agents import KnownAgent
-from gateway.turns.conversations import Conversations
+from gateway.turns.conversations import Chat, Conversations
 from gateway.turns.names import TEMPORARY, Summary
 from gateway.turns.unkept import Unkept, from_note
 from tests.turns.memory_letta import MemoryLetta
+from tests.turns.store import Store
 from tests.turns.turns import MARKER, OLD, OTHER, SUMMARY, find, say, summaries, turn
 
 pytestmark = pytest.mark.anyio
+
+# Forgotten for their weight
+
+
+@pytest.mark.parametrize("what", ["text", "instructions"])
+async def test_all_that_is_remembered_of_a_chat_has_a_weight(agent: KnownAgent, what: str) -> None:
+    letta = MemoryLetta(Store(forks=True))
+    letta.store.add_agent((), agent.id)
+    conversations, long = Conversations(letta), "x" * 10_000
+    asked = turn(long) if what == "text" else turn("Hi", instructions=long)
+    known = await say(letta, conversations, agent, asked)
+    chat = Chat()
+    chat.use(known)
+
+    assert 10_000 <= chat.weight <= 11_000
+
 
 # Marked
 

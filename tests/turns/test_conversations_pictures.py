@@ -7,11 +7,10 @@ from gateway.letta.upstream import Image, Message, image_of, message_of
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Conversations
 from gateway.turns.names import parse_client_id, parse_summary, pictures_of
-from gateway.turns.run import Means, Run
 from gateway.turns.turn import Turn
 from gateway.turns.unkept import NOTE_CHARACTERS
 from tests.turns.memory_letta import MemoryLetta
-from tests.turns.turns import ended, read, say, turn
+from tests.turns.turns import say, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -78,16 +77,6 @@ async def test_what_is_remembered_of_a_chat_holds_no_pictures(either: MemoryLett
 
     for known in (made, again, branch):
         assert set(pictures(known.past.messages)) == {""}
-
-
-async def test_a_run_that_has_ended_holds_no_pictures(letta: MemoryLetta, means: Means) -> None:
-    """It is kept for a while, for a request that is sent again."""
-    run = Run(shows(RED), means)
-    await read(run.follow())
-    await ended(run)
-
-    assert pictures(letta.sent[0][1].messages) == [RED.data]
-    assert pictures(run.turn.asked.path) == [""]
 
 
 NOTED = {"small": (RED, RED.data), "large": (LARGE, "")}

@@ -1,14 +1,17 @@
 """Requests that come again, and clients that vanish: never twice, never lost."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
+from copy import copy
 
 import pytest
 
 from gateway.letta import errors
 from gateway.openai_wire.errors import IdempotencyKeyReused
 from gateway.settings import Chats
-from gateway.turns.runs import Runs
+from gateway.turns.run import Run
+from gateway.turns.runs import KEPT_CHARACTERS, Runs
 from gateway.turns.sent import Sent
 from gateway.turns.turn import Turn
 from tests.events import answer, ping, stop, usage
@@ -177,6 +180,53 @@ async def test_a_failed_run_whose_message_letta_did_not_take_is_run_again(
 
     assert spoken(await play(runs, turn(), AGAIN)) == "Hello"
     assert [received.texts for received in letta.store.received] == [["Hi"]]
+
+
+KEPT: dict[str, Sequence[Step]] = {"an answer": SPOKEN, **{name: script for name, (script, _) in TAKEN.items()}}
+
+
+@pytest.mark.parametrize("script", KEPT.values(), ids=KEPT)
+async def test_nothing_is_kept_of_a_run_for_requests_sent_again_but_what_it_told(
+    letta: MemoryLetta, runs: Runs, script: Sequence[Step]
+) -> None:
+    # An error that is raised holds what it came through.
+    letta.scripts = [[copy(step) for step in script]]
+    before = held()
+    first = await told(runs)
+    await idle()
+
+    assert held() == before
+    assert await told(runs) == first
+    assert letta.count("run") == 1
+
+
+def held() -> list[int]:
+    """How many runs and turns are in memory."""
+    gc.collect()
+    kinds = [type(one) for one in gc.get_objects()]
+    return [kinds.count(kind) for kind in (Run, Turn)]
+
+
+async def told(runs: Runs) -> str:
+    """The text of an answer, or what it failed with."""
+    try:
+        return spoken(await play(runs, turn(), KEYED))
+    except errors.UpstreamError as error:
+        return repr(error)
+
+
+async def test_answers_are_kept_up_to_a_weight_and_the_last_in_any_case(letta: MemoryLetta, runs: Runs) -> None:
+    half = "x" * (KEPT_CHARACTERS // 2)
+    keyed = [Sent(idempotency_key=f"key {i}", may_come_again=True) for i in range(3)]
+    for sent in keyed:
+        letta.scripts.append([[ping()], [answer(half)], [answer(" and more")], [stop()]])
+        await play(runs, turn(), sent)
+        await idle()
+    for sent in reversed(keyed):
+        await play(runs, turn(), sent)
+
+    # The last one alone, for two are too heavy together.
+    assert letta.count("run") == 5
 
 
 async def test_a_run_that_failed_for_a_reason_nobody_knows_is_run_again(letta: MemoryLetta, runs: Runs) -> None:

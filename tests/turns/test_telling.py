@@ -132,7 +132,7 @@ async def test_what_was_told_is_kept_in_few_events(telling: Telling) -> None:
     for events in told:
         telling.tell(events)
     telling.end()
-    telling.fold()
+    telling.keep()
 
     assert await read(telling.follow()) == [
         *(reasoning("Hm."), answer("Hello"), tool_call("f"), tool_call(None), answer("ab")),
@@ -146,7 +146,7 @@ async def test_nothing_is_folded_while_somebody_reads(telling: Telling) -> None:
         telling.tell([answer(text)])
     assert await reader.next() == [answer("He")]
 
-    telling.fold()
+    telling.keep()
     assert await reader.next() == [answer("llo")]
     telling.end()
     reader.leave()
@@ -162,12 +162,12 @@ EVENTS = st.one_of(
 
 
 @given(st.lists(st.lists(EVENTS, max_size=4), max_size=6))
-def test_folding_changes_nothing_of_what_is_said(batches: list[list[Event]]) -> None:
+def test_keeping_changes_nothing_of_what_is_said(batches: list[list[Event]]) -> None:
     telling = Telling(lambda: None)
     for events in batches:
         telling.tell(events)
     before = [event for events in batches for event in events]
-    telling.fold()
+    telling.keep()
     (after,) = telling.batches
 
     assert spoken(after) == spoken(before)
