@@ -205,6 +205,8 @@ PROVIDERS: tuple[tuple[str, str, str | None], ...] = (
     ("OPENROUTER_API_KEY", "openrouter", "OPENROUTER_API_KEY"),
     ("OLLAMA_BASE_URL", "ollama", None),
 )
+# Of this one's models an App Server does not know whether they see; this variable says so.
+BLIND_PROVIDER, VISION_VARIABLE = "openai-compatible", "GATEWAY_VISION"
 
 
 def _with_provider(settings: Settings, environ: Mapping[str, str]) -> Settings:
@@ -213,13 +215,23 @@ def _with_provider(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if settings.letta.kind != "embedded" or settings.provider or named is None:
         return settings
     variable, id, key = named
-    raw = {"id": id, "base_url": environ[variable] if variable.endswith("_URL") else None}
+    raw: dict[str, Any] = {"id": id, "base_url": environ[variable] if variable.endswith("_URL") else None}
     raw["api_key"] = environ.get(key) or None if key else None
+    raw["vision"] = _vision(environ) if id == BLIND_PROVIDER else None
     try:
         provider = msgspec.convert(raw, Provider, dec_hook=_decode)
     except msgspec.ValidationError:
         raise SettingsError(ENVIRONMENT, variable, "expected an address such as `http://127.0.0.1:11434/v1`") from None
     return msgspec.structs.replace(settings, provider=provider)
+
+
+def _vision(environ: Mapping[str, str]) -> bool | None:
+    if not (said := environ.get(VISION_VARIABLE)):
+        return None
+    try:
+        return msgspec.convert(said, bool, strict=False)
+    except msgspec.ValidationError:
+        raise SettingsError(ENVIRONMENT, VISION_VARIABLE, f"`{said}`: expected `true` or `false`") from None
 
 
 def _with_system_files(settings: Settings, folder: Path, source: str) -> Settings:
@@ -253,6 +265,8 @@ def _mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
             "everyone who reaches the gateway may use it",
         )
     yield from _letta_mistakes(settings.letta)
+    if settings.provider and settings.provider.id != BLIND_PROVIDER and settings.provider.vision is not None:
+        yield "provider.vision", f"expected nothing: what models of `{settings.provider.id}` see, Letta knows"
     if settings.letta.kind == "rest":
         yield from _model_mistakes(settings.agent_types)
     yield from _task_mistakes(settings.tasks)

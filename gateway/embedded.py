@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gateway.letta.answers import Answer, Providers
 from gateway.letta.app_server import AppServerUpstream
+from gateway.letta.models import models_mod
 from gateway.letta.process import AppServerProcess, default_state
 from gateway.offline import create_offline_model
 from gateway.serving import beside
@@ -15,8 +16,9 @@ class EmbeddedUpstream(AppServerUpstream):
     """An `Upstream` that brings its Letta along: `process`, or one for the state directory of the settings."""
 
     def __init__(self, settings: Settings, process: AppServerProcess | None = None) -> None:
-        self.process = process or AppServerProcess(state_of(settings.letta.state))
         self._provider = settings.provider
+        models = _models_mod(settings.provider)
+        self.process = process or AppServerProcess(state_of(settings.letta.state), models)
         self._beside = AsyncExitStack()
         self._started = False
         super().__init__(settings.letta, self.process.address, settings.chats.tool_wait_seconds)
@@ -52,6 +54,13 @@ class EmbeddedUpstream(AppServerUpstream):
         await super().aclose()
         await self.process.aclose()
         await self._beside.aclose()
+
+
+def _models_mod(provider: Provider | None) -> bytes | None:
+    """What knows the models of a provider that says of its own whether they see; the offline model's does."""
+    if provider and provider.id != "openai-compatible":
+        return None
+    return models_mod(provider.vision if provider else None)
 
 
 def state_of(configured: str | None) -> Path:

@@ -187,6 +187,8 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the models answer."""
     api_key: Secret | None = None
     """The provider's key."""
+    vision: bool | None = None
+    """`openai-compatible`: whether its models see pictures; absent: as the endpoint says of each."""
 
 
 class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -286,6 +286,14 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         f'[provider]\nid = "openai"\napi_key = ["{SECRET}"]\n' + TYPE,
         ["provider.api_key: ", "Expected `str`"],
     ),
+    "vision nobody can tell": (
+        '[provider]\nid = "openai-compatible"\nvision = "perhaps"\n' + TYPE,
+        ["provider.vision", "Expected `bool"],
+    ),
+    "vision of models that Letta knows": (
+        '[provider]\nid = "ollama"\nvision = true\n' + TYPE,
+        ["provider.vision: ", "expected nothing", "`ollama`"],
+    ),
     "several providers": (f'[[provider]]\napi_key = "{SECRET}"\n' + TYPE, ["provider: ", "Expected `object"]),
     "unknown field of the provider": (
         f'[provider]\nid = "openai"\napikey = "{SECRET}"\n' + TYPE,
@@ -751,6 +759,24 @@ def test_a_server_that_speaks_as_openai_does_may_have_no_key(environ: dict[str, 
     provider = load(None, {"OPENAI_BASE_URL": OPENAI_URL, **environ}).provider
 
     assert provider == Provider(id="openai-compatible", base_url=OPENAI_URL)
+
+
+@pytest.mark.parametrize(("said", "sees"), [("true", True), ("0", False), ("", None), (None, None)])
+def test_the_environment_says_whether_a_compatible_provider_s_models_see(said: str | None, sees: bool | None) -> None:
+    environ = {"OPENAI_BASE_URL": OPENAI_URL} | ({} if said is None else {"GATEWAY_VISION": said})
+
+    assert load(None, environ).provider == Provider(id="openai-compatible", base_url=OPENAI_URL, vision=sees)
+
+
+def test_what_the_environment_says_of_vision_is_for_a_compatible_provider_alone() -> None:
+    assert load(None, {"ANTHROPIC_API_KEY": "key-2", "GATEWAY_VISION": "true"}).provider == Provider(
+        id="anthropic", api_key=Secret("key-2")
+    )
+
+
+def test_a_word_about_vision_that_is_none_is_a_mistake() -> None:
+    with pytest.raises(SettingsError, match="GATEWAY_VISION: `perhaps`: expected `true` or `false`"):
+        load(None, {"OPENAI_BASE_URL": OPENAI_URL, "GATEWAY_VISION": "perhaps"})
 
 
 def test_the_environment_names_the_provider_of_a_file_that_names_none(file: Path) -> None:

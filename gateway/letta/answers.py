@@ -18,6 +18,7 @@ class Answer(Struct, frozen=True):
 class KeptAgent(Struct, frozen=True):
     id: str
     tags: list[str] = []
+    model: str | None = None
 
 
 class Agents(Answer, frozen=True):
@@ -46,6 +47,7 @@ class File(Answer, frozen=True):
 
 class Model(Struct, frozen=True):
     handle: str
+    label: str | None = None
 
 
 class Models(Answer, frozen=True):

@@ -25,6 +25,7 @@ from gateway.letta.answers import (
     Conversations,
     Info,
     KeptAgent,
+    Model,
     Models,
     OneAgent,
 )
@@ -32,6 +33,7 @@ from gateway.letta.events import Event
 from gateway.letta.frames import PROTOCOL_VERSION, Head, Runtime
 from gateway.letta.link import Address, Link
 from gateway.letta.memory_tools import MemoryTools
+from gateway.letta.models import BLIND_PREFIX, SEES_MARK
 from gateway.letta.threads import Threads
 from gateway.letta.turns import Turns
 from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template
@@ -76,6 +78,8 @@ class AppServerUpstream:
         self._turns = Turns(self._link, self._threads, self._memory_tools, tool_wait_seconds)
         # It makes agents one by one: the time limit of one must not run while others are made.
         self._making = asyncio.Lock()
+        self._seeing: set[str] = set()
+        """The handles of models that are shown pictures although their provider's others are not."""
         self._takers: dict[str, Callable[[bytes], None]] = {
             "external_tool_call_request": self._turns.call,
             "control_request": self._turns.ask,
@@ -198,9 +202,22 @@ class AppServerUpstream:
             raise errors.Refused(f"it speaks protocol_version {info.protocol_version}, not {PROTOCOL_VERSION}")
 
     async def list_models(self) -> list[str]:
-        entries = (await self._link.request("list_models", Models)).entries
         # One handle is listed for each of its variants.
-        return list(dict.fromkeys(model.handle for model in entries))
+        return list(dict.fromkeys(model.handle for model in await self._list_models()))
+
+    async def _list_models(self, **how: object) -> list[Model]:
+        entries = (await self._link.request("list_models", Models, **how)).entries
+        self._seeing = {model.handle for model in entries if (model.label or "").endswith(SEES_MARK)}
+        return entries
+
+    async def sees(self, agent_id: str) -> bool:
+        handle = _found((await self._link.request("agent_retrieve", OneAgent, agent_id=agent_id)).agent).model or ""
+        # Of other models its listing does not tell; those that their provider's own list knows are shown pictures.
+        if not handle.startswith(BLIND_PREFIX) or handle in self._seeing:
+            return True
+        # The endpoint may say another thing by now, or may not have answered before.
+        await self._list_models(force=True)
+        return handle in self._seeing
 
     async def unknown_tools(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if name not in BUILTIN_TOOLS]

@@ -38,6 +38,7 @@ MAX_LOG_BYTES = 10_000_000
 
 HERE = Path(__file__).parent
 # The keeper says the one, the App Server the other as soon as it accepts connections.
+MODELS_MOD = "letta-gateway-models.js"
 ANNOUNCED = re.compile(rb"Keeping process (\d+)\n.*^WebSocket: (ws://\S+)\n", re.DOTALL | re.MULTILINE)
 # The wheel's own launcher, wherever the wheel is: the child has another HOME, so it may not find it by itself.
 LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); import letta_code; sys.exit(letta_code.main())"
@@ -69,13 +70,15 @@ def default_state() -> Path:
 class AppServerProcess:
     """An App Server of the gateway's own: started, watched, restarted when it dies, ended with the gateway."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, models_mod: bytes | None = None) -> None:
+        """`models_mod` is a mod for the models of its provider, where they need one."""
         self._state = state.absolute()
         self._lock: int | None = None
         self._child: _Child | None = None
         self._watcher: asyncio.Task[None] | None = None
         # The child is up, or will never be again.
         self._settled = asyncio.Event()
+        self._models_mod = models_mod
 
     @property
     def log(self) -> Path:
@@ -155,7 +158,7 @@ class AppServerProcess:
     async def _launch(self, lock: int) -> None:
         """Raises Unreachable if the child does not come up."""
         try:
-            token = _prepare(self._state)
+            token = _prepare(self._state, self._models_mod)
             child = await _spawn(self._state, self.log, token, lock)
         except OSError as error:
             raise errors.Unreachable(f"the App Server cannot be started: {error}") from error
@@ -287,7 +290,7 @@ async def _take_lock(path: Path) -> int:
             raise EmbeddedUnavailable(f"Another gateway uses the state directory {path.parent}")
 
 
-def _prepare(state: Path) -> str:
+def _prepare(state: Path, models_mod: bytes | None) -> str:
     """Write what the App Server reads when it starts; gives its new token."""
     mods = state / ".letta" / "mods"
     for directory in (mods.parent, mods):
@@ -299,6 +302,10 @@ def _prepare(state: Path) -> str:
     settings = mods.parent / "settings.json"
     _write(settings, msgspec.json.encode(_read_settings(settings) | APP_SERVER_SETTINGS))
     _write(mods / "letta-gateway.js", with_notes((HERE / "mod.js").read_text()).encode())
+    if models_mod:
+        _write(mods / MODELS_MOD, models_mod)
+    else:
+        (mods / MODELS_MOD).unlink(missing_ok=True)
     token = secrets.token_urlsafe(32)
     _write(state / "token", token.encode())
     return token

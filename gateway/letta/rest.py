@@ -165,6 +165,10 @@ class RestUpstream:
             for block in body.blocks:
                 await self._letta.blocks.with_raw_response.delete(block.id)
 
+    async def sees(self, agent_id: str) -> bool:
+        # It passes pictures on, whatever the model is.
+        return True
+
     async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
         return frozenset(tool.name for tool in (await self._body(agent_id)).tools if tool.name)
 

@@ -297,6 +297,10 @@ class Upstream(Protocol):
 
     async def delete_conversation(self, agent_id: str, conversation_id: str) -> None: ...
 
+    async def sees(self, agent_id: str) -> bool:
+        """Whether pictures reach the agent's model; else words stand in their place."""
+        ...
+
     async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
         """The tools that an agent has of its own; `tools` are those of its agent type."""
         ...

@@ -39,7 +39,10 @@ def create_offline_model() -> Litestar:
 
 @get("/v1/models")
 async def list_models() -> Body:
-    return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "letta-gateway"}]}
+    model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "letta-gateway"}
+    # It counts pictures. https://openrouter.ai/docs/api/api-reference/models/get-models
+    model["architecture"] = {"input_modalities": ["text", "image"], "output_modalities": ["text"]}
+    return {"object": "list", "data": [model]}
 
 
 @post("/v1/chat/completions", status_code=200)

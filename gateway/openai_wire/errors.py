@@ -5,6 +5,7 @@ https://developers.openai.com/api/docs/guides/error-codes
 GatewayError
   InvalidRequest      400 invalid_request_error
     ToolNamesTaken    400 tool_name_taken
+    PicturesUnseen    400 pictures_unseen
     UserRequired      400 user_required
     ModelNotFound     404 model_not_found
     RouteNotFound     404
@@ -89,6 +90,18 @@ class ToolNamesTaken(InvalidRequest):
         """`names` are those of tools of the agent's own, which stand in the request's `tools`, too."""
         named = ", ".join(f"`{name}`" for name in sorted(names))
         super().__init__(f"`tools` holds {named}, and the agent has tools of its own of that name: {named}.", "tools")
+
+
+class PicturesUnseen(InvalidRequest):
+    code = "pictures_unseen"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This agent's model is not shown pictures. Should it be able to see: with a Letta of the gateway's own, "
+            "set `vision = true` in `[provider]` (`GATEWAY_VISION=true`); on an App Server, connect the model's "
+            "endpoint as another provider than `openai-compatible`.",
+            "messages",
+        )
 
 
 class UserRequired(InvalidRequest):

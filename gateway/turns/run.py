@@ -14,7 +14,7 @@ import msgspec
 from gateway.letta import errors
 from gateway.letta.events import PING, Event, ToolCall
 from gateway.letta.upstream import Sending, Upstream, Waiting
-from gateway.openai_wire.errors import GatewayError, InvalidModelOutput, ToolNamesTaken
+from gateway.openai_wire.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
 from gateway.settings import Chats
 from gateway.turns.agents import Agents, KnownAgent
 from gateway.turns.conversations import Conversations, KnownConversation
@@ -197,6 +197,8 @@ class Run:
         names = turn.tools.names
         if names and (taken := names & await means.agents.own_tools(agent, turn.agent_type)):
             raise ToolNamesTaken(taken)
+        if any(message.images for message in turn.asked.news) and not await means.upstream.sees(agent.id):
+            raise PicturesUnseen
         return agent, *await means.conversations.find(agent, turn, patient)
 
     async def _send(self, agent: KnownAgent, conversation: KnownConversation, sending: Sending) -> None:

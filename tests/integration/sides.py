@@ -13,9 +13,6 @@ SIDES = {
     "embedded-no ids": ("embedded_letta", False),
 }
 
-# Where the model is shown pictures.
-SEEING = {id: side for id, side in SIDES.items() if side[0] != "embedded_letta"}
-
 
 class Side(NamedTuple):
     """Where a chat is kept, and by what it is known."""

@@ -11,6 +11,7 @@ import pytest
 from gateway.letta import errors, turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.events import PING, Event
+from gateway.letta.models import SEES_MARK
 from gateway.letta.upstream import Agent, Instructions, Message, Sending, Template
 from gateway.settings import Secret
 from tests.letta.fake_app_server import RUNTIME, WELL, Answer, FakeAppServer, Frame, run, status, upstream_of, word
@@ -60,6 +61,40 @@ async def test_an_app_server_of_another_version_is_refused_and_named(
 
     with pytest.raises(errors.Refused, match=f"protocol_version {version}, not 1"):
         await upstream.check_health()
+
+
+# An agent's model -> what the App Server lists, first and then; whether it is shown pictures, how often it lists
+SIGHTS: dict[str, tuple[str, list[list[str]], bool, int]] = {
+    "another provider's": ("anthropic/claude", [[]], True, 1),
+    "a compatible one's": ("openai-compatible/one", [["one"], ["one"]], False, 2),
+    "one's that sees": ("openai-compatible/one", [[f"one{SEES_MARK}"]], True, 1),
+    "one's that sees by now": ("openai-compatible/one", [[], [f"one{SEES_MARK}"]], True, 2),
+    "one's beside another that sees": ("openai-compatible/one", [["one", f"two{SEES_MARK}"]] * 2, False, 2),
+}
+
+
+@pytest.mark.parametrize(("model", "listings", "sees", "times"), SIGHTS.values(), ids=SIGHTS)
+async def test_a_model_of_a_compatible_provider_sees_only_if_it_is_listed_so(
+    server: FakeAppServer,
+    upstream: AppServerUpstream,
+    model: str,
+    listings: list[list[str]],
+    sees: bool,
+    times: int,
+) -> None:
+    left = list(listings)
+
+    def listing(_: Frame) -> Frame:
+        entries = [
+            {"handle": f"openai-compatible/{label.removesuffix(SEES_MARK)}", "label": label} for label in left.pop(0)
+        ]
+        return {"success": True, "entries": entries}
+
+    server.answers["list_models"] = listing
+    server.answers["agent_retrieve"] = {"success": True, "agent": {"id": "agent-1", "model": model}}
+
+    assert await upstream.sees("agent-1") is sees
+    assert len(server.sent("list_models")) == times
 
 
 async def test_it_is_found_below_ws_and_shown_the_key(server: FakeAppServer) -> None:

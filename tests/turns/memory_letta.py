@@ -42,6 +42,7 @@ class MemoryLetta:
         self.sent: list[tuple[str, Sending]] = []
         self.tools: list[tuple[str, ...]] = []
         self.models = ["m/first", "m/second"]
+        self.seeing = True
         self.made: list[str] = []
         self.gates: dict[str, Gate] = {}
         self.failures: dict[str, list[Exception]] = {}
@@ -273,6 +274,10 @@ class MemoryLetta:
     @property
     def applies(self) -> frozenset[str]:
         return frozenset() if self.store.forks else frozenset({"response_format"})
+
+    async def sees(self, agent_id: str) -> bool:
+        await self._call("sees", agent_id)
+        return self.seeing
 
     async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
         await self._call("tool_names", agent_id)

@@ -4,13 +4,15 @@ import msgspec
 import pytest
 
 from gateway.letta.upstream import Image, Message, image_of, message_of
+from gateway.openai_wire.errors import PicturesUnseen
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Conversations
 from gateway.turns.names import parse_client_id, parse_summary, pictures_of
+from gateway.turns.run import Means
 from gateway.turns.turn import Turn
 from gateway.turns.unkept import NOTE_CHARACTERS
 from tests.turns.memory_letta import MemoryLetta
-from tests.turns.turns import say, turn
+from tests.turns.turns import play, say, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +79,37 @@ async def test_what_is_remembered_of_a_chat_holds_no_pictures(either: MemoryLett
 
     for known in (made, again, branch):
         assert set(pictures(known.past.messages)) == {""}
+
+
+# A model that is shown none
+
+
+async def test_a_new_picture_for_a_model_that_is_shown_none_is_refused_before_anything_is_sent(
+    letta: MemoryLetta, means: Means
+) -> None:
+    letta.seeing = False
+    with pytest.raises(PicturesUnseen, match="set `vision = true` in"):
+        await play(means, shows(RED))
+
+    assert (letta.sent, letta.store.conversations) == ([], {})
+
+
+async def test_an_older_picture_is_no_reason_to_refuse_what_is_new(letta: MemoryLetta, means: Means) -> None:
+    letta.seeing = False
+    seen = message_of("user", ["Look", RED])
+    asked = turn("Look", "Hello", "More")
+    path = [seen, *asked.asked.path[1:]]
+    await play(means, msgspec.structs.replace(asked, asked=msgspec.structs.replace(asked.asked, path=path)))
+
+    assert letta.count("sees") == 0
+    assert letta.sent_texts()[-1][-1] == "More"
+
+
+async def test_what_a_model_is_shown_is_asked_only_where_there_is_a_picture(letta: MemoryLetta, means: Means) -> None:
+    await play(means, turn())
+    assert letta.count("sees") == 0
+    await play(means, shows(RED))
+    assert letta.count("sees") == 1
 
 
 NOTED = {"small": (RED, RED.data), "large": (LARGE, "")}
