@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 
 from gateway.app import upstream_for
+from gateway.embedded import EmbeddedUpstream
 from gateway.letta import errors
 from gateway.letta.process import EmbeddedUnavailable
 from gateway.letta.upstream import Upstream
@@ -27,6 +28,9 @@ async def check(settings: Settings) -> bool:
 
 async def _find_problems(settings: Settings, upstream: Upstream) -> AsyncIterator[str]:
     print(f"Letta at {settings.letta.address}:" if settings.letta.address else "A Letta of the gateway's own:")
+    if isinstance(upstream, EmbeddedUpstream):
+        for problem in await upstream.find_garbled():
+            yield problem
     try:
         await upstream.start()
         await upstream.check_health()

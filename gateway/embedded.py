@@ -1,15 +1,27 @@
 """A Letta of the gateway's own: an App Server as a child process, with a model's provider, or the offline model."""
 
-from contextlib import AsyncExitStack
+import asyncio
+import logging
+import shutil
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
+from gateway.letta import errors
 from gateway.letta.answers import Answer, Providers
 from gateway.letta.app_server import AppServerUpstream
+from gateway.letta.events import Event
 from gateway.letta.models import models_mod
 from gateway.letta.process import AppServerProcess, default_state
+from gateway.letta.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations
+from gateway.letta.upstream import Agent, Conversation, Fork, Message, Sending, Template
 from gateway.offline import create_offline_model
 from gateway.serving import beside
 from gateway.settings import Provider, Settings
+
+logger = logging.getLogger(__name__)
+# Bytes of the disk that a turn must not begin without.
+RESERVE = 1_000_000
 
 
 class EmbeddedUpstream(AppServerUpstream):
@@ -19,6 +31,7 @@ class EmbeddedUpstream(AppServerUpstream):
         self._provider = settings.provider
         models = _models_mod(settings.provider)
         self.process = process or AppServerProcess(state_of(settings.letta.state), models)
+        self._files = AgentFiles(self.process.backend)
         self._beside = AsyncExitStack()
         self._started = False
         super().__init__(settings.letta, self.process.address, settings.chats.tool_wait_seconds)
@@ -31,7 +44,73 @@ class EmbeddedUpstream(AppServerUpstream):
         if self._provider is None:
             url = await self._beside.enter_async_context(beside(create_offline_model()))
             self._provider = Provider(id="openai-compatible", base_url=f"{url}/v1")
+        for problem in await asyncio.to_thread(lambda: [*self._garbled(with_messages=False)]):
+            logger.warning("%s", problem)
         await self.process.start()
+
+    async def find_garbled(self) -> list[str]:
+        """What of the App Server's files cannot be read, and what to do about it."""
+        return await asyncio.to_thread(lambda: [*self._garbled(with_messages=True)])
+
+    def _garbled(self, with_messages: bool) -> Iterator[str]:
+        for file in self._files.read():
+            if not file.whole:
+                yield (
+                    f"the file of {_whose(file.names)} is damaged: {file.path}. Whose it is gets an error until it is "
+                    "replaced by a copy of it, or deleted; then they are given a new agent, without this one's memory."
+                )
+        for path in garbled_conversations(self.process.backend, with_messages):
+            yield (
+                f"a file of a conversation is damaged: {path}. The chat fails, or begins afresh, until the file is "
+                f"replaced by a copy of it; deleting {path.parent} gives the chat up."
+            )
+
+    def run(
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
+    ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
+        self._check_room(sum(message.weight for message in sending.messages))
+        return super().run(agent_id, conversation_id, sending, tools)
+
+    async def create_conversation(
+        self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
+    ) -> Conversation:
+        self._check_room(sum(message.weight for message in path))
+        return await super().create_conversation(agent_id, summary, path, fork)
+
+    async def recompile(self, conversation_id: str) -> str:
+        self._check_room()
+        return await super().recompile(conversation_id)
+
+    def _check_room(self, weight: int = 0) -> None:
+        """Raises NoSpace before the App Server hears of it: on a full disk it empties the files that it changes."""
+        if shutil.disk_usage(self.process.backend.parent).free < RESERVE + 4 * weight:
+            error = errors.NoSpace("there is hardly any room in the state directory")
+            error.taken = False
+            raise error
+
+    async def create_agent(self, template: Template) -> Agent:
+        """None in the place of one that the App Server has a file of and does not know. Raises Garbled, NoSpace."""
+        self._check_room()
+        kept = [file for file in await asyncio.to_thread(self._files.read) if file.is_of(template)]
+        if not kept:
+            return await super().create_agent(template)
+        if not all(file.whole for file in kept):
+            raise errors.Garbled("an agent's file is damaged")
+        # It was damaged when the App Server read it, and is not any more.
+        if self.turns_under_way:
+            raise errors.Garbled("an agent's file was mended, and is read as soon as no turn is under way")
+        logger.warning("An agent's file was mended: the App Server starts again to read it")
+        await self.process.restart()
+        if agents := await self._find_anew(template):
+            return agents[0]
+        raise errors.Garbled("an agent's file was mended, and is not read")
+
+    async def _find_anew(self, template: Template) -> list[Agent]:
+        try:
+            return await self.find_agents(template.tags)
+        except errors.BrokenStream:
+            # That was the connection to the one that has ended.
+            return await self.find_agents(template.tags)
 
     async def _greet(self) -> None:
         """Connect the provider, and it alone: one of an earlier start may be gone."""
@@ -54,6 +133,11 @@ class EmbeddedUpstream(AppServerUpstream):
         await super().aclose()
         await self.process.aclose()
         await self._beside.aclose()
+
+
+def _whose(names: frozenset[str]) -> str:
+    named = " or ".join(f"`{name}`" for name in sorted(names) if name != MEMORY_AUTHOR)
+    return f"the agent {named}" if named else "an agent of which nobody can tell whose it is"
 
 
 def _models_mod(provider: Provider | None) -> bytes | None:

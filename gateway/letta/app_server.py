@@ -97,6 +97,10 @@ class AppServerUpstream:
         except errors.UpstreamError as error:
             logger.warning("the App Server cannot list its models: %s", error)
 
+    @property
+    def turns_under_way(self) -> bool:
+        return self._turns.under_way
+
     async def start(self) -> None:
         """Nothing: the connection is made when it is needed."""
 

@@ -7,10 +7,12 @@ UpstreamError
     QueueFull         too many turns wait for those before them, or one has waited too long
     Stuck             an earlier turn of the conversation has no end, and lets none begin
     Abandoned         the run under way may be one that nobody listens to any more
+  Garbled             Letta cannot read its own file of the agent
   Refused             Letta does not take what it was sent, or answers what it should not
     KeyRefused        Letta does not take the gateway's key
     TooLong           a message is longer than Letta takes: nothing of it was kept
   RunFailed           Letta, or the model behind it, failed
+    NoSpace           the disk of Letta is full: it cannot keep what is said
     BrokenStream      the stream ended early or held what is no event
     TimedOut          no sign of life, or of progress
     Stopped           somebody, or the gateway's own end, stopped the run
@@ -22,6 +24,8 @@ UpstreamError
     ContextOverflow   more than the model's context window holds
     PictureRefused    Letta cannot read a picture
 """
+
+import re
 
 
 class UpstreamError(Exception):
@@ -51,6 +55,9 @@ class Stuck(Busy): ...
 class Abandoned(Busy): ...
 
 
+class Garbled(UpstreamError): ...
+
+
 class Refused(UpstreamError): ...
 
 
@@ -62,6 +69,9 @@ class TooLong(Refused): ...
 
 class RunFailed(UpstreamError):
     taken = True
+
+
+class NoSpace(RunFailed): ...
 
 
 class BrokenStream(RunFailed): ...
@@ -113,6 +123,20 @@ STOP_REASONS: dict[str, type[RunFailed]] = {
     "context_window_overflow_in_system_prompt": ContextOverflow,
     "cancelled": Stopped,
 }
+
+
+# What an App Server says where it cannot write, or cannot read what it has written: the words of Node.js.
+_CANNOT_WRITE, _CANNOT_READ = re.compile(r"\b(?:ENOSPC|EDQUOT|EFBIG|EROFS)\b"), re.compile(r"\bJSON\b")
+
+
+def no_space(text: str) -> type[NoSpace] | None:
+    """NoSpace, where this tells of it."""
+    return NoSpace if _CANNOT_WRITE.search(text) else None
+
+
+def of_files(text: str) -> type[UpstreamError] | None:
+    """The kind of error of its files that an App Server tells of where it refuses; None if it is another."""
+    return no_space(text) or (Garbled if _CANNOT_READ.search(text) else None)
 
 
 # What it says to answers that nothing waits for, or not for these.

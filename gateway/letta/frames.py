@@ -310,7 +310,7 @@ _WORDS: tuple[tuple[re.Pattern[str], type[errors.UpstreamError]], ...] = (
 
 def from_loop_error(text: str) -> errors.UpstreamError:
     """The error that the App Server's loop tells of; its text is not repeated."""
-    kind = next((kind for words, kind in _WORDS if words.search(text)), errors.RunFailed)
+    kind = errors.no_space(text) or next((kind for words, kind in _WORDS if words.search(text)), errors.RunFailed)
     return kind(f"the App Server's loop failed: {_status(text)}")
 
 

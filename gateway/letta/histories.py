@@ -1,6 +1,7 @@
 """Puts what was said before into a conversation of an App Server that nobody has begun."""
 
 import logging
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -15,6 +16,8 @@ from gateway.letta.transcript import backend_of, emptied, folder_of, is_known_fo
 from gateway.letta.upstream import Message
 
 logger = logging.getLogger(__name__)
+# Written where the App Server keeps its files, to see whether it can, and then made small.
+PROBE_FILE, PROBE = "letta-gateway-probe", 16_384
 
 
 class Histories:
@@ -23,6 +26,7 @@ class Histories:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._backend: str | None = None
+        self._probed = PROBE_FILE
 
     def learn(self, data: bytes) -> None:
         """Take from an `update_device_status` where the App Server keeps its files."""
@@ -46,6 +50,22 @@ class Histories:
     async def erase(self, agent_id: str, conversation_id: str) -> bool:
         """Take everything out of a conversation. Whether it could be done. Raises UpstreamError."""
         return await self._rewrite(agent_id, conversation_id, lambda kept, _: emptied(kept, datetime.now(UTC)))
+
+    async def check_room(self, agent_id: str) -> None:
+        """Returns where the App Server can write. Raises NoSpace, and UpstreamError where that cannot be told."""
+        backend = self._backend or await self._ask_backend(agent_id)
+        if backend is None:
+            return
+        for name in (self._probed, f"{PROBE_FILE}-{uuid.uuid4().hex[:8]}"):
+            self._probed = name
+            try:
+                for content in ("." * PROBE, "."):
+                    await self._link.request("write_file", Answer, path=f"{backend}/{name}", content=content)
+                return
+            except errors.Refused:
+                # A full disk has left it empty, and the App Server writes to no empty file.
+                continue
+        raise errors.Refused("no file could be written")
 
     async def _ask_backend(self, agent_id: str) -> str | None:
         """The start of any of the agent's runtimes is answered after the status of the device."""

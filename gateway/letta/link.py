@@ -6,7 +6,7 @@ The only module that knows websockets.
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -24,6 +24,8 @@ from gateway.settings import is_loopback
 logger = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
+# For so long the answer to a ping is waited for, once a request was not answered.
+DOUBT_SECONDS = 5.0
 # Listings and files come in one frame.
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 # A longer one would have the App Server close the connection, and end what goes on over it.
@@ -67,7 +69,7 @@ class Link:
         self._greet = greet
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
-        self._reading: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._inboxes: dict[str, Inbox] = {}
         self._closed = False
 
@@ -100,15 +102,18 @@ class Link:
         url, token = await self._address()
         connection = Connection(await self._open(url, token))
         self._connection = connection
-        task = asyncio.create_task(self._read(connection))
-        self._reading.add(task)
-        task.add_done_callback(self._reading.discard)
+        self._start(self._read(connection))
         try:
             await self._greet()
         except errors.UpstreamError:
             await connection.socket.close()
             raise
         return connection
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _open(self, url: str, token: str | None) -> ClientConnection:
         try:
@@ -218,9 +223,18 @@ class Link:
                 await self._send(connection, {"type": type, "request_id": id, **fields})
                 return await waiting
         except TimeoutError:
+            self._start(self._doubt(connection))
             raise errors.TimedOut(f"no answer to {type}") from None
         finally:
             connection.waiting.pop(id, None)
+
+    async def _doubt(self, connection: Connection) -> None:
+        """Break a connection that does not even answer a ping; what stands behind it may hang."""
+        try:
+            async with asyncio.timeout(DOUBT_SECONDS):
+                await (await connection.socket.ping())
+        except (TimeoutError, websockets.ConnectionClosed):
+            connection.socket.transport.abort()
 
     async def tell(self, frame: dict[str, Any]) -> None:
         """Send what is not answered. Raises UpstreamError."""
@@ -251,7 +265,7 @@ class Link:
             self._connecting.cancel()
         if self._connection:
             await self._connection.socket.close()
-        for task in list(self._reading):
+        for task in list(self._tasks):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -270,5 +284,6 @@ def _checked(type: str, data: bytes, kind: type[T]) -> T:
             return decode(data, kind)
     except UNREADABLE as error:
         raise errors.Refused(f"an answer of an unknown shape to {type}") from error
-    missing = (plain.error or "").endswith("not found")
-    raise (errors.NotFound if missing else errors.Refused)(f"{type} was refused")
+    said = plain.error or ""
+    failure = errors.of_files(said) or (errors.NotFound if said.endswith("not found") else errors.Refused)
+    raise failure(f"{type} was refused")

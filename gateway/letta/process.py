@@ -32,13 +32,14 @@ RESTART_SECONDS = 15.0
 LOCK_SECONDS = 5.0
 END_SECONDS = 10.0
 LOOKS, LOOK_SECONDS = 20, 0.05
+HANG_SECONDS = 10.0
 FIRST_DELAY, LAST_DELAY = 0.2, 10.0
 STEADY_SECONDS = 30.0
 MAX_LOG_BYTES = 10_000_000
 
 HERE = Path(__file__).parent
-# The keeper says the one, the App Server the other as soon as it accepts connections.
 MODELS_MOD = "letta-gateway-models.js"
+# The keeper says the one, the App Server the other as soon as it accepts connections.
 ANNOUNCED = re.compile(rb"Keeping process (\d+)\n.*^WebSocket: (ws://\S+)\n", re.DOTALL | re.MULTILINE)
 # The wheel's own launcher, wherever the wheel is: the child has another HOME, so it may not find it by itself.
 LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); import letta_code; sys.exit(letta_code.main())"
@@ -58,6 +59,10 @@ SWITCHES = {
 APP_SERVER_SETTINGS = {"reflectionTrigger": "off", "sessionContextEnabled": False}
 
 
+def backend_of(state: Path) -> Path:
+    return state / "backend"
+
+
 class EmbeddedUnavailable(Exception):
     """No App Server can be started here; the text says what to do about it."""
 
@@ -73,12 +78,17 @@ class AppServerProcess:
     def __init__(self, state: Path, models_mod: bytes | None = None) -> None:
         """`models_mod` is a mod for the models of its provider, where they need one."""
         self._state = state.absolute()
+        self._models_mod = models_mod
         self._lock: int | None = None
         self._child: _Child | None = None
         self._watcher: asyncio.Task[None] | None = None
         # The child is up, or will never be again.
         self._settled = asyncio.Event()
-        self._models_mod = models_mod
+
+    @property
+    def backend(self) -> Path:
+        """Where the App Server keeps agents, conversations and memory."""
+        return backend_of(self._state)
 
     @property
     def log(self) -> Path:
@@ -105,7 +115,13 @@ class AppServerProcess:
         self._watcher = asyncio.create_task(self._watch(self._lock))
 
     async def address(self) -> tuple[str, str]:
-        """Where the present App Server listens, and its token; waits for one that is being restarted."""
+        """Where the present App Server listens, and its token; waits for one that is being restarted.
+
+        Whoever comes here has no connection, or lost it: one that does not answer at all is replaced.
+        """
+        if (child := self._child) and await _hangs(child.url):
+            logger.warning("The App Server hangs; another takes its place")
+            await child.end()
         with suppress(TimeoutError):
             async with asyncio.timeout(RESTART_SECONDS):
                 await self._settled.wait()
@@ -118,6 +134,11 @@ class AppServerProcess:
         if self._child is None:
             raise errors.Unreachable(f"the App Server is not running; see {self.log}")
         return self._child.url, self._child.token
+
+    async def restart(self) -> None:
+        """Have another App Server read the state directory again; returns when this one has ended."""
+        if self._child:
+            await self._child.end()
 
     async def aclose(self) -> None:
         """End the App Server and wait for its end."""
@@ -262,6 +283,24 @@ async def _listens(url: str) -> bool:
     return True
 
 
+async def _hangs(url: str) -> bool:
+    """Whether somebody accepts connections there and says nothing on them: the system does, for a stopped process."""
+    place = urlsplit(url)
+    try:
+        async with asyncio.timeout(HANG_SECONDS):
+            reader, writer = await asyncio.open_connection(place.hostname, place.port)
+            try:
+                writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                await reader.read(1)
+            finally:
+                writer.close()
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _check_machine() -> None:
     """Raises EmbeddedUnavailable for what is missing."""
     if os.name == "nt":
@@ -299,6 +338,10 @@ def _prepare(state: Path, models_mod: bytes | None) -> str:
     log = state / "app-server.log"
     if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         log.replace(f"{log}.1")
+    # The gateway connects its provider anew with every start, and the App Server does not start on half of such a file.
+    providers = backend_of(state) / "providers" / "auth.json"
+    if not _read_settings(providers):
+        providers.unlink(missing_ok=True)
     settings = mods.parent / "settings.json"
     _write(settings, msgspec.json.encode(_read_settings(settings) | APP_SERVER_SETTINGS))
     _write(mods / "letta-gateway.js", with_notes((HERE / "mod.js").read_text()).encode())
@@ -338,4 +381,11 @@ def _private(path: str, flags: int) -> int:
 
 def _environment(state: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
-    return inherited | SWITCHES | {"HOME": str(state), "LETTA_LOCAL_BACKEND_DIR": str(state / "backend")}
+    own = {"HOME": str(state), "LETTA_LOCAL_BACKEND_DIR": str(backend_of(state)), "NODE_OPTIONS": _node_options()}
+    return inherited | SWITCHES | own
+
+
+def _node_options() -> str:
+    # https://nodejs.org/api/cli.html#node_optionsoptions
+    path = str(HERE / "whole.cjs").replace("\\", "\\\\").replace('"', '\\"')
+    return f'--require "{path}"'

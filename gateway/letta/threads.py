@@ -56,10 +56,11 @@ class Threads:
         if fork is None:
             body = {"agent_id": agent_id, "summary": summary}
             return _found(await self._link.request("conversation_create", OneConversation, body=body))
-        body = {"message_id": fork.message_id}
+        # A fork begins with the summary of what it is made of: should it not be finished, nobody may take it for that.
+        cut = {"message_id": fork.message_id, "hidden": True}
         made = _found(
             await self._link.request(
-                "conversation_fork", OneConversation, conversation_id=fork.conversation_id, body=body
+                "conversation_fork", OneConversation, conversation_id=fork.conversation_id, body=cut
             )
         )
         await self._update(made.id, summary=summary, hidden=False, tags=[])

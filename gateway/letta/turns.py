@@ -22,6 +22,8 @@ from gateway.letta.upstream import ClientTool, Sending, Waiting
 logger = logging.getLogger(__name__)
 # How long a turn may stay queued while the loop does nothing.
 STUCK_SECONDS = 2.0
+# How long a turn may say nothing before the App Server is asked whether it can write at all.
+SILENT_SECONDS = 5.0
 # How long the App Server waits for the answer to a call at most, and how long before that the gateway gives it up.
 LONGEST_CALL_SECONDS = 300.0
 CALL_MARGIN_SECONDS = 10.0
@@ -51,6 +53,11 @@ class Turns:
         """Whether a turn of the conversation is under way here."""
         turn = self._turns.get(conversation_id)
         return turn is not None and not turn.reader.parked
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a turn runs, or waits for its client."""
+        return bool(self._turns)
 
     def call(self, data: bytes) -> None:
         """A call of a tool of the gateway's, or of its client's."""
@@ -235,10 +242,10 @@ class Turns:
         while not (reader.finished or reader.parked):
             waiting = queued and not reader.started
             try:
-                async with asyncio.timeout(STUCK_SECONDS if waiting else None):
+                async with asyncio.timeout(STUCK_SECONDS if waiting else SILENT_SECONDS):
                     frames = [await turn.inbox.get()]
             except TimeoutError:
-                await self._check_queue(turn.runtime, reader)
+                await (self._check_queue(turn.runtime, reader) if waiting else self._check_room(turn.runtime))
                 continue
             while not turn.inbox.empty():
                 frames.append(turn.inbox.get_nowait())
@@ -273,6 +280,16 @@ class Turns:
         self._threads.begin(runtime.conversation_id or "", STUCK)
         await self._abort(runtime)
         raise errors.Stuck("queued behind a turn without an end")
+
+    async def _check_room(self, runtime: Runtime) -> None:
+        """A loop that cannot write any more says nothing more either. Raises NoSpace."""
+        try:
+            await self._threads.histories.check_room(runtime.agent_id or "")
+        except errors.NoSpace as error:
+            error.taken = True
+            raise
+        except errors.UpstreamError as error:
+            logger.warning("whether there is room could not be told: %s: %s", type(error).__name__, error)
 
     async def _abort(self, runtime: Runtime) -> None:
         await self._link.request("abort_message", Answer, runtime=runtime)

@@ -233,6 +233,7 @@ class Conversation(Struct, frozen=True):
     summary: str | None = None
     agent_id: str = ""
     tags: tuple[str, ...] = ()
+    hidden: bool | None = None
     heard: int = 0
     """How many messages of a path the agent has heard in it; told of one that is made."""
 

@@ -255,6 +255,12 @@ UPSTREAM: dict[type[letta.UpstreamError], _Row] = {
         "The agent is still busy in this chat. Please try again later.",
         "rate_limit_error",
     ),
+    letta.Garbled: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "agent_garbled",
+        "A file that Letta keeps of your agent, or of this chat, is damaged. Whoever runs this gateway can mend it: "
+        "`letta-gateway check` tells how.",
+    ),
     letta.Refused: _Row(
         BAD_GATEWAY,
         "upstream_refused",
@@ -270,6 +276,11 @@ UPSTREAM: dict[type[letta.UpstreamError], _Row] = {
         "invalid_request_error",
     ),
     letta.RunFailed: _Row(BAD_GATEWAY, "upstream_error", "Letta failed to answer."),
+    letta.NoSpace: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "upstream_storage_full",
+        "The disk on which Letta keeps chats is full. What is said is kept again once there is room.",
+    ),
     letta.BrokenStream: _Row(BAD_GATEWAY, "upstream_broken", "The connection to Letta broke before the answer's end."),
     letta.TimedOut: _Row(HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "Letta did not answer in time."),
     letta.Stopped: _Row(BAD_GATEWAY, "run_cancelled", "The answer was stopped before its end."),
@@ -322,7 +333,8 @@ class UpstreamFailure(GatewayError):
         self.type = row.type
         if isinstance(error, letta.Busy):
             self.headers["retry-after"] = RETRY_AFTER_SECONDS
-        if error.taken:
+        # A damaged file does not mend itself within the moments of a retry.
+        if error.taken or isinstance(error, letta.Garbled):
             self.headers["x-should-retry"] = "false"
 
 

@@ -200,6 +200,8 @@ class Conversations:
         found = await self._upstream.find_conversations(agent.id, turn.marker)
         named = [(one, summary) for one in found if (summary := parse_summary(one.summary))]
         ours = [(one, summary) for one, summary in named if summary.marker == turn.marker]
+        # One that is hidden and not replaced was never finished: it may hold less than it seems to.
+        ours = [pair for pair in ours if not pair[0].hidden or pair[1].replaced] or ours
         ours.sort(key=lambda pair: (not pair[1].replaced, pair[0].used_at, pair[0].id), reverse=True)
         before = {known.id: known for known in chat.known}
         present = ours[:KNOWN_BRANCHES]

@@ -21,7 +21,9 @@ import pytest
 from openai import OpenAI
 
 from gateway.app import create_app
+from gateway.check import check
 from gateway.embedded import EmbeddedUpstream
+from gateway.letta import link, process
 from gateway.settings import AgentType, Letta, Provider, Settings
 from gateway.turns.names import agent_tags
 from tests.gateways import KEY, PROGRAMS, GatewayProcess, chat, gateway, sdk
@@ -203,8 +205,8 @@ class Host(NamedTuple):
         return {str(path): path.read_text(errors="replace") for path in kept}
 
 
-def settings_of_embedded(state: Path, **changes: Any) -> Settings:
-    letta = Letta(upstream="embedded", state=str(state), settle_seconds=0.05)
+def settings_of_embedded(state: Path, request_seconds: float = 30, **changes: Any) -> Settings:
+    letta = Letta(upstream="embedded", state=str(state), settle_seconds=0.05, request_seconds=request_seconds)
     types = changes.pop("types", (AgentType(id="tutor", system="You are a tutor."),))
     return Settings(letta=letta, agent_types=types, keys=(PROGRAMS,), **changes)
 
@@ -462,6 +464,82 @@ def test_an_embedded_letta_that_is_killed_comes_back_and_the_chat_goes_on(tmp_pa
             assert caught.value.code == "upstream_broken"
         else:
             killed(pid)
+        assert ask(client, "hello again", user, "chat") == "You said: hello again"
+        assert upstream.process.pid != pid
+
+
+def agent_file(state: Path, user: str) -> Path:
+    """The file of this user's tutor."""
+    *_, tag = agent_tags("tutor", "programs", user)
+    (found,) = [path for path in (state / "backend" / "agents").iterdir() if tag in path.read_text()]
+    return found
+
+
+def test_an_agent_whose_file_is_garbled_is_missed_by_its_person_alone_until_the_file_is_mended_or_dropped(
+    tmp_path: Path, mark: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ada, bob, scripted = someone(), someone(), ScriptedModel()
+    with served(scripted.app) as url:
+        scripted.base_url = f"{url}/v1"
+        with embedded(scripted, tmp_path) as url, sdk(url) as client:
+            ask(client, f"My name is Ada. {mark}", ada, "chat")
+            ask(client, "hello", bob, "chat")
+        file = agent_file(tmp_path, ada)
+        whole = file.read_text()
+        file.write_text(whole[:100])
+        agents = sorted(file.parent.iterdir())
+        settings = settings_of_embedded(tmp_path, provider=Provider(id="openai-compatible", base_url=scripted.base_url))
+
+        with served(create_app(settings)) as url, sdk(url) as client:
+            for _ in range(2):
+                with pytest.raises(openai.InternalServerError) as caught:
+                    ask(client, "Are you there?", ada, "chat")
+                assert (caught.value.status_code, caught.value.code) == (503, "agent_garbled")
+            assert ask(client, f"on {mark}", bob, "chat") == f"You said: on {mark}"
+            assert (sorted(file.parent.iterdir()), file.read_text()) == (agents, whole[:100])
+            assert [str(file) in message for message in caplog.messages if "is damaged: " in message] == [True]
+
+            file.write_text(whole)
+            assert ask(client, f"back {mark}", ada, "chat") == f"You said: back {mark}"
+            assert f"My name is Ada. {mark}" in str(scripted.received(f"back {mark}")[-1])
+
+        file.write_text("")
+        assert not asyncio.run(check(settings))
+        problem = capsys.readouterr().out.partition("problem: ")[2]
+        assert str(file) in problem
+        assert "replaced by a copy of it, or deleted" in problem
+        file.unlink()
+        with served(create_app(settings)) as url, sdk(url) as client:
+            assert ask(client, f"anew {mark}", ada, "chat")
+            assert len(list(file.parent.iterdir())) == len(agents)
+
+
+@pytest.mark.parametrize("garbled", ["backend/providers/auth.json", ".letta/settings.json"])
+def test_an_embedded_letta_starts_on_half_a_file_of_what_it_is_told_anew_anyway(tmp_path: Path, garbled: str) -> None:
+    user, settings = someone(), settings_of_embedded(tmp_path)
+    with served(create_app(settings)) as url, sdk(url) as client:
+        ask(client, "hello", user, "chat")
+    half = (tmp_path / garbled).read_bytes()[:50]
+    (tmp_path / garbled).write_bytes(half)
+    with served(create_app(settings)) as url, sdk(url) as client:
+        assert ask(client, "hello again", user, "chat") == "You said: hello again"
+
+
+def test_an_embedded_letta_that_hangs_is_replaced_and_the_chat_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "DOUBT_SECONDS", 0.5)
+    monkeypatch.setattr(process, "HANG_SECONDS", 2)
+    user, settings = someone(), settings_of_embedded(tmp_path, request_seconds=12)
+    upstream = EmbeddedUpstream(settings)
+    with served(create_app(settings, upstream)) as url, sdk(url) as client:
+        ask(client, "hello", user, "chat")
+        pid = upstream.process.pid
+        assert pid
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(openai.APIError) as caught:
+            ask(client, "Are you there?", user, "chat")
+        assert caught.value.code == "upstream_timeout"
         assert ask(client, "hello again", user, "chat") == "You said: hello again"
         assert upstream.process.pid != pid
 

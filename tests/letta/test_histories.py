@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import nullcontext
 
 import pytest
 
@@ -126,7 +127,7 @@ async def test_the_beginning_of_another_conversation_is_forked(
 
     assert (made.id, made.heard) == ("conv-1", 2)
     (fork,), (update,) = server.sent("conversation_fork"), server.sent("conversation_update")
-    assert (fork["conversation_id"], fork["body"]) == ("conv-0", {"message_id": "ui-2"})
+    assert (fork["conversation_id"], fork["body"]) == ("conv-0", {"message_id": "ui-2", "hidden": True})
     assert update["conversation_id"] == "conv-1"
     assert update["body"] == {"summary": "s", "hidden": False, "tags": []}
     assert server.sent("conversation_create", "write_file") == []
@@ -276,3 +277,36 @@ async def test_a_conversation_that_cannot_be_emptied_is_put_out_of_sight(
 
     assert server.sent("write_file") == []
     assert [frame["body"]["hidden"] for frame in server.sent("conversation_update")] == [True]
+
+
+# Room
+
+
+FULL = "ENOSPC: no space left on device, write"
+# What becomes of each writing of a file -> whether there is room
+ROOM: dict[str, tuple[list[str | None], type[errors.UpstreamError] | None]] = {
+    "there is": ([None, None], None),
+    "there is none": ([FULL], errors.NoSpace),
+    "there is too little": ([None, FULL], errors.NoSpace),
+    "the file of a full disk is in the way": (["old_string is empty", None, None], None),
+    "it is in the way, and the disk is still full": (["old_string is empty", FULL], errors.NoSpace),
+    "nobody can tell": (["nobody writes here"] * 2, errors.Refused),
+}
+
+
+@pytest.mark.parametrize(("answers", "failure"), ROOM.values(), ids=ROOM)
+async def test_whether_an_app_server_can_write_is_seen_by_writing(
+    server: FakeAppServer, upstream: AppServerUpstream, answers: list[str | None], failure: type[Exception] | None
+) -> None:
+    Files(server, FORMAT)
+    left = list(answers)
+
+    def write(_: Frame) -> Frame:
+        error = left.pop(0)
+        return {"success": False, "error": error} if error else {"success": True}
+
+    server.answers["write_file"] = write
+    with pytest.raises(failure) if failure else nullcontext():
+        await upstream._threads.histories.check_room("agent-1")
+
+    assert left == []

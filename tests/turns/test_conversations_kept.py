@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+import msgspec
 import pytest
 
 from gateway.letta import errors
@@ -15,6 +16,19 @@ from tests.turns.store import Store
 from tests.turns.turns import MARKER, OLD, OTHER, SUMMARY, find, say, summaries, turn
 
 pytestmark = pytest.mark.anyio
+
+# Never finished
+
+
+async def test_a_fork_that_was_never_finished_is_not_what_the_chat_goes_on_in(agent: KnownAgent) -> None:
+    letta = MemoryLetta(Store(forks=True))
+    letta.store.add_agent((), agent.id)
+    letta.store.add_conversation(agent.id, SUMMARY, "whole", 1.0, OLD)
+    half = letta.store.add_conversation(agent.id, SUMMARY, "half", 2.0, OLD[:1])
+    half.conversation = msgspec.structs.replace(half.conversation, hidden=True)
+
+    assert await find(Conversations(letta), agent, turn("More", keeps_history=False)) == "whole"
+
 
 # Forgotten for their weight
 

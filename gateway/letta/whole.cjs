@@ -1,0 +1,29 @@
+// Loaded into the embedded App Server before its own code (`node --require`), by gateway/letta/process.py.
+//
+// It reads the files of all agents as it starts, and does not start if one of them is no JSON. Such a file is left where
+// it is, and left out of what the App Server finds in their directory; gateway/letta/state.py tells whose agent it is.
+const fs = require("node:fs");
+const { syncBuiltinESMExports } = require("node:module");
+const path = require("node:path");
+
+const AGENTS = path.join(process.env.LETTA_LOCAL_BACKEND_DIR, "agents");
+const { readdirSync } = fs;
+
+function isJson(name) {
+  try {
+    JSON.parse(fs.readFileSync(path.join(AGENTS, name), "utf8"));
+    return true;
+  } catch {
+    console.log(`Left out, for it is garbled: ${path.join(AGENTS, name)}`);
+    return false;
+  }
+}
+
+fs.readdirSync = (directory, ...options) => {
+  const found = readdirSync(directory, ...options);
+  if (directory !== AGENTS || options.length) return found;
+  return found.filter((name) => !name.endsWith(".json") || isJson(name));
+};
+syncBuiltinESMExports();
+// What the App Server starts is none of this file's business.
+delete process.env.NODE_OPTIONS;
