@@ -22,7 +22,7 @@ from gateway.turns.cache import Cache
 from gateway.turns.names import ClientId, PathDigest, Summary, parse_client_id, parse_summary, pictures_of
 from gateway.turns.transcript import Append, Branch, Decision, Ids, Start, decide, is_same, questions
 from gateway.turns.turn import Turn
-from gateway.turns.unkept import from_note, is_kept, to_note
+from gateway.turns.unkept import from_note, is_kept, missing_in, to_note
 from gateway.turns.waiting import answers
 
 logger = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ class Conversations:
             if noted.begun and not is_kept(noted.messages, loaded[0].past):
                 await self._end_run(agent, loaded[0], patient)
                 loaded[0] = await self._known(agent, *present[0], None)
-            chat.unkept = noted.messages or loaded[0].past.unfinished
+            chat.unkept = missing_in(loaded[0].past, noted.messages)
         if loaded and is_kept(chat.unkept or [], loaded[0].past):
             chat.unkept = []
         for known in loaded:

@@ -67,3 +67,12 @@ def is_kept(messages: list[Message], past: Past) -> bool:
     """Whether Letta has kept the turn that `messages` were sent with, for all that was seen of its end."""
     sent = [message.client_id for message in messages if message.client_id]
     return bool(sent) and sent[-1] in {message.client_id for message in past.messages}
+
+
+def missing_in(past: Past, noted: list[Message]) -> list[Message]:
+    """What a conversation lacks: what its summary notes, or what stands in it without an end.
+
+    The note is what was seen of a turn; another one that has no end came after that, and was sent what was noted.
+    """
+    is_later = past.unfinished and not is_kept(noted, Past(past.unfinished))
+    return past.unfinished if is_later or is_kept(noted, past) else noted

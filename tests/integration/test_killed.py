@@ -47,7 +47,6 @@ def read(client: OpenAI, user: str, text: str, process: GatewayProcess, until: s
 SCRIPTS = {
     "before a word": ("!hang", ""),
     "mid-answer": ("!slow 200\n!say one two three four five six seven eight", "two"),
-    "after a tool": ('!tool memory_insert {"label": "human", "new_string": "x"}\n!hang-after one two', "two"),
 }
 
 

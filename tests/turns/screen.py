@@ -72,7 +72,7 @@ class Shown:
         """Of an answer: whether it was another before; if it is the beginning of that, it is taken for cut."""
         self.ended_well = True
         self.lost = False
-        """Of an answer: whether the agent may have heard nothing of it."""
+        """Whether the agent may have heard nothing of it."""
 
     @property
     def path(self) -> "list[Shown]":

@@ -243,7 +243,10 @@ class Store:
 
 def _remade(message: Message) -> Message:
     """An App Server makes pictures of its own of those that are sent."""
-    images = tuple(msgspec.structs.replace(image, digest=f"again-{image.digest}") for image in message.images)
+    images = tuple(
+        msgspec.structs.replace(image, digest=f"again-{image.digest.removeprefix('again-')}")
+        for image in message.images
+    )
     return msgspec.structs.replace(message, images=images)
 
 

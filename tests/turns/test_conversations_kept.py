@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from gateway.letta import errors
+from gateway.letta.upstream import Message
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Chat, Conversations
 from gateway.turns.names import TEMPORARY, Summary
-from gateway.turns.unkept import Unkept, from_note
+from gateway.turns.unkept import Unkept, from_note, to_note
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import Store
 from tests.turns.turns import MARKER, OLD, OTHER, SUMMARY, find, say, summaries, turn
@@ -103,6 +104,18 @@ async def test_what_a_turn_begins_with_is_noted_only_where_nobody_else_would_kno
 
     begun = Unkept([]) if either.forks else Unkept(sending.messages, begun=True)
     assert notes == [Unkept([]), begun]
+
+
+async def test_a_note_of_a_turn_that_was_kept_after_all_hides_no_later_one_without_an_end(agent: KnownAgent) -> None:
+    letta = MemoryLetta(Store(forks=True))
+    letta.store.add_agent((), "agent-1")
+    hi = Message("user", "Hi", "gw1-a-b-c-d")
+    note = to_note([hi, Message("assistant", "Hel")])
+    heard = [hi, Message("assistant", "Hello"), Message("user", "More", "gw1-e-f-g-h")]
+    letta.store.add_conversation("agent-1", f"Letta Gateway {note} {MARKER}", heard=heard).unfinished = 2
+    _, sending = await Conversations(letta).find(agent, turn("And", keeps_history=False))
+
+    assert [message.content for message in sending.messages] == ["More", "And"]
 
 
 async def test_a_note_that_cannot_be_made_keeps_no_turn_from_beginning(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.letta.upstream import Message, Past, image_of, message_of
-from gateway.turns.unkept import NOTE_CHARACTERS, Unkept, from_note, is_kept, to_note
+from gateway.turns.unkept import NOTE_CHARACTERS, Unkept, from_note, is_kept, missing_in, to_note
 
 HI = Message("user", "Hi", "gw1-a-b-c-d")
 SHOWN = image_of("image/png", "cmVk")
@@ -64,3 +64,24 @@ def test_a_turn_is_kept_where_its_last_message_is() -> None:
     assert is_kept([HI, more], Past([HI, more]))
     assert not is_kept([HI, more], Past([HI]))
     assert not is_kept([], Past([HI]))
+
+
+MORE, PART = Message("user", "More", "gw1-e-f-g-h"), Message("assistant", "Su")
+HELLO = Message("assistant", "Hello")
+# what is in a conversation, what stands in it without an end, what is noted -> what is missing
+MISSING: dict[str, tuple[list[Message], list[Message], list[Message], list[Message]]] = {
+    "nothing": ([HI, HELLO], [], [], []),
+    "what is noted": ([HI, HELLO], [], [MORE, PART], [MORE, PART]),
+    "what has no end": ([HI, HELLO], [MORE], [], [MORE]),
+    "what was seen of it": ([HI, HELLO], [MORE], [MORE, PART], [MORE, PART]),
+    "nothing of a turn that was kept after all": ([HI, HELLO], [], [HI], []),
+    "a later turn than one that was kept after all": ([HI, HELLO], [MORE], [HI], [MORE]),
+    "a later turn, which brought back what was noted": ([], [HELLO, MORE], [HI], [HELLO, MORE]),
+}
+
+
+@pytest.mark.parametrize(("said", "unfinished", "noted", "missing"), MISSING.values(), ids=MISSING)
+def test_what_is_missing_is_told_by_the_note_and_by_the_turn_without_an_end(
+    said: list[Message], unfinished: list[Message], noted: list[Message], missing: list[Message]
+) -> None:
+    assert missing_in(Past(said, open=not unfinished, unfinished=unfinished), noted) == missing

@@ -96,6 +96,8 @@ class World:
         self._restarts = restarts
         self._clones = itertools.count(1)
         self._unbegun: Screen | None = None
+        self._unsent: set[Screen] = set()
+        """Where a message was given up that may be kept nowhere but in the gateway."""
         self._begin()
 
     def _begin(self) -> None:
@@ -124,13 +126,23 @@ class World:
         _show(asked)
         if script.killed:
             shown.lost = not screen.client.tells_all
-            await self._runs.aclose()
-            self._begin()
+            await self._die()
         self.last[screen] = asked
         if script.leaves == 0:
             self._unbegun = screen
+            self._unsent.add(screen)
         else:
             self._check(self.store.received[before:], request, int(script.taken))
+
+    async def _die(self) -> None:
+        """Another gateway takes the place of one that was killed."""
+        for screen in self._unsent:
+            question = self.last[screen].answer.parent
+            assert question
+            question.lost = not screen.client.tells_all
+        self._unsent.clear()
+        await self._runs.aclose()
+        self._begin()
 
     async def ask_again(self, screen: Screen, script: Script) -> None:
         """Send the same request again: for the answer it has, or for another, if that was left or never begun."""
@@ -159,8 +171,9 @@ class World:
             await self.aclose()
             self._begin()
         # What was never sent is kept nowhere else.
-        if self._forgets and not (unbegun and screen.client.lone_is_next):
+        if self._forgets and not (screen in self._unsent and screen.client.lone_is_next):
             self._runs.means.conversations.forget(request.turn.marker)
+        self._unsent.discard(screen)
 
     async def _read(self, reader: Reader, batches: int | None) -> str:
         """What is seen of an answer, up to its end or so many batches."""
