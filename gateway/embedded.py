@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import shutil
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -22,6 +23,8 @@ from gateway.settings import Provider, Settings
 logger = logging.getLogger(__name__)
 # Bytes of the disk that a turn must not begin without.
 RESERVE = 1_000_000
+# What may be the name of a directory, and no way to another.
+AGENT_ID = re.compile(r"agent-[A-Za-z0-9-]+")
 
 
 class EmbeddedUpstream(AppServerUpstream):
@@ -128,6 +131,13 @@ class EmbeddedUpstream(AppServerUpstream):
         key = key or ("none" if provider.id == "openai-compatible" else None)
         fields = {name: value for name, value in (("baseUrl", provider.base_url), ("apiKey", key)) if value}
         await self._link.request("connect_provider", Answer, target="local", provider_id=provider.id, fields=fields)
+
+    async def delete_agent(self, agent: Agent) -> None:
+        """With the repository of its memory, which an App Server leaves where it is, and has no command for."""
+        await super().delete_agent(agent)
+        if AGENT_ID.fullmatch(agent.id):
+            repository = self.process.memories / agent.id
+            await asyncio.to_thread(shutil.rmtree, repository, ignore_errors=True)
 
     async def aclose(self) -> None:
         await super().aclose()

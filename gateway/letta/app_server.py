@@ -36,7 +36,17 @@ from gateway.letta.memory_tools import MemoryTools
 from gateway.letta.models import BLIND_PREFIX, SEES_MARK
 from gateway.letta.threads import Threads
 from gateway.letta.turns import Turns
-from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template
+from gateway.letta.upstream import (
+    MAKING_TAG,
+    Agent,
+    Conversation,
+    Fork,
+    Message,
+    Past,
+    Sending,
+    Template,
+    making_tag,
+)
 from gateway.settings import Chats, Letta
 
 T = TypeVar("T")
@@ -131,16 +141,30 @@ class AppServerUpstream:
             "system": template.system or DEFAULT_SYSTEM,
             "memory_blocks": [{"label": label, "value": value} for label, value in template.blocks.items()],
         }
+        making = making_tag()
         async with self._making:
-            answer = await self._link.request("agent_create", OneAgent, body=body)
-            agent = _found(answer.agent)
-            await self._switch_off_reflection(agent.id)
-            return _to_agent(await self._make_known(agent, template))
+            try:
+                answer = await self._link.request("agent_create", OneAgent, body={**body, "tags": [making]})
+                agent = _found(answer.agent)
+                await self._switch_off_reflection(agent.id)
+                return _to_agent(await self._make_known(agent, template))
+            except errors.UpstreamError:
+                await self._take_away(making)
+                raise
+
+    async def _take_away(self, making: str) -> None:
+        """Delete what is left of an agent that did not become whole. Raises nothing."""
+        try:
+            for agent in await self.find_agents([making]):
+                await self.delete_agent(agent)
+        except errors.UpstreamError as error:
+            logger.warning("what is left of an agent stays: %s: %s", type(error).__name__, error)
 
     async def _make_known(self, agent: KeptAgent, template: Template) -> KeptAgent:
         """Have it found, now that it is whole: it is listed before its memory is, and fails whoever uses it then."""
         created = CREATED_TAG + datetime.now(UTC).isoformat()
-        tags = [*template.tags, created, _metadata_tag(template), *agent.tags]
+        others = [tag for tag in agent.tags if not tag.startswith(MAKING_TAG)]
+        tags = [*template.tags, created, _metadata_tag(template), *others]
         answer = await self._link.request("agent_update", OneAgent, agent_id=agent.id, body={"tags": tags})
         return _found(answer.agent)
 

@@ -95,6 +95,11 @@ class AppServerProcess:
         return self._state / "app-server.log"
 
     @property
+    def memories(self) -> Path:
+        """Where the App Server keeps what its agents remember, a repository each."""
+        return self._state / "backend" / "memfs"
+
+    @property
     def pid(self) -> int | None:
         """The process of the App Server itself."""
         return self._child.pid if self._child else None

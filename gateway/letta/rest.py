@@ -39,6 +39,7 @@ from gateway.letta.upstream import (
     Past,
     Sending,
     Template,
+    making_tag,
 )
 from gateway.settings import Letta
 
@@ -111,20 +112,43 @@ class RestUpstream:
         return _decode(response, list[Agent])
 
     async def create_agent(self, template: Template) -> Agent:
-        with _letta_errors():
-            response = await self._once.agents.with_raw_response.create(
-                name=template.name,
-                model=template.model,
-                embedding=template.embedding or omit,
-                system=template.system or omit,
-                tags=list(template.tags),
-                tools=list(template.tools) or omit,
-                memory_blocks=[{"label": label, "value": value} for label, value in template.blocks.items()],
-                metadata=template.metadata,
-            )
+        making = making_tag()
+        blocks: Any = [{"label": label, "value": text, "tags": [making]} for label, text in template.blocks.items()]
+        try:
+            with _letta_errors():
+                response = await self._once.agents.with_raw_response.create(
+                    name=template.name,
+                    model=template.model,
+                    embedding=template.embedding or omit,
+                    system=template.system or omit,
+                    tags=list(template.tags),
+                    tools=list(template.tools) or omit,
+                    memory_blocks=blocks,
+                    metadata=template.metadata,
+                )
+        except errors.UpstreamError as error:
+            # It may still be at it, if it has not answered.
+            if not isinstance(error, errors.Unreachable | errors.TimedOut):
+                await self._take_away(making)
+            raise
         agent = _decode(response, Agent)
         await self._allow_parallel_calls(agent.id, _decode(response, AgentSettings))
         return agent
+
+    async def _take_away(self, making: str) -> None:
+        """Delete the memory blocks of an agent that was refused: Letta makes them before it looks further.
+
+        Raises nothing.
+        """
+        try:
+            with _letta_errors():
+                listed = await self._letta.blocks.with_raw_response.list(
+                    tags=[making], connected_to_agents_count_eq=[0], limit=PAGE
+                )
+                for block in _decode(listed, list[Named]):
+                    await self._letta.blocks.with_raw_response.delete(block.id)
+        except errors.UpstreamError as error:
+            logger.warning("what is left of an agent stays: %s: %s", type(error).__name__, error)
 
     async def _allow_parallel_calls(self, agent_id: str, made: AgentSettings) -> None:
         """Otherwise of several calls at once all but the first are told to us, and then dropped in silence.

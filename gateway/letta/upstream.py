@@ -1,5 +1,6 @@
 """What the gateway needs of a Letta, whichever kind it is: the protocol that every upstream obeys."""
 
+import uuid
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -247,6 +248,14 @@ class Conversation(Struct, frozen=True):
 def age(made: Agent | Conversation) -> tuple[datetime, str]:
     """Sorts what Letta made, the oldest first; the id decides between two of one moment."""
     return made.created_at or datetime.max.replace(tzinfo=UTC), made.id
+
+
+MAKING_TAG = "gw-making:"
+
+
+def making_tag() -> str:
+    """A tag for what is made together, by which it is found again should Letta refuse to make all of it."""
+    return f"{MAKING_TAG}{uuid.uuid4().hex}"
 
 
 class Upstream(Protocol):

@@ -15,13 +15,15 @@ from gateway.turns.names import agent_tags
 METADATA_KEY = "letta_gateway"
 # Agents that older gateways made call one tool at a time.
 PARALLEL_CALLS = "parallel calls"
+# No Letta keeps them all: control characters, and halves of surrogate pairs.
+_UNKEPT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{(user|user_name|user_email)\}")
 
 
 def fill(text: str, user: User) -> str:
     """`text` with `{user}`, `{user_name}` and `{user_email}` replaced, in one pass; other braces stay."""
     values = {"user": user.id, "user_name": user.name, "user_email": user.email}
-    return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
+    return _PLACEHOLDER.sub(lambda match: _UNKEPT.sub(" ", values[match[1]]), text)
 
 
 def to_template(agent_type: AgentType, user: User, model: str) -> Template:

@@ -146,13 +146,16 @@ async def test_tools_that_no_app_server_has_are_named(upstream: AppServerUpstrea
 
 
 def made(body: Frame) -> Frame:
-    """An agent as the App Server tells of it: with tags of its own, and without what it does not keep."""
-    return {"id": "agent-1", "tags": [*body.get("tags", ["git-memory-enabled"])], "name": body.get("name")}
+    """An agent as the App Server tells of it: without what it does not keep."""
+    return {"id": "agent-1", "tags": body.get("tags", []), "name": body.get("name")}
 
 
 def makes_agents(server: FakeAppServer) -> None:
-    for request in ("agent_create", "agent_update"):
-        server.answers[request] = lambda sent: {"success": True, "agent": made(sent["body"])}
+    server.answers["agent_update"] = lambda sent: {"success": True, "agent": made(sent["body"])}
+    server.answers["agent_create"] = lambda sent: {
+        "success": True,
+        "agent": made({**sent["body"], "tags": [*sent["body"]["tags"], "git-memory-enabled"]}),
+    }
 
 
 async def test_an_agent_keeps_its_date_and_metadata_in_its_tags(
@@ -181,9 +184,41 @@ async def test_an_agent_is_found_by_others_only_once_it_is_whole_and_its_reflect
     await upstream.create_agent(TEMPLATE)
     made, switched, tagged = server.sent("agent_create", "set_reflection_settings", "agent_update")
 
-    assert "tags" not in made["body"]
+    (making,) = made["body"]["tags"]
+    assert making.startswith("gw-making:")
+    assert making not in tagged["body"]["tags"]
     assert (switched["runtime"]["agent_id"], switched["settings"]["trigger"]) == ("agent-1", "off")
     assert tagged["type"] == "agent_update"
+
+
+NO: Frame = {"success": False, "error": "no"}
+
+
+@pytest.mark.parametrize("refused", ["agent_create", "set_reflection_settings", "agent_update"])
+async def test_what_is_left_of_an_agent_that_did_not_become_whole_is_taken_away(
+    server: FakeAppServer, upstream: AppServerUpstream, refused: str
+) -> None:
+    makes_agents(server)
+    server.answers[refused] = NO
+    server.answers["agent_list"] = {"success": True, "agents": [made({})]}
+    with pytest.raises(errors.Refused, match=refused):
+        await upstream.create_agent(TEMPLATE)
+    created, listed, deleted = server.sent("agent_create", "agent_list", "agent_delete")
+
+    assert listed["query"]["tags"] == created["body"]["tags"]
+    assert deleted["agent_id"] == "agent-1"
+
+
+@pytest.mark.parametrize("also", ["agent_list", "agent_delete"])
+async def test_what_cannot_be_taken_away_either_does_not_hide_why(
+    server: FakeAppServer, upstream: AppServerUpstream, also: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers["agent_list"] = {"success": True, "agents": [made({})]}
+    server.answers |= {"agent_create": NO, also: NO}
+    with pytest.raises(errors.Refused, match="agent_create"):
+        await upstream.create_agent(TEMPLATE)
+
+    assert "what is left of an agent stays" in caplog.text
 
 
 TAGS: dict[str, list[str]] = {

@@ -97,7 +97,10 @@ async def test_an_agent_is_made_of_its_template() -> None:
     letta = FakeLetta({"POST /v1/agents/": {"id": "agent-1", "tags": ["gateway"]}})
 
     assert await letta.upstream.create_agent(TEMPLATE) == Agent("agent-1", tags=("gateway",))
-    assert letta.body == {
+    body = letta.body
+    ((making,),) = {tuple(block.pop("tags")) for block in body["memory_blocks"]}
+    assert making.startswith("gw-making:")
+    assert body == {
         "name": "tutor",
         "model": "openai/gpt-4o-mini",
         "embedding": "openai/text-embedding-3-small",
@@ -107,6 +110,51 @@ async def test_an_agent_is_made_of_its_template() -> None:
         "memory_blocks": [{"label": "persona", "value": "I help."}, {"label": "human", "value": "Alice"}],
         "metadata": {"gateway": {"tools": ["web_search", "run_code"]}},
     }
+
+
+# what the making of an agent ends with, whether what it leaves is taken away
+REFUSED: dict[str, tuple[int, bool]] = {
+    "an unknown tool": (400, True),
+    "an unknown model": (404, True),
+    "what Letta cannot read": (422, True),
+    "a failure of Letta's": (500, True),
+    "no answer in time": (504, False),
+}
+
+
+@pytest.mark.parametrize(("status", "taken_away"), REFUSED.values(), ids=REFUSED)
+async def test_the_memory_of_an_agent_that_was_refused_is_taken_away(status: int, taken_away: bool) -> None:
+    asked: list[dict[str, str]] = []
+    blocks = [{"id": "block-1"}, {"id": "block-2"}]
+
+    def listed(query: dict[str, str]) -> list[dict[str, str]]:
+        asked.append(query)
+        return blocks
+
+    letta = FakeLetta(
+        {
+            "POST /v1/agents/": status,
+            "GET /v1/blocks/": listed,
+            **{f"DELETE /v1/blocks/{block['id']}": None for block in blocks},
+        }
+    )
+    with pytest.raises(errors.UpstreamError, match=f"HTTP {status}"):
+        await letta.upstream.create_agent(TEMPLATE)
+    made = json.loads(letta.requests[0].content)["memory_blocks"][0]["tags"]
+
+    assert [call for call in letta.calls if call.startswith("DELETE")] == (
+        ["DELETE /v1/blocks/block-1", "DELETE /v1/blocks/block-2"] if taken_away else []
+    )
+    # Those of an agent that was made after all are its own.
+    assert [(query["tags"], query["connected_to_agents_count_eq"]) for query in asked] == [(made[0], "0")] * taken_away
+
+
+async def test_what_cannot_be_taken_away_either_does_not_hide_why(caplog: pytest.LogCaptureFixture) -> None:
+    letta = FakeLetta({"POST /v1/agents/": 400, "GET /v1/blocks/": 500})
+    with pytest.raises(errors.Refused, match="HTTP 400"):
+        await letta.upstream.create_agent(TEMPLATE)
+
+    assert "what is left of an agent stays" in caplog.text
 
 
 async def test_what_a_template_leaves_out_is_letta_s_choice() -> None:
@@ -375,12 +423,12 @@ SENT: dict[str, tuple[Call, int]] = {
 @pytest.mark.parametrize("call", SENT)
 async def test_what_makes_something_is_sent_once(call: str) -> None:
     do, times = SENT[call]
-    letta = FakeLetta({call: 500})
+    letta = FakeLetta({call: 500, "GET /v1/blocks/": []})
     with pytest.raises(errors.RunFailed) as raised:
         await do(letta.upstream)
 
     assert str(raised.value) == "HTTP 500"
-    assert letta.calls == [call] * times
+    assert [made for made in letta.calls if made != "GET /v1/blocks/"] == [call] * times
 
 
 # call -> an answer of a shape that nobody knows
