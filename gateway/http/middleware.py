@@ -1,9 +1,9 @@
 """What requests pass: their id and line in the log; a limit of them; without keys, the guard of the own machine."""
 
 import logging
+import re
 import time
 import uuid
-from urllib.parse import urlsplit
 
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
@@ -11,8 +11,11 @@ from litestar.types import ASGIApp, Message, Middleware, Receive, Scope, Send
 
 from gateway.openai_wire.errors import Forbidden, GatewayError, Overloaded
 
-# What a browser on this machine calls it; any other name may have been pointed here from outside.
-OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+# How a browser on this machine writes where it is; any other name may have been pointed here from outside, and what no
+# browser writes is somebody's joke. https://url.spec.whatwg.org/#host-serializing
+_OWN = r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?"
+OWN_HOST = re.compile(_OWN)
+OWN_ORIGIN = re.compile(f"https?://{_OWN}")
 
 access = logging.getLogger("gateway.access")
 
@@ -94,20 +97,22 @@ def own_machine_only(app: ASGIApp) -> ASGIApp:
 
 def _check_local(headers: Headers) -> None:
     """Raises Forbidden."""
-    if not is_local(f"//{headers.get('host', '')}"):
+    if not is_own_host(headers):
         raise Forbidden(
             "Without keys this gateway answers as localhost, 127.0.0.1 or [::1] only.",
             code="host_not_allowed",
         )
-    origin = headers.get("origin")
-    if origin is not None and not is_local(origin):
+    if not is_own_origin(headers):
         raise Forbidden("Without keys this gateway answers no web page from elsewhere.", code="origin_not_allowed")
 
 
-def is_local(url: str) -> bool:
-    """Whether `url` names this machine as a browser on it does."""
-    try:
-        host = urlsplit(url).hostname
-    except ValueError:
-        return False
-    return host in OWN_NAMES
+def is_own_host(headers: Headers) -> bool:
+    """Whether the one `Host` names this machine as a browser on it does."""
+    hosts = headers.getall("host", [])
+    return len(hosts) == 1 and OWN_HOST.fullmatch(hosts[0]) is not None
+
+
+def is_own_origin(headers: Headers) -> bool:
+    """Whether no web page asks, or one of this machine."""
+    origins = headers.getall("origin", [])
+    return not origins or (len(origins) == 1 and OWN_ORIGIN.fullmatch(origins[0]) is not None)

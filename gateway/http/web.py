@@ -12,7 +12,7 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.static_files import create_static_files_router
 
-from gateway.http.middleware import is_local
+from gateway.http.middleware import is_own_host
 from gateway.settings import Secret
 
 # Modules are run as this only, and what a system says of `.js` differs.
@@ -47,7 +47,7 @@ def opened_here(headers: Headers) -> bool:
     """Whether somebody on this machine opens the page by its own address, and no other web page does."""
     # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header: `none` is an address bar or a bookmark.
     by_a_person = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
-    return is_local(f"//{headers.get('host', '')}") and by_a_person and not any(name in headers for name in PROXIED)
+    return is_own_host(headers) and by_a_person and not any(name in headers for name in PROXIED)
 
 
 def _guarded(response: Response[Any]) -> Response[Any]:

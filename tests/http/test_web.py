@@ -94,6 +94,7 @@ ELSEWHERE = {
     "by a name that leads here": {"host": "127.0.0.1.evil.example:8000"},
     "by no name": {"host": ""},
     "by half a name": {"host": "[::1"},
+    "by a name with somebody before it": {"host": "evil@localhost"},
     "from a page elsewhere": {"sec-fetch-site": "cross-site"},
     "from another port": {"sec-fetch-site": "same-site"},
     "through a proxy": {"x-forwarded-for": "203.0.113.7"},
