@@ -8,6 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from gateway.http.unserved import explain
 from gateway.letta.errors import UpstreamError
 from gateway.openai_wire.errors import (
     BodyTooLarge,
@@ -53,9 +54,7 @@ def handle_http_exception(request: Request[Any, Any, Any], exception: HTTPExcept
 def _from_litestar(request: Request[Any, Any, Any], exception: HTTPException) -> Exception:
     match exception.status_code:
         case 404:
-            return RouteNotFound(
-                "There is nothing at this address. The gateway serves /v1/chat/completions and /v1/models."
-            )
+            return RouteNotFound(explain(request.scope["path"]))
         case 405:
             return MethodNotAllowed(f"This address does not take {request.method} requests.")
         case 413:

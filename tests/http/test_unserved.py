@@ -1,0 +1,56 @@
+"""Addresses at which there is nothing: what a client is told that was meant for another."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.gateways import gateway
+from tests.servers.fake_letta import FakeLetta
+
+# path -> what its 404 names
+PATHS: dict[str, tuple[str, ...]] = {
+    "/v1/responses": (".chat(", "openai-chat:", "set_default_openai_api", "use_responses_api=False"),
+    "/v1/responses/resp_1": (".chat(", "openai-chat:", "set_default_openai_api"),
+    "/v1/completions": ("ChatOpenAI", "openai/"),
+    "/v1/embeddings": ("embeddings",),
+    "/v1/assistants": ("chat completions",),
+    "/v1/threads/t/runs": ("chat completions",),
+    "/v1/conversations": ("chat completions",),
+    "/v1/audio/speech": ("speech",),
+    "/v1/audio/transcriptions": ("speech",),
+    "/v1/realtime": ("chat completions",),
+    "/v1/images/generations": ("image generation",),
+    "/v1/moderations": ("moderation",),
+    "/v1/files": ("data URLs",),
+    "/v1/batches": ("/v1/chat/completions",),
+    "/chat/completions": ("ends with /v1",),
+    "/models": ("ends with /v1",),
+    "/responses": ("ends with /v1",),
+    "/v1/v1/models": ("ends with /v1",),
+    "/v1/chat/completions/chat/completions": ("ends with /v1",),
+    "/v1/responsesx": ("nothing at this address",),
+    "/v1": ("nothing at this address",),
+    "/v1/%F0%9F%98%80": ("nothing at this address",),
+    f"/v1/{'x' * 5000}": ("nothing at this address",),
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(("path", "named"), PATHS.items(), ids=[path[:40] for path in PATHS])
+def test_a_path_that_is_not_served_is_told_what_is(
+    unserved: str, method: str, path: str, named: tuple[str, ...]
+) -> None:
+    response = httpx.request(method, f"{unserved}{path}")
+
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (404, "unknown_url")
+    assert [words for words in named if words not in error["message"]] == []
+    assert error["message"].endswith("The gateway serves /v1/chat/completions and /v1/models.")
+    assert len(error["message"]) < 600
+
+
+@pytest.fixture(scope="module")
+def unserved() -> Iterator[str]:
+    with FakeLetta() as letta, gateway(letta.base_url) as url:
+        yield url
