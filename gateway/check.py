@@ -92,6 +92,7 @@ def _warnings(settings: Settings) -> Iterator[str]:
         yield "no keys are configured: only this machine may use the gateway."
     for key in settings.keys:
         yield from _key_warnings(key)
+        yield from _scope_warnings(key, settings.keys)
 
 
 def _key_warnings(key: Key) -> Iterator[str]:
@@ -99,4 +100,21 @@ def _key_warnings(key: Key) -> Iterator[str]:
         yield (
             f"key {key.name}: `user_from` mixes header and body sources, so that callers of a frontend "
             "could speak for each other: give the frontend and the programs a key each."
+        )
+
+
+def _scope_warnings(key: Key, keys: tuple[Key, ...]) -> Iterator[str]:
+    """Of a key that is one person itself, in a scope where others name theirs."""
+    if key.user is not None or key.user_means == "person":
+        return
+    others = [
+        other.name
+        for other in keys
+        if other.user_scope == key.user_scope and other.user is None and other.user_means == "person"
+    ]
+    if others:
+        yield (
+            f'key {key.name}: with `user_means = "{key.user_means}"` all its callers are one person, `{key.name}`, and '
+            f"who names themselves so with {', '.join(others)}, in the same scope, is that person, too: "
+            "give it a `scope` of its own."
         )

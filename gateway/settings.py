@@ -264,8 +264,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether agents may call the tools that its requests bring, before the agent type's own."""
     tool_activity: ToolActivity = "thoughts"
     """How tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
-    origins: tuple[Annotated[str, Meta(pattern=r"^https?://[^/\s]+\Z")], ...] = ()
-    """Web pages that may use this key from a browser (CORS)."""
+    origins: tuple[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+\Z")], ...] = ()
+    """Web pages, and programs made of them, that may use this key from a browser (CORS)."""
     history: Literal["full", "new"] | None = None
     """Whether requests tell the whole chat or what is new; absent: as their chat id and their messages look."""
     task_header: HeaderName = "x-task"

@@ -356,6 +356,32 @@ def test_check_does_not_warn_of_other_keys(config: Path, capsys: pytest.CaptureF
     assert "warning" not in capsys.readouterr().out
 
 
+PEOPLE = '[[keys]]\nname = "people"\nkey = "sk-people"\nscope = "programs"\n'
+# lines of the key `programs`, another key -> the warnings
+SCOPES: dict[str, tuple[str, str, int]] = {
+    "a conversation beside people": ('user_means = "conversation"', PEOPLE, 1),
+    "nobody beside people": ('user_means = "ignored"', PEOPLE, 1),
+    "people beside people": ("", PEOPLE, 0),
+    "a conversation in a scope of its own": ('user_means = "conversation"\nscope = "house"', PEOPLE, 0),
+    "a conversation alone": ('user_means = "conversation"', "", 0),
+    "a conversation beside a bound user": ('user_means = "conversation"', f'{PEOPLE}user = "ada"\n', 0),
+    "a conversation beside another": ('user_means = "conversation"', f'{PEOPLE}user_means = "ignored"\n', 0),
+    "a bound user beside people": ('user = "ada"\nuser_means = "ignored"', PEOPLE, 0),
+}
+
+
+@pytest.mark.parametrize(("lines", "other", "warnings"), SCOPES.values(), ids=SCOPES)
+def test_check_warns_of_a_key_that_is_a_person_whom_others_may_name(
+    config: Path, capsys: pytest.CaptureFixture[str], lines: str, other: str, warnings: int
+) -> None:
+    config.write_text(f"{config.read_text()}{lines}\n{other}")
+    run("check", "--config", str(config))
+
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(told) == warnings
+    assert all("key programs" in line and "people" in line and "scope" in line for line in told)
+
+
 def test_check_warns_of_no_keys(config: Path, nobody: str, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text(CONFIG.format(letta=nobody))
     run("check", "--config", str(config))

@@ -385,7 +385,10 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "default user of nothing": (TYPE + KEY + 'default_user = ""', ["keys[0].default_user: ", "``", ">= 1"]),
     "scope of nothing": (TYPE + KEY + 'scope = ""', ["keys[0].scope: ", "``", ">= 1"]),
     "key's reasoning nobody knows": (TYPE + KEY + 'reasoning = "loud"', ["keys[0].reasoning: ", "`loud`", "hidden"]),
-    "every origin": (TYPE + KEY + 'origins = ["*"]', ["keys[0].origins[0]: ", "`*`", "https?"]),
+    "every origin": (TYPE + KEY + 'origins = ["*"]', ["keys[0].origins[0]: ", "`*`", "://"]),
+    "origin without a scheme": (TYPE + KEY + 'origins = ["a.org"]', ["keys[0].origins[0]: ", "`a.org`", "://"]),
+    "origin of nothing": (TYPE + KEY + 'origins = ["null"]', ["keys[0].origins[0]: ", "`null`", "://"]),
+    "origin of nobody": (TYPE + KEY + 'origins = ["app://"]', ["keys[0].origins[0]: ", "`app://`", "://"]),
     "origin with a path": (TYPE + KEY + 'origins = ["http://a.org/"]', ["keys[0].origins[0]: ", "`http://a.org/`"]),
     "unknown table": ("[sever]\nport = 80\n" + TYPE, ["unknown field `sever`", "did you mean `server`?"]),
     "unknown field of the server": ("[server]\nprot = 80\n" + TYPE, ["server: ", "`prot`", "did you mean `port`?"]),
@@ -875,3 +878,20 @@ def test_a_secret_is_its_value_to_those_who_ask() -> None:
     assert Secret("a") == Secret("a") != Secret("b")
     assert Secret("a") != "a"
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("http://localhost:3000", "https://page.example.org", "app://obsidian.md", "capacitor://localhost"),
+        *(
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "moz-extension://2c127fa4-62c7-4e4f-90e5-472b45eecfdc",
+        ),
+        *("vscode-webview://1a2b", "tauri://localhost", "web+app.x-1://here"),
+    ],
+)
+def test_a_key_may_be_used_from_any_scheme_and_host(file: Path, origin: str) -> None:
+    file.write_text(TYPE + KEY + f'origins = ["{origin}"]')
+
+    assert load(file, {}).keys[0].origins == (origin,)
