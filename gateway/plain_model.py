@@ -23,6 +23,7 @@ TIMEOUT_SECONDS = 60.0
 # What of a request the model is given, beside its messages.
 PASSED = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "response_format")
 # Every other reason is a good end.
+LIMITS = ("max_tokens", "max_completion_tokens")
 STOP_REASONS = {"length": "max_tokens_exceeded"}
 
 
@@ -51,7 +52,7 @@ class PlainModel:
             raise TaskModelFailed from error
 
     async def _stream(self, asked: dict[str, Any]) -> AsyncGenerator[Event, None]:
-        passed = {name: asked[name] for name in PASSED if asked.get(name) is not None}
+        passed = {name: asked[name] for name in PASSED if asked.get(name) is not None and not _is_no_limit(name, asked)}
         stream = await self._client.chat.completions.create(
             model=self._model,
             messages=asked["messages"],
@@ -66,6 +67,11 @@ class PlainModel:
 
     async def aclose(self) -> None:
         await self._client.close()
+
+
+def _is_no_limit(name: str, asked: dict[str, Any]) -> bool:
+    """Whether it says that there is no limit, in a way that OpenAI refuses."""
+    return name in LIMITS and asked[name] <= 0
 
 
 def _to_events(chunk: ChatCompletionChunk) -> Iterator[Event]:

@@ -102,7 +102,7 @@ def to_options(chat: ChatCompletionRequest) -> Options:
     effort = chat.reasoning_effort if chat.reasoning_effort != "none" else None
     return Options(
         chat.temperature,
-        chat.max_completion_tokens or chat.max_tokens,
+        chat.most_tokens,
         chat.response_format if chat.wants_json else None,
         effort if isinstance(effort, str) else None,
     )

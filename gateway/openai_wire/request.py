@@ -20,6 +20,8 @@ Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
 Detail = Literal["auto", "low", "high"]
+# Programs that send every option say so by this, or by 0: https://lmstudio.ai/docs/app/api/endpoints/openai
+NO_LIMIT = -1
 
 
 class ImageUrl(Struct, frozen=True):
@@ -68,8 +70,8 @@ class ChatCompletionRequest(Struct, frozen=True):
     parallel_tool_calls: bool | None = None
     response_format: Any = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_tokens: Annotated[int, Meta(ge=NO_LIMIT)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=NO_LIMIT)] | None = None
     reasoning_effort: Any = None
     reasoning: Any = None
     include_reasoning: Any = None
@@ -78,6 +80,11 @@ class ChatCompletionRequest(Struct, frozen=True):
     top_logprobs: Any = None
     modalities: Any = None
     audio: Any = None
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The limit of each of the model's answers; None where there is none."""
+        return next((most for most in (self.max_completion_tokens, self.max_tokens) if most and most > 0), None)
 
     @property
     def include_usage(self) -> bool:

@@ -157,6 +157,16 @@ def test_a_plain_model_may_cut_characters_in_two(letta: FakeLetta, plain: Script
     assert said(response.text)["content"] == "a🦊\ufffd"
 
 
+@pytest.mark.parametrize("most", [0, -1])
+def test_a_plain_model_is_told_no_limit_that_is_none(letta: FakeLetta, plain: ScriptedModel, most: int) -> None:
+    body = chat(f"!say No limit of {most}", max_tokens=most, max_completion_tokens=most)
+    with gateway(letta.base_url, tasks=answered_by(plain)) as url, http(url) as client:
+        client.post(URL, json=body, headers=TITLE).raise_for_status()
+    asked = next(one for one in plain.requests if one["messages"] == body["messages"])
+
+    assert {"max_tokens", "max_completion_tokens"}.isdisjoint(asked)
+
+
 def test_the_usage_of_a_plain_model_is_told(letta: FakeLetta, plain: ScriptedModel) -> None:
     with gateway(letta.base_url, tasks=answered_by(plain)) as url, sdk(url) as client:
         answer = client.chat.completions.create(**chat("!say Tea"), extra_headers=TITLE)

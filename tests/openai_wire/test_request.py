@@ -274,6 +274,32 @@ ACCEPTED = {
 }
 
 
+# max_completion_tokens, max_tokens -> the limit
+LIMITS: dict[str, tuple[int | None, int | None, int | None]] = {
+    "none": (None, None, None),
+    "the newer": (7, None, 7),
+    "the older": (None, 9, 9),
+    "the newer first": (7, 9, 7),
+    "0 is no limit": (0, None, None),
+    "-1 is no limit": (None, -1, None),
+    "the newer is no limit": (-1, 9, 9),
+    "both are no limit": (0, -1, None),
+}
+
+
+@pytest.mark.parametrize(("newer", "older", "most"), LIMITS.values(), ids=LIMITS)
+def test_a_limit_of_tokens_may_be_none(newer: int | None, older: int | None, most: int | None) -> None:
+    assert decode_request(body(max_completion_tokens=newer, max_tokens=older)).most_tokens == most
+
+
+@pytest.mark.parametrize("param", ["max_tokens", "max_completion_tokens"])
+def test_a_limit_below_that_is_refused(param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        decode_request(body(**{param: -2}))
+
+    assert caught.value.param == param
+
+
 @pytest.mark.parametrize("raw", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_what_is_not_read_is_accepted(raw: bytes) -> None:
     request = decode_request(raw)
