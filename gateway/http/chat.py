@@ -25,7 +25,7 @@ from gateway.openai_wire.translator import StreamTranslator
 from gateway.settings import TASK_MODEL, AgentType, Key, Reasoning, Settings, ToolActivity
 from gateway.turns.asked import to_asked
 from gateway.turns.identity import identify, read_ids, takes_items
-from gateway.turns.pictures import Pictures
+from gateway.turns.pictures import Pictures, shows_addresses, without_addresses
 from gateway.turns.runs import Runs
 from gateway.turns.sent import to_sent
 from gateway.turns.task_runs import TaskRuns
@@ -62,7 +62,9 @@ async def create_chat_completion(
     if task := find_task(key, request.headers, chat):
         check_model(settings, key, chat.model)
         return await _respond(request, settings, chat, task_runs.start(task, chat, body), PLAIN)
-    if pictures:
+    if pictures and shows_addresses(chat):
+        # Nothing is fetched for who may not ask.
+        read_turn(settings, key, headers, without_addresses(chat))
         chat = await pictures.bring(chat)
     turn = read_turn(settings, key, request.headers, chat)
     await runs.means.schemas.check(turn.json)

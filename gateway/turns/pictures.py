@@ -23,6 +23,8 @@ MAX_ADDRESSES = 50
 # Who shows pictures: people, and the tools of clients.
 SHOWING = ("user", "tool")
 _ADDRESS = re.compile("https?:", re.IGNORECASE)
+# What stands for a picture that is not fetched yet.
+_STAND_IN = ContentPart("text", "A picture")
 
 
 class FetchFailed(Exception):
@@ -90,6 +92,22 @@ class Pictures:
         found = _Found(picture, problem, asyncio.get_running_loop().time() + FRESH_SECONDS)
         self._found.put(url, found, len(url) + len(picture) + len(problem))
         return found
+
+
+def shows_addresses(chat: ChatCompletionRequest) -> bool:
+    """Whether the request shows a picture by its address."""
+    return any(True for _ in _addresses(chat.messages))
+
+
+def without_addresses(chat: ChatCompletionRequest) -> ChatCompletionRequest:
+    """The request with a word in the place of each such picture: all else of it can be looked at before a fetch."""
+    messages = [
+        msgspec.structs.replace(message, content=[_STAND_IN if _address(part) else part for part in _parts(message)])
+        if any(map(_address, _parts(message)))
+        else message
+        for message in chat.messages
+    ]
+    return msgspec.structs.replace(chat, messages=messages)
 
 
 def _checked(fetched: bytes) -> str:

@@ -107,6 +107,30 @@ def test_an_old_picture_that_is_gone_does_not_end_its_chat(
     assert "image" not in str(letta.runs)
 
 
+# what else is wrong with a request -> its refusal
+BEFORE_A_FETCH: dict[str, tuple[Json, int, str | None]] = {
+    "a format that is none": ({"response_format": {"type": "poem"}}, 400, None),
+    "an unknown model": ({"model": "gpt"}, 404, "model_not_found"),
+    "nobody who asks": ({"user": None}, 400, "user_required"),
+    "an id that is too long": ({"metadata": {"chat_id": "c" * 513}}, 400, None),
+    "tools that are none": ({"tools": [{"type": "custom"}]}, 400, "unsupported_parameter"),
+    "another picture that is none": (
+        {"messages": [shows("https://pictures.test/a", "data:image/png;base64,AAAA")]}, 400, None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "status", "code"), BEFORE_A_FETCH.values(), ids=BEFORE_A_FETCH)
+def test_nothing_is_fetched_for_a_request_that_is_refused(
+    client: httpx.Client, letta: FakeLetta, server: PictureServer, wrong: Json, status: int, code: str | None
+) -> None:
+    body = asked(shows(server.serve("/a", answer(picture().data))))
+    response = client.post(URL, json={**body, **wrong})
+
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert (server.paths, letta.requests) == ([], [])
+
+
 REFUSED = {
     "not there": (answer(b"", status=404), "HTTP status 404"),
     "a page": (answer(b"<html>", "text/html"), "no picture"),
