@@ -38,6 +38,9 @@ from gateway.letta import errors as letta
 RETRY_AFTER_SECONDS = "5"
 
 
+# Of a model that does not exist, so many characters are repeated: no agent type has a longer id.
+LONGEST_SHOWN = 100
+
 class Error(Struct, frozen=True):
     """What is wrong. `message` is a fixed sentence, or names a parameter: no internals, nothing of the request."""
 
@@ -113,7 +116,8 @@ class ModelNotFound(InvalidRequest):
     code = "model_not_found"
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"The model `{model}` does not exist or you do not have access to it.", "model")
+        shown = model if len(model) <= LONGEST_SHOWN else f"{model[:LONGEST_SHOWN]}…"
+        super().__init__(f"The model `{shown}` does not exist or you do not have access to it.", "model")
 
 
 class RouteNotFound(InvalidRequest):

@@ -40,6 +40,13 @@ REFUSALS: dict[str, tuple[str, str, bytes, dict[str, str] | None, int, str | Non
     "an unknown model": (
         "POST", CHAT_URL, json.dumps(chat(model="gpt")).encode(), None, 404, "model_not_found", "model",
     ),
+    "an unknown model of any length": (
+        "POST", CHAT_URL, json.dumps(chat(model="g" * 500_000)).encode(), None, 404, "model_not_found", "model",
+    ),
+    "a format that is none before an unknown model": (
+        "POST", CHAT_URL, json.dumps(chat(model="gpt", response_format={"type": "poem"})).encode(), None, 400, None,
+        "response_format",
+    ),
     "an unknown model and no user": (
         "POST", CHAT_URL, json.dumps(chat(model="gpt", user=None)).encode(), None, 404, "model_not_found", "model",
     ),
@@ -87,7 +94,7 @@ def test_a_refusal_is_an_openai_error(
     error = response.json()["error"]
     assert (status, code, param) == (response.status_code, error["code"], error["param"])
     assert {"message", "type", "param", "code"} == set(error)
-    assert error["message"]
+    assert 0 < len(error["message"]) < 600
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"].startswith("req_")
     assert letta.requests == []
