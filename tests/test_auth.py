@@ -1,9 +1,10 @@
 """Which key a request carries, and from which web pages it may be used."""
 
 import pytest
+from litestar.datastructures import Headers
 
 from gateway.http.auth import all_origins, authenticate
-from gateway.openai_wire.errors import Forbidden, InvalidApiKey
+from gateway.openai_wire.errors import AmbiguousHeader, Forbidden, InvalidApiKey
 from gateway.settings import OPEN_KEY, AgentType, Key, Secret, Settings
 
 TUTOR = AgentType(id="tutor", model="m")
@@ -13,6 +14,13 @@ WIDGET = Key(name="widget", key=Secret("sk-widget"), origins=(PAGE,))
 BOARD = Key(name="board", key=Secret("sk-board"), origins=(OTHER_PAGE, PAGE))
 SETTINGS = Settings(agent_types=(TUTOR,), keys=(SCRIPTS, WIDGET, BOARD))
 OPEN = Settings(agent_types=(TUTOR,))
+
+
+def headers(*authorizations: str | None, origin: str | None = None) -> Headers:
+    """As they come, the same one as often as it is named."""
+    named = [("authorization", value) for value in authorizations] + [("origin", origin)]
+    return Headers([(name.encode(), value.encode("latin-1")) for name, value in named if value is not None])
+
 
 RIGHT = {
     "the first key": ("Bearer sk-scripts", SCRIPTS),
@@ -25,7 +33,7 @@ RIGHT = {
 
 @pytest.mark.parametrize(("authorization", "key"), RIGHT.values(), ids=RIGHT.keys())
 def test_the_right_key_is_found(authorization: str, key: Key) -> None:
-    assert authenticate(SETTINGS, authorization, None) is key
+    assert authenticate(SETTINGS, headers(authorization)) is key
 
 
 MISSING = {
@@ -42,7 +50,7 @@ MISSING = {
 @pytest.mark.parametrize("authorization", MISSING.values(), ids=MISSING.keys())
 def test_a_missing_key_is_refused_with_the_way_to_send_one(authorization: str | None) -> None:
     with pytest.raises(InvalidApiKey, match="Authorization: Bearer KEY") as caught:
-        authenticate(SETTINGS, authorization, None)
+        authenticate(SETTINGS, headers(authorization))
 
     assert (caught.value.status_code, caught.value.code) == (401, "invalid_api_key")
 
@@ -62,7 +70,7 @@ WRONG = {
 @pytest.mark.parametrize("authorization", WRONG.values(), ids=WRONG.keys())
 def test_a_wrong_key_is_refused_and_not_repeated(authorization: str) -> None:
     with pytest.raises(InvalidApiKey) as caught:
-        authenticate(SETTINGS, authorization, None)
+        authenticate(SETTINGS, headers(authorization))
 
     assert str(caught.value) == "Incorrect API key provided."
     assert (caught.value.status_code, caught.value.code) == (401, "invalid_api_key")
@@ -72,12 +80,46 @@ def test_a_key_without_a_value_opens_nothing() -> None:
     settings = Settings(agent_types=(TUTOR,), keys=(Key(name="unset"),))
 
     with pytest.raises(InvalidApiKey):
-        authenticate(settings, "Bearer None", None)
+        authenticate(settings, headers("Bearer None"))
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer anything", "Basic anything"])
 def test_without_keys_everyone_is_let_in(authorization: str | None) -> None:
-    assert authenticate(OPEN, authorization, None) is OPEN_KEY
+    assert authenticate(OPEN, headers(authorization)) is OPEN_KEY
+
+
+def test_a_key_beyond_ascii_is_sent_in_utf_8() -> None:
+    key = Key(name="umlaut", key=Secret("sk-schlüssel"))
+    sent = Headers([(b"authorization", "Bearer sk-schlüssel".encode())])
+
+    assert authenticate(Settings(agent_types=(TUTOR,), keys=(key,)), sent) is key
+
+
+# More than one header, as where a proxy adds its own.
+TWICE = {
+    "the same key": ("Bearer sk-scripts", "Bearer sk-scripts"),
+    "two keys": ("Bearer sk-scripts", "Bearer sk-widget"),
+    "a right one first": ("Bearer sk-scripts", "Bearer sk-guess"),
+    "a right one last": ("Bearer sk-guess", "Bearer sk-scripts"),
+    "a right one and a password": ("Basic c2VjcmV0", "Bearer sk-scripts"),
+    "a right one and nothing": ("Bearer sk-scripts", ""),
+}
+
+
+@pytest.mark.parametrize("shown", TWICE.values(), ids=TWICE)
+def test_a_right_key_beside_another_header_is_ambiguous(shown: tuple[str, str]) -> None:
+    with pytest.raises(AmbiguousHeader) as caught:
+        authenticate(SETTINGS, headers(*shown))
+
+    assert (caught.value.status_code, caught.value.code) == (400, "ambiguous_header")
+    assert caught.value.param == "authorization"
+    assert "sk-" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shown", [("Bearer sk-guess", "Bearer sk-hope"), ("Basic c2VjcmV0", "")])
+def test_who_shows_no_right_key_is_told_no_more_than_that(shown: tuple[str, str]) -> None:
+    with pytest.raises(InvalidApiKey):
+        authenticate(SETTINGS, headers(*shown))
 
 
 ALLOWED_ORIGINS = {
@@ -92,7 +134,7 @@ ALLOWED_ORIGINS = {
 
 @pytest.mark.parametrize(("authorization", "origin"), ALLOWED_ORIGINS.values(), ids=ALLOWED_ORIGINS.keys())
 def test_a_key_may_be_used_from(authorization: str, origin: str | None) -> None:
-    assert authenticate(SETTINGS, authorization, origin).name in ("widget", "board", "scripts")
+    assert authenticate(SETTINGS, headers(authorization, origin=origin)).name in ("widget", "board", "scripts")
 
 
 OTHERS_ORIGINS = {
@@ -104,14 +146,14 @@ OTHERS_ORIGINS = {
 @pytest.mark.parametrize(("authorization", "origin"), OTHERS_ORIGINS.values(), ids=OTHERS_ORIGINS.keys())
 def test_a_key_may_not_be_used_from_the_page_of_another(authorization: str, origin: str) -> None:
     with pytest.raises(Forbidden) as caught:
-        authenticate(SETTINGS, authorization, origin)
+        authenticate(SETTINGS, headers(authorization, origin=origin))
 
     assert (caught.value.status_code, caught.value.code) == (403, "origin_not_allowed")
 
 
 def test_a_wrong_key_is_refused_before_its_origin() -> None:
     with pytest.raises(InvalidApiKey):
-        authenticate(SETTINGS, "Bearer sk-guess", PAGE)
+        authenticate(SETTINGS, headers("Bearer sk-guess", origin=PAGE))
 
 
 def test_all_pages_of_all_keys_are_told_once() -> None:

@@ -2,22 +2,32 @@
 
 import hmac
 
-from gateway.openai_wire.errors import Forbidden, InvalidApiKey
+from litestar.datastructures import Headers
+
+from gateway.openai_wire.errors import AmbiguousHeader, Forbidden, InvalidApiKey
 from gateway.settings import OPEN_KEY, Key, Settings
 
 
-def authenticate(settings: Settings, authorization: str | None, origin: str | None) -> Key:
-    """The key of a request. Raises InvalidApiKey, or Forbidden for a key that a web page elsewhere may use only."""
+def authenticate(settings: Settings, headers: Headers) -> Key:
+    """The key of a request.
+
+    Raises InvalidApiKey, AmbiguousHeader for one beside which another came, or Forbidden for one that a web page
+    elsewhere may use only.
+    """
     if settings.open:
         return OPEN_KEY
-    scheme, _, value = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not value.strip():
+    shown = headers.getall("authorization", [])
+    values = [value for value in map(_bearer, shown) if value]
+    if not values:
         raise InvalidApiKey("You didn't provide an API key: send the header `Authorization: Bearer KEY`.")
-    key = _match(settings, value.strip())
+    key = next((found for value in values if (found := _match(settings, value))), None)
     if key is None:
         raise InvalidApiKey("Incorrect API key provided.")
-    if origin is not None and origin not in key.origins and origin in all_origins(settings):
-        raise Forbidden("This key may not be used from this origin.", code="origin_not_allowed")
+    if len(shown) > 1:
+        raise AmbiguousHeader("authorization")
+    for origin in headers.getall("origin", []):
+        if origin not in key.origins and origin in all_origins(settings):
+            raise Forbidden("This key may not be used from this origin.", code="origin_not_allowed")
     return key
 
 
@@ -26,10 +36,16 @@ def all_origins(settings: Settings) -> list[str]:
     return sorted({origin for key in settings.keys for origin in key.origins})
 
 
+def _bearer(authorization: str) -> str:
+    """The key that a header shows; empty where it shows none."""
+    scheme, _, value = authorization.partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else ""
+
+
 def _match(settings: Settings, value: str) -> Key | None:
     """The key with this value; every key is compared, each in constant time."""
-    found = None
+    found, shown = None, value.encode("latin-1")
     for key in settings.keys:
-        if key.key is not None and hmac.compare_digest(key.key.reveal().encode(), value.encode()):
+        if key.key is not None and hmac.compare_digest(key.key.reveal().encode(), shown):
             found = key
     return found

@@ -2,17 +2,19 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 from typing import cast
 
 import msgspec
 from litestar import Request, Response, post
-from litestar.datastructures import Headers, State
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Struct
 
 from gateway.http.auth import authenticate
 from gateway.http.body import read_json
+from gateway.http.headers import read_headers
 from gateway.http.sse import Answer, stream, whole
 from gateway.http.tokens import read_claims
 from gateway.letta.upstream import Options
@@ -56,32 +58,33 @@ async def create_chat_completion(
     pictures: NamedDependency[Pictures | None],
 ) -> ASGIApp:
     """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
-    key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
+    key = authenticate(settings, request.headers)
+    headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
     chat = decode_request(body)
-    if task := find_task(key, request.headers, chat):
+    if task := find_task(key, headers, chat):
         check_model(settings, key, chat.model)
         return await _respond(request, settings, chat, task_runs.start(task, chat, body), PLAIN)
     if pictures and shows_addresses(chat):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(chat))
         chat = await pictures.bring(chat)
-    turn = read_turn(settings, key, request.headers, chat)
+    turn = read_turn(settings, key, headers, chat)
     await runs.means.schemas.check(turn.json)
-    reader = runs.start(turn, to_sent(key, request.headers, turn, body))
-    return await _respond(request, settings, chat, reader, look_for(key, request.headers, turn, chat), turn.tools)
+    reader = runs.start(turn, to_sent(key, headers, turn, body))
+    return await _respond(request, settings, chat, reader, look_for(key, headers, turn, chat), turn.tools)
 
 
-def read_turn(settings: Settings, key: Key, headers: Headers, chat: ChatCompletionRequest) -> Turn:
+def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], chat: ChatCompletionRequest) -> Turn:
     """The turn that a request is. Raises GatewayError, in the order of the lines."""
     messages = with_literal_tags(chat.messages) if takes_items(key, headers) else chat.messages
     asked = to_asked(messages, settings.images)
+    json = to_json_format(chat.response_format)
     agent_type = find_type(settings, key, chat.model)
     forwards = forwards_tools(key, agent_type)
     tools = to_client_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls) if forwards else NO_TOOLS
-    json = to_json_format(chat.response_format)
     caller = identify(key, headers, chat, read_claims(key, headers))
-    turn = to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat), tools)
+    turn = to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat, caller.former_chat), tools)
     return msgspec.structs.replace(turn, options=to_options(chat), json=json)
 
 
@@ -110,7 +113,7 @@ def to_options(chat: ChatCompletionRequest) -> Options:
     )
 
 
-def look_for(key: Key, headers: Headers, turn: Turn, chat: ChatCompletionRequest) -> Look:
+def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: ChatCompletionRequest) -> Look:
     """Only a stream to Open WebUI can be told more than chunks: any other client breaks at a frame that is none."""
     reasoning, activity = key.reasoning or turn.agent_type.reasoning, key.tool_activity
     if chat.hides_reasoning or (chat.wants_json and reasoning == "think_tags"):

@@ -27,7 +27,7 @@ UNUSED_TOOLS = (
 @get("/v1/models", name="list_models")
 async def list_models(request: Request[None, None, State], settings: NamedDependency[Settings]) -> ModelList:
     """The agent types this key may use; the model for background tasks, which is no agent's, comes last."""
-    key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
+    key = authenticate(settings, request.headers)
     models = [to_model(key, agent_type) for agent_type in settings.types_for(key)]
     return ModelList([*models, TASKS] if settings.tasks.list else models)
 
@@ -37,7 +37,7 @@ async def list_models(request: Request[None, None, State], settings: NamedDepend
 async def retrieve_model(
     request: Request[None, None, State], settings: NamedDependency[Settings], model: FromPath[str]
 ) -> Model:
-    key = authenticate(settings, request.headers.get("authorization"), request.headers.get("origin"))
+    key = authenticate(settings, request.headers)
     name = model.removeprefix("/")
     return TASKS if name == TASK_MODEL else to_model(key, find_type(settings, key, name))
 

@@ -4,6 +4,7 @@ https://developers.openai.com/api/docs/guides/error-codes
 
 GatewayError
   InvalidRequest      400 invalid_request_error
+    AmbiguousHeader   400 ambiguous_header
     ToolNamesTaken    400 tool_name_taken
     PicturesUnseen    400 pictures_unseen
     UserRequired      400 user_required
@@ -41,6 +42,7 @@ RETRY_AFTER_SECONDS = "5"
 # Of a model that does not exist, so many characters are repeated: no agent type has a longer id.
 LONGEST_SHOWN = 100
 
+
 class Error(Struct, frozen=True):
     """What is wrong. `message` is a fixed sentence, or names a parameter: no internals, nothing of the request."""
 
@@ -77,6 +79,15 @@ class GatewayError(Exception):
 class InvalidRequest(GatewayError):
     status_code = HTTPStatus.BAD_REQUEST
     type = "invalid_request_error"
+
+
+class AmbiguousHeader(InvalidRequest):
+    """A header that says who asks, or where, and comes twice, as where a proxy adds its own to the client's."""
+
+    code = "ambiguous_header"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The header `{name}` came more than once: expected it once.", name)
 
 
 class IdempotencyKeyReused(InvalidRequest):

@@ -67,7 +67,8 @@ class Agents:
 
     async def _search(self, tags: Tags, agent_type: AgentType, user: User) -> KnownAgent:
         template = to_template(agent_type, user, agent_type.model or await self._get_first_model())
-        agent = await self._find(tags) or await self._create(tags, template)
+        agent = await self._find(tags) or await self._find_former(agent_type, user)
+        agent = agent or await self._create(tags, template)
         before = applied(agent.metadata)
         if before != applied(template.metadata):
             await self._upstream.apply_template(agent, template, before.get("tools", []))
@@ -92,6 +93,10 @@ class Agents:
         if await self._upstream.has_conversations(agents[0].id):
             return agents[0]
         return await self._settle(tags, agents)
+
+    async def _find_former(self, agent_type: AgentType, user: User) -> Agent | None:
+        """The agent of somebody whose id an earlier version read otherwise."""
+        return await self._find(agent_tags(agent_type.id, user.scope, user.former_id)) if user.former_id else None
 
     async def _create(self, tags: Tags, template: Template) -> Agent:
         """Make an agent; where another process does the same, all agree on one and each deletes its own loser."""

@@ -28,6 +28,8 @@ from gateway.turns.waiting import answers
 logger = logging.getLogger(__name__)
 # Characters of messages that are remembered of all chats together.
 CACHED_CHARACTERS = 50_000_000
+# Of so many chats it is remembered which other marker they had in an earlier version.
+FORMER_MARKERS = 10_000
 # Of one chat so many conversations are looked at: the present one, and the branches used last.
 KNOWN_BRANCHES = 10
 
@@ -93,6 +95,8 @@ class Conversations:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._chats: Cache[str, Chat] = Cache(CACHED_CHARACTERS)
+        self._former: Cache[str, str] = Cache(FORMER_MARKERS)
+        """Markers that earlier versions gave chats, and those by which the chats are known here."""
         self._in_use: set[str] = set()
         self._ending: dict[str, asyncio.Event] = {}
         """Those in use whose turn has been answered: they are free in a moment."""
@@ -197,9 +201,13 @@ class Conversations:
 
     async def _load(self, agent: KnownAgent, chat: Chat, turn: Turn, patient: bool) -> None:
         """Ask Letta for the chat's conversations: the present one first, then the branches used last."""
-        found = await self._upstream.find_conversations(agent.id, turn.marker)
-        named = [(one, summary) for one in found if (summary := parse_summary(one.summary))]
-        ours = [(one, summary) for one, summary in named if summary.marker == turn.marker]
+        markers = [marker for marker in (turn.marker, turn.former_marker) if marker]
+        lists = [await self._upstream.find_conversations(agent.id, marker) for marker in markers]
+        found = {one.id: one for listed in lists for one in listed}
+        named = [(one, summary) for one in found.values() if (summary := parse_summary(one.summary))]
+        ours = [(one, summary) for one, summary in named if summary.marker in markers]
+        if any(summary.marker != turn.marker for _, summary in ours):
+            self._former.put(turn.former_marker, turn.marker)
         # One that is hidden and not replaced was never finished: it may hold less than it seems to.
         ours = [pair for pair in ours if not pair[0].hidden or pair[1].replaced] or ours
         ours.sort(key=lambda pair: (not pair[1].replaced, pair[0].used_at, pair[0].id), reverse=True)
@@ -331,7 +339,7 @@ class Conversations:
 
     def forget(self, marker: str) -> None:
         """Ask Letta again for the chat's conversations: it does not know one of them any more."""
-        self._chats.drop(marker)
+        self._chats.drop(self._former.get(marker) or marker)
 
     def answered(self, conversation_id: str) -> None:
         """The turn of a conversation in use has its answer; `settle` follows."""

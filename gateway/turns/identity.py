@@ -1,9 +1,10 @@
 """Who asks, and in which chat: the identity rules. Performs no I/O."""
 
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import unquote
 
+import msgspec
 from msgspec import Struct
 
 from gateway.openai_wire.errors import InvalidRequest, UserRequired
@@ -11,9 +12,12 @@ from gateway.openai_wire.request import ChatCompletionRequest
 from gateway.settings import Key, UserSource
 from gateway.turns.asked import Asked
 from gateway.turns.names import id_digest
+from gateway.turns.readings import former
 from gateway.turns.transcript import Ids
 
 MAX_ID_LENGTH = 512
+# Longer names and emails are cut: they stand in system prompts and in memory blocks, which Letta limits.
+MAX_NAME_LENGTH = 256
 # https://docs.openwebui.com/reference/env-configuration#enable_forward_user_info_headers
 NAME_HEADER = "x-openwebui-user-name"
 EMAIL_HEADER = "x-openwebui-user-email"
@@ -33,6 +37,8 @@ class User(Struct, frozen=True):
     id: str
     name: str
     email: str = ""
+    former_id: str = ""
+    """The id as an earlier version read it; empty where it read the same."""
 
 
 class Caller(Struct, frozen=True):
@@ -42,6 +48,8 @@ class Caller(Struct, frozen=True):
     chat: str | None
     frontend: bool = False
     """Whether the chat is one of a frontend that shows it, and sends all of it every time."""
+    former_chat: str = ""
+    """The chat's id as an earlier version read it; empty where it read the same."""
 
     @property
     def temporary(self) -> bool:
@@ -61,26 +69,33 @@ def identify(
     key: Key, headers: Mapping[str, str], request: ChatCompletionRequest, claims: Claims | None = None
 ) -> Caller:
     """`headers` has lower-case names. Raises UserRequired, or InvalidRequest for an id that is too long."""
-    chat, frontend = _chat(headers, request), _is_frontend(headers)
+    (chat, former_chat), frontend = _chat(headers, request), _is_frontend(headers)
     if key.user is not None:
-        return Caller(User(key.user_scope, key.user, key.user), chat, frontend)
+        return Caller(User(key.user_scope, key.user, key.user), chat, frontend, former_chat)
     named = _named(key, headers, request, claims)
     if key.user_means != "person":
         user = User(key.user_scope, key.name, key.name)
-        meant_chat = named[1] if named and key.user_means == "conversation" else None
-        return Caller(user, meant_chat or chat, frontend and not meant_chat)
+        if named and key.user_means == "conversation":
+            return Caller(user, named[1], former_chat=_former(*named))
+        return Caller(user, chat, frontend, former_chat)
     if named is None:
-        return Caller(_default_user(key), chat, frontend)
-    return Caller(_person(key, *named, headers, claims), chat, frontend)
+        return Caller(_default_user(key), chat, frontend, former_chat)
+    return Caller(_person(key, *named, headers, claims), chat, frontend, former_chat)
 
 
-def read_ids(key: Key, headers: Mapping[str, str], chat: str | None) -> Ids:
+def read_ids(key: Key, headers: Mapping[str, str], chat: str | None, former_chat: str = "") -> Ids:
     """The message ids of a request, as digests. Raises InvalidRequest for one that is too long."""
-    return Ids(
-        _id(key.message_id_header, headers, chat) or None,
-        _id(key.user_message_id_header, headers, chat) or None,
-        _id(key.parent_id_header, headers, chat),
-    )
+    names = (key.message_id_header, key.user_message_id_header, key.parent_id_header)
+    values = [_checked(value, name.lower()) if (value := read_header(headers, name)) else value for name in names]
+    ids = _to_ids(chat, values)
+    before = _to_ids(former_chat or chat, [value and (former(value) or value) for value in values])
+    return ids if before == ids else msgspec.structs.replace(ids, former=before)
+
+
+def _to_ids(chat: str | None, values: Iterable[str | None]) -> Ids:
+    """The digests of ids; empty for an empty one, None where there is none (or a placeholder that was left in)."""
+    answer, user, parent = (id_digest(chat, value) if value else value for value in values)
+    return Ids(answer or None, user or None, parent)
 
 
 def keeps_history(key: Key, caller: Caller, asked: Asked) -> bool:
@@ -107,12 +122,6 @@ def _is_frontend(headers: Mapping[str, str]) -> bool:
     return bool(read_header(headers, FRONTEND_CHAT_HEADER))
 
 
-def _id(name: str, headers: Mapping[str, str], chat: str | None) -> str | None:
-    """The digest of an id; empty for an empty one, None where there is none (or a placeholder that was left in)."""
-    value = read_header(headers, name)
-    return id_digest(chat, _checked(value, name.lower())) if value else value
-
-
 def _named(
     key: Key, headers: Mapping[str, str], request: ChatCompletionRequest, claims: Claims | None
 ) -> tuple[UserSource, str] | None:
@@ -136,17 +145,26 @@ def _value(
             return value
 
 
-def _chat(headers: Mapping[str, str], request: ChatCompletionRequest) -> str | None:
+def _former(source: UserSource, value: str) -> str:
+    """A value that came in a header as an earlier version read it; empty where it read the same.
+
+    Whoever a token names may have been met in a plain header before.
+    """
+    return "" if source.kind == "body" else former(value)
+
+
+def _chat(headers: Mapping[str, str], request: ChatCompletionRequest) -> tuple[str | None, str]:
+    """The chat's id, and as an earlier version read it, where that differs."""
     for name in CHAT_HEADERS:
         if value := read_header(headers, name):
-            return _checked(value, name)
+            return _checked(value, name), former(value)
     for name in CHAT_METADATA:
         named = (request.metadata or {}).get(name)
         if named is not None and not isinstance(named, str):
             raise InvalidRequest(f"`metadata.{name}`: Expected `str`.", f"metadata.{name}")
         if named:
-            return _checked(named, f"metadata.{name}")
-    return None
+            return _checked(named, f"metadata.{name}"), ""
+    return None, ""
 
 
 def read_header(headers: Mapping[str, str], name: str) -> str | None:
@@ -166,7 +184,8 @@ def _person(key: Key, source: UserSource, value: str, headers: Mapping[str, str]
     if source.kind == "body":
         return User(key.user_scope, value, value)
     name, email = _described(headers) if claims is None else (claims.name, claims.email)
-    return User(key.user_scope, value, name or value, email)
+    name, email = name[:MAX_NAME_LENGTH], email[:MAX_NAME_LENGTH]
+    return User(key.user_scope, value, name or value, email, _former(source, value))
 
 
 def _described(headers: Mapping[str, str]) -> tuple[str, str]:

@@ -32,6 +32,8 @@ class Ids(Struct, frozen=True):
     """The message that is answered."""
     parent: str | None = None
     """The answer before that; empty for the first message of a chat."""
+    former: "Ids | None" = None
+    """The same as an earlier version read them; None where it read them alike."""
 
 
 NO_IDS = Ids()
@@ -79,10 +81,11 @@ def decide(
     if waiting is not None:
         return Append(waiting, asked.beside_results)
     # Who wants an answer to go on is where it ends, not where it began.
-    parent = ids.answer if asked.goes_on else ids.parent
-    decision = None if parent is None else _by_id(parent, asked, keeps_history, known)
-    if decision:
-        return decision
+    parent, *before = [one.answer if asked.goes_on else one.parent for one in (ids, ids.former) if one]
+    for named in (parent, *before):
+        decision = None if named is None else _by_id(named, asked, keeps_history, known)
+        if decision:
+            return decision
     if not keeps_history:
         return _next(asked, known, unkept)
     return _by_history(asked, known, lenient=one_chat and parent is None)

@@ -45,28 +45,37 @@ class Turn(Struct, frozen=True, dict=True):
     @cached_property
     def marker(self) -> str:
         """Names the chat in Letta; chats without an id that begin alike share one."""
-        type_id, user = self.agent_type.id, self.caller.user
+        return self._marker(self.caller.user.id, self.caller.chat)
+
+    @property
+    def former_marker(self) -> str:
+        """The marker that an earlier version gave the chat; empty where it was the same."""
+        caller = self.caller
+        before = self._marker(caller.user.former_id or caller.user.id, caller.former_chat or caller.chat)
+        return "" if before == self.marker else before
+
+    def _marker(self, user: str, chat: str | None) -> str:
+        type_id, scope = self.agent_type.id, self.caller.user.scope
         if self.agent_type.conversations == "single":
-            return thread_marker(type_id, user.scope, user.id)
-        if self.caller.chat is None:
-            return self._scratch_marker(self.asked.path[0])
-        return conversation_marker(type_id, user.scope, user.id, self.caller.chat)
+            return thread_marker(type_id, scope, user)
+        if chat is None:
+            return self._scratch_marker(self.asked.path[0], user)
+        return conversation_marker(type_id, scope, user, chat)
 
     @property
     def unasked_marker(self) -> str:
         """The marker of chats without an id that begin with an answer, for as long as they do not have it."""
-        return self._scratch_marker(Message("user", GO_AHEAD))
+        return self._scratch_marker(Message("user", GO_AHEAD), self.caller.user.id)
 
     def marker_after(self, said: list[Message]) -> str:
         """Names the chat once this was said in it: clients tell one that an answer began from that answer on."""
         if self.marker != self.unasked_marker or len(said) < 2:
             return self.marker
-        return self._scratch_marker(Message("assistant", said[1].content.strip()))
+        return self._scratch_marker(Message("assistant", said[1].content.strip()), self.caller.user.id)
 
-    def _scratch_marker(self, first: Message) -> str:
-        user = self.caller.user
+    def _scratch_marker(self, first: Message, user: str) -> str:
         begins = bare_question(first.content) + pictures_of(first)
-        return scratch_marker(self.agent_type.id, user.scope, user.id, begins)
+        return scratch_marker(self.agent_type.id, self.caller.user.scope, user, begins)
 
     def told(self, words: str) -> "Turn":
         """The turn with `words` added to its system text."""

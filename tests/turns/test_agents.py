@@ -213,6 +213,47 @@ async def test_an_agent_that_no_listing_shows_yet_is_used_by_its_maker() -> None
     assert [(await agents_of(letta).get(TUTOR, ADA)).id] == letta.made
 
 
+# Somebody whose id an earlier version read otherwise
+
+ADEL = User("school", "Adél", "Adél", former_id="AdÃ©l")
+BEFORE = agent_tags("tutor", "school", "AdÃ©l")
+
+
+async def test_who_was_met_under_another_reading_of_the_id_keeps_the_agent() -> None:
+    letta = MemoryLetta()
+    letta.store.add_agent(BEFORE, metadata=GIVEN)
+    agents = agents_of(letta)
+
+    assert (await agents.get(TUTOR, ADEL)).id == "agent-old"
+    agents.forget(TUTOR, ADEL)
+    assert (await agents.get(TUTOR, ADEL)).id == "agent-old"
+    assert letta.made == []
+
+
+async def test_an_agent_under_the_present_reading_goes_before_one_under_the_former() -> None:
+    letta = MemoryLetta()
+    letta.store.add_agent(BEFORE, "agent-before", metadata=GIVEN)
+    letta.store.add_agent(agent_tags("tutor", "school", "Adél"), "agent-now", 1.0, metadata=GIVEN)
+
+    assert (await agents_of(letta).get(TUTOR, ADEL)).id == "agent-now"
+
+
+async def test_who_is_met_for_the_first_time_has_an_agent_under_the_present_reading() -> None:
+    letta = MemoryLetta()
+    known = await agents_of(letta).get(TUTOR, ADEL)
+
+    assert letta.store.agents[known.id].agent.tags == agent_tags("tutor", "school", "Adél")
+
+
+async def test_a_changed_template_leaves_an_agent_under_its_former_reading() -> None:
+    letta = MemoryLetta()
+    letta.store.add_agent(BEFORE, metadata=GIVEN)
+    await agents_of(letta).get(CHANGED, ADEL)
+
+    assert letta.store.agents["agent-old"].model == "m/two"
+    assert letta.store.agents["agent-old"].agent.tags == BEFORE
+
+
 # Without a model of its own
 
 MODELLESS = AgentType(id="tutor")

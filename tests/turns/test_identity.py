@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gateway.openai_wire.errors import GatewayError, InvalidRequest, UserRequired
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, decode_request
-from gateway.settings import OPEN_KEY, Key, UserSource
+from gateway.settings import OPEN_KEY, Key, Secret, UserSource
 from gateway.turns.asked import to_asked
-from gateway.turns.identity import Caller, User, identify, keeps_history, read_ids
+from gateway.turns.identity import Caller, Claims, User, identify, keeps_history, read_ids
 from gateway.turns.names import id_digest
 from gateway.turns.transcript import NO_IDS, Ids
 
@@ -113,6 +113,16 @@ USERS = {
     ),
     "a placeholder is no email": UserCase(
         FRONTEND, {USER_ID: "1", USER_EMAIL: "{{LIBRECHAT_USER_EMAIL}}"}, {}, named("1")
+    ),
+    "a long name and email are cut": UserCase(
+        FRONTEND,
+        {USER_ID: "1", USER_NAME: "A" * 30_000, USER_EMAIL: "e" * 30_000},
+        {},
+        named("1", "A" * 256, "e" * 256),
+    ),
+    "the longest name": UserCase(FRONTEND, {USER_ID: "1", USER_NAME: "A" * 256}, {}, named("1", "A" * 256)),
+    "what is cut is what was decoded": UserCase(
+        FRONTEND, {USER_ID: "1", USER_NAME: "%C3%A9" * 300}, {}, named("1", "é" * 256)
     ),
     "a body's user has no name of a header": UserCase(
         MIXED, {USER_NAME: "Ada", USER_EMAIL: "ada@example.org"}, {"user": "7"}, named("7")
@@ -282,6 +292,68 @@ def test_the_same_message_id_in_two_chats_is_two_ids() -> None:
 
     assert one.answer != other.answer
     assert one.parent != other.parent
+
+
+# Ids as an earlier version read them
+
+MISREAD = "Ã©"
+# (key, headers, body, the user's former id, the chat's)
+FORMER: dict[str, tuple[Key, Headers, Body, str, str]] = {
+    "ASCII": (FRONTEND, {USER_ID: "ada", CHAT_ID: "c1"}, {}, "", ""),
+    "a header": (FRONTEND, {USER_ID: "é"}, {}, MISREAD, ""),
+    "a chat's header": (FRONTEND, {USER_ID: "ada", CHAT_ID: "é"}, {}, "", MISREAD),
+    "a chat's other header": (FRONTEND, {USER_ID: "é", OTHER_CHAT_ID: "é"}, {}, MISREAD, MISREAD),
+    "what looks misread": (FRONTEND, {USER_ID: MISREAD, CHAT_ID: MISREAD}, {}, "", ""),
+    "the body": (PROGRAM, {}, {"user": "é", "metadata": {"chat_id": "é"}}, "", ""),
+    "a body's user in a header's chat": (PROGRAM, {CHAT_ID: "é"}, {"user": "é"}, "", MISREAD),
+    "a default user": (ME, {CHAT_ID: "é"}, {}, "", MISREAD),
+    "a bound user": (to_key(user="é"), {CHAT_ID: "é"}, {}, "", MISREAD),
+    "a conversation in a header": (to_key("header:X-C", user_means="conversation"), {"x-c": "é"}, {}, "", MISREAD),
+    "a conversation in the body": (HOME, {CHAT_ID: "é"}, {"user": "é"}, "", ""),
+    "no conversation": (HOME, {CHAT_ID: "é"}, {}, "", MISREAD),
+}
+
+
+@pytest.mark.parametrize(("key", "headers", "body", "user", "chat"), FORMER.values(), ids=FORMER.keys())
+def test_ids_of_headers_are_known_as_an_earlier_version_read_them(
+    key: Key, headers: Headers, body: Body, user: str, chat: str
+) -> None:
+    caller = ask(key, headers, body)
+
+    assert (caller.user.former_id, caller.former_chat) == (user, chat)
+
+
+def test_whoever_a_token_names_may_have_been_met_in_a_header() -> None:
+    key = to_key("jwt:X-Token", jwt_secret=Secret("s" * 32))
+    caller = identify(key, {"x-token": "any"}, to_request({}), Claims("é", "E" * 300, "e" * 300))
+
+    assert caller.user == User("caller", "é", "E" * 256, "e" * 256, MISREAD)
+
+
+# (headers, the chat as it was read before) -> ids as they were read before; None where they are the same
+FORMER_IDS: dict[str, tuple[Headers, str, Ids | None]] = {
+    "ASCII": ({ANSWER_ID: "a", QUESTION_ID: "q", PARENT_ID: "p"}, "", None),
+    "none": ({}, "", None),
+    "none, in a chat that was read otherwise": ({}, "c0", None),
+    "one of them": (
+        {ANSWER_ID: "é", PARENT_ID: "p"}, "", Ids(id_digest("c1", MISREAD), None, id_digest("c1", "p")),
+    ),
+    "all of them": (
+        {ANSWER_ID: "é", QUESTION_ID: "é", PARENT_ID: "é"},
+        "",
+        Ids(id_digest("c1", MISREAD), id_digest("c1", MISREAD), id_digest("c1", MISREAD)),
+    ),
+    "in a chat that was read otherwise": ({ANSWER_ID: "a", PARENT_ID: ""}, "c0", Ids(id_digest("c0", "a"), None, "")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("headers", "chat", "before"), FORMER_IDS.values(), ids=FORMER_IDS.keys())
+def test_message_ids_are_known_as_an_earlier_version_read_them(headers: Headers, chat: str, before: Ids | None) -> None:
+    assert read_ids(ME, headers, "c1", chat).former == before
+
+
+def test_a_message_id_that_was_too_long_as_it_was_read_before_is_one() -> None:
+    assert read_ids(ME, {ANSWER_ID: "é" * 512}, "c1").answer == digest("é" * 512)
 
 
 @pytest.mark.parametrize("name", [ANSWER_ID, QUESTION_ID, PARENT_ID])

@@ -50,6 +50,64 @@ def test_a_marker_is_a_version_and_32_hex_digits() -> None:
     assert re.fullmatch(r"gw1:[0-9a-f]{32}", MARKER)
 
 
+# What earlier versions made of ids: a letta keeps it, so it must never change.
+KEPT: dict[str, tuple[str, tuple[str, str, str, str, str]]] = {
+    "odd": (
+        'a%20b; "q" {y}',
+        (
+            "gw-user:8a76cb59a2aa337c71a521d9b7197b3d",
+            "gw1:c21dc1979d533a331e1b335254f2e2a0",
+            "gw1:bfc9c0f274f5d1dbe02b4e6f6759b271",
+            "gw1:scratch:531ba32425e0fc444633d2b17aa7d0be",
+            "0ac16245f064cc92",
+        ),
+    ),
+    "of latin-1": (
+        "Jürgen",
+        (
+            "gw-user:84415364860d2bef02a771e6becca989",
+            "gw1:94d635ae9f58a7511908d99eb2db55d4",
+            "gw1:aa3a80b925751237079ce34c2e03b3a5",
+            "gw1:scratch:17831673008ba3e48466abe30aae6484",
+            "d84a2e74fe468d31",
+        ),
+    ),
+    "of UTF-8, as it was read": (
+        "AdÃ©l",
+        (
+            "gw-user:b50967f98080b3e66245181924f6873e",
+            "gw1:99dce2bb768a8fc0c92840807fec396b",
+            "gw1:940580fbc37c9c8c97d87d748a23a6a9",
+            "gw1:scratch:eb993579cc23d5dee2be7e4584a3fb94",
+            "348cd510ec8c1f1c",
+        ),
+    ),
+    "of UTF-8 that looks misread": (
+        "AdÃ\x83Â©l",
+        (
+            "gw-user:fb38081f5bd676177124a9783f6d53bf",
+            "gw1:818d6208d7c564954ab0c59b24ff8bb4",
+            "gw1:9d0ee33a55cf581a37a3a047c10ab00f",
+            "gw1:scratch:c5effbaac2c42792e9ac9afac33451bc",
+            "d08bff302b460be2",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("id", "kept"), KEPT.values(), ids=KEPT)
+def test_tags_markers_and_digests_are_what_earlier_versions_made_of_ids(
+    id: str, kept: tuple[str, str, str, str, str]
+) -> None:
+    assert kept == (
+        agent_tags("tutor", "school", id)[2],
+        conversation_marker("tutor", "school", id, id),
+        thread_marker("tutor", "school", id),
+        scratch_marker("tutor", "school", id, "Hi"),
+        id_digest(id, id),
+    )
+
+
 def test_the_users_tag_is_the_same_for_every_type() -> None:
     assert agent_tags("tutor", "school", "ada")[2] == agent_tags("cook", "school", "ada")[2]
 

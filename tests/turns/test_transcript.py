@@ -85,6 +85,44 @@ def question(text: str, *images: Image, sent_as: tuple[Image, ...] = ()) -> Mess
     return Message("user", text, client_id, images=images)
 
 
+# An earlier version read the ids of a chat otherwise
+READ_BEFORE: dict[str, tuple[Told, Ids, tuple[str, int, int, Told]]] = {
+    "the next message": (
+        [("u", "More")],
+        Ids("n2", "q2", "now", former=Ids("b2", "p2", "before")),
+        ("append", 1, 2, [("u", "More")]),
+    ),
+    "the first message of a branch": (
+        [("u", "Hello there")],
+        Ids("n2", "q2", "n1", former=Ids("b2", "p2", "root")),
+        ("branch", 2, 2, [("u", "Hello there")]),
+    ),
+    "on with an answer": (
+        [("a", "Hel")],
+        Ids("now", former=Ids("before")),
+        ("append", 1, 2, [("u", CONTINUE)]),
+    ),
+    "of both readings the present": (
+        [("u", "More")],
+        Ids("n2", "q2", "other", former=Ids("b2", "p2", "before")),
+        ("append", 0, 2, [("u", "More")]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("told", "ids", "done"), READ_BEFORE.values(), ids=READ_BEFORE)
+def test_a_message_is_known_by_its_id_as_an_earlier_version_read_it(
+    told: Told, ids: Ids, done: tuple[str, int, int, Told]
+) -> None:
+    known = [
+        past(("u", "Hi", "other", ""), ("a", "Other")),
+        past(("u", "Hi", "before", ""), ("a", "Hello")),
+        past(("u", "Old", "root", ""), ("a", "Yes"), ("u", "Hi", "leaf", "root"), ("a", "No")),
+    ]
+
+    assert asks(known, told, ids, keeps_history=False) == done
+
+
 # What was asked, what is asked now, and whether that is the same question.
 QUESTIONS: dict[str, tuple[Message, Message, bool]] = {
     "the same picture": (question("Look", RED), question("Look", RED), True),
