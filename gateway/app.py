@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from litestar import Litestar, Router
+from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -86,12 +86,9 @@ def create_app(
 
     chat = settings.server.chat_page
     pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]
-    completions = Router(
-        "/", route_handlers=[create_chat_completion], middleware=[at_most(settings.server.max_streams)]
-    )
     origins = all_origins(settings)
     app = Litestar(
-        route_handlers=[completions, list_models, retrieve_model, healthz, readyz, *pages],
+        route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz, *pages],
         lifespan=[lifespan],
         state=State({"runs": runs}),
         dependencies={
@@ -108,5 +105,6 @@ def create_app(
         logging_config=None,
     )
     # Outermost: Litestar's middleware sees neither an unknown route nor what another middleware refuses.
-    app.asgi_handler = with_request_id(app.asgi_handler)
+    limited = at_most(settings.server.max_streams, "/v1/chat/completions", app.asgi_handler)
+    app.asgi_handler = with_request_id(limited)
     return app

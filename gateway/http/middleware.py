@@ -7,7 +7,7 @@ import uuid
 
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Middleware, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.openai_wire.errors import Forbidden, GatewayError, Overloaded
 
@@ -65,24 +65,36 @@ def refuse(error: GatewayError) -> tuple[list[tuple[bytes, bytes]], bytes]:
     return [(name.encode(), value.encode()) for name, value in headers.items()], body
 
 
-def at_most(count: int) -> Middleware:
-    """So many requests at a time to what stands behind it; one more is refused. Raises Overloaded."""
+def at_most(count: int, path: str, app: ASGIApp) -> ASGIApp:
+    """`app` with so many requests to `path` at a time; one more is refused.
+
+    No middleware of Litestar's, which would stand between an answer and its client for every event of a stream.
+    """
     under_way = 0
 
-    def limit(app: ASGIApp) -> ASGIApp:
-        async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-            nonlocal under_way
-            if under_way >= count:
-                raise Overloaded("This gateway has as many answers under way as it takes. Please try again later.")
+    async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal under_way
+        if scope["type"] != ScopeType.HTTP or scope["path"] != path:
+            await app(scope, receive, send)
+        elif under_way >= count:
+            await _send_overloaded(send)
+        else:
             under_way += 1
             try:
                 await app(scope, receive, send)
             finally:
                 under_way -= 1
 
-        return limited
+    return limited
 
-    return limit
+
+async def _send_overloaded(send: Send) -> None:
+    error = Overloaded("This gateway has as many answers under way as it takes. Please try again later.")
+    body = error.to_json()
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
+    told = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status_code, "headers": told})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def own_machine_only(app: ASGIApp) -> ASGIApp:
