@@ -24,6 +24,9 @@ EXCEPTIONS = {
     "letta.transcript.folder_of": "reads ids that Letta made",
     "offline.request.ChatRequest.offers": SMALL,
     "openai_wire.calls.ClientCalls.is_one": SMALL,
+    "openai_wire.items.ItemWriter.call": SMALL,
+    "openai_wire.items.ItemWriter.card": SMALL,
+    "openai_wire.items.Verbatim.feed": SMALL,
     "openai_wire.limits.check_count": SMALL,
     "openai_wire.open_webui.status": SMALL,
     "openai_wire.open_webui.tool_card": SMALL,
@@ -46,6 +49,7 @@ EXCEPTIONS = {
     "turns.identity.keeps_history": SMALL,
     "turns.identity.read_header": HEADERS,
     "turns.identity.read_ids": HEADERS,
+    "turns.identity.takes_items": HEADERS,
     **{
         f"turns.names.{name}": "digests ids, each of at most 512 characters"
         for name in ("agent_tags", "conversation_marker", "id_digest", "thread_marker")

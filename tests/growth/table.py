@@ -1,5 +1,6 @@
 """Who reads what a caller or a model wrote without any I/O, and with what each is kept busy."""
 
+import gzip
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway import halves
+from gateway.http.encodings import Decoder
 from gateway.letta import errors as letta_errors
 from gateway.letta import events as letta
 from gateway.letta import frames, inputs, joining, memory, notes, parts, pasts, transcript
@@ -163,6 +165,9 @@ TABLE: dict[str, dict[str, Make]] = {
     "halves.mend": of_text(halves.mend, **HALVES),
     "halves.mended": of_text(lambda text: halves.mended(text.encode("utf-8", "surrogatepass")), **HALVES, **UNPAIRED),
     "halves.whole": of_text(halves.whole, **UNPAIRED),
+    "http.encodings.Decoder.pieces": {
+        "one body": of(lambda count: gzip.compress(b"a" * 20 * count), lambda data: [*Decoder("gzip").pieces(data)])
+    },
     "letta.errors.from_error_message": of_text(lambda text: letta_errors.from_error_message("llm_error", text, text)),
     "letta.events.EventDecoder.feed": {
         "one line in pieces": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b"data: and more of it", 20),
@@ -252,6 +257,7 @@ TABLE: dict[str, dict[str, Make]] = {
     },
     "openai_wire.defuse.Defuser.feed": of_text(lambda text: defuse.Defuser().feed(text), **WRITER)
     | {"pieces": in_pieces(lambda: defuse.Defuser().feed, lambda i: "<", 1)},
+    "openai_wire.defuse.defuse_answer": of_text(defuse.defuse_answer, blocks=Shape("", "<think></think>", "")),
     "openai_wire.defuse.restore": of_text(defuse.restore, **WRITER),
     "openai_wire.images.to_data_url": of_text(refused(lambda text: images.to_data_url(GIF + text.encode()))),
     "openai_wire.images.to_image": of_text(
