@@ -23,6 +23,8 @@ class Joiner:
 
     def __init__(self) -> None:
         self._held: dict[_Text, str] = {}
+        self._last: tuple[str, str | None] | None = None
+        """Type and step of the events whose pieces may be held."""
 
     def join(self, events: Iterable[Event]) -> list[Event]:
         return [one for event in events for one in self._join(event)]
@@ -61,10 +63,10 @@ class Joiner:
 
     def _end_others(self, kind: str, step: str | None) -> list[Event]:
         """What is held of other texts, but of calls of the same step, whose pieces may take turns."""
-        ended = [text for text in self._held if text[:2] != (kind, step)]
-        for text in ended:
-            del self._held[text]
-        return [_alone(text) for text in ended]
+        if (kind, step) == self._last:
+            return []
+        self._last = kind, step
+        return self.end()
 
 
 def _alone(text: _Text) -> Event:
