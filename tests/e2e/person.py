@@ -82,7 +82,15 @@ class Person:
         self.click("Integrations")
         self.page.get_by_text(feature, exact=True).click()
         self.page.keyboard.press("Escape")
-        expect(self.page.get_by_label(f"Disable {feature}")).to_be_visible()
+        expect(self._switch(feature)).to_be_visible()
+
+    def switch_off(self, feature: str) -> None:
+        self._switch(feature).click()
+        expect(self._switch(feature)).to_be_hidden()
+
+    def _switch(self, feature: str) -> Locator:
+        """What stands beside the next message while a switch is on."""
+        return self.page.get_by_role("button", name=feature, pressed=True)
 
     def copy(self, what: Locator) -> str:
         """What a button to copy puts on the clipboard."""

@@ -32,7 +32,7 @@ def test_web_search_is_a_tool_while_it_is_switched_on(
     expect(ada.answer.get_by_label("Toggle details")).to_have_text("Explored search_web")
     assert model.offered(query)[0] == OWN | {"search_web", "fetch_url"}
 
-    ada.click("Disable Web Search")
+    ada.switch_off("Web Search")
     text = unheard("and now?")
     ada.say(text)
     assert model.offered(text) == [OWN]
