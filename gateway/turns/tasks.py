@@ -23,6 +23,8 @@ MERGE = "moa_response_generation"
 FUNCTIONS = "function_calling"
 COMPACTION = "context_compaction"
 MEMORY_REVIEW = "memory_review"
+# qwen-code's; it is answered with nothing.
+MEMORY_EXTRACTION = "memory_extraction"
 
 
 class Task(Struct, frozen=True):
@@ -48,9 +50,13 @@ class Prompt(Struct, frozen=True):
     in_json: bool = True
     streams: bool = True
     """Whether it may be asked for as a stream."""
+    alone: bool = True
+    """Whether nothing comes with it; else messages of the chat that it is about follow."""
 
     def fits(self, request: "Worded | None") -> bool:
-        """Whether a request is this prompt and nothing more."""
+        """Whether a request is this prompt, and nothing more where it comes `alone`."""
+        if request and not self.alone:
+            return request.roles[:1] == [self.role] and request.text.startswith(self.begins)
         whole = ["user"] if self.role == "user" else ["system", "user"]
         if request is None or request.roles not in (whole, ["system"]) or (request.streams and not self.streams):
             return False
@@ -58,20 +64,19 @@ class Prompt(Struct, frozen=True):
 
 
 class Worded(Struct, frozen=True):
-    """The words of a request that may be a prompt: one message, or one of a user's after a system message."""
+    """The words of a request that may be a prompt."""
 
     roles: list[Role]
+    """Of its first messages."""
     text: str
-    """All of it, from its first word."""
+    """From its first word: all of one message, or of a user's after a system message; else of the first one."""
     streams: bool
 
 
-def worded(request: ChatCompletionRequest) -> Worded | None:
-    """None for one that is no prompt of any task."""
+def worded(request: ChatCompletionRequest) -> Worded:
     roles = [message.role for message in request.messages[:3]]
-    if roles not in (["user"], ["system"], ["system", "user"]):
-        return None
-    text = "\n".join(text_of(message.content) for message in request.messages)
+    told = request.messages if roles in (["user"], ["system"], ["system", "user"]) else request.messages[:1]
+    text = "\n".join(text_of(message.content) for message in told)
     return Worded(roles, text.lstrip(), bool(request.stream))
 
 
@@ -82,6 +87,9 @@ _CONFIG, _MEMORY, _COMPACTION = (
 _LIBRECHAT = "https://github.com/danny-avila/agents/blob/main/src/utils/title.ts"
 _CONTINUE = "https://github.com/continuedev/continue/blob/main/core/util/chatDescriber.ts"
 _LOBECHAT = "https://github.com/lobehub/lobe-chat/blob/main/packages/prompts/src/chains/summaryTitle.ts"
+_OPENCODE = "https://github.com/anomalyco/opencode/blob/dev/packages/opencode/src/agent/prompt/title.txt"
+_N8N = "https://github.com/n8n-io/n8n/blob/master/packages/cli/src/modules/chat-hub/chat-hub.constants.ts"
+_QWEN_CODE = "https://github.com/QwenLM/qwen-code/blob/main/packages/core/src/memory/extractionAgentPlanner.ts"
 _HISTORY = "<chat_history>"
 
 
@@ -156,6 +164,35 @@ PROMPTS = (
         _LOBECHAT,
         role="system",
         in_json=False,
+    ),
+    Prompt(
+        "n8n",
+        TITLE,
+        "Generate a concise, descriptive title for this conversation based on the user's message.",
+        "Only output the title, nothing else",
+        _N8N,
+        role="system",
+        in_json=False,
+    ),
+    Prompt(
+        "opencode",
+        TITLE,
+        "You are a title generator. You output ONLY a thread title. Nothing else.",
+        "",
+        _OPENCODE,
+        role="system",
+        in_json=False,
+        alone=False,
+    ),
+    Prompt(
+        "qwen-code",
+        MEMORY_EXTRACTION,
+        "You are now acting as the managed memory extraction subagent for an AI coding assistant.",
+        "",
+        _QWEN_CODE,
+        role="system",
+        in_json=False,
+        alone=False,
     ),
 )
 

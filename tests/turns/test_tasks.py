@@ -182,6 +182,34 @@ ASKED: dict[str, tuple[list[tuple[Role, str]], Task]] = {
         ],
         Task("title_generation", in_json=False),
     ),
+    "n8n, title": (
+        [
+            (
+                "system",
+                "Generate a concise, descriptive title for this conversation based on the user's message.\n\n"
+                "Requirements:\n- 3 to 5 words\n- Only output the title, nothing else\n",
+            ),
+            ("user", "I like tea"),
+        ],
+        Task("title_generation", in_json=False),
+    ),
+    "opencode, title": (
+        [
+            ("system", "You are a title generator. You output ONLY a thread title. Nothing else.\n\n<task>\n…"),
+            ("user", "Generate a title for this conversation:\n"),
+            ("user", "I like tea"),
+        ],
+        Task("title_generation", in_json=False),
+    ),
+    "qwen-code, memory": (
+        [
+            ("system", "You are now acting as the managed memory extraction subagent for an AI coding assistant.\n\n…"),
+            ("user", "I like tea"),
+            ("assistant", "So do I."),
+            ("user", "Update the memory."),
+        ],
+        Task("memory_extraction", in_json=False),
+    ),
 }
 
 
@@ -248,6 +276,9 @@ def test_merges_and_titles_of_other_clients_may_be_streamed() -> None:
         "LibreChat, structured",
         "Continue, title",
         "LobeChat, title",
+        "n8n, title",
+        "opencode, title",
+        "qwen-code, memory",
     }
 
 
