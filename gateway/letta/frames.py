@@ -83,9 +83,14 @@ class ToolRequest(Struct, frozen=True):
 
     request_id: str
     tool_name: str
-    input: dict[str, Any]
+    input: Any
     runtime: Runtime
     tool_call_id: str = ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the model gave by name; nothing where it gave something else, which only clients' tools may take."""
+        return self.input if isinstance(self.input, dict) else {}
 
 
 class Asked(Struct, frozen=True):

@@ -49,7 +49,7 @@ class MemoryTools:
         """What to tell the agent. Raises memory.Rejected, UpstreamError."""
         if call.tool_name not in memory.NAMES or not call.runtime.agent_id:
             raise memory.Rejected(f"There is no tool {call.tool_name} here.")
-        path = memory.path_of(call.input)
+        path = memory.path_of(call.arguments)
         lock = self._locks.setdefault(call.runtime.agent_id, asyncio.Lock())
         async with lock:
             await self._edit(call, call.runtime.agent_id, path)
@@ -57,7 +57,7 @@ class MemoryTools:
 
     async def _edit(self, call: ToolRequest, agent_id: str, path: str) -> None:
         before = await self._read(agent_id, path)
-        content = memory.edit(call.tool_name, call.input, before)
+        content = memory.edit(call.tool_name, call.arguments, before)
         try:
             await self._write(agent_id, path, content)
         except errors.Refused:

@@ -1,6 +1,7 @@
 """Turns of an App Server that wait for their client: they are held, and go on with what they are told."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -175,6 +176,21 @@ async def test_calls_without_results_are_told_so(server: FakeAppServer, upstream
     await going_on
 
     assert sorted(results(server)) == [("ask-c1", NOT_ANSWERED, True), ("ask-c2", "sunny c2", False)]
+
+
+@pytest.mark.parametrize("arguments", [[1, 2], "Oslo", 7, None], ids=["a list", "a text", "a number", "null"])
+async def test_a_call_whose_arguments_are_no_object_is_answered_as_any_other(
+    server: FakeAppServer, upstream: AppServerUpstream, arguments: Any
+) -> None:
+    await park(server, upstream, "weather")
+    server.turn = []
+    going_on = resume(upstream, sunny("c1"))
+    await server.send({**WEATHER, "input": arguments})
+    await server.arrived("external_tool_call_response")
+    await go_on(server)
+    await going_on
+
+    assert results(server) == [("ask-c1", "sunny c1", False)]
 
 
 # a result -> what the App Server is told: of one without a word it would tell the model how that was written
