@@ -93,10 +93,10 @@ def _replace(arguments: dict[str, Any], text: str) -> str:
     old, new = _string(arguments, "old_string"), _string(arguments, "new_string")
     at = text.find(old) if old else -1
     if at < 0:
-        raise Rejected("`old_string` must stand in the block exactly once; it does not stand there.")
+        raise Rejected("`old_string` must stand in the block exactly once; it does 0 times.")
     # Those that overlap count as well: `count` would take "bbb" for one "bb".
     if text.find(old, at + 1) >= 0:
-        raise Rejected("`old_string` must stand in the block exactly once; it stands there more than once.")
+        raise Rejected("`old_string` must stand in the block exactly once; it does more often.")
     return text.replace(old, new)
 
 

@@ -14,6 +14,8 @@ from tests.growth.patterns import WEB, Shape, of_the_page, shapes
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 LITERALS = of_the_page()
+# Room for all that a measurement makes, on one thread: https://nodejs.org/api/cli.html#useful-v8-options
+NODE = ("--expose-gc", "--single-threaded-gc", "--max-semi-space-size=256")
 LINES = {
     "spaces after a heading": Shape("#", " ", "x"),
     "spaces after a fence": Shape("```", " ", "`"),
@@ -62,7 +64,7 @@ def grown(jobs: list[dict[str, Any]], directory: Path) -> list[list[dict[str, An
     limits = {"least": LEAST, "most": MOST, "glance": GLANCE, "micros": SECONDS * 1e6, "rounds": ROUNDS, "looks": LOOKS}
     file = directory / "jobs.json"
     file.write_text(json.dumps({"web": WEB.as_uri(), "jobs": jobs, "linear": LINEAR, **limits}), encoding="utf-8")
-    command = ["node", str(Path(__file__).with_name("page.mjs")), str(file)]
+    command = ["node", *NODE, str(Path(__file__).with_name("page.mjs")), str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: list[list[dict[str, Any]]] = json.loads(done.stdout)

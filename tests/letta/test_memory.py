@@ -116,7 +116,7 @@ ONE_LINE = HEAD + "I am Ada and Ada is my name."
 # tool, arguments -> a part of what the agent is told
 REJECTED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a text that is not there": ("memory_replace", {"old_string": "Bob", "new_string": "x"}, "it does 0 times"),
-    "a text that is there twice": ("memory_replace", {"old_string": "Ada", "new_string": "x"}, "it does 2 times"),
+    "a text that is there twice": ("memory_replace", {"old_string": "Ada", "new_string": "x"}, "it does more often"),
     "a text of the front matter": ("memory_replace", {"old_string": "Human", "new_string": "x"}, "it does 0 times"),
     "the front matter's end": ("memory_replace", {"old_string": "---", "new_string": ""}, "it does 0 times"),
     "nothing": ("memory_replace", {"old_string": "", "new_string": "x"}, "it does 0 times"),
