@@ -126,7 +126,8 @@ STOP_REASONS: dict[str, type[RunFailed]] = {
 
 
 # What an App Server says where it cannot write, or cannot read what it has written: the words of Node.js.
-_CANNOT_WRITE, _CANNOT_READ = re.compile(r"\b(?:ENOSPC|EDQUOT|EFBIG|EROFS)\b"), re.compile(r"\bJSON\b")
+_CANNOT_WRITE = re.compile(r"\b(?:ENOSPC|EDQUOT|EFBIG|EROFS)\b|^No space left on device")
+_CANNOT_READ = re.compile(r"\bJSON\b")
 
 
 def no_space(text: str) -> type[NoSpace] | None:

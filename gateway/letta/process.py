@@ -27,7 +27,7 @@ from gateway.letta.notes import with_notes
 logger = logging.getLogger(__name__)
 START_SECONDS = 60.0
 # Longer than the last delay and a start together.
-RESTART_SECONDS = 15.0
+RESTART_SECONDS = 30.0
 # A child outlives a gateway that was killed by what its keeper grants it, and holds the lock for so long.
 LOCK_SECONDS = 5.0
 END_SECONDS = 10.0

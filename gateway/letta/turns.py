@@ -211,6 +211,8 @@ class Turns:
         except errors.Refused as error:
             if type(error) is errors.Refused and len(msgspec.json.encode(payload)) > LONGEST_INPUT_BYTES:
                 raise errors.TooLong("an input longer than its queue takes") from error
+            # It does not say that it could not keep the message.
+            await self._check_room(runtime, taken=False)
             raise
 
     async def _subscribe(self, runtime: Runtime, tools: tuple[ClientTool, ...], asks: bool) -> Connection:
@@ -245,7 +247,9 @@ class Turns:
                 async with asyncio.timeout(STUCK_SECONDS if waiting else SILENT_SECONDS):
                     frames = [await turn.inbox.get()]
             except TimeoutError:
-                await (self._check_queue(turn.runtime, reader) if waiting else self._check_room(turn.runtime))
+                await (
+                    self._check_queue(turn.runtime, reader) if waiting else self._check_room(turn.runtime, taken=True)
+                )
                 continue
             while not turn.inbox.empty():
                 frames.append(turn.inbox.get_nowait())
@@ -281,12 +285,12 @@ class Turns:
         await self._abort(runtime)
         raise errors.Stuck("queued behind a turn without an end")
 
-    async def _check_room(self, runtime: Runtime) -> None:
+    async def _check_room(self, runtime: Runtime, taken: bool) -> None:
         """A loop that cannot write any more says nothing more either. Raises NoSpace."""
         try:
             await self._threads.histories.check_room(runtime.agent_id or "")
         except errors.NoSpace as error:
-            error.taken = True
+            error.taken = taken
             raise
         except errors.UpstreamError as error:
             logger.warning("whether there is room could not be told: %s: %s", type(error).__name__, error)

@@ -6,6 +6,7 @@ Bare is one that somebody else has set up; embedded is the gateway's own.
 import asyncio
 import json
 import os
+import resource
 import select
 import signal
 import uuid
@@ -466,6 +467,63 @@ def test_an_embedded_letta_that_is_killed_comes_back_and_the_chat_goes_on(tmp_pa
             killed(pid)
         assert ask(client, "hello again", user, "chat") == "You said: hello again"
         assert upstream.process.pid != pid
+
+
+@contextmanager
+def bare_with_pid(model: ScriptedModel, state: Path) -> Iterator[tuple[str, Callable[[], int | None]]]:
+    state.mkdir(exist_ok=True)
+    with AppServer(state, model.base_url) as server, gateway(server) as url:
+        yield url, lambda: server._process.pid
+
+
+@contextmanager
+def embedded_with_pid(model: ScriptedModel, state: Path) -> Iterator[tuple[str, Callable[[], int | None]]]:
+    provider = Provider(id="openai-compatible", base_url=model.base_url)
+    settings = settings_of_embedded(state, provider=provider)
+    upstream = EmbeddedUpstream(settings)
+    with served(create_app(settings, upstream)) as url:
+        yield url, lambda: upstream.process.pid
+
+
+def limit_files(pid: int | None, size: int) -> None:
+    """Have every writing of a process fail beyond so many bytes of a file, as on a full disk: needs no rights."""
+    assert pid
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize("when", ["before a message", "within an answer"])
+@pytest.mark.parametrize("kind", [bare_with_pid, embedded_with_pid], ids=["bare", "embedded"])
+def test_a_full_disk_is_told_and_loses_nothing_that_was_said(
+    kind: Any, tmp_path: Path, model: ScriptedModel, mark: str, when: str
+) -> None:
+    user, there = someone(), {"metadata": {"chat_id": mark}}
+    with kind(model, tmp_path / "state") as (url, pid), sdk(url) as client:
+
+        def ask_and(text: str, during: Callable[[], None]) -> None:
+            for chunk in client.chat.completions.create(**chat(text, user=user, stream=True, **there)):
+                if "Hello" in (chunk.choices[0].delta.content or ""):
+                    during()
+
+        def fails(text: str, during: Callable[[], None] = lambda: None) -> None:
+            with pytest.raises(openai.APIError) as caught:
+                ask_and(text, during)
+            assert caught.value.code == "upstream_storage_full"
+
+        first = client.chat.completions.create(**chat(f"one {mark}", user=user, **there)).choices[0].message.content
+        if when == "before a message":
+            limit_files(pid(), 0)
+            fails(f"two {mark}")
+        else:
+            fails(f"!slow 200\n!say Hello there two {mark}", lambda: limit_files(pid(), 0))
+        fails(f"three {mark}")
+        limit_files(pid(), resource.RLIM_INFINITY)
+        client.chat.completions.create(**chat(f"four {mark}", user=user, **there))
+
+    said = model.said(f"four {mark}")[-1]
+    assert first
+    assert said[:2] == [("user", f"one {mark}"), ("assistant", first.rpartition("</think>")[2])]
+    texts = "\n".join(text for role, text in said[2:] if role == "user")
+    assert [word in texts for word in (f"two {mark}", f"three {mark}", f"four {mark}")] == [True] * 3
 
 
 def agent_file(state: Path, user: str) -> Path:

@@ -287,6 +287,7 @@ FULL = "ENOSPC: no space left on device, write"
 ROOM: dict[str, tuple[list[str | None], type[errors.UpstreamError] | None]] = {
     "there is": ([None, None], None),
     "there is none": ([FULL], errors.NoSpace),
+    "there is none for a tool": (["No space left on device: /srv"], errors.NoSpace),
     "there is too little": ([None, FULL], errors.NoSpace),
     "the file of a full disk is in the way": (["old_string is empty", None, None], None),
     "it is in the way, and the disk is still full": (["old_string is empty", FULL], errors.NoSpace),
