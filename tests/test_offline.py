@@ -214,6 +214,7 @@ SCRIPTS = {
     "one tool": '!tool search {"query": "a rather long one"}',
     "a tool without arguments": "!tool now",
     "parallel tools": '!tool a {"x": 1}\n!tool b {}\n!tool a {"x": 2}',
+    "tools with one id": '!same-id\n!tool a {"x": 1}\n!tool a {"x": 2}',
     "memory": "My name is Ada",
 }
 
@@ -231,6 +232,12 @@ def test_stream_and_whole_say_the_same(client: OpenAI, text: str) -> None:
     assert message.reasoning_content == "".join(thoughts)
     assert (message.content or "") == "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert _plain(message.tool_calls) == _plain(streamed.tool_calls)
+
+
+def test_calls_of_one_tool_may_have_one_id(client: OpenAI) -> None:
+    message: Any = ask(client, SCRIPTS["tools with one id"], tools=MEMORY).choices[0].message
+
+    assert [call.id for call in message.tool_calls] == [message.tool_calls[0].id] * 2
 
 
 def _plain(tool_calls: Any) -> list[tuple[str, str, str]]:

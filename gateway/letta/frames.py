@@ -140,6 +140,8 @@ class TurnReader:
         """Tools that the App Server does not carry out itself."""
         self.waiting: dict[str, str] = {}
         """Calls that somebody else than the gateway must answer, and the names of their tools."""
+        self.twins: dict[str, list[str]] = {}
+        """By the id of a client's call, those of the calls of its step that the model gave the same one."""
         self._calls: dict[str, Event] = {}
         """The calls of the step whose classification has not come."""
         self._runs: set[str] = set()
@@ -187,7 +189,7 @@ class TurnReader:
     def resume(self, client_message_ids: Iterable[str]) -> None:
         """The calls are answered, and these messages were sent with the answers."""
         self._ids |= frozenset(client_message_ids)
-        self.parked, self.waiting = False, {}
+        self.parked, self.waiting, self.twins = False, {}, {}
 
     def _follow(self, loop: LoopStatus) -> None:
         ours = {run for run, ids in loop.client_message_ids_by_run_id.items() if not self._ids.isdisjoint(ids)}
@@ -239,16 +241,29 @@ class TurnReader:
     def _call(self, call: ToolCall, delta: Delta) -> list[Event]:
         """A call comes whole. Whether it is one that waits is told at the end of its step."""
         if call.name in self._clients:
-            self.waiting[call.tool_call_id or ""] = call.name
+            call = self._apart(call)
+            self.waiting[call.tool_call_id or ""] = call.name or ""
             return [_of_step(delta, message_type="approval_request_message", tool_call=call)]
         event = _of_step(delta, message_type="tool_call_message", tool_call=call)
         if call.name in self.builtin:
             self._calls[call.tool_call_id or ""] = event
             return []
-        if call.name is None or call.name in self.external:
+        if not call.name and not call.tool_call_id:
+            # What is left of a call that came with the id of another: the App Server has lost the rest.
+            return []
+        if not call.name or call.name in self.external:
             return [event]
         refused = f"{call.name} is not allowed here: nothing was done."
         return [_of_step(delta, message_type="status", message=refused, tool_call=call)]
+
+    def _apart(self, call: ToolCall) -> ToolCall:
+        """The call with an id of its own, which clients tell calls apart by."""
+        id = call.tool_call_id or ""
+        if id not in self.waiting:
+            return call
+        twins = self.twins.setdefault(id, [])
+        twins.append(f"{id}~{len(twins) + 2}")
+        return msgspec.structs.replace(call, tool_call_id=twins[-1])
 
     def _classify(self, delta: Delta) -> list[Event]:
         """The calls of a step are known, and which of them wait; if any does, so does the turn."""

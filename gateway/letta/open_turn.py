@@ -93,6 +93,8 @@ class OpenTurn:
         replies = {id: Reply(why_not, failed=True) for id in self.reader.waiting}
         replies |= {one.tool_call_id: Reply(one.said.content, images=one.images) for one in sending.results}
         replies |= {id: Reply("") for id in sending.approved}
+        # Of calls with one id the App Server asks for one result, and its model has no other way to hear of the rest.
+        replies |= {id: _joined([replies[one] for one in (id, *twins)]) for id, twins in self.reader.twins.items()}
         self._reply(replies)
         self.reader.resume(client_message_ids)
 
@@ -136,6 +138,11 @@ class OpenTurn:
         if self.limit:
             self.limit.cancel()
         self.stack.close()
+
+
+def _joined(replies: list[Reply]) -> Reply:
+    text = "\n".join(reply.text for reply in replies)
+    return Reply(text, all(reply.failed for reply in replies), tuple(image for one in replies for image in one.images))
 
 
 def _result(request_id: str, reply: Reply) -> Answer:

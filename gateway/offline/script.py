@@ -80,7 +80,10 @@ def _scripted(asked: str, commands: Commands, request: ChatRequest, pictures: in
     return Script(
         thought=_last(commands, "!think", THOUGHT),
         answer=cut or partly or _last(commands, "!say") or _answer(asked, request.messages) + _unseen(pictures),
-        calls=tuple(_call(request, i, name, arguments or "{}") for i, (name, _, arguments) in enumerate(tools)),
+        calls=tuple(
+            _call(request, 0 if "!same-id" in commands else i, name, arguments or "{}")
+            for i, (name, _, arguments) in enumerate(tools)
+        ),
         pause=_pause(commands),
         units=_units(commands),
         status=_status(commands),

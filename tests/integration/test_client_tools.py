@@ -14,7 +14,8 @@ from tests.gateways import gateway, sdk
 from tests.integration.words import someone, unheard
 from tests.servers.app_server import AppServer
 from tests.servers.real_letta import RealLetta
-from tests.servers.scripted_model import ScriptedModel
+from tests.servers.scripted_model import THOUGHT, ScriptedModel
+from tests.workers import asks
 
 Message = dict[str, Any]
 
@@ -222,6 +223,34 @@ def test_a_name_that_the_agent_has_itself_is_refused(url: str) -> None:
     with sdk(url) as client, pytest.raises(BadRequestError, match="`memory_insert`") as refused:
         Talk(client, tools=[tool("clock"), tool("memory_insert")]).say("hello")
     assert (refused.value.code, refused.value.param) == ("tool_name_taken", "tools")
+
+
+# A V1 server passes on what models say as they say it; an App Server reads it first.
+APP_SERVERS = [asks("app_server", id="app-server"), asks("embedded_letta", id="embedded")]
+on_app_servers = pytest.mark.parametrize("letta", APP_SERVERS, indirect=True, scope="session")
+
+
+@on_app_servers
+def test_of_calls_with_one_id_the_client_has_what_an_app_server_keeps(talk: Talk, model: ScriptedModel) -> None:
+    script = f'!same-id\n!tool weather {{"city": "Oslo"}}\n!tool weather {{"city": "Rome"}}\n{unheard()}'
+    message = talk.say(script)
+
+    assert (called(message), message.content) == ([("weather", {"city": "Oslo"})], f"<think>{THOUGHT}</think>")
+    talk.give(weather="sunny")
+    assert [text for role, text in heard(model, script) if role == "tool"] == ["sunny", "No result provided"]
+
+
+# what the model says -> what the client has of it
+ARGUMENTS = {"{not json": "{}", '{"a": 1, "a": 2}': '{"a":2}', '"text"': "text", "[1, 2]": "[1,2]"}
+
+
+@on_app_servers
+@pytest.mark.parametrize(("said", "told"), ARGUMENTS.items(), ids=["no JSON", "a key twice", "a text", "a list"])
+def test_arguments_come_to_the_client_as_an_app_server_reads_them(plain: Talk, said: str, told: str) -> None:
+    calls: Any = plain.say(f"!tool weather {said}").tool_calls
+
+    assert [call.function.arguments for call in calls] == [told]
+    assert "sunny" in (plain.give(weather="sunny").content or "")
 
 
 # What becomes of calls that are not answered in time: a V1 server keeps them for as long as nothing else is said.

@@ -68,6 +68,17 @@ READ: dict[str, tuple[list[Json], list[str], dict[str, str]]] = {
         ["approval_request weather", "approval_request clock", "stop_reason requires_approval"],
         {"c1": "weather", "c2": "clock"},
     ),
+    "two calls of the client's with one id": (
+        [called("weather", "c1"), called("clock", "c1"), called("weather", "c1"), classified("c1")],
+        [*("approval_request weather", "approval_request clock", "approval_request weather")]
+        + ["stop_reason requires_approval"],
+        {"c1": "weather", "c1~2": "clock", "c1~3": "weather"},
+    ),
+    "what an App Server leaves of a call that came with the id of another": (
+        [called("weather", "c1"), called("", ""), classified("c1")],
+        ["approval_request weather", "stop_reason requires_approval"],
+        {"c1": "weather"},
+    ),
     "a call whose step has not ended": ([called("weather", "c1")], ["approval_request weather"], {"c1": "weather"}),
     "a call of the gateway's": ([called("memory_insert", "c1"), classified()], ["tool_call memory_insert"], {}),
     "a call that is not allowed": ([called("Edit", "c1"), classified()], ["status Edit"], {}),

@@ -24,7 +24,9 @@ from tests.letta.parked import (
     NEXT,
     SCHEMA,
     TOOLS,
+    called,
     calling,
+    classified,
     go_on,
     heard,
     messages,
@@ -176,6 +178,23 @@ async def test_calls_without_results_are_told_so(server: FakeAppServer, upstream
     await going_on
 
     assert sorted(results(server)) == [("ask-c1", NOT_ANSWERED, True), ("ask-c2", "sunny c2", False)]
+
+
+async def test_of_calls_with_one_id_the_one_result_that_is_asked_for_tells_all(
+    server: FakeAppServer, upstream: AppServerUpstream
+) -> None:
+    server.turn = [called("weather", "c1"), called("clock", "c1"), classified("c1")]
+    events = await run(upstream, Sending([MINE], tools=TOOLS))
+    assert [call.tool_call_id for event in events for call in event.calls] == ["c1", "c1~2"]
+
+    server.turn = []
+    going_on = resume(upstream, sunny("c1~2", "c1"))
+    await server.send(wanted("weather", "c1"))
+    await server.arrived("external_tool_call_response")
+    await go_on(server)
+    await going_on
+
+    assert results(server) == [("ask-c1", "sunny c1\nsunny c1~2", False)]
 
 
 @pytest.mark.parametrize("arguments", [[1, 2], "Oslo", 7, None], ids=["a list", "a text", "a number", "null"])
