@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.openai_wire.client_tools import ClientTools, Function
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.turns.judge import DIFFERS, FITS, NO_SCHEMA, main
@@ -29,6 +30,18 @@ async def test_what_is_no_schema_is_refused(schema: dict[str, Any]) -> None:
         await Schemas().check(JsonFormat(schema))
 
     assert refused.value.param == "response_format"
+
+
+@pytest.mark.parametrize("schema", NO_SCHEMAS.values(), ids=NO_SCHEMAS)
+async def test_parameters_that_are_no_schema_are_refused_where_they_are_strict(schema: dict[str, Any]) -> None:
+    loose, strict = (
+        ClientTools((Function("weather", parameters=schema, strict=is_strict),)) for is_strict in (False, True)
+    )
+    await Schemas().check_strict(loose)
+    with pytest.raises(InvalidRequest, match="`weather` are not a JSON Schema") as refused:
+        await Schemas().check_strict(strict)
+
+    assert refused.value.param == "tools"
 
 
 async def test_an_answer_fits_or_does_not() -> None:

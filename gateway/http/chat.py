@@ -71,6 +71,7 @@ async def create_chat_completion(
         chat = await pictures.bring(chat)
     turn = read_turn(settings, key, headers, chat)
     await runs.means.schemas.check(turn.json)
+    await runs.means.schemas.check_strict(turn.tools)
     reader = runs.start(turn, to_sent(key, headers, turn, body))
     return await _respond(request, settings, chat, reader, look_for(key, headers, turn, chat), turn.tools)
 

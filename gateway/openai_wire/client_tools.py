@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.limits import TOOLS, check_count, check_depth
+from gateway.openai_wire.schemas import check_expansions
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
@@ -89,6 +90,8 @@ def _function(tool: Tool, param: str) -> Function:
             f"`{param}.function.name`: expected 1 to 64 letters, digits, `_` or `-`.", f"{param}.function.name"
         )
     check_depth(tool.function.parameters, f"{param}.function.parameters")
+    if tool.function.strict and tool.function.parameters:
+        check_expansions(tool.function.parameters, f"{param}.function.parameters")
     return tool.function
 
 

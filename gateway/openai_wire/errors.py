@@ -226,7 +226,10 @@ class InvalidModelOutput(GatewayError):
     code = "invalid_model_output"
 
     def __init__(self) -> None:
-        super().__init__("The model's answer is not as `tool_choice` or `response_format` demands, after two tries.")
+        super().__init__(
+            "The model's answer is not as `tool_choice`, `response_format` or a `strict` function demands, "
+            "after two tries."
+        )
         # Letta has the turn: an SDK that sends it again would only add to the chat.
         self.headers["x-should-retry"] = "false"
 

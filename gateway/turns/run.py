@@ -21,6 +21,7 @@ from gateway.turns.conversations import Conversations, KnownConversation
 from gateway.turns.demands import Demand, Withheld
 from gateway.turns.lines import Lines
 from gateway.turns.schemas import Schemas
+from gateway.turns.strict import StrictCalls
 from gateway.turns.telling import Reader, Telling
 from gateway.turns.turn import Turn
 
@@ -70,6 +71,7 @@ class Run:
     def __init__(self, turn: Turn, means: Means, demand: Demand | None = None) -> None:
         self.turn = turn
         self._withheld = Withheld(demand)
+        self._strict = StrictCalls(turn.tools.functions)
         self.telling = Telling(self._unread)
         self._means = means
         self._stage = Stage.PREPARING
@@ -208,6 +210,7 @@ class Run:
         try:
             await self._read(sending)
             await self._deny(sending)
+            await self._check_calls(sending)
         except (Exception, asyncio.CancelledError) as error:
             if self._is_not_begun(error):
                 self._means.conversations.release(self.turn, conversation)
@@ -238,7 +241,7 @@ class Run:
         for _ in range(MOST_DENIALS):
             if not self._denies():
                 return
-            await self._read(self._denial(sending))
+            await self._read(self._denial(sending, DENIED))
         if self._denies():
             raise errors.RunFailed("the agent asks for nothing but what nobody can allow")
 
@@ -248,12 +251,31 @@ class Run:
             return False
         return self.turn.tools.names.isdisjoint(self._waiting.values())
 
-    def _denial(self, sending: Sending) -> Sending:
-        """What the run goes on with, without the approval."""
+    async def _check_calls(self, sending: Sending) -> None:
+        """Go on once more where arguments do not match. Raises InvalidModelOutput where they still do not."""
+        if fault := await self._fault():
+            self._strict.release()
+            await self._read(self._denial(sending, fault))
+            await self._deny(sending)
+            if await self._fault():
+                raise InvalidModelOutput
+        if held := self._strict.release():
+            self._tell(held)
+
+    async def _fault(self) -> str:
+        """Why a call is not told; empty where all may be, and where nobody waits for them."""
+        if not self._ended_well or self._left:
+            return ""
+        # Letta has said what it has to say; to judge it may take longer than it has for that.
+        self._unwatch()
+        return await self._strict.find_fault(self._means.schemas.fits)
+
+    def _denial(self, sending: Sending, reason: str) -> Sending:
+        """What the run goes on with, without the calls that wait."""
         denied, self._waiting = tuple(self._waiting), {}
         self._stage, self._ended_well = Stage.RUNNING, False
         self._watch_for(self._means.silence_seconds)
-        return msgspec.structs.replace(sending, messages=[], results=(), approved=(), denied=denied, reason=DENIED)
+        return msgspec.structs.replace(sending, messages=[], results=(), approved=(), denied=denied, reason=reason)
 
     async def _give_up(self, error: BaseException) -> None:
         """The run has no end: cancel it if it may go on. Its readers need not wait for that; the next turn must."""
@@ -323,7 +345,10 @@ class Run:
                 # It goes on: why it has stopped is nobody's business.
                 held = [_refused(event) for event in held if event.stop_reason is None]
                 held = [event for event in held if event.message_type != "status" or event.message]
-            self.telling.tell(self._withheld.take(held))
+            self._tell(self._strict.take(held))
+
+    def _tell(self, events: list[Event]) -> None:
+        self.telling.tell(self._withheld.take(events))
 
     def _is_refusal(self) -> bool:
         """Whether Letta stops before it has said anything: what follows may be that it is busy. Raises Busy."""

@@ -9,9 +9,11 @@ import sys
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from gateway.openai_wire.client_tools import ClientTools
 from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.json_format import PARAM, JsonFormat
 from gateway.turns.cache import Cache
@@ -49,16 +51,27 @@ class Schemas:
 
     async def check(self, json: JsonFormat | None) -> None:
         """Raises InvalidRequest for what is no JSON Schema, or takes too long to find out."""
-        if json is None or json.schema is None:
-            return
-        schema = msgspec.json.encode(json.schema)
+        if json and json.schema is not None and not await self._is_one(json.schema):
+            raise InvalidRequest("`response_format.json_schema.schema` is not a JSON Schema.", PARAM)
+
+    async def check_strict(self, tools: ClientTools) -> None:
+        """The same of the parameters of `strict` functions."""
+        for function in tools.functions:
+            if not function.strict or function.parameters is None:
+                continue
+            # Each takes little time, a thousand take more.
+            await asyncio.sleep(0)
+            if not await self._is_one(function.parameters):
+                raise InvalidRequest(f"`tools`: the parameters of `{function.name}` are not a JSON Schema.", "tools")
+
+    async def _is_one(self, told: dict[str, Any]) -> bool:
+        schema = msgspec.json.encode(told)
         digest = sha256(schema).digest()
         is_one = self._known.get(digest)
         if is_one is None:
             is_one = await self._judge(schema) == FITS
             self._known.put(digest, is_one)
-        if not is_one:
-            raise InvalidRequest("`response_format.json_schema.schema` is not a JSON Schema.", PARAM)
+        return is_one
 
     async def fits(self, json: JsonFormat, answer: str) -> bool:
         """Whether an answer that is JSON matches the schema, if there is one."""

@@ -39,6 +39,7 @@ from gateway.turns import (
     likeness,
     names,
     sent,
+    strict,
     task_answers,
     tasks,
     thoughts,
@@ -97,6 +98,27 @@ def translate() -> translator.StreamTranslator:
 
 def body(more: str) -> bytes:
     return f'{{"model": "m", "messages": [{{"role": "user", "content": "Hi"}}], "x": {more}}}'.encode()
+
+
+def strict_calls() -> strict.StrictCalls:
+    return strict.StrictCalls([client_tools.Function("x", strict=True)])
+
+
+def called_in_pieces(count: int) -> strict.StrictCalls:
+    """A call in half of so many pieces, and as many calls."""
+    held = strict_calls()
+    calls = [piece_of_call(i) if i % 2 else call(i) for i in range(count)]
+    held.take([letta.Event("approval_request_message", tool_call=one) for one in calls])
+    return held
+
+
+async def fits(json: json_format.JsonFormat, answer: str) -> bool:
+    return True
+
+
+def judged(held: strict.StrictCalls) -> None:
+    with suppress(StopIteration):
+        held.find_fault(fits).send(None)
 
 
 def listed(count: int) -> list[transcript.Listed]:
@@ -355,6 +377,13 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.task_answers.to_title": of_text(task_answers.to_title, marks=Shape("", "# ", "")),
     "turns.tasks.find_task": of_text(lambda text: tasks.find_task(OPEN_KEY, {}, asking(text, system=text))),
     "turns.thoughts.without_thoughts": of_text(thoughts.without_thoughts, ended=Shape("", "<think></think>", "")),
+    "turns.strict.StrictCalls.take": {
+        "events": in_pieces(
+            lambda: strict_calls().take,
+            lambda i: [letta.Event("approval_request_message", tool_call=piece_of_call(i))],
+        )
+    },
+    "turns.strict.StrictCalls.find_fault": {"calls": of(called_in_pieces, judged)},
     "turns.transcript.answer_words": of_text(chats.answer_words),
     "turns.transcript.bare_question": of_text(chats.bare_question, contexts=Shape("", "</context>", "")),
     "turns.transcript.decide": {

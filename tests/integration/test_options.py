@@ -119,3 +119,53 @@ def test_a_call_can_be_demanded(client: OpenAI, model: ScriptedModel, choice: An
     assert refused.value.code == "invalid_model_output"
     assert len(model.said(words)) == 2
     assert "You must answer with a call of the tool" in instructions(model, words)
+
+
+STRICT = {**TOOLS[0], "function": {**TOOLS[0]["function"], "parameters": SCHEMA, "strict": True}}
+# arguments that do not match
+MISMATCHES = {"a value of another type": '{"city": 7}', "a name that is missing": "{}"}
+
+
+@pytest.mark.parametrize("wrong", MISMATCHES.values(), ids=MISMATCHES)
+def test_arguments_of_a_strict_function_that_do_not_match_are_asked_for_once_more(
+    client: OpenAI, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    text = f"!tool weather {wrong}\n{unheard()}"
+    right = f"!tool weather {JSON}"
+
+    def mend(request: dict[str, Any]) -> str | None:
+        *_, last = request["messages"]
+        return right if last["role"] == "tool" and "sunny" not in str(last["content"]) else None
+
+    monkeypatch.setattr(model, "rule", mend)
+    talk = Talk(client, tools=[STRICT])
+    assert called(talk.say(text)) == [("weather", {"city": "Oslo"})]
+    assert "sunny" in (talk.give(weather="sunny").content or "")
+
+    told = [message["content"] for message in heard_by(model, text) if message["role"] == "tool"]
+    assert len(told) == 2
+    assert "weather" in str(told[0])
+
+
+def test_arguments_of_a_strict_function_that_do_not_match_twice_are_an_error(
+    client: OpenAI, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, more = f'!tool weather {{"city": 7}}\n{unheard()}', unheard("and more")
+    monkeypatch.setattr(
+        model, "rule", lambda asked: '!tool weather {"city": 8}' if asked["messages"][-1]["role"] == "tool" else None
+    )
+    talk = Talk(client, tools=[STRICT])
+    with pytest.raises(InternalServerError) as refused:
+        talk.say(text)
+    assert (refused.value.status_code, refused.value.code) == (502, "invalid_model_output")
+
+    monkeypatch.setattr(model, "rule", None)
+    assert more in (talk.say(more).content or "")
+
+
+def heard_by(model: ScriptedModel, text: str) -> list[dict[str, Any]]:
+    """The messages of the last request in which a person says `text`."""
+    told: list[dict[str, Any]] = [
+        one for one in model.requests if json.dumps(text)[1:-1] in json.dumps(one["messages"])
+    ][-1]["messages"]
+    return told

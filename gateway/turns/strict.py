@@ -1,0 +1,75 @@
+"""Calls of `strict` functions of the client's: held until their arguments are known to match. Performs no I/O.
+
+https://developers.openai.com/api/docs/guides/function-calling#strict-mode
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from gateway.halves import mend
+from gateway.letta.events import Event
+from gateway.openai_wire.client_tools import NO_PARAMETERS, Function
+from gateway.openai_wire.json_format import JsonFormat
+from gateway.turns.demands import Fits
+
+CALL, STOP = "approval_request_message", "stop_reason"
+NO_ARGUMENTS = "{}"
+
+
+class StrictCalls:
+    """Holds the calls of each step that waits for its client, from the first of them to where it stops."""
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        self._schemas = {one.name: one.parameters or NO_PARAMETERS for one in functions if one.strict}
+        self._held: list[Event] = []
+
+    def take(self, events: list[Event]) -> list[Event]:
+        """What of the events may be told now."""
+        if not self._schemas:
+            return events
+        told: list[Event] = []
+        for event in events:
+            held = event.message_type == CALL or (event.message_type == STOP and self._held)
+            (self._held if held else told).append(event)
+        return told
+
+    def release(self) -> list[Event]:
+        """What was held."""
+        held, self._held = self._held, []
+        return held
+
+    async def find_fault(self, fits: Fits) -> str:
+        """What the agent is told of a call that is held and does not match; empty where all do."""
+        for name, arguments in self._calls():
+            schema = self._schemas.get(name)
+            if schema is not None and not await _matches(schema, arguments, fits):
+                return _fault(name, schema)
+        return ""
+
+    def _calls(self) -> list[tuple[str, str]]:
+        """Names and arguments, put together of their pieces."""
+        names: dict[str, str] = {}
+        pieces: dict[str, list[str]] = {}
+        for call in (call for event in self._held for call in event.calls):
+            id = call.tool_call_id or ""
+            names[id] = names.get(id) or call.name or ""
+            pieces.setdefault(id, []).append(call.arguments or "")
+        return [(name, "".join(pieces[id])) for id, name in names.items()]
+
+
+async def _matches(schema: dict[str, Any], arguments: str, fits: Fits) -> bool:
+    text = mend(arguments) or NO_ARGUMENTS
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return await fits(JsonFormat(schema), text)
+
+
+def _fault(name: str, schema: dict[str, Any]) -> str:
+    return (
+        f"Nothing was done: the arguments of `{name}` do not match its JSON Schema. This is your last try: make your "
+        f"calls again, with arguments that match it:\n{msgspec.json.encode(schema).decode()}"
+    )
