@@ -43,8 +43,8 @@ def decode_pieces(data: bytes, type: type[T]) -> T:
     """
     try:
         found = json.loads(_readable(data))
-    except ValueError:
-        raise msgspec.DecodeError("the JSON is malformed") from None
+    except (ValueError, RecursionError):
+        raise msgspec.DecodeError("the JSON is malformed, or too deep") from None
     return msgspec.convert(_mended(found, True), type)
 
 

@@ -55,6 +55,7 @@ EXCEPTIONS = {
         for name in ("agent_tags", "conversation_marker", "id_digest", "thread_marker")
     },
     "turns.names.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",
+    **{f"turns.readings.{name}": HEADERS for name in ("as_text", "former")},
     "turns.task_answers.to_empty_answer": f"{BY_ANOTHER} (to_answer)",
     "turns.tasks.Prompt.fits": f"{BY_ANOTHER} (find_task)",
     "turns.tasks.worded": f"{BY_ANOTHER} (find_task)",

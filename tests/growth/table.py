@@ -93,6 +93,7 @@ def write() -> writer.Writer:
 
 def translate() -> translator.StreamTranslator:
     how: dict[str, Any] = {"reasoning": "think_tags", "include_usage": False, "tool_activity": "rich"}
+    how["clock"] = lambda: 0.0
     return translator.StreamTranslator(id="x", created=1, model="m", **how)
 
 
@@ -190,6 +191,8 @@ TABLE: dict[str, dict[str, Make]] = {
     "http.encodings.Decoder.pieces": {
         "one body": of(lambda count: gzip.compress(b"a" * 20 * count), lambda data: [*Decoder("gzip").pieces(data)])
     },
+    "letta.errors.no_space": of_text(letta_errors.no_space),
+    "letta.errors.of_files": of_text(letta_errors.of_files),
     "letta.errors.from_error_message": of_text(lambda text: letta_errors.from_error_message("llm_error", text, text)),
     "letta.events.EventDecoder.feed": {
         "one line in pieces": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b"data: and more of it", 20),
@@ -410,6 +413,9 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.transcript.questions": {"going on": of(going_on, lambda kept: [*chats.questions(kept)])},
     "turns.unkept.from_note": of_text(unkept.from_note, **DEEP),
     "turns.unkept.is_kept": {"messages": of(dialogue, lambda said: unkept.is_kept(said, Past(said)))},
+    "turns.unkept.missing_in": {
+        "messages": of(dialogue, lambda said: unkept.missing_in(Past([], unfinished=said), said))
+    },
     "turns.unkept.to_note": {"messages": of(dialogue, unkept.to_note)},
     "turns.turn.Turn.told": of_text(turn("Hi").told),
     "turns.waiting.answers": {"results": of(turn_of, lambda pair: waiting.answers(*pair, []))},

@@ -37,10 +37,13 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.Busy: (429, "rate_limit_error", "conversation_busy"),
     letta.QueueFull: (429, "rate_limit_error", "conversation_busy"),
     letta.Stuck: (429, "rate_limit_error", "conversation_busy"),
+    letta.Abandoned: (429, "rate_limit_error", "conversation_busy"),
+    letta.Garbled: (503, "api_error", "agent_garbled"),
     letta.Refused: (502, "api_error", "upstream_refused"),
     letta.KeyRefused: (502, "api_error", "upstream_refused"),
     letta.TooLong: (413, "invalid_request_error", "request_too_large"),
     letta.RunFailed: (502, "api_error", "upstream_error"),
+    letta.NoSpace: (503, "api_error", "upstream_storage_full"),
     letta.BrokenStream: (502, "api_error", "upstream_broken"),
     letta.TimedOut: (504, "api_error", "upstream_timeout"),
     letta.Stopped: (502, "api_error", "run_cancelled"),
@@ -55,7 +58,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
 
 
 # Whatever the chat is busy with, its client can only try again later.
-TOLD_AS_THEIR_BASE = {letta.Stuck, letta.QueueFull}
+TOLD_AS_THEIR_BASE = {letta.Stuck, letta.QueueFull, letta.Abandoned}
 
 
 def test_every_error_of_letta_has_a_row() -> None:
@@ -80,10 +83,10 @@ def test_an_error_of_letta_is_not_told_in_its_own_words(kind: type[letta.Upstrea
 
 
 @pytest.mark.parametrize("kind", STATUSES, ids=[kind.__name__ for kind in STATUSES])
-def test_only_what_letta_has_taken_must_not_be_sent_again(kind: type[letta.UpstreamError]) -> None:
-    has_the_message = issubclass(kind, letta.RunFailed)
+def test_only_what_letta_has_taken_or_cannot_read_must_not_be_sent_again(kind: type[letta.UpstreamError]) -> None:
+    hopeless = issubclass(kind, letta.RunFailed | letta.Garbled)
 
-    assert UpstreamFailure(kind()).headers.get("x-should-retry") == ("false" if has_the_message else None)
+    assert UpstreamFailure(kind()).headers.get("x-should-retry") == ("false" if hopeless else None)
 
 
 @pytest.mark.parametrize("taken", [True, False])
