@@ -15,10 +15,10 @@ LEAST, MOST = 64, 1_000_000
 # What takes less is no measure of anything.
 SECONDS = 0.005
 # Where one of many makes is to be found, a size that tells the slow ones from the others.
-GLANCE = 16_384
+GLANCE = 8_192
 ROUNDS = 5
-# What looks bad is looked at again.
-LOOKS = 2
+# A busy machine disturbs five of them now and then.
+MOST_ROUNDS = 15
 # Twice as much takes twice as long, where nothing is done again and again; four times, where everything is.
 LINEAR = 3.0
 PLAINLY = 2.5
@@ -27,7 +27,7 @@ PLAINLY = 2.5
 def growth(make: Make) -> float:
     """How much longer twice the size takes; 1 where the largest is done in no time.
 
-    The best of five counts, of fewer where they say it plainly, and of more where the five look bad.
+    The best of five counts, of fewer where they say it plainly, and of more where five look bad.
     """
     size = _worth_measuring(make)
     if size is None:
@@ -39,9 +39,9 @@ def growth(make: Make) -> float:
 
 def _ratio(work: Work, twice: Work) -> float:
     best = best_of_twice = inf
-    for done in range(ROUNDS * LOOKS):
+    for done in range(1, MOST_ROUNDS + 1):
         best, best_of_twice = min(best, seconds(work)), min(best_of_twice, seconds(twice))
-        if (done and best_of_twice < PLAINLY * best) or (done % ROUNDS == ROUNDS - 1 and best_of_twice < LINEAR * best):
+        if best_of_twice < (PLAINLY if done < ROUNDS else LINEAR) * best and done > 1:
             break
     return best_of_twice / best
 
@@ -54,7 +54,7 @@ def slowest(makes: Iterable[M], count: int) -> list[M]:
 def _glance(make: Make) -> tuple[float, float]:
     """What comes to its end at a larger size is faster, whatever it takes."""
     size = LEAST
-    while (taken := seconds(make(size))) < 10 * SECONDS and size < GLANCE:
+    while (taken := seconds(make(size))) < 2 * SECONDS and size < GLANCE:
         size = min(size * 8, GLANCE)
     return -size, taken
 
@@ -66,7 +66,7 @@ def _worth_measuring(make: Make) -> int | None:
         if size == MOST // 4:
             return None
         # Carefully, for what explodes would never end.
-        size = min(size * (2 if taken > SECONDS / 20 else 8), MOST // 4)
+        size = min(size * (2 if taken > SECONDS / 64 else 8), MOST // 4)
     return size
 
 

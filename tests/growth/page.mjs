@@ -72,7 +72,7 @@ Object.defineProperty(Node.prototype, "childNodes", {
 });
 globalThis.document = { createElement: (tag) => new Node(tag), createTextNode: (text) => new Node("", text) };
 
-const { web, jobs, least, most, glance, micros, rounds, looks, linear } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const { web, jobs, least, most, glance, micros, rounds, mostRounds, plainly, linear } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const { renderMarkdown } = await import(`${web}/markdown.js`);
 const { appendInline } = await import(`${web}/inline.js`);
 const { segments } = await import(`${web}/parts.js`);
@@ -91,9 +91,7 @@ const READERS = {
   },
 };
 
-// What nobody holds any more is taken away before, and not meanwhile.
 function taken(read, text) {
-  globalThis.gc();
   const began = process.cpuUsage();
   read(text);
   const { user, system } = process.cpuUsage(began);
@@ -102,7 +100,7 @@ function taken(read, text) {
 
 function growth(read, textOf) {
   let size = least;
-  for (let time; (time = taken(read, textOf(size))) < micros; size = Math.min(size * (time > micros / 20 ? 2 : 8), most / 4)) {
+  for (let time; (time = taken(read, textOf(size))) < micros; size = Math.min(size * (time > micros / 64 ? 2 : 8), most / 4)) {
     if (size === most / 4) return 1;
   }
   const first = ratio(read, textOf(size), textOf(2 * size));
@@ -110,11 +108,15 @@ function growth(read, textOf) {
 }
 
 function ratio(read, text, twice) {
+  // Until it is compiled, code takes as long as it likes.
+  for (let i = 0; i < 3; i++) read(text);
   let [best, bestOfTwice] = [Infinity, Infinity];
-  for (let done = 1; done <= rounds * looks; done++) {
+  for (let done = 1; done <= mostRounds; done++) {
+    // What nobody holds any more is taken away before, and not meanwhile.
+    globalThis.gc();
     best = Math.min(best, taken(read, text));
     bestOfTwice = Math.min(bestOfTwice, taken(read, twice));
-    if (done % rounds === 0 && bestOfTwice < linear * best) break;
+    if (done > 1 && bestOfTwice < (done < rounds ? plainly : linear) * best) break;
   }
   return bestOfTwice / best;
 }
@@ -123,7 +125,7 @@ function ratio(read, text, twice) {
 function lookAt(read, textOf) {
   for (let size = least; ; size = Math.min(size * 8, glance)) {
     const time = taken(read, textOf(size));
-    if (size === glance || time > 10 * micros) return [size, time];
+    if (size === glance || time > 2 * micros) return [size, time];
   }
 }
 

@@ -81,7 +81,9 @@ def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], 
     """`read`, which may say no."""
 
     def tried(value: Any) -> None:
-        with suppress(wire_errors.InvalidRequest, memory.Rejected, offline_request.BadRequest, ValueError):
+        with suppress(
+            wire_errors.InvalidRequest, memory.Rejected, offline_request.BadRequest, *letta.UNREADABLE, ValueError
+        ):
             read(value, *arguments)
 
     return tried

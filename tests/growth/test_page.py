@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.growth.measure import GLANCE, LEAST, LINEAR, LOOKS, MOST, ROUNDS, SECONDS
+from tests.growth.measure import GLANCE, LEAST, LINEAR, MOST, MOST_ROUNDS, PLAINLY, ROUNDS, SECONDS
 from tests.growth.patterns import WEB, Shape, of_the_page, shapes
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
@@ -61,9 +61,10 @@ WITHIN = {
 
 def grown(jobs: list[dict[str, Any]], directory: Path) -> list[list[dict[str, Any]]]:
     """Of each job, the shapes that keep it busiest, and how much longer twice as much takes."""
-    limits = {"least": LEAST, "most": MOST, "glance": GLANCE, "micros": SECONDS * 1e6, "rounds": ROUNDS, "looks": LOOKS}
+    sizes = {"least": LEAST, "most": MOST, "glance": GLANCE, "micros": SECONDS * 1e6}
+    judged = {"rounds": ROUNDS, "mostRounds": MOST_ROUNDS, "plainly": PLAINLY, "linear": LINEAR}
     file = directory / "jobs.json"
-    file.write_text(json.dumps({"web": WEB.as_uri(), "jobs": jobs, "linear": LINEAR, **limits}), encoding="utf-8")
+    file.write_text(json.dumps({"web": WEB.as_uri(), "jobs": jobs, **sizes, **judged}), encoding="utf-8")
     command = ["node", *NODE, str(Path(__file__).with_name("page.mjs")), str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
