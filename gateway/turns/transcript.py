@@ -61,6 +61,8 @@ class Start(Struct, frozen=True):
 
 
 Decision = Append | Branch | Start
+Words = dict[str, str]
+"""The words of answers, by their texts: of one decision, for which each is read once."""
 
 
 def decide(
@@ -81,14 +83,15 @@ def decide(
     if waiting is not None:
         return Append(waiting, asked.beside_results)
     # Who wants an answer to go on is where it ends, not where it began.
+    words: Words = {}
     parent, *before = [one.answer if asked.goes_on else one.parent for one in (ids, ids.former) if one]
     for named in (parent, *before):
-        decision = None if named is None else _by_id(named, asked, keeps_history, known)
+        decision = None if named is None else _by_id(named, asked, keeps_history, known, words)
         if decision:
             return decision
     if not keeps_history:
         return _next(asked, known, unkept)
-    return _by_history(asked, known, lenient=one_chat and parent is None)
+    return _by_history(asked, known, one_chat and parent is None, words)
 
 
 def _where_it_waits(asked: Asked, known: Sequence[Past]) -> int | None:
@@ -117,7 +120,7 @@ def _next(asked: Asked, known: Sequence[Past], unkept: Sequence[Message]) -> Dec
     return _at(0, len(known[0].messages), news, known) if known else Start(news)
 
 
-def _by_id(parent: str, asked: Asked, keeps_history: bool, known: Sequence[Past]) -> Decision | None:
+def _by_id(parent: str, asked: Asked, keeps_history: bool, known: Sequence[Past], words: Words) -> Decision | None:
     """What the parent's id says, unless it is not known, or the screen shows another path to it."""
     if not parent:
         return _at_start(asked.path if keeps_history else asked.news, known)
@@ -129,7 +132,8 @@ def _by_id(parent: str, asked: Asked, keeps_history: bool, known: Sequence[Past]
     # the same.
     for named, lenient in product((False, True), repeat=2):
         for at, kept, is_its_answer in places:
-            followed, used = follow(known[at].messages[:kept], asked.path[:-1], lenient and is_its_answer, named)
+            begun = known[at].messages[:kept]
+            followed, used = follow(begun, asked.path[:-1], lenient and is_its_answer, named, words)
             if followed == kept:
                 return _at(at, kept, asked.path[used:], known)
     return None
@@ -154,7 +158,7 @@ def _places(parent: str, messages: list[Message]) -> Iterator[tuple[int, bool]]:
         end = i
 
 
-def _by_history(asked: Asked, known: Sequence[Past], lenient: bool) -> Decision:
+def _by_history(asked: Asked, known: Sequence[Past], lenient: bool, words: Words) -> Decision:
     """The conversation that holds most of the path; of several, one that holds nothing else; the latest of those.
 
     Only the one used last may differ in what clients do to answers, and only where that explains more of the path: the
@@ -164,7 +168,7 @@ def _by_history(asked: Asked, known: Sequence[Past], lenient: bool) -> Decision:
     best = (0, False, False)
     for at, past in enumerate(known):
         for strict in (True, False) if lenient and at == 0 else (True,):
-            kept, used = follow(past.messages, asked.path[:-1], lenient=not strict)
+            kept, used = follow(past.messages, asked.path[:-1], not strict, words=words)
             whole = past.open and kept == len(past.messages)
             if (used or whole) and (used, strict, whole) > best:
                 best = (used, strict, whole)
@@ -189,12 +193,15 @@ def _at(at: int, kept: int, news: list[Message], known: Sequence[Past]) -> Decis
     return Branch(at, kept, news) if kept else Start(news)
 
 
-def follow(kept: list[Message], path: list[Message], lenient: bool, named: bool = False) -> tuple[int, int]:
+def follow(
+    kept: list[Message], path: list[Message], lenient: bool, named: bool = False, words: Words | None = None
+) -> tuple[int, int]:
     """How many messages of `kept` are the beginning of `path`, and how many of `path` that are.
 
     `lenient`: answers may be cut, or missing where more of the path follows. After `path` comes a user's message.
-    `named`: questions may have other words.
+    `named`: questions may have other words. `words` are those that are known.
     """
+    words = {} if words is None else words
     k = p = 0
     while k < len(kept):
         theirs = path[p] if p < len(path) else None
@@ -204,7 +211,7 @@ def follow(kept: list[Message], path: list[Message], lenient: bool, named: bool 
                 break
             k, p = k + 1, p + 1
         else:
-            end = _answer_end(kept, said, theirs, lenient)
+            end = _answer_end(kept, said, theirs, lenient, words)
             if end is None:
                 break
             k, p = end, p + (theirs is not None and theirs.role == "assistant")
@@ -226,7 +233,7 @@ def _is_unasked(kept: list[Message], k: int, theirs: Message | None, lenient: bo
     return k + 1 < len(kept) and kept[k + 1].role == "assistant" and (lenient or theirs.role == "assistant")
 
 
-def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bool) -> int | None:
+def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bool, words: Words) -> int | None:
     """Where the answer that begins at `k` ends, if it is `theirs`; None if it is not.
 
     One that was continued, or followed by one that nobody had asked for, may have been shown with that, or without.
@@ -238,7 +245,7 @@ def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bo
         return k + 1
     if theirs.role == "user":
         return _last_end(kept, k) if lenient else None
-    found = [_end_of_words(kept, k, answer_words(text)) for text in readings(theirs.content)]
+    found = [_end_of_words(kept, k, _words_of(text, words), words) for text in readings(theirs.content)]
     if ends := [end for end, _ in found if end is not None]:
         return max(ends)
     return _last_end(kept, k) if lenient and any(more for _, more in found) else None
@@ -254,22 +261,28 @@ def _last_end(kept: list[Message], k: int) -> int:
     return next((i for i in range(k, len(kept)) if kept[i].role == "user" and _ends_at(kept, i)), len(kept))
 
 
-def _end_of_words(kept: list[Message], k: int, words: str) -> tuple[int | None, bool]:
-    """Where the answer at `k` has said just these words, for the last time, and whether it says more than they.
+def _end_of_words(kept: list[Message], k: int, told: str, words: Words) -> tuple[int | None, bool]:
+    """Where the answer at `k` has said just what is told, for the last time, and whether it says more than that.
 
-    It may end before each request to go on, and at last. What is said behind the words is not read.
+    It may end before each request to go on, and at last. What is said behind is not read.
     """
     end, said = None, 0
     for i in range(k, len(kept)):
         if kept[i].role == "user":
-            end = i if said == len(words) else end
+            end = i if said == len(told) else end
             if _ends_at(kept, i):
                 return end, False
-        elif piece := answer_words(kept[i].content):
-            if not words.startswith(piece, said):
-                return end, piece.startswith(words[said:])
+        elif piece := _words_of(kept[i].content, words):
+            if not told.startswith(piece, said):
+                return end, piece.startswith(told[said:])
             said += len(piece)
-    return len(kept) if said == len(words) else end, False
+    return len(kept) if said == len(told) else end, False
+
+
+def _words_of(answer: str, words: Words) -> str:
+    if answer not in words:
+        words[answer] = answer_words(answer)
+    return words[answer]
 
 
 def answer_words(text: str) -> str:

@@ -95,6 +95,8 @@ VALUES = {
     "objects": "{},",
     "numbers": "1,",
     "texts": '"a",',
+    "texts that end with a backslash": '"\\\\",',
+    "names": '"a": 1,',
 }
 
 
