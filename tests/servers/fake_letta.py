@@ -148,6 +148,8 @@ class FakeLetta:
             case "PATCH", ["conversations", id]:
                 self._conversation(id).update(body)
                 return self._conversation(id)
+            case "GET", ["runs"]:
+                return []  # it knows of none when its stream has ended
             case "GET", ["conversations", id, "messages"]:
                 return [] if query.get("after") else self.messages[id]
             case "POST", ["conversations", _, "recompile"]:
