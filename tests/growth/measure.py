@@ -21,7 +21,7 @@ ROUNDS = 5
 MOST_ROUNDS = 15
 # Twice as much takes twice as long, where nothing is done again and again; four times, where everything is.
 LINEAR = 3.0
-PLAINLY = 2.5
+DOUBTFUL, CERTAIN = 2.4, 3.5
 
 
 def growth(make: Make) -> float:
@@ -32,16 +32,21 @@ def growth(make: Make) -> float:
     size = _worth_measuring(make)
     if size is None:
         return 1.0
-    # Where something leaves a cache of the processor's, it grows by more, once: what looks bad is looked at further on.
-    ratio = _ratio(make(size), make(2 * size))
-    return ratio if ratio < LINEAR else min(ratio, _ratio(make(2 * size), make(4 * size)))
+    # Where something leaves a cache of the processor's, it grows by more, once; and where little is done again and
+    # again, it shows only further on.
+    first = _ratio(make(size), make(2 * size))
+    if first < DOUBTFUL:
+        return first
+    further = _ratio(make(4 * size), make(8 * size))
+    return further if first < LINEAR else min(first, further)
 
 
 def _ratio(work: Work, twice: Work) -> float:
     best = best_of_twice = inf
     for done in range(1, MOST_ROUNDS + 1):
         best, best_of_twice = min(best, seconds(work)), min(best_of_twice, seconds(twice))
-        if best_of_twice < (PLAINLY if done < ROUNDS else LINEAR) * best and done > 1:
+        ratio = best_of_twice / best
+        if (done > 1 and ratio < DOUBTFUL) or (done >= ROUNDS and not DOUBTFUL <= ratio < CERTAIN):
             break
     return best_of_twice / best
 
@@ -63,10 +68,10 @@ def _worth_measuring(make: Make) -> int | None:
     """The size at which the time can be told; None where even the largest takes none to speak of."""
     size = LEAST
     while (taken := seconds(make(size))) < SECONDS:
-        if size == MOST // 4:
+        if size == MOST // 8:
             return None
         # Carefully, for what explodes would never end.
-        size = min(size * (2 if taken > SECONDS / 64 else 8), MOST // 4)
+        size = min(size * (2 if taken > SECONDS / 64 else 8), MOST // 8)
     return size
 
 

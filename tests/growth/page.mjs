@@ -72,7 +72,7 @@ Object.defineProperty(Node.prototype, "childNodes", {
 });
 globalThis.document = { createElement: (tag) => new Node(tag), createTextNode: (text) => new Node("", text) };
 
-const { web, jobs, least, most, glance, micros, rounds, mostRounds, plainly, linear } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const { web, jobs, least, most, glance, micros, rounds, mostRounds, doubtful, certain, linear } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const { renderMarkdown } = await import(`${web}/markdown.js`);
 const { appendInline } = await import(`${web}/inline.js`);
 const { segments } = await import(`${web}/parts.js`);
@@ -100,23 +100,27 @@ function taken(read, text) {
 
 function growth(read, textOf) {
   let size = least;
-  for (let time; (time = taken(read, textOf(size))) < micros; size = Math.min(size * (time > micros / 64 ? 2 : 8), most / 4)) {
-    if (size === most / 4) return 1;
+  for (let time; (time = warm(read, textOf(size))) < micros; size = Math.min(size * (time > micros / 64 ? 2 : 8), most / 8)) {
+    if (size === most / 8) return 1;
   }
   const first = ratio(read, textOf(size), textOf(2 * size));
-  return first < linear ? first : Math.min(first, ratio(read, textOf(2 * size), textOf(4 * size)));
+  if (first < doubtful) return first;
+  const further = ratio(read, textOf(4 * size), textOf(8 * size));
+  return first < linear ? further : Math.min(first, further);
 }
 
+/** Until it is compiled, code takes as long as it likes. */
+const warm = (read, text) => Math.min(taken(read, text), taken(read, text), taken(read, text));
+
 function ratio(read, text, twice) {
-  // Until it is compiled, code takes as long as it likes.
-  for (let i = 0; i < 3; i++) read(text);
   let [best, bestOfTwice] = [Infinity, Infinity];
   for (let done = 1; done <= mostRounds; done++) {
     // What nobody holds any more is taken away before, and not meanwhile.
     globalThis.gc();
     best = Math.min(best, taken(read, text));
     bestOfTwice = Math.min(bestOfTwice, taken(read, twice));
-    if (done > 1 && bestOfTwice < (done < rounds ? plainly : linear) * best) break;
+    const now = bestOfTwice / best;
+    if ((done > 1 && now < doubtful) || (done >= rounds && !(doubtful <= now && now < certain))) break;
   }
   return bestOfTwice / best;
 }
