@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from functools import cache
+from random import Random
 from typing import Any
 
 import pytest
@@ -80,6 +81,14 @@ def certificates() -> Iterator[None]:
     """Read once: every client of a gateway wants them, and they take longer than most tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pings() -> Iterator[None]:
+    """Random numbers of their own for the pings of a server's connection: Hypothesis watches everybody else's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("websockets.asyncio.connection.random", Random())
         yield
 
 

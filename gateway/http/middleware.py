@@ -53,15 +53,15 @@ def _new_id() -> str:
 
 def refuse(error: GatewayError) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of an answer to what never became a request; it has an id and its line in the log, too."""
-    id, body = _new_id(), error.to_json()
+    id = _new_id()
     access.info("%s - - %s -", id, error.status_code)
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        "connection": "close",
-        "x-request-id": id,
-        **error.headers,
-    }
+    return _told(error, **{"connection": "close", "x-request-id": id})
+
+
+def _told(error: GatewayError, **more: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body that tell of an error, where nothing of Litestar's does."""
+    body = error.to_json()
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **more, **error.headers}
     return [(name.encode(), value.encode()) for name, value in headers.items()], body
 
 
@@ -90,10 +90,8 @@ def at_most(count: int, path: str, app: ASGIApp) -> ASGIApp:
 
 async def _send_overloaded(send: Send) -> None:
     error = Overloaded("This gateway has as many answers under way as it takes. Please try again later.")
-    body = error.to_json()
-    headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
-    told = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.status_code, "headers": told})
+    headers, body = _told(error)
+    await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

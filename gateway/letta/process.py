@@ -97,7 +97,7 @@ class AppServerProcess:
     @property
     def memories(self) -> Path:
         """Where the App Server keeps what its agents remember, a repository each."""
-        return self._state / "backend" / "memfs"
+        return self.backend / "memfs"
 
     @property
     def pid(self) -> int | None:

@@ -10,12 +10,12 @@ import msgspec
 
 from gateway.halves import mend
 from gateway.letta.events import Event
+from gateway.openai_wire.calls import NO_ARGUMENTS
 from gateway.openai_wire.client_tools import NO_PARAMETERS, Function
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.turns.demands import Fits
 
 CALL, STOP = "approval_request_message", "stop_reason"
-NO_ARGUMENTS = "{}"
 
 
 class StrictCalls:

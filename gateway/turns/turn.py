@@ -51,6 +51,8 @@ class Turn(Struct, frozen=True, dict=True):
     def former_marker(self) -> str:
         """The marker that an earlier version gave the chat; empty where it was the same."""
         caller = self.caller
+        if not (caller.user.former_id or caller.former_chat):
+            return ""
         before = self._marker(caller.user.former_id or caller.user.id, caller.former_chat or caller.chat)
         return "" if before == self.marker else before
 

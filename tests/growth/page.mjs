@@ -72,7 +72,7 @@ Object.defineProperty(Node.prototype, "childNodes", {
 });
 globalThis.document = { createElement: (tag) => new Node(tag), createTextNode: (text) => new Node("", text) };
 
-const { web, jobs, least, most, glance, micros, rounds, mostRounds, doubtful, certain, linear } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const { web, jobs, least, most, glance, micros, rounds, mostRounds, doubtful, certain, linear, plain } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const { renderMarkdown } = await import(`${web}/markdown.js`);
 const { appendInline } = await import(`${web}/inline.js`);
 const { segments } = await import(`${web}/parts.js`);
@@ -104,7 +104,7 @@ function growth(read, textOf) {
     if (size === most / 8) return 1;
   }
   const first = ratio(read, textOf(size), textOf(2 * size));
-  if (first < doubtful) return first;
+  if (first < doubtful || first >= plain) return first;
   const further = ratio(read, textOf(4 * size), textOf(8 * size));
   return first < linear ? further : Math.min(first, further);
 }

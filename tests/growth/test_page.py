@@ -64,7 +64,7 @@ def grown(jobs: list[dict[str, Any]], directory: Path) -> list[list[dict[str, An
     """Of each job, the shapes that keep it busiest, and how much longer twice as much takes."""
     sizes = {"least": LEAST, "most": MOST, "glance": GLANCE, "micros": SECONDS * 1e6}
     judged = {"rounds": measure.ROUNDS, "mostRounds": measure.MOST_ROUNDS, "linear": LINEAR}
-    judged |= {"doubtful": measure.DOUBTFUL, "certain": measure.CERTAIN}
+    judged |= {"doubtful": measure.DOUBTFUL, "certain": measure.CERTAIN, "plain": measure.PLAIN}
     file = directory / "jobs.json"
     file.write_text(json.dumps({"web": WEB.as_uri(), "jobs": jobs, **sizes, **judged}), encoding="utf-8")
     command = ["node", *NODE, str(Path(__file__).with_name("page.mjs")), str(file)]

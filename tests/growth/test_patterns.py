@@ -54,7 +54,16 @@ def test_every_exception_is_a_pattern() -> None:
     assert EXCEPTIONS.keys() <= PATTERNS.keys()
 
 
-def test_a_careless_pattern_is_found_out() -> None:
-    grown = _grown(Used(re.compile(r"what\s*\??\s*\Z"), "search"))
+# What a careless pattern looks like, and texts of its own pieces that show it
+CARELESS = {
+    "lines in two places": r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*",
+    "an end that never comes": r"<chat>\n?(.*)</chat>",
+    "spaces on both sides": r"what\s*\??\s*\Z",
+}
+
+
+@pytest.mark.parametrize("pattern", CARELESS.values(), ids=CARELESS)
+def test_a_careless_pattern_is_found_out(pattern: str) -> None:
+    grown = _grown(Used(re.compile(pattern, re.DOTALL), "search"))
 
     assert max(grown.values()) >= LINEAR
