@@ -5,6 +5,7 @@ Workers run the tests side by side: see workers.py.
 
 import os
 import ssl
+import sys
 from collections.abc import Iterator
 from functools import cache
 from random import Random
@@ -21,12 +22,16 @@ from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.threads import served
-from tests.tiers import choose_tier, is_named, mark_the_full_tier
+from tests.tiers import choose_tier, is_named, leave_to_themselves, mark_the_full_tier
 from tests.workers import Scheduling, asks, sort_by_group, tell_groups
 
 settings.register_profile("any", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "any")
+
+# Many processes are started that import the same: it is compiled once, whatever the environment has to say of it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # One for each real server and one for everything else; on two processors they have something to do at any time.
 WORKERS = 3
@@ -49,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     mark_the_full_tier(items)
+    leave_to_themselves(items)
     yield
     if hasattr(config, "workerinput"):
         sort_by_group(items)

@@ -20,6 +20,16 @@ def mark_the_full_tier(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.full)
 
 
+def leave_to_themselves(items: list[pytest.Item]) -> None:
+    """Properties take three times as long where each line is counted, and find no line that no other test finds.
+
+    So do those of growth, and what they measure would be the counting.
+    """
+    for item in items:
+        if item.nodeid.startswith("tests/growth/") or item.get_closest_marker("hypothesis"):
+            item.add_marker(pytest.mark.no_cover)
+
+
 def _is_full(item: pytest.Item) -> bool:
     return item.nodeid.startswith(FOLDERS) or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 

@@ -1,4 +1,4 @@
-"""LangChain's standard tests of chat models pass in front of every real Letta; what is skipped, and why."""
+"""LangChain's standard tests of chat models pass in front of V1 and an embedded Letta; what is skipped, and why."""
 
 import os
 import shutil
@@ -18,12 +18,13 @@ from tests.pictures import picture
 from tests.servers.obliging import to_script
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
+from tests.workers import asks
 
 SUITE = Path(__file__).with_name("langchain_suite.py")
 # The other model that the suite asks for.
 PIRATE = msgspec.structs.replace(LETTA, id="pirate")
-# LangChain's schemas are `strict`, which an App Server cannot promise: there it demands a call.
-STRUCTURED_OUTPUT = {"v1": "json_schema", "app-server": "function_calling"}
+# How LangChain asks for an answer that fits a schema: each way is seen in front of one of them.
+WAYS = {"letta_v1": "function_calling", "embedded_letta": "json_schema"}
 # Its clients keep their connections from one test to the next: all of them share an event loop.
 LOOP = ("asyncio_mode=auto", "asyncio_default_test_loop_scope=session", "asyncio_default_fixture_loop_scope=session")
 REPORT = "report.xml"
@@ -64,8 +65,10 @@ def run(python: Path, directory: Path, **environ: str) -> dict[str, tuple[str, s
     return {case.attrib["name"]: (end.tag, end.attrib["message"]) for case in cases for end in case}
 
 
-@pytest.fixture
-def ends(python: Path, letta: RealLetta, obliging: None, tmp_path: Path) -> dict[str, tuple[str, str]]:
+@pytest.fixture(params=[asks(*way, id=way[1]) for way in WAYS.items()])
+def ends(request: pytest.FixtureRequest, python: Path, obliging: None, tmp_path: Path) -> dict[str, tuple[str, str]]:
+    server, way = request.param
+    letta: RealLetta = request.getfixturevalue(server)
     shown = picture()
 
     async def fetch(url: str) -> bytes:
@@ -74,7 +77,7 @@ def ends(python: Path, letta: RealLetta, obliging: None, tmp_path: Path) -> dict
     seeing = {"model": letta.seeing, "images": Images(fetch=True), "fetch": fetch}
     with serving(letta, tmp_path, someone(), types=(LETTA, PIRATE), **seeing) as url:
         environ = {"GATEWAY_URL": url, "GATEWAY_KEY": SECRETS["PROGRAMS_KEY"], "PICTURE": shown.base64}
-        return run(python, tmp_path, STRUCTURED_OUTPUT=STRUCTURED_OUTPUT[letta.name], **environ)
+        return run(python, tmp_path, STRUCTURED_OUTPUT=way, **environ)
 
 
 def test_the_standard_tests_pass_but_those_that_are_explained(ends: dict[str, tuple[str, str]]) -> None:
