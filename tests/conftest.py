@@ -5,13 +5,13 @@ Workers run the tests side by side: see workers.py.
 
 import os
 import ssl
-import sys
 from collections.abc import Iterator
 from functools import cache
 from random import Random
 from typing import Any
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 from playwright.sync_api import Browser
 
@@ -29,12 +29,11 @@ settings.register_profile("any", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "any")
 
-# Many processes are started that import the same: it is compiled once, whatever the environment has to say of it.
-sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
 # One for each real server and one for everything else; on two processors they have something to do at any time.
 WORKERS = 3
+# An App Server has its home where it keeps everything. Before each commit of an agent's memory Git would start a
+# Node.js that reads it again: those that share one server leave it to the tests that start their own.
+GIT = "[core]\n\thooksPath = /dev/null\n[maintenance]\n\tauto = false\n"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,8 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     mark_the_full_tier(items)
-    leave_to_themselves(items)
     yield
+    # Hypothesis has marked its own by now.
+    leave_to_themselves(items)
     if hasattr(config, "workerinput"):
         sort_by_group(items)
 
@@ -69,6 +69,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
+
+
+# After pytest-cov has paused what it knows of.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """In a worker several measure one below the other: https://github.com/pytest-dev/pytest-cov, `CovPlugin.start`."""
+    paused = []
+    while item.get_closest_marker("no_cover") and (measuring := Coverage.current()):
+        measuring.stop()
+        paused.append(measuring)
+    try:
+        yield
+    finally:
+        for measuring in reversed(paused):
+            measuring.start()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -117,14 +132,18 @@ def letta_v1(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def app_server(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     """A real App Server in front of the scripted model, which somebody else has set up."""
-    with AppServer(tmp_path_factory.mktemp("app-server"), model.base_url) as server:
+    directory = tmp_path_factory.mktemp("app-server")
+    (directory / ".gitconfig").write_text(GIT)
+    with AppServer(directory, model.base_url) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def embedded_letta(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedLetta]:
     """The gateway's own Letta in front of the scripted model, as most people have it."""
-    with EmbeddedLetta(tmp_path_factory.mktemp("embedded"), model.base_url) as server:
+    directory = tmp_path_factory.mktemp("embedded")
+    (directory / ".gitconfig").write_text(GIT)
+    with EmbeddedLetta(directory, model.base_url) as server:
         yield server
 
 
