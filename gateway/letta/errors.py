@@ -67,6 +67,10 @@ class KeyRefused(Refused): ...
 class TooLong(Refused): ...
 
 
+class Locked(Refused):
+    """Something else works on an agent's memory at this moment."""
+
+
 class RunFailed(UpstreamError):
     taken = True
 
@@ -128,6 +132,8 @@ STOP_REASONS: dict[str, type[RunFailed]] = {
 # What an App Server says where it cannot write, or cannot read what it has written: the words of Node.js.
 _CANNOT_WRITE = re.compile(r"\b(?:ENOSPC|EDQUOT|EFBIG|EROFS)\b|^No space left on device")
 _CANNOT_READ = re.compile(r"\bJSON\b")
+# Git's words, where the App Server asks it about a repository of a memory while it commits there.
+_IS_LOCKED = "index.lock': File exists"
 
 
 def no_space(text: str) -> type[NoSpace] | None:
@@ -137,6 +143,8 @@ def no_space(text: str) -> type[NoSpace] | None:
 
 def of_files(text: str) -> type[UpstreamError] | None:
     """The kind of error of its files that an App Server tells of where it refuses; None if it is another."""
+    if _IS_LOCKED in text:
+        return Locked
     return no_space(text) or (Garbled if _CANNOT_READ.search(text) else None)
 
 

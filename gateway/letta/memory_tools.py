@@ -13,6 +13,8 @@ from gateway.letta.link import Link
 logger = logging.getLogger(__name__)
 # Longer than the requests that a call makes may take.
 MEMORY_TIMEOUT_MS = 120_000
+# How long to wait before a locked memory is written to again, each time.
+LOCKED_SECONDS = (0.1, 0.3, 1.0)
 
 
 class MemoryTools:
@@ -86,6 +88,12 @@ class MemoryTools:
         return file.content or ""
 
     async def _write(self, agent_id: str, path: str, content: str) -> None:
+        """Raises Refused."""
+        for seconds in LOCKED_SECONDS:
+            with suppress(errors.Locked):
+                await self._link.request("write_memory_file", Answer, agent_id=agent_id, path=path, content=content)
+                return
+            await asyncio.sleep(seconds)
         await self._link.request("write_memory_file", Answer, agent_id=agent_id, path=path, content=content)
 
     async def aclose(self) -> None:

@@ -24,7 +24,7 @@ SUITE = Path(__file__).with_name("langchain_suite.py")
 # The other model that the suite asks for.
 PIRATE = msgspec.structs.replace(LETTA, id="pirate")
 # How LangChain asks for an answer that fits a schema: each way is seen in front of one of them.
-WAYS = {"letta_v1": "function_calling", "embedded_letta": "json_schema"}
+WAYS = {"letta_v1": "json_schema", "embedded_letta": "function_calling"}
 # Its clients keep their connections from one test to the next: all of them share an event loop.
 LOOP = ("asyncio_mode=auto", "asyncio_default_test_loop_scope=session", "asyncio_default_fixture_loop_scope=session")
 REPORT = "report.xml"

@@ -170,15 +170,15 @@ def test_a_slow_reader_gets_everything(letta: FakeLetta) -> None:
 
 
 @pytest.mark.anyio
-async def test_two_hundred_streams_at_once_lose_nothing(letta: FakeLetta) -> None:
+async def test_a_hundred_streams_at_once_lose_nothing(letta: FakeLetta) -> None:
     # A machine that is busy may take longer than the pings' ten seconds, and one may follow the end.
     with gateway(letta.base_url, ping_seconds=600) as url:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
-            bodies = [chat(user=f"user-{i % 20}", stream=True, metadata={"chat_id": f"c{i}"}) for i in range(200)]
+            bodies = [chat(user=f"user-{i % 20}", stream=True, metadata={"chat_id": f"c{i}"}) for i in range(100)]
             headers = {"authorization": f"Bearer {KEY}"}
             responses = await asyncio.gather(*(client.post(URL, json=body, headers=headers) for body in bodies))
 
     assert {200} == {response.status_code for response in responses}
     assert [r.text for r in responses if "Hello" not in r.text or not r.text.endswith("[DONE]\n\n")] == []
-    assert (len(letta.agents), len(letta.conversations)) == (20, 200)
+    assert (len(letta.agents), len(letta.conversations)) == (20, 100)

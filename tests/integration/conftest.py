@@ -52,7 +52,13 @@ def side_client(side_url: str) -> Iterator[OpenAI]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def person(side: Side) -> str:
+    """Somebody nobody has heard of: an agent is made in twice the time of a turn."""
+    return someone()
+
+
 @pytest.fixture
-def chat(side: Side, side_client: OpenAI) -> Frontend:
-    """A chat of somebody nobody has heard of."""
-    return Frontend(side_client, someone(), ids=side.ids)
+def chat(side: Side, side_client: OpenAI, person: str) -> Frontend:
+    """Another chat of the same person."""
+    return Frontend(side_client, person, ids=side.ids)

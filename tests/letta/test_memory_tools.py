@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.letta import memory_tools
 from gateway.letta.app_server import AppServerUpstream
 from tests.letta.fake_app_server import Answer, FakeAppServer, upstream_of
 
@@ -120,6 +121,40 @@ async def test_a_refused_write_leaves_nothing_in_the_file(
     assert (await told(server))[1]
 
     assert [frame["content"] for frame in server.sent("write_memory_file")][1:] == put_back
+
+
+LOCKED = (
+    "write_memory_file: fatal: Unable to create '/state/memory/.git/index.lock': File exists.\n\nAnother git process"
+)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_memory_that_is_locked_for_a_moment_is_written_to_once_it_is_not(
+    server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(memory_tools, "LOCKED_SECONDS", (0.0,) * 3)
+    locked = [{"success": False, "error": LOCKED}] * times
+    server.answers |= {**block(), "write_memory_file": lambda _: locked.pop() if locked else {"success": True}}
+    await upstream.list_models()
+    await call(server, "1")
+
+    assert await told(server) == DONE
+    assert {frame["content"] for frame in server.sent("write_memory_file")} == {HEAD + "Ada"}
+    assert len(server.sent("write_memory_file")) == times + 1
+
+
+async def test_a_memory_that_stays_locked_is_told_as_a_failure(
+    server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_tools, "LOCKED_SECONDS", (0.0,) * 3)
+    server.answers |= {**block(), "write_memory_file": {"success": False, "error": LOCKED}}
+    await upstream.list_models()
+    await call(server, "1")
+    text, failed = await told(server)
+
+    assert failed
+    assert "Nothing was remembered" in text
+    assert ".git" not in text
 
 
 async def test_a_write_without_an_answer_is_told_as_a_failure(server: FakeAppServer) -> None:
