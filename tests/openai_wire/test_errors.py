@@ -41,6 +41,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.Garbled: (503, "api_error", "agent_garbled"),
     letta.Refused: (502, "api_error", "upstream_refused"),
     letta.KeyRefused: (502, "api_error", "upstream_refused"),
+    letta.Locked: (502, "api_error", "upstream_refused"),
     letta.TooLong: (413, "invalid_request_error", "request_too_large"),
     letta.RunFailed: (502, "api_error", "upstream_error"),
     letta.NoSpace: (503, "api_error", "upstream_storage_full"),
@@ -58,7 +59,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
 
 
 # Whatever the chat is busy with, its client can only try again later.
-TOLD_AS_THEIR_BASE = {letta.Stuck, letta.QueueFull, letta.Abandoned}
+TOLD_AS_THEIR_BASE = {letta.Stuck, letta.QueueFull, letta.Abandoned, letta.Locked}
 
 
 def test_every_error_of_letta_has_a_row() -> None:
