@@ -102,8 +102,8 @@ def test_what_was_stopped_is_brought_back_once(
     assert [*earlier, last] == [*past, ("user", stopped), ("user", two)]
     # A word or two may have been on their way when the client left.
     assert brought_back[0] == "assistant"
-    assert part in brought_back[1] != whole
-    assert whole.startswith(brought_back[1])
+    assert part in brought_back[1]
+    assert whole[: len(part) + len(" there was" * 10)].startswith(brought_back[1])
     assert model.said(three) == [[*earlier, brought_back, last, ("assistant", again), ("user", three)]]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 Body = dict[str, Any]
 _DEMAND = re.compile(r"You must answer with a call of the tool ((?:`[\w-]+`(?: or )?)+)")
-_MATCH = "It must match this JSON Schema:\n"
 _JSON = re.compile(r"as a JSON with (.*) keys", re.IGNORECASE)
 _QUOTED = re.compile(r"'([^']+)'")
 
@@ -26,7 +25,7 @@ def to_script(request: Body) -> str | None:
     tool = next(_wanted(request.get("tools") or [], told, question), None)
     if tool:
         return f"!tool {tool['name']} {json.dumps(_value(tool['parameters'], question))}"
-    schema = _schema(request.get("response_format") or {}, told, question)
+    schema = _schema(request.get("response_format") or {}, question)
     return f"!say {json.dumps(_value(schema, question))}" if schema else None
 
 
@@ -41,13 +40,10 @@ def _wanted(tools: list[Body], told: str, question: str) -> Iterator[Body]:
             yield function
 
 
-def _schema(form: Body, told: str, question: str) -> Body | None:
-    """What the answer must match, if it is to be JSON: as the provider or the model is told, or the question says."""
+def _schema(form: Body, question: str) -> Body | None:
+    """What the answer must match, if it is to be JSON: as its provider is told, or as the question says."""
     if "json_schema" in form:
         return dict(form["json_schema"]["schema"])
-    _, match, schema = told.rpartition(_MATCH)
-    if match:
-        return dict(json.JSONDecoder().raw_decode(schema)[0])
     if asked := _JSON.search(question):
         return {"type": "object", "properties": {name: {"type": "string"} for name in _QUOTED.findall(asked[1])}}
     return None
