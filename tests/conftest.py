@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -129,21 +130,24 @@ def letta_v1(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> 
         yield server
 
 
+def home(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """The home of an App Server that many tests share."""
+    directory = tmp_path_factory.mktemp(name)
+    (directory / ".gitconfig").write_text(GIT)
+    return directory
+
+
 @pytest.fixture(scope="session")
 def app_server(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     """A real App Server in front of the scripted model, which somebody else has set up."""
-    directory = tmp_path_factory.mktemp("app-server")
-    (directory / ".gitconfig").write_text(GIT)
-    with AppServer(directory, model.base_url) as server:
+    with AppServer(home(tmp_path_factory, "app-server"), model.base_url) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def embedded_letta(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedLetta]:
     """The gateway's own Letta in front of the scripted model, as most people have it."""
-    directory = tmp_path_factory.mktemp("embedded")
-    (directory / ".gitconfig").write_text(GIT)
-    with EmbeddedLetta(directory, model.base_url) as server:
+    with EmbeddedLetta(home(tmp_path_factory, "embedded"), model.base_url) as server:
         yield server
 
 

@@ -88,13 +88,15 @@ class MemoryTools:
         return file.content or ""
 
     async def _write(self, agent_id: str, path: str, content: str) -> None:
-        """Raises Refused."""
-        for seconds in LOCKED_SECONDS:
-            with suppress(errors.Locked):
+        """Raises Refused; Locked where the last try finds it so, too."""
+        for seconds in (*LOCKED_SECONDS, None):
+            try:
                 await self._link.request("write_memory_file", Answer, agent_id=agent_id, path=path, content=content)
                 return
-            await asyncio.sleep(seconds)
-        await self._link.request("write_memory_file", Answer, agent_id=agent_id, path=path, content=content)
+            except errors.Locked:
+                if seconds is None:
+                    raise
+                await asyncio.sleep(seconds)
 
     async def aclose(self) -> None:
         """Returns when the calls under way are answered, or cannot be."""
