@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Iterator
 
 from gateway.app import upstream_for
+from gateway.domain import errors
 from gateway.embedded import EmbeddedUpstream
-from gateway.letta import errors
 from gateway.letta.process import EmbeddedUnavailable
 from gateway.letta.upstream import Upstream
 from gateway.settings import AgentType, Key, Settings

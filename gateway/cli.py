@@ -14,8 +14,8 @@ from gateway import __version__, demo
 from gateway.app import create_app
 from gateway.check import check
 from gateway.configuration import Overrides, SettingsError, load, load_demo
+from gateway.domain.errors import UpstreamError
 from gateway.embedded import state_of
-from gateway.letta.errors import UpstreamError
 from gateway.letta.process import EmbeddedUnavailable
 from gateway.serving import Server
 from gateway.settings import Secret, Settings

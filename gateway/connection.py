@@ -13,8 +13,8 @@ import httptools
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from gateway.domain.errors import GatewayError, HeadersTooLarge, InvalidHttp, Overloaded, RequestTimeout
 from gateway.http.middleware import refuse
-from gateway.openai_wire.errors import GatewayError, HeadersTooLarge, InvalidHttp, Overloaded, RequestTimeout
 
 # What stands around a chunk counts as too much only beyond this, and beyond twice what the chunk brings.
 CHUNK_FRAME_BYTES = 16

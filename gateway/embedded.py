@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.answers import Answer, Providers
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.events import Event
@@ -87,9 +87,7 @@ class EmbeddedUpstream(AppServerUpstream):
     def _check_room(self, weight: int = 0) -> None:
         """Raises NoSpace before the App Server hears of it: on a full disk it empties the files that it changes."""
         if shutil.disk_usage(self.process.backend.parent).free < RESERVE + 4 * weight:
-            error = errors.NoSpace("there is hardly any room in the state directory")
-            error.taken = False
-            raise error
+            raise errors.NoSpace("there is hardly any room in the state directory", taken=False)
 
     async def create_agent(self, template: Template) -> Agent:
         """None in the place of one that the App Server has a file of and does not know. Raises Garbled, NoSpace."""

@@ -12,10 +12,10 @@ import openai
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
+from gateway.domain.errors import TaskModelFailed
 from gateway.halves import decode
 from gateway.letta.events import Event
 from gateway.letta.joining import Joiner
-from gateway.openai_wire.errors import TaskModelFailed
 from gateway.settings import Tasks
 
 logger = logging.getLogger(__name__)

@@ -3,8 +3,8 @@
 import pytest
 from litestar.datastructures import Headers
 
+from gateway.domain.errors import AmbiguousHeader, Forbidden, InvalidApiKey
 from gateway.http.auth import all_origins, authenticate
-from gateway.openai_wire.errors import AmbiguousHeader, Forbidden, InvalidApiKey
 from gateway.settings import OPEN_KEY, AgentType, Key, Secret, Settings
 
 TUTOR = AgentType(id="tutor", model="m")

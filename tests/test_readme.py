@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from gateway.configuration import load
-from gateway.openai_wire.errors import UPSTREAM, GatewayError
+from gateway.domain.errors import GatewayError
 from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Images, Key, Letta, Provider, Server, Tasks
+from gateway.wires.envelope import UPSTREAM
 from tests.gateways import gateway
 from tests.openai_schema import REQUEST
 from tests.readme import PARAMETERS, README

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.domain.errors import InvalidRequest
 from gateway.openai_wire.client_tools import ClientTools, Function
-from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.turns.judge import DIFFERS, FITS, NO_SCHEMA, main
 from gateway.turns.schemas import Schemas, is_simple

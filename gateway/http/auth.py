@@ -4,7 +4,7 @@ import hmac
 
 from litestar.datastructures import Headers
 
-from gateway.openai_wire.errors import AmbiguousHeader, Forbidden, InvalidApiKey
+from gateway.domain.errors import AmbiguousHeader, Forbidden, InvalidApiKey
 from gateway.settings import OPEN_KEY, Key, Settings
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from litestar import Request
 from litestar.exceptions import InternalServerException
 
+from gateway.domain.errors import BodyTooLarge, InvalidRequest
 from gateway.http.encodings import Decoder
-from gateway.openai_wire.errors import BodyTooLarge, InvalidRequest
 
 
 async def read_json(request: Request[Any, Any, Any], most_bytes: int) -> bytes:

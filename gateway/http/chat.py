@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Struct
 
+from gateway.domain.errors import ModelNotFound
 from gateway.http.auth import authenticate
 from gateway.http.body import read_json
 from gateway.http.headers import read_headers
@@ -20,7 +21,6 @@ from gateway.http.tokens import read_claims
 from gateway.letta.upstream import Options
 from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools, to_client_tools
 from gateway.openai_wire.defuse import defuse_answer
-from gateway.openai_wire.errors import ModelNotFound
 from gateway.openai_wire.json_format import to_json_format
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, decode_request, text_of
 from gateway.openai_wire.translator import StreamTranslator

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from gateway.openai_wire.errors import InvalidRequest, UnknownEncoding
+from gateway.domain.errors import InvalidRequest, UnknownEncoding
 
 if sys.version_info >= (3, 14):
     from compression import zstd

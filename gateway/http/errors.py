@@ -8,18 +8,17 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
-from gateway.http.unserved import explain
-from gateway.letta.errors import UpstreamError
-from gateway.openai_wire.errors import (
+from gateway.domain.errors import (
     BodyTooLarge,
-    ErrorResponse,
     GatewayError,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
     RouteNotFound,
-    UpstreamFailure,
+    UpstreamError,
 )
+from gateway.http.unserved import explain
+from gateway.wires.envelope import ErrorResponse, UpstreamFailure, to_response
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ def to_gateway_error(error: Exception) -> GatewayError:
 def handle_exception(request: Request[Any, Any, Any], exception: Exception) -> Response[ErrorResponse]:
     error = to_gateway_error(exception)
     return Response(
-        error.to_response(), status_code=error.status_code, headers=error.headers, media_type="application/json"
+        to_response(error), status_code=error.status_code, headers=error.headers, media_type="application/json"
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from litestar.datastructures import Headers
 
-from gateway.openai_wire.errors import AmbiguousHeader
+from gateway.domain.errors import AmbiguousHeader
 from gateway.settings import Key
 from gateway.turns.identity import CHAT_HEADERS, EMAIL_HEADER, NAME_HEADER
 from gateway.turns.readings import as_text

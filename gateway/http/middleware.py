@@ -9,7 +9,8 @@ from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.openai_wire.errors import Forbidden, GatewayError, Overloaded
+from gateway.domain.errors import Forbidden, GatewayError, Overloaded
+from gateway.wires.envelope import to_json
 
 # How a browser on this machine writes where it is; any other name may have been pointed here from outside, and what no
 # browser writes is somebody's joke. https://url.spec.whatwg.org/#host-serializing
@@ -60,7 +61,7 @@ def refuse(error: GatewayError) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 def _told(error: GatewayError, **more: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body that tell of an error, where nothing of Litestar's does."""
-    body = error.to_json()
+    body = to_json(error)
     headers = {"content-type": "application/json", "content-length": str(len(body)), **more, **error.headers}
     return [(name.encode(), value.encode()) for name, value in headers.items()], body
 

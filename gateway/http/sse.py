@@ -9,14 +9,14 @@ from litestar.types import ASGIApp
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import AppStatus, EventSourceResponse
 
+from gateway.domain.errors import UpstreamError
 from gateway.http.errors import to_gateway_error
-from gateway.letta.errors import UpstreamError
 from gateway.letta.events import Event
-from gateway.openai_wire.errors import UpstreamFailure
 from gateway.openai_wire.response import DONE_FRAME, ChatCompletion, frame, to_completion
 from gateway.openai_wire.tools import Told
 from gateway.openai_wire.translator import StreamTranslator
 from gateway.turns.telling import Reader
+from gateway.wires.envelope import UpstreamFailure, to_response
 
 PING = ServerSentEvent(comment="ping", sep="\n")
 
@@ -111,7 +111,7 @@ async def _frames(answer: Answer, first: bytes) -> AsyncGenerator[bytes, None]:
         yield DONE_FRAME
     # Nothing may escape: the body would end without its end, and no client could tell what happened.
     except Exception as error:
-        yield _to_frames(answer.close()) + frame(to_gateway_error(error).to_response()) + DONE_FRAME
+        yield _to_frames(answer.close()) + frame(to_response(to_gateway_error(error))) + DONE_FRAME
     finally:
         answer.leave()
 

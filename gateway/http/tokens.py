@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import jwt
 
+from gateway.domain.errors import InvalidUserToken
 from gateway.halves import whole
-from gateway.openai_wire.errors import InvalidUserToken
 from gateway.settings import Key
 from gateway.turns.identity import Claims, read_header
 

@@ -18,7 +18,8 @@ from typing import TypeVar
 
 import msgspec
 
-from gateway.letta import errors, memory
+from gateway.domain import errors
+from gateway.letta import memory
 from gateway.letta.answers import (
     Agents,
     Answer,

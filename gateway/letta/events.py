@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.errors import BrokenStream
 from gateway.halves import decode, decode_pieces
-from gateway.letta.errors import BrokenStream
 
 MAX_SHOWN = 20_000
 

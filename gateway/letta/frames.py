@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.domain import errors
 from gateway.halves import decode
-from gateway.letta import errors
+from gateway.letta import error_words
 from gateway.letta.events import UNREADABLE, Event, ToolCall
 from gateway.letta.joining import Joiner
 
@@ -330,7 +331,7 @@ _WORDS: tuple[tuple[re.Pattern[str], type[errors.UpstreamError]], ...] = (
 
 def from_loop_error(text: str) -> errors.UpstreamError:
     """The error that the App Server's loop tells of; its text is not repeated."""
-    kind = errors.no_space(text) or next((kind for words, kind in _WORDS if words.search(text)), errors.RunFailed)
+    kind = error_words.no_space(text) or next((kind for words, kind in _WORDS if words.search(text)), errors.RunFailed)
     return kind(f"the App Server's loop failed: {_status(text)}")
 
 

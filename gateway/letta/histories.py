@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.answers import Answer, File, Messages
 from gateway.letta.events import UNREADABLE
 from gateway.letta.frames import DeviceUpdate

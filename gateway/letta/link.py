@@ -14,8 +14,9 @@ import msgspec
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from gateway.domain import errors
 from gateway.halves import decode, decode_pieces, mended
-from gateway.letta import errors
+from gateway.letta import error_words
 from gateway.letta.answers import Answer
 from gateway.letta.events import UNREADABLE
 from gateway.letta.frames import READ, Frame, HalvedFrame, Head
@@ -31,6 +32,8 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 # A longer one would have the App Server close the connection, and end what goes on over it.
 # https://github.com/websockets/ws/blob/master/doc/ws.md#new-websocketserveroptions-callback
 MAX_SENT_BYTES = 100 * 1024 * 1024
+
+BROKE = "the connection to the App Server broke"
 
 T = TypeVar("T", bound="Answer")
 Address = Callable[[], Awaitable[tuple[str, str | None]]]
@@ -184,9 +187,9 @@ class Link:
             self._connection = None
         for waiting in connection.waiting.values():
             if not waiting.done():
-                waiting.set_exception(errors.BrokenStream("the connection to the App Server broke"))
+                waiting.set_exception(errors.BrokenStream(BROKE, taken=False))
         for conversation_id in connection.runtimes.keys() & self._inboxes.keys():
-            self._inboxes[conversation_id].put_nowait(errors.BrokenStream("the connection to the App Server broke"))
+            self._inboxes[conversation_id].put_nowait(errors.BrokenStream(BROKE))
 
     async def _reconnect(self) -> None:
         """Connect again before somebody needs it, ever less often."""
@@ -203,13 +206,9 @@ class Link:
     async def request(self, type: str, kind: type[T], **fields: Any) -> T:
         """The answer to a request. Raises UpstreamError; nobody answers what is malformed, so there is a limit.
 
-        What breaks is no turn: `taken` is for the one to tell who sent one.
+        What breaks is no turn, so that no error is `taken`: that is for the one to say who sent one.
         """
-        try:
-            return _checked(type, await self._ask(type, fields), kind)
-        except errors.UpstreamError as error:
-            error.taken = False
-            raise
+        return _checked(type, await self._ask(type, fields), kind)
 
     async def _ask(self, type: str, fields: dict[str, Any]) -> bytes:
         connection = await self.connection()
@@ -224,7 +223,7 @@ class Link:
                 return await waiting
         except TimeoutError:
             self._start(self._doubt(connection))
-            raise errors.TimedOut(f"no answer to {type}") from None
+            raise errors.TimedOut(f"no answer to {type}", taken=False) from None
         finally:
             connection.waiting.pop(id, None)
 
@@ -247,7 +246,7 @@ class Link:
         try:
             await connection.socket.send(data, text=True)
         except websockets.ConnectionClosed as error:
-            raise errors.BrokenStream("the connection to the App Server broke") from error
+            raise errors.BrokenStream(BROKE, taken=False) from error
 
     @contextmanager
     def inbox(self, conversation_id: str) -> Iterator[Inbox]:
@@ -285,5 +284,5 @@ def _checked(type: str, data: bytes, kind: type[T]) -> T:
     except UNREADABLE as error:
         raise errors.Refused(f"an answer of an unknown shape to {type}") from error
     said = plain.error or ""
-    failure = errors.of_files(said) or (errors.NotFound if said.endswith("not found") else errors.Refused)
-    raise failure(f"{type} was refused")
+    failure = error_words.of_files(said) or (errors.NotFound if said.endswith("not found") else errors.Refused)
+    raise failure(f"{type} was refused", taken=False)

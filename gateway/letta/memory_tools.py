@@ -5,7 +5,8 @@ import logging
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
-from gateway.letta import errors, memory
+from gateway.domain import errors
+from gateway.letta import memory
 from gateway.letta.answers import Answer, File
 from gateway.letta.frames import ToolRequest
 from gateway.letta.link import Link

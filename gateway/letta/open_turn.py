@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.frames import ControlRequest, Runtime, ToolRequest, TurnReader
 from gateway.letta.link import Connection, Inbox, Link
 from gateway.letta.parts import flattened, to_parts

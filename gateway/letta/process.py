@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import msgspec
 import platformdirs
 
+from gateway.domain import errors
 from gateway.halves import decode
-from gateway.letta import errors
 from gateway.letta.notes import with_notes
 
 logger = logging.getLogger(__name__)

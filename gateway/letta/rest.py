@@ -22,8 +22,8 @@ import letta_client
 import msgspec
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
+from gateway.domain import errors
 from gateway.halves import decode
-from gateway.letta import errors
 from gateway.letta.events import UNREADABLE, Event, EventDecoder
 from gateway.letta.inputs import to_input, to_prompt, with_options
 from gateway.letta.joining import Joiner
@@ -431,18 +431,14 @@ def _letta_errors(sending: bool = False) -> Iterator[None]:
 
 def _from_status(status: int, sending: bool) -> errors.UpstreamError:
     kind = STATUSES.get(status) or (errors.RunFailed if status >= 500 else errors.Refused)
-    failure = kind(f"HTTP {status}")
-    failure.taken = sending and status >= 500
-    return failure
+    return kind(f"HTTP {status}", taken=sending and status >= 500)
 
 
 def _from_transport(error: Exception, sending: bool) -> errors.UpstreamError:
     cause = error.__cause__ if isinstance(error, letta_client.APIConnectionError) else error
     name = type(cause).__name__
     if isinstance(cause, httpx.ReadTimeout):
-        failure: errors.UpstreamError = errors.TimedOut(name)
-        failure.taken = sending
-        return failure
+        return errors.TimedOut(name, taken=sending)
     # The transport says ConnectTimeout of every connection that fails; its own cause tells when.
     if isinstance(cause, httpx.ConnectTimeout) and cause.__cause__:
         cause = cause.__cause__

@@ -8,7 +8,7 @@ import logging
 
 import msgspec
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.answers import Answer, Conversations, Messages, OneConversation
 from gateway.letta.histories import Histories
 from gateway.letta.link import Link

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.letta import errors, memory
+from gateway.domain import errors
+from gateway.letta import memory
 from gateway.letta.answers import Answer
 from gateway.letta.events import PING, Event
 from gateway.letta.frames import ControlRequest, Frame, Runtime, ToolRequest, TurnReader
@@ -206,8 +207,7 @@ class Turns:
         try:
             return await self._link.request("input", Answer, runtime=runtime, payload=payload)
         except (errors.TimedOut, errors.BrokenStream) as error:
-            error.taken = True
-            raise
+            raise type(error)(str(error), taken=True) from error
         except errors.Refused as error:
             if type(error) is errors.Refused and len(msgspec.json.encode(payload)) > LONGEST_INPUT_BYTES:
                 raise errors.TooLong("an input longer than its queue takes") from error
@@ -290,8 +290,7 @@ class Turns:
         try:
             await self._threads.histories.check_room(runtime.agent_id or "")
         except errors.NoSpace as error:
-            error.taken = taken
-            raise
+            raise errors.NoSpace(str(error), taken=taken) from error
         except errors.UpstreamError as error:
             logger.warning("whether there is room could not be told: %s: %s", type(error).__name__, error)
 

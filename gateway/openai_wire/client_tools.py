@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gateway.openai_wire.errors import InvalidRequest
+from gateway.domain.errors import InvalidRequest
 from gateway.openai_wire.limits import TOOLS, check_count, check_depth
 from gateway.openai_wire.schemas import check_expansions
 

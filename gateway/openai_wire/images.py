@@ -7,8 +7,8 @@ import binascii
 import re
 from typing import get_args
 
+from gateway.domain.errors import InvalidRequest
 from gateway.letta.upstream import Image, image_of
-from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.request import Detail, ImageUrl
 
 MEGABYTE = 1024 * 1024

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.errors import InvalidRequest
 from gateway.halves import mend
-from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.limits import check_depth
 from gateway.openai_wire.schemas import check_expansions
 

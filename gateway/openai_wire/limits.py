@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from gateway.openai_wire.errors import InvalidRequest
+from gateway.domain.errors import InvalidRequest
 
 MESSAGES = 20_000
 # Of all messages together: their parts, and the calls that they tell.

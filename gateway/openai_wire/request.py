@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.domain.errors import InvalidRequest
 from gateway.halves import decode
 from gateway.openai_wire.client_tools import Tool, ToolCall
-from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.limits import MESSAGES, PARTS, check_count, check_values
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from gateway.openai_wire.errors import InvalidRequest
+from gateway.domain.errors import InvalidRequest
 
 EXPANSIONS = 10_000
 # So many steps are made to count them.

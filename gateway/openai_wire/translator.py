@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from functools import partial
 
-from gateway.letta import errors as letta
+from gateway.domain import errors as letta
+from gateway.letta import error_words
 from gateway.letta.events import Event, ToolCall
 from gateway.openai_wire.approvals import Questions
 from gateway.openai_wire.calls import ClientCalls
 from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools
-from gateway.openai_wire.errors import UnknownStopReason, UpstreamFailure
 from gateway.openai_wire.items import ItemWriter
 from gateway.openai_wire.response import (
     CompletionTokensDetails,
@@ -20,8 +20,9 @@ from gateway.openai_wire.response import (
 from gateway.openai_wire.tools import Told, tools_of
 from gateway.openai_wire.writer import Writer
 from gateway.settings import Reasoning, ToolActivity
+from gateway.wires.envelope import UnknownStopReason, UpstreamFailure
 
-# Letta's reasons to stop that end an answer well. Those of letta.STOP_REASONS end it as the error they name;
+# Letta's reasons to stop that end an answer well. Those of error_words.STOP_REASONS end it as the error they name;
 # a reason in neither table is an UnknownStopReason.
 FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -106,7 +107,7 @@ class StreamTranslator:
             case "usage_statistics":
                 return self._count(event)
             case "error_message":
-                raise UpstreamFailure(letta.from_error_message(event.error_type, event.message, event.detail))
+                raise UpstreamFailure(error_words.from_error_message(event.error_type, event.message, event.detail))
             case _:
                 # ping, user_message and system_message (compaction), and what is new
                 return []
@@ -115,8 +116,8 @@ class StreamTranslator:
         """The chunks that end the stream; raises UpstreamFailure where the run did not end well."""
         if self._stop_reason is None:
             raise UpstreamFailure(letta.BrokenStream("no stop_reason"))
-        if self._stop_reason in letta.STOP_REASONS:
-            raise UpstreamFailure(letta.from_stop_reason(self._stop_reason))
+        if self._stop_reason in error_words.STOP_REASONS:
+            raise UpstreamFailure(error_words.from_stop_reason(self._stop_reason))
         closed, self._state = self._state is State.CLOSED, State.CLOSED
         if closed or not (self._include_usage and self._usage):
             return []
@@ -143,7 +144,7 @@ class StreamTranslator:
         return self._writer.note(event.message or "", event.step_id)
 
     def _stop(self, stop_reason: str) -> Sequence[Told]:
-        if stop_reason in letta.STOP_REASONS:
+        if stop_reason in error_words.STOP_REASONS:
             # An `error_message` that tells more may follow; the end of the stream raises otherwise.
             self._stop_reason = stop_reason
             return []

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.upstream import Agent, Template, Upstream, age
 from gateway.settings import AgentType
 from gateway.turns.cache import Cache

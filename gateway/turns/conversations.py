@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.upstream import (
     Conversation,
     Fork,

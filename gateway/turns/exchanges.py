@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.domain.errors import InvalidRequest
 from gateway.halves import decode
 from gateway.letta.upstream import Image, ToolResult, message_of
 from gateway.openai_wire.client_tools import ToolCall
-from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.images import to_image
 from gateway.openai_wire.request import ChatMessage, ContentPart, ImageUrl, text_of
 from gateway.settings import Images

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Struct
 
-from gateway.openai_wire.errors import InvalidRequest, UserRequired
+from gateway.domain.errors import InvalidRequest, UserRequired
 from gateway.openai_wire.request import ChatCompletionRequest
 from gateway.settings import Key, UserSource
 from gateway.turns.asked import Asked

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
-from gateway.letta.errors import QueueFull
+from gateway.domain.errors import QueueFull
 
 
 class _Line:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import msgspec
 from msgspec import Struct
 
-from gateway.openai_wire.errors import BodyTooLarge, InvalidRequest
+from gateway.domain.errors import BodyTooLarge, InvalidRequest
 from gateway.openai_wire.images import MEGABYTE, Unfetched, to_data_url
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl
 from gateway.turns.cache import Cache

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.upstream import Conversation, Upstream
 from gateway.settings import Chats
 from gateway.turns.conversations import Conversations

@@ -11,10 +11,11 @@ from enum import Enum, auto
 
 import msgspec
 
-from gateway.letta import errors
+from gateway.domain import errors
+from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
+from gateway.letta import error_words
 from gateway.letta.events import PING, Event, ToolCall
 from gateway.letta.upstream import Sending, Upstream, Waiting
-from gateway.openai_wire.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
 from gateway.settings import Chats
 from gateway.turns.agents import Agents, KnownAgent
 from gateway.turns.conversations import Conversations, KnownConversation
@@ -352,11 +353,11 @@ class Run:
 
     def _is_refusal(self) -> bool:
         """Whether Letta stops before it has said anything: what follows may be that it is busy. Raises Busy."""
-        if self._events or not any(event.stop_reason in errors.STOP_REASONS for event in self._held):
+        if self._events or not any(event.stop_reason in error_words.STOP_REASONS for event in self._held):
             return False
         told = [event for event in self._held if event.message_type == "error_message"]
         for event in told:
-            error = errors.from_error_message(event.error_type, event.message, event.detail)
+            error = error_words.from_error_message(event.error_type, event.message, event.detail)
             if isinstance(error, errors.Busy):
                 # What runs there is another's, and not to be cancelled.
                 self._held, self._stage = [], Stage.SENDING
@@ -374,7 +375,7 @@ class Run:
                 self._stage = Stage.STOPPED
                 self._watch_for(DRAIN_SECONDS)
                 self._means.conversations.answered(self._where[1])
-                self._ended_well = event.stop_reason not in errors.STOP_REASONS
+                self._ended_well = event.stop_reason not in error_words.STOP_REASONS
                 if event.stop_reason != WAITS:
                     self._waiting = {}
             elif kind in ("tool_call_message", "approval_request_message"):

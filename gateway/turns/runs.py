@@ -4,9 +4,9 @@ import asyncio
 
 from msgspec import Struct
 
-from gateway.letta import errors
+from gateway.domain import errors
+from gateway.domain.errors import IdempotencyKeyReused
 from gateway.letta.upstream import Upstream
-from gateway.openai_wire.errors import IdempotencyKeyReused
 from gateway.settings import Chats
 from gateway.turns.cache import Cache
 from gateway.turns.demands import to_demand

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.domain.errors import InvalidRequest
 from gateway.openai_wire.client_tools import ClientTools
-from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.json_format import PARAM, JsonFormat
 from gateway.turns.cache import Cache
 from gateway.turns.judge import FITS, NO_SCHEMA, main

@@ -6,7 +6,7 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from gateway.openai_wire.errors import InvalidRequest
+from gateway.domain.errors import InvalidRequest
 from gateway.settings import Key
 from gateway.turns.identity import MAX_ID_LENGTH
 from gateway.turns.turn import Turn

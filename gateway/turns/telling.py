@@ -7,7 +7,7 @@ from itertools import groupby
 
 import msgspec
 
-from gateway.letta.errors import UpstreamError
+from gateway.domain.errors import UpstreamError
 from gateway.letta.events import PING, Event
 
 ANSWER = "assistant_message"

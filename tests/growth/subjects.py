@@ -12,7 +12,7 @@ KINDS_OF_TOOLS, ON_A_CALL = ("Hidden", "Thoughts", "Tools"), ("call", "refuse", 
 BY_ANOTHER = "only hands on, to what stands in the table"
 EXCEPTIONS = {
     "addresses.is_public": "reads an address of a name server's answer",
-    "letta.errors.from_stop_reason": SMALL,
+    "letta.error_words.from_stop_reason": SMALL,
     "letta.inputs.with_options": "reads an agent's settings, and a handful of options",
     "letta.parts.in_words": SMALL,
     "letta.notes.with_notes": "writes the gateway's own mod",
@@ -65,6 +65,8 @@ EXCEPTIONS = {
     "turns.turn.Turn.marker_after": f"{BY_ANOTHER} (scratch_marker)",
     "turns.turn.forwards_tools": OPERATOR,
     "turns.turn.to_turn": SMALL,
+    "wires.envelope.to_json": SMALL,
+    "wires.envelope.to_response": SMALL,
 }
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from gateway import halves
+from gateway.domain import errors as wire_errors
 from gateway.http.encodings import Decoder
-from gateway.letta import errors as letta_errors
+from gateway.letta import error_words, frames, inputs, joining, memory, notes, parts, pasts, transcript
 from gateway.letta import events as letta
-from gateway.letta import frames, inputs, joining, memory, notes, parts, pasts, transcript
 from gateway.letta.upstream import Instructions, Message, Past, Sending, ToolResult, Waiting
 from gateway.offline import request as offline_request
 from gateway.offline import script
@@ -30,7 +30,6 @@ from gateway.openai_wire import (
     translator,
     writer,
 )
-from gateway.openai_wire import errors as wire_errors
 from gateway.settings import OPEN_KEY
 from gateway.turns import (
     asked,
@@ -193,9 +192,11 @@ TABLE: dict[str, dict[str, Make]] = {
     "http.encodings.Decoder.pieces": {
         "one body": of(lambda count: gzip.compress(b"a" * 20 * count), lambda data: [*Decoder("gzip").pieces(data)])
     },
-    "letta.errors.no_space": of_text(letta_errors.no_space),
-    "letta.errors.of_files": of_text(letta_errors.of_files),
-    "letta.errors.from_error_message": of_text(lambda text: letta_errors.from_error_message("llm_error", text, text)),
+    "letta.error_words.no_space": of_text(error_words.no_space),
+    "letta.error_words.of_files": of_text(error_words.of_files),
+    "letta.error_words.from_error_message": of_text(
+        lambda text: error_words.from_error_message("llm_error", text, text)
+    ),
     "letta.events.EventDecoder.feed": {
         "one line in pieces": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b"data: and more of it", 20),
         "many lines": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b'data: {"message_type": "x"}\n', 28),

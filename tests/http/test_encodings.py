@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.errors import InvalidRequest
 from gateway.http.encodings import PIECE_BYTES, Decoder
-from gateway.openai_wire.errors import InvalidRequest
 from tests.gateways import chat, gateway, http
 from tests.servers.fake_letta import FakeLetta
 

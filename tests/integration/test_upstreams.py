@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
+from gateway.letta import error_words
 from gateway.letta.events import Event
 from gateway.letta.upstream import (
     NO_INSTRUCTIONS,
@@ -330,9 +331,9 @@ async def told_wrongly(upstream: Upstream, agent: Agent, chat: Conversation, tex
     """A turn that fails: an upstream raises, or tells it in an event that others make an error of."""
     for event in await tell(upstream, agent, chat, text):
         if event.message_type == "error_message":
-            raise errors.from_error_message(event.error_type, event.message)
-        if event.message_type == "stop_reason" and event.stop_reason in errors.STOP_REASONS:
-            reason = errors.from_stop_reason(event.stop_reason or "")
+            raise error_words.from_error_message(event.error_type, event.message)
+        if event.message_type == "stop_reason" and event.stop_reason in error_words.STOP_REASONS:
+            reason = error_words.from_stop_reason(event.stop_reason or "")
     raise reason
 
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.letta import errors, turns
+from gateway.domain import errors
+from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.events import PING, Event
 from gateway.letta.models import SEES_MARK

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.letta import errors, turns
+from gateway.domain import errors
+from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.frames import ControlRequest, Runtime, ToolRequest, TurnReader
 from gateway.letta.link import Connection, Link

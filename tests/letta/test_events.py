@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.errors import BrokenStream
+from gateway.domain.errors import BrokenStream
 from gateway.letta.events import MAX_SHOWN, Event, EventDecoder, ToolCall, ToolReturn
 from tests import events as e
 

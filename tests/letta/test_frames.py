@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.events import Event, ToolReturn
 from gateway.letta.frames import Frame, HalvedFrame, TurnReader, from_loop_error, from_provider
 from tests.openai_wire.cards import part

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.transcript import FORMAT, folder_of
 from gateway.letta.upstream import Conversation, Fork, Message

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.letta import errors, link
+from gateway.domain import errors
+from gateway.letta import link
 from gateway.letta.answers import Answer, File
 from gateway.letta.frames import Frame, HalvedFrame, Head
 from gateway.letta.link import Inbox, Link

@@ -16,7 +16,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.letta import errors, keeper
+from gateway.domain import errors
+from gateway.letta import keeper
 from gateway.letta import process as app_server_process
 from gateway.letta.process import AppServerProcess, EmbeddedUnavailable
 from tests.servers.scripted_model import ScriptedModel

@@ -10,7 +10,7 @@ import aiohttp
 import httpx
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.events import Event
 from gateway.letta.rest import RestUpstream
 from gateway.letta.upstream import Conversation, Instructions, Message, Sending

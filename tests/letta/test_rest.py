@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.rest import MESSAGES_PAGE, RestUpstream
 from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Template, Waiting
 from gateway.settings import Letta

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.letta import errors
-from gateway.letta.errors import from_error_message
+from gateway.domain import errors
+from gateway.letta.error_words import from_error_message
 from gateway.letta.events import Event
 from gateway.letta.rest import RestUpstream
 from gateway.letta.upstream import Agent, ClientTool, Message, Sending, ToolResult

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 import pytest
 
-from gateway.letta import errors, threads, turns
+from gateway.domain import errors
+from gateway.letta import threads, turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.upstream import Conversation, Message, Past, Sending
 from tests.letta.fake_app_server import RUNTIME, FakeAppServer, Frame, run, status, upstream_of, word

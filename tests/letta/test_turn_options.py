@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.letta import errors, turns
+from gateway.domain import errors
+from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.upstream import Options, Sending
 from tests.letta.fake_app_server import FakeAppServer, Frame, run

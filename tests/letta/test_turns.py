@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.letta import errors, turns
+from gateway.domain import errors
+from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.open_turn import NOT_ANSWERED, WENT_ON
 from gateway.letta.upstream import (

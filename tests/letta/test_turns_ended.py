@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.letta import errors, turns
+from gateway.domain import errors
+from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.open_turn import NOT_ANSWERED
 from gateway.letta.upstream import Conversation, Past, Sending

@@ -9,13 +9,14 @@ from msgspec import Struct
 from openai.types.chat import ChatCompletionChunk
 from openai.types.completion_usage import CompletionUsage
 
+from gateway.domain.errors import GatewayError
 from gateway.letta.events import Event
 from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools
-from gateway.openai_wire.errors import GatewayError
 from gateway.openai_wire.response import DONE_FRAME, frame
 from gateway.openai_wire.response import ChatCompletionChunk as Chunk
 from gateway.openai_wire.translator import StreamTranslator
 from gateway.settings import Reasoning, ToolActivity
+from gateway.wires.envelope import to_response
 
 ID, CREATED, MODEL = "chatcmpl-1", 1_790_000_000, "tutor"
 CHUNK_KEYS = {"id", "object", "created", "model", "choices"}
@@ -203,7 +204,7 @@ def play(
         frames += map(frame, machine.receive_eof())
     except GatewayError as error:
         frames += map(frame, machine.receive_error())
-        frames.append(frame(error.to_response()))
+        frames.append(frame(to_response(error)))
     return b"".join(frames) + DONE_FRAME
 
 

@@ -4,7 +4,7 @@ from typing import cast
 
 from hypothesis import strategies as st
 
-from gateway.letta import errors as letta
+from gateway.letta import error_words
 from gateway.letta.events import Event, ToolCall
 from gateway.openai_wire.translator import FINISH_REASONS
 from gateway.settings import Reasoning
@@ -23,7 +23,7 @@ COUNTS = st.one_of(st.none(), st.integers(0, 10_000))
 PARTS = st.lists(
     st.fixed_dictionaries({"type": st.sampled_from(["text", "image"])}, optional={"text": TEXTS}), max_size=3
 )
-STOPS = st.sampled_from([*FINISH_REASONS, *letta.STOP_REASONS, "tired", ""])
+STOPS = st.sampled_from([*FINISH_REASONS, *error_words.STOP_REASONS, "tired", ""])
 MODES = st.sampled_from(cast(tuple[Reasoning, ...], ("think_tags", "reasoning_content", "hidden")))
 NOISE = st.sampled_from([e.ping(), e.compaction(), e.unknown(), e.tool_return(), Event(), Event("system_message")])
 
@@ -41,7 +41,7 @@ CALLS = st.one_of(
 REFUSALS = st.builds(e.refused, st.sampled_from(["Bash", "</think>"]), CALL_IDS, STEPS)
 RETURNS = st.builds(e.tool_return, STEPS, CALL_IDS, st.one_of(TEXTS, PARTS), st.sampled_from(["success", "error"]))
 USAGES = st.builds(e.usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
-ERRORS = st.builds(e.error, st.one_of(st.none(), st.sampled_from([*letta.ERROR_TYPES, "internal_error"])), TEXTS)
+ERRORS = st.builds(e.error, st.one_of(st.none(), st.sampled_from([*error_words.ERROR_TYPES, "internal_error"])), TEXTS)
 ENDS = st.one_of(st.builds(e.stop, STOPS), ERRORS)
 # Anything at all, in any order.
 CHAOS = st.lists(st.one_of(ANSWERS, THOUGHTS, CALLS, REFUSALS, RETURNS, USAGES, NOISE, ENDS), max_size=12)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.errors import InvalidRequest
 from gateway.openai_wire.client_tools import Function, Tool, to_client_tools
-from gateway.openai_wire.errors import InvalidRequest
 
 TOOLS = [Tool(function=Function("weather")), Tool(function=Function("clock"))]
 WEATHER = {"type": "function", "function": {"name": "weather"}}

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from gateway.letta import errors as letta
-from gateway.openai_wire.errors import (
-    UPSTREAM,
+from gateway.domain import errors as letta
+from gateway.domain.errors import (
     BodyTooLarge,
     Forbidden,
     GatewayError,
@@ -18,10 +17,10 @@ from gateway.openai_wire.errors import (
     MethodNotAllowed,
     ModelNotFound,
     RouteNotFound,
-    UnknownStopReason,
-    UpstreamFailure,
     UserRequired,
 )
+from gateway.letta import error_words
+from gateway.wires.envelope import UPSTREAM, UnknownStopReason, UpstreamFailure, to_json
 
 
 def subclasses(kind: type[letta.UpstreamError]) -> Iterator[type[letta.UpstreamError]]:
@@ -80,7 +79,7 @@ def test_an_error_of_letta_has_its_status_type_and_code(
 def test_an_error_of_letta_is_not_told_in_its_own_words(kind: type[letta.UpstreamError]) -> None:
     failure = UpstreamFailure(kind("Traceback: sqlalchemy"))
 
-    assert "sqlalchemy" not in failure.to_json().decode()
+    assert "sqlalchemy" not in to_json(failure).decode()
 
 
 @pytest.mark.parametrize("kind", STATUSES, ids=[kind.__name__ for kind in STATUSES])
@@ -93,10 +92,7 @@ def test_only_what_letta_has_taken_or_cannot_read_must_not_be_sent_again(kind: t
 @pytest.mark.parametrize("taken", [True, False])
 @pytest.mark.parametrize("kind", [letta.Busy, letta.RunFailed, letta.TimedOut])
 def test_an_error_may_know_better_whether_letta_has_the_message(kind: type[letta.UpstreamError], taken: bool) -> None:
-    error = kind()
-    error.taken = taken
-
-    assert UpstreamFailure(error).headers.get("x-should-retry") == ("false" if taken else None)
+    assert UpstreamFailure(kind(taken=taken)).headers.get("x-should-retry") == ("false" if taken else None)
 
 
 @pytest.mark.parametrize("kind", STATUSES, ids=[kind.__name__ for kind in STATUSES])
@@ -202,7 +198,7 @@ ENVELOPES: dict[str, tuple[GatewayError, int, dict[str, str | None]]] = {
 @pytest.mark.parametrize(("error", "status", "envelope"), ENVELOPES.values(), ids=ENVELOPES.keys())
 def test_an_envelope_has_all_four_keys(error: GatewayError, status: int, envelope: dict[str, str | None]) -> None:
     assert error.status_code == status
-    assert msgspec.json.decode(error.to_json()) == {"error": envelope}
+    assert msgspec.json.decode(to_json(error)) == {"error": envelope}
 
 
 def test_a_bad_key_is_asked_for_a_better_one() -> None:
@@ -237,7 +233,7 @@ ERROR_MESSAGES: dict[str, tuple[str | None, str | None, type[letta.UpstreamError
 def test_an_error_message_tells_which_error(
     error_type: str | None, text: str | None, kind: type[letta.UpstreamError]
 ) -> None:
-    error = letta.from_error_message(error_type, text)
+    error = error_words.from_error_message(error_type, text)
 
     assert type(error) is kind
     assert str(error) == f"error_type {error_type}"
@@ -256,11 +252,11 @@ STOP_REASONS = {
 
 @pytest.mark.parametrize(("reason", "kind"), STOP_REASONS.items(), ids=STOP_REASONS.keys())
 def test_a_reason_to_stop_tells_which_error(reason: str, kind: type[letta.RunFailed]) -> None:
-    error = letta.from_stop_reason(reason)
+    error = error_words.from_stop_reason(reason)
 
     assert type(error) is kind
     assert str(error) == f"stop_reason {reason}"
 
 
 def test_every_reason_to_stop_without_an_answer_is_known() -> None:
-    assert set(letta.STOP_REASONS) == set(STOP_REASONS)
+    assert set(error_words.STOP_REASONS) == set(STOP_REASONS)

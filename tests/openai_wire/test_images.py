@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.openai_wire.errors import InvalidRequest
+from gateway.domain.errors import InvalidRequest
 from gateway.openai_wire.images import Unfetched, to_data_url, to_image
 from gateway.openai_wire.request import ImageUrl
 from tests.pictures import GIF, JPEG, WEBP, Picture, picture

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.domain.errors import InvalidRequest
 from gateway.openai_wire import limits
 from gateway.openai_wire.client_tools import Function, Tool, to_client_tools
-from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.json_format import to_json_format
 from gateway.openai_wire.limits import check_depth, check_values
 from gateway.openai_wire.request import decode_request

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.domain.errors import InvalidRequest
 from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools, Function, Tool, to_client_tools
-from gateway.openai_wire.errors import InvalidRequest
 
 Json = dict[str, Any]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.errors import InvalidRequest
 from gateway.openai_wire.client_tools import CalledFunction, ToolCall
-from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl, decode_request
+from gateway.wires.envelope import to_json
 
 Json = dict[str, Any]
 MODEL = {"model": "tutor"}
@@ -182,7 +183,7 @@ def test_a_refusal_never_repeats_the_value(raw: bytes) -> None:
     with pytest.raises(InvalidRequest) as caught:
         decode_request(raw)
 
-    assert PRIVATE not in caught.value.to_json().decode()
+    assert PRIVATE not in to_json(caught.value).decode()
 
 
 def test_half_a_surrogate_pair_is_replaced_wherever_a_request_holds_one() -> None:

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.events import MAX_SHOWN, Event, ToolReturn
 from gateway.openai_wire.defuse import restore
-from gateway.openai_wire.errors import UpstreamFailure
 from gateway.openai_wire.response import frame
 from gateway.settings import Reasoning, ToolActivity
+from gateway.wires.envelope import UpstreamFailure, to_response
 from tests import events as e
 from tests.openai_wire.cards import part
 from tests.openai_wire.oracle import check_stream, check_tags, play, played, translator
@@ -285,7 +285,7 @@ def test_cards_of_two_answers_have_ids_of_their_own() -> None:
 def test_a_run_that_is_stopped_from_this_side_leaves_no_call_open() -> None:
     machine = translator(tools="rich")
     frames = [*map(frame, machine.receive(e.tool_call("x"))), *map(frame, machine.receive_error())]
-    frames.append(frame(UpstreamFailure(errors.Stopped("shutting down")).to_response()))
+    frames.append(frame(to_response(UpstreamFailure(errors.Stopped("shutting down")))))
 
     assert part(b"".join(frames)).timeline == [
         *("(Using x…)", "(x failed.)", "[x  failed Nothing came back.]", "! run_cancelled"),

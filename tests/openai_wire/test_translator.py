@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from gateway.letta import errors as letta
+from gateway.domain import errors as letta
+from gateway.letta import error_words
 from gateway.letta.events import Event
-from gateway.openai_wire.errors import UPSTREAM, UnknownStopReason, UpstreamFailure
 from gateway.openai_wire.response import ChatCompletionChunk, frame, to_completion
 from gateway.openai_wire.tools import Told
 from gateway.openai_wire.translator import FINISH_REASONS, StreamTranslator
 from gateway.settings import Reasoning
+from gateway.wires.envelope import UPSTREAM, UnknownStopReason, UpstreamFailure
 from tests import events as e
 from tests.openai_wire.oracle import check_stream, check_tags, chunks_of, play, played, translator
 
@@ -256,7 +257,7 @@ def test_the_finish_reasons_are_openai_s() -> None:
 
     assert length == {"max_steps", "max_tokens_exceeded"}
     assert set(FINISH_REASONS.values()) == {"stop", "length"}
-    assert not FINISH_REASONS.keys() & letta.STOP_REASONS.keys()
+    assert not FINISH_REASONS.keys() & error_words.STOP_REASONS.keys()
 
 
 # reason to stop without an answer -> status, code
@@ -272,7 +273,7 @@ FAILURES: dict[str, tuple[int, str]] = {
 }
 
 
-@pytest.mark.parametrize("reason", letta.STOP_REASONS)
+@pytest.mark.parametrize("reason", error_words.STOP_REASONS)
 def test_a_reason_to_stop_without_an_answer_is_an_error(reason: str) -> None:
     machine = translator()
     machine.receive(e.stop(reason))
@@ -283,7 +284,7 @@ def test_a_reason_to_stop_without_an_answer_is_an_error(reason: str) -> None:
     assert raised.value.headers == {"x-should-retry": "false"}
 
 
-@pytest.mark.parametrize("reason", letta.STOP_REASONS)
+@pytest.mark.parametrize("reason", error_words.STOP_REASONS)
 def test_an_error_in_a_stream_has_its_code_and_closes_the_thoughts(reason: str) -> None:
     stream = played([e.reasoning("Hm"), e.stop(reason), e.usage()], include_usage=True)
 
@@ -396,7 +397,7 @@ def test_an_error_after_the_finish_reason_takes_nothing_from_the_answer() -> Non
 
 
 def test_every_upstream_error_has_a_row() -> None:
-    kinds = [*letta.ERROR_TYPES.values(), *letta.STOP_REASONS.values(), letta.BrokenStream, letta.TimedOut]
+    kinds = [*error_words.ERROR_TYPES.values(), *error_words.STOP_REASONS.values(), letta.BrokenStream, letta.TimedOut]
 
     assert set(kinds) <= UPSTREAM.keys()
 

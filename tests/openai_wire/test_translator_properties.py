@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from gateway.domain import errors as letta
+from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.http.sse import Answer
-from gateway.letta import errors as letta
-from gateway.letta.errors import UpstreamError
 from gateway.letta.events import Event
 from gateway.openai_wire.defuse import restore
-from gateway.openai_wire.errors import GatewayError, UpstreamFailure
 from gateway.openai_wire.response import DONE_FRAME, frame, to_completion
 from gateway.openai_wire.tools import Told
 from gateway.settings import Reasoning
 from gateway.turns.telling import Reader
+from gateway.wires.envelope import UpstreamFailure, to_response
 from tests import events as e
 from tests.openai_wire.oracle import check_stream, check_tags, chunks_of, play, played, translator
 from tests.openai_wire.strategies import ANY, MODES, PLAIN_TEXTS, TEXTS, good_runs, said
@@ -158,7 +158,7 @@ async def _answered(run: _Reads, mode: Reasoning, include_usage: bool) -> bytes:
         ending = b""
     except GatewayError as error:
         told += answer.close()
-        ending = frame(error.to_response())
+        ending = frame(to_response(error))
     return b"".join(map(frame, told)) + ending + DONE_FRAME
 
 
@@ -182,7 +182,7 @@ def test_a_fault_before_the_finish_reason_is_told_after_what_was_said(
     stream = check_stream(asyncio.run(_answered(_Reads(reads, fault), mode, False)))
     whole = played([event for read in reads for event in read], mode)
 
-    assert stream.error == check_stream(frame(UpstreamFailure(fault).to_response()) + DONE_FRAME).error
+    assert stream.error == check_stream(frame(to_response(UpstreamFailure(fault))) + DONE_FRAME).error
     assert (stream.content, stream.reasoning) == (whole.content, whole.reasoning)
 
 

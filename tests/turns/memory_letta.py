@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, S
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from gateway.letta import errors
+from gateway.domain import errors
+from gateway.letta import error_words
 from gateway.letta.events import Event
 from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template, Waiting
 from tests.events import answer, error, ping, stop, usage
@@ -235,7 +236,7 @@ class MemoryLetta:
                 calls = [Waiting(call.tool_call_id or "", call.name or "") for call in event.calls]
                 self.store.wait_for_answers(run, (*run.kept.pending, *calls))
             elif event.message_type == "stop_reason" and run.kept.run is run:
-                if event.stop_reason in errors.STOP_REASONS:
+                if event.stop_reason in error_words.STOP_REASONS:
                     run.over()
                 else:
                     self.store.end(run)

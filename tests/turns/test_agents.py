@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.settings import AgentType
 from gateway.turns.agents import Agents, KnownAgent
 from gateway.turns.identity import User

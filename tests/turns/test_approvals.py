@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.events import Event
 from gateway.letta.upstream import Waiting
 from gateway.settings import AgentType

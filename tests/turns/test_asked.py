@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.errors import InvalidRequest
 from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.letta.upstream import Message
 from gateway.openai_wire.defuse import Defuser
-from gateway.openai_wire.errors import InvalidRequest
 from gateway.openai_wire.request import ChatMessage
 from gateway.settings import Images
 from gateway.turns.asked import Asked, to_asked

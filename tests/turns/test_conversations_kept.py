@@ -6,7 +6,7 @@ import logging
 import msgspec
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.upstream import Message
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Chat, Conversations

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
+from gateway.domain.errors import InvalidModelOutput
 from gateway.openai_wire.client_tools import ClientTools, Function
-from gateway.openai_wire.errors import InvalidModelOutput
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.settings import Chats
 from gateway.turns.demands import AGAIN

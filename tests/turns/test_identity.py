@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.openai_wire.errors import GatewayError, InvalidRequest, UserRequired
+from gateway.domain.errors import GatewayError, InvalidRequest, UserRequired
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, decode_request
 from gateway.settings import OPEN_KEY, Key, Secret, UserSource
 from gateway.turns.asked import to_asked

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.letta.errors import QueueFull
+from gateway.domain.errors import QueueFull
 from gateway.turns.lines import Lines
 from tests.turns.virtual_time import idle, now
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.openai_wire.errors import BodyTooLarge, InvalidRequest
+from gateway.domain.errors import BodyTooLarge, InvalidRequest
 from gateway.openai_wire.images import MEGABYTE
 from gateway.openai_wire.request import ChatCompletionRequest
 from gateway.turns.asked import Asked, to_asked

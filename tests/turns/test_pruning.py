@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.settings import Chats
 from gateway.turns.conversations import Conversations
 from gateway.turns.names import Summary, scratch_marker

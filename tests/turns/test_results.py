@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from gateway.letta import errors
-from gateway.openai_wire.errors import ToolNamesTaken
+from gateway.domain import errors
+from gateway.domain.errors import ToolNamesTaken
 from gateway.settings import AgentType, ClientToolUse, Key
 from gateway.turns.run import Means
 from gateway.turns.runs import Runs

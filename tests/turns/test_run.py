@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.events import Event
 from gateway.settings import AgentType, Chats
 from gateway.turns.run import Means, Run

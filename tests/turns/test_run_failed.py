@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.letta.upstream import Message, Waiting
 from gateway.settings import Chats
 from gateway.turns.run import Means

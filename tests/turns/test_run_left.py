@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.settings import Chats
 from gateway.turns.run import DRAIN_SECONDS, Means, Run
 from tests.events import answer, ping, stop, usage

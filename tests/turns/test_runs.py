@@ -7,8 +7,8 @@ from copy import copy
 
 import pytest
 
-from gateway.letta import errors
-from gateway.openai_wire.errors import IdempotencyKeyReused
+from gateway.domain import errors
+from gateway.domain.errors import IdempotencyKeyReused
 from gateway.settings import Chats
 from gateway.turns.run import Run
 from gateway.turns.runs import KEPT_CHARACTERS, Runs

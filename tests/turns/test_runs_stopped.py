@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.settings import AgentType, Chats, Key
 from gateway.turns.asked import Asked
 from gateway.turns.identity import Caller, User

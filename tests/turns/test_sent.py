@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.openai_wire.errors import InvalidRequest
+from gateway.domain.errors import InvalidRequest
 from gateway.settings import AgentType, Key
 from gateway.turns.identity import Caller, User
 from gateway.turns.sent import IDEMPOTENCY_HEADER, RETRY_HEADER, Sent, to_sent

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.domain.errors import InvalidModelOutput
 from gateway.openai_wire.client_tools import ClientTools, Function
-from gateway.openai_wire.errors import InvalidModelOutput
 from gateway.turns.runs import Runs
 from tests.events import answer, approval_request, ping, reasoning, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step

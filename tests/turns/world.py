@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.letta import errors
+from gateway.domain import errors
 from gateway.settings import Chats
 from gateway.turns.runs import Runs
 from gateway.turns.telling import Reader

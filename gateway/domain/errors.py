@@ -1,10 +1,12 @@
-"""Every error a client can see, in OpenAI's words: hierarchy, envelope, and the table from Letta's errors.
+"""Both trees of errors: what the gateway says to a client, and what can go wrong with a Letta. Performs no I/O.
 
+Every GatewayError has a status and OpenAI's `type`, `code` and `param`.
 https://developers.openai.com/api/docs/guides/error-codes
 
 GatewayError
   InvalidRequest      400 invalid_request_error
     AmbiguousHeader   400 ambiguous_header
+    IdempotencyKeyReused 400 idempotency_key_reused
     ToolNamesTaken    400 tool_name_taken
     PicturesUnseen    400 pictures_unseen
     UserRequired      400 user_required
@@ -20,40 +22,45 @@ GatewayError
   InvalidApiKey       401 authentication_error invalid_api_key
   InvalidUserToken    401 authentication_error invalid_user_token
   Forbidden           403 permission_error
-  UpstreamFailure     the status of the table UPSTREAM
-    UnknownStopReason 502, naming the reason
   InvalidModelOutput  502 api_error invalid_model_output
   TaskModelFailed     502 api_error task_model_error
   InternalError       500 api_error
+
+An UpstreamError is named for what happened; `wires/envelope.py` says what a client is told of it.
+
+UpstreamError
+  Unreachable         no connection: Letta has nothing of the request
+  NotFound            an agent or a conversation that is not (or no longer) there
+  Busy                another run of the conversation is under way, or waits for an approval
+    QueueFull         too many turns wait for those before them, or one has waited too long
+    Stuck             an earlier turn of the conversation has no end, and lets none begin
+    Abandoned         the run under way may be one that nobody listens to any more
+  Garbled             Letta cannot read its own file of the agent
+  Refused             Letta does not take what it was sent, or answers what it should not
+    KeyRefused        Letta does not take the gateway's key
+    TooLong           a message is longer than Letta takes: nothing of it was kept
+    Locked            something else works on an agent's memory at this moment
+  RunFailed           Letta, or the model behind it, failed
+    NoSpace           the disk of Letta is full: it cannot keep what is said
+    BrokenStream      the stream ended early or held what is no event
+    TimedOut          no sign of life, or of progress
+    Stopped           somebody, or the gateway's own end, stopped the run
+    RateLimited       the model provider's limit
+    OutOfCredits      Letta's account is empty
+    ModelRefused      the model provider does not take Letta's key
+    ModelFailed       the model provider failed
+    ModelTimedOut     the model provider did not answer
+    ContextOverflow   more than the model's context window holds
+    PictureRefused    Letta cannot read a picture
 """
 
 from collections.abc import Iterable
 from http import HTTPStatus
 
-import msgspec
-from msgspec import Struct
-
-from gateway.letta import errors as letta
-
 # openai's SDKs wait for up to 60 s, and then send the request again.
 RETRY_AFTER_SECONDS = "5"
-
-
 # Of a model that does not exist, so many characters are repeated: no agent type has a longer id.
 LONGEST_SHOWN = 100
-
-
-class Error(Struct, frozen=True):
-    """What is wrong. `message` is a fixed sentence, or names a parameter: no internals, nothing of the request."""
-
-    message: str
-    type: str
-    param: str | None = None
-    code: str | None = None
-
-
-class ErrorResponse(Struct, frozen=True):
-    error: Error
 
 
 class GatewayError(Exception):
@@ -68,12 +75,6 @@ class GatewayError(Exception):
         self.param = param
         self.code = code or self.code
         self.headers: dict[str, str] = {}
-
-    def to_response(self) -> ErrorResponse:
-        return ErrorResponse(Error(str(self), self.type, self.param, self.code))
-
-    def to_json(self) -> bytes:
-        return msgspec.json.encode(self.to_response())
 
 
 class InvalidRequest(GatewayError):
@@ -249,118 +250,86 @@ class InternalError(GatewayError):
         super().__init__("The gateway failed on this request. Its log has the details.", code="internal_error")
 
 
-class _Row(Struct, frozen=True):
-    status: HTTPStatus
-    code: str
-    message: str
-    type: str = "api_error"
+class UpstreamError(Exception):
+    """The base of all that goes wrong with a Letta. Its text is for logs and names no content of a request.
 
-
-BAD_GATEWAY = HTTPStatus.BAD_GATEWAY
-# The most specific class that an error is an instance of counts.
-UPSTREAM: dict[type[letta.UpstreamError], _Row] = {
-    letta.Unreachable: _Row(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "upstream_unreachable",
-        "Letta cannot be reached. Please try again later.",
-    ),
-    letta.NotFound: _Row(
-        BAD_GATEWAY, "upstream_not_found", "Letta does not know the agent, its model or its conversation."
-    ),
-    letta.Busy: _Row(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "conversation_busy",
-        "The agent is still busy in this chat. Please try again later.",
-        "rate_limit_error",
-    ),
-    letta.Garbled: _Row(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "agent_garbled",
-        "A file that Letta keeps of your agent, or of this chat, is damaged. Whoever runs this gateway can mend it: "
-        "`letta-gateway check` tells how.",
-    ),
-    letta.Refused: _Row(
-        BAD_GATEWAY,
-        "upstream_refused",
-        "Letta refused the gateway's request. `letta-gateway check` tells what is wrong.",
-    ),
-    letta.KeyRefused: _Row(
-        BAD_GATEWAY, "upstream_refused", "Letta refused the gateway's key. `letta-gateway check` tells what is wrong."
-    ),
-    letta.TooLong: _Row(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "request_too_large",
-        "The messages are longer than Letta takes.",
-        "invalid_request_error",
-    ),
-    letta.RunFailed: _Row(BAD_GATEWAY, "upstream_error", "Letta failed to answer."),
-    letta.NoSpace: _Row(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "upstream_storage_full",
-        "The disk on which Letta keeps chats is full. What is said is kept again once there is room.",
-    ),
-    letta.BrokenStream: _Row(BAD_GATEWAY, "upstream_broken", "The connection to Letta broke before the answer's end."),
-    letta.TimedOut: _Row(HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "Letta did not answer in time."),
-    letta.Stopped: _Row(BAD_GATEWAY, "run_cancelled", "The answer was stopped before its end."),
-    letta.RateLimited: _Row(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "rate_limit_exceeded",
-        "The model's provider limits the rate of requests. Please try again later.",
-        "rate_limit_error",
-    ),
-    letta.OutOfCredits: _Row(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "insufficient_quota",
-        "Letta's account has no credits left.",
-        "insufficient_quota",
-    ),
-    letta.ModelRefused: _Row(
-        BAD_GATEWAY, "model_authentication", "The model's provider does not accept Letta's credentials."
-    ),
-    letta.ModelFailed: _Row(BAD_GATEWAY, "model_error", "The model's provider failed."),
-    letta.ModelTimedOut: _Row(
-        HTTPStatus.GATEWAY_TIMEOUT, "model_timeout", "The model's provider did not answer in time."
-    ),
-    letta.ContextOverflow: _Row(
-        HTTPStatus.BAD_REQUEST,
-        "context_length_exceeded",
-        "The conversation is longer than the model's context window.",
-        "invalid_request_error",
-    ),
-    letta.PictureRefused: _Row(
-        HTTPStatus.BAD_REQUEST,
-        "invalid_image",
-        "Letta cannot read a picture: it is damaged, or has too many pixels.",
-        "invalid_request_error",
-    ),
-}
-
-
-class UpstreamFailure(GatewayError):
-    """An error of Letta's, or of the model behind it, told without Letta's own words.
-
-    Once Letta has the message, an SDK that resends would store it twice: `x-should-retry: false` stops it.
-    https://github.com/openai/openai-python#retries
+    `taken`: whether Letta has, or may have, the message of the turn, so that sending it again could store it twice.
+    Each kind has its usual answer (`usually_taken`); who raises one may know better.
     """
 
-    def __init__(self, error: letta.UpstreamError, message: str | None = None) -> None:
-        row = next(UPSTREAM[kind] for kind in type(error).__mro__ if kind in UPSTREAM)
-        super().__init__(message or row.message, code=row.code)
-        self.cause = error
-        self.status_code = row.status
-        self.type = row.type
-        if isinstance(error, letta.Busy):
-            self.headers["retry-after"] = RETRY_AFTER_SECONDS
-        # A damaged file does not mend itself within the moments of a retry.
-        if error.taken or isinstance(error, letta.Garbled):
-            self.headers["x-should-retry"] = "false"
+    usually_taken = False
+
+    def __init__(self, text: str = "", *, taken: bool | None = None) -> None:
+        super().__init__(text)
+        self.taken = self.usually_taken if taken is None else taken
 
 
-class UnknownStopReason(UpstreamFailure):
-    """Letta stopped for a reason that nobody here knows; the message names it."""
+class Unreachable(UpstreamError): ...
 
-    def __init__(self, stop_reason: str) -> None:
-        super().__init__(
-            letta.RunFailed(f"stop_reason {stop_reason}"),
-            f"Letta stopped for a reason this gateway does not know: `{stop_reason}`.",
-        )
+
+class NotFound(UpstreamError): ...
+
+
+class Busy(UpstreamError): ...
+
+
+class QueueFull(Busy): ...
+
+
+class Stuck(Busy): ...
+
+
+class Abandoned(Busy): ...
+
+
+class Garbled(UpstreamError): ...
+
+
+class Refused(UpstreamError): ...
+
+
+class KeyRefused(Refused): ...
+
+
+class TooLong(Refused): ...
+
+
+class Locked(Refused):
+    """Something else works on an agent's memory at this moment."""
+
+
+class RunFailed(UpstreamError):
+    usually_taken = True
+
+
+class NoSpace(RunFailed): ...
+
+
+class BrokenStream(RunFailed): ...
+
+
+class TimedOut(RunFailed): ...
+
+
+class Stopped(RunFailed): ...
+
+
+class RateLimited(RunFailed): ...
+
+
+class OutOfCredits(RunFailed): ...
+
+
+class ModelRefused(RunFailed): ...
+
+
+class ModelFailed(RunFailed): ...
+
+
+class ModelTimedOut(RunFailed): ...
+
+
+class ContextOverflow(RunFailed): ...
+
+
+class PictureRefused(RunFailed): ...
