@@ -9,13 +9,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from gateway.domain import errors
+from gateway.domain.messages import Message
 from gateway.letta.answers import Answer, Providers
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.events import Event
 from gateway.letta.models import models_mod
 from gateway.letta.process import AppServerProcess, default_state
 from gateway.letta.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations
-from gateway.letta.upstream import Agent, Conversation, Fork, Message, Sending, Template
+from gateway.letta.upstream import Agent, Conversation, Fork, Sending, Template
 from gateway.offline import create_offline_model
 from gateway.serving import beside
 from gateway.settings import Provider, Settings

@@ -19,6 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from gateway.domain import errors
+from gateway.domain.messages import Message
 from gateway.letta import memory
 from gateway.letta.answers import (
     Agents,
@@ -37,17 +38,7 @@ from gateway.letta.memory_tools import MemoryTools
 from gateway.letta.models import BLIND_PREFIX, SEES_MARK
 from gateway.letta.threads import Threads
 from gateway.letta.turns import Turns
-from gateway.letta.upstream import (
-    MAKING_TAG,
-    Agent,
-    Conversation,
-    Fork,
-    Message,
-    Past,
-    Sending,
-    Template,
-    making_tag,
-)
+from gateway.letta.upstream import MAKING_TAG, Agent, Conversation, Fork, Past, Sending, Template, making_tag
 from gateway.settings import Chats, Letta
 
 T = TypeVar("T")

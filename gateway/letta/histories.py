@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import msgspec
 
 from gateway.domain import errors
+from gateway.domain.messages import Message
 from gateway.letta.answers import Answer, File, Messages
 from gateway.letta.events import UNREADABLE
 from gateway.letta.frames import DeviceUpdate
 from gateway.letta.link import Link
 from gateway.letta.transcript import backend_of, emptied, folder_of, is_known_format, with_history
-from gateway.letta.upstream import Message
 
 logger = logging.getLogger(__name__)
 # Written where the App Server keeps its files, to see whether it can, and then made small.

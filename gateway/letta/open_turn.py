@@ -13,10 +13,11 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.domain import errors
+from gateway.domain.messages import Image, Message, PendingCall
 from gateway.letta.frames import ControlRequest, Runtime, ToolRequest, TurnReader
 from gateway.letta.link import Connection, Inbox, Link
 from gateway.letta.parts import flattened, to_parts
-from gateway.letta.upstream import Image, Message, Sending, Waiting
+from gateway.letta.upstream import Sending
 
 logger = logging.getLogger(__name__)
 NOT_ALLOWED = "This tool is not available."
@@ -62,9 +63,9 @@ class OpenTurn:
         return self.reader.first_id
 
     @property
-    def pending(self) -> tuple[Waiting, ...]:
+    def pending(self) -> tuple[PendingCall, ...]:
         """The calls that wait for somebody else than the gateway."""
-        return tuple(Waiting(id, name) for id, name in self.reader.waiting.items())
+        return tuple(PendingCall(id, name) for id, name in self.reader.waiting.items())
 
     def take(self, request: ToolRequest) -> None:
         """A call of a client's tool."""

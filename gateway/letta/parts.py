@@ -6,8 +6,8 @@ https://docs.letta.com/guides/agents/multimodal
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.domain.messages import Image, Message, image_of
 from gateway.letta.notes import EXCHANGED, note
-from gateway.letta.upstream import Image, Message, image_of
 
 Part = dict[str, Any]
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway.domain.messages import Image, Message, PendingCall, message_of
 from gateway.letta.events import ToolCall, text_of
 from gateway.letta.notes import is_alert, looks_like_an_exchange
 from gateway.letta.parts import from_parts
-from gateway.letta.upstream import Image, Message, Past, Waiting, message_of
+from gateway.letta.upstream import Past
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -29,7 +30,7 @@ class Listed(Struct, frozen=True):
 def to_past(listed: list[Listed]) -> Past:
     """Of messages in Letta's order, the oldest first, but that a compaction puts what it leaves before all others."""
     messages: list[Message] = []
-    pending: tuple[Waiting, ...] = ()
+    pending: tuple[PendingCall, ...] = ()
     for one in sorted(listed, key=lambda one: one.date or _LONG_AGO):
         match one.message_type:
             case "user_message":
@@ -39,7 +40,7 @@ def to_past(listed: list[Listed]) -> Past:
         # A call waits only until anything else was said or done.
         if one.message_type == "approval_request_message":
             calls = [call for call in one.tool_calls or () if call.tool_call_id]
-            pending = tuple(Waiting(call.tool_call_id or "", call.name or "") for call in calls)
+            pending = tuple(PendingCall(call.tool_call_id or "", call.name or "") for call in calls)
         elif one.message_type != "reasoning_message":
             pending = ()
     return Past(joined(messages), pending=pending)

@@ -23,24 +23,14 @@ import msgspec
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
 from gateway.domain import errors
+from gateway.domain.messages import Message
 from gateway.halves import decode
 from gateway.letta.events import UNREADABLE, Event, EventDecoder
 from gateway.letta.inputs import to_input, to_prompt, with_options
 from gateway.letta.joining import Joiner
 from gateway.letta.pasts import Listed, to_past
 from gateway.letta.rest_answers import AgentBody, AgentSettings, ModelHandle, Named
-from gateway.letta.upstream import (
-    NO_OPTIONS,
-    Agent,
-    Conversation,
-    Fork,
-    Message,
-    Options,
-    Past,
-    Sending,
-    Template,
-    making_tag,
-)
+from gateway.letta.upstream import NO_OPTIONS, Agent, Conversation, Fork, Options, Past, Sending, Template, making_tag
 from gateway.settings import Letta
 
 logger = logging.getLogger(__name__)

@@ -9,11 +9,12 @@ import logging
 import msgspec
 
 from gateway.domain import errors
+from gateway.domain.messages import Message
 from gateway.letta.answers import Answer, Conversations, Messages, OneConversation
 from gateway.letta.histories import Histories
 from gateway.letta.link import Link
 from gateway.letta.transcript import calls_wait, to_past, unfinished
-from gateway.letta.upstream import Conversation, Fork, Message, Past
+from gateway.letta.upstream import Conversation, Fork, Past
 
 logger = logging.getLogger(__name__)
 PAGE = 100

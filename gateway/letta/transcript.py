@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.messages import Image, Message, Role, message_of
 from gateway.halves import decode
 from gateway.letta import memory
 from gateway.letta.events import UNREADABLE, ToolCall
@@ -29,7 +30,7 @@ from gateway.letta.notes import (
 )
 from gateway.letta.parts import Part, exchanged, flattened, from_parts, text_part, to_parts
 from gateway.letta.pasts import add, joined
-from gateway.letta.upstream import Image, Instructions, Message, Past, Role, Sending, message_of
+from gateway.letta.upstream import Instructions, Past, Sending
 
 FORMAT = {"schema_version": 2, "message_format": "pi-session-entry-jsonl", "provider_stack": "pi-ai"}
 _MEMORY_FOLDER = re.compile(r"(?P<backend>/.*)/memfs/[^/]+/memory/?")

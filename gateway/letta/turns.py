@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.domain import errors
+from gateway.domain.messages import PendingCall
 from gateway.letta import memory
 from gateway.letta.answers import Answer
 from gateway.letta.events import PING, Event
@@ -18,7 +19,7 @@ from gateway.letta.memory_tools import MEMORY_TIMEOUT_MS, MemoryTools
 from gateway.letta.open_turn import OpenTurn
 from gateway.letta.threads import STUCK, Threads
 from gateway.letta.transcript import Input, to_input
-from gateway.letta.upstream import ClientTool, Sending, Waiting
+from gateway.letta.upstream import ClientTool, Sending
 
 logger = logging.getLogger(__name__)
 # How long a turn may stay queued while the loop does nothing.
@@ -45,7 +46,7 @@ class Turns:
         """By conversation, those that are under way here, or wait for their client."""
         self._endings: dict[str, asyncio.Task[None]] = {}
 
-    def pending(self, conversation_id: str) -> tuple[Waiting, ...]:
+    def pending(self, conversation_id: str) -> tuple[PendingCall, ...]:
         """The calls that wait for an answer which can be given here."""
         turn = self._turns.get(conversation_id)
         return turn.pending if turn and turn.reader.parked else ()

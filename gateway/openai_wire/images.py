@@ -8,7 +8,7 @@ import re
 from typing import get_args
 
 from gateway.domain.errors import InvalidRequest
-from gateway.letta.upstream import Image, image_of
+from gateway.domain.messages import Image, image_of
 from gateway.openai_wire.request import Detail, ImageUrl
 
 MEGABYTE = 1024 * 1024

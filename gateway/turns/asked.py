@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.domain.errors import InvalidRequest
+from gateway.domain.messages import Image, Message, ToolResult, message_of
 from gateway.letta.notes import CONTINUE, GO_AHEAD
-from gateway.letta.upstream import Image, Message, ToolResult, message_of
 from gateway.openai_wire.approvals import asks
 from gateway.openai_wire.images import to_image
 from gateway.openai_wire.request import ChatMessage, ContentPart, text_of

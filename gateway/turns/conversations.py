@@ -7,16 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.domain import errors
-from gateway.letta.upstream import (
-    Conversation,
-    Fork,
-    Instructions,
-    Message,
-    Past,
-    Sending,
-    Upstream,
-    Waiting,
-)
+from gateway.domain.messages import Message, PendingCall
+from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
 from gateway.turns.agents import KnownAgent
 from gateway.turns.cache import Cache
 from gateway.turns.names import ClientId, PathDigest, Summary, parse_client_id, parse_summary, pictures_of
@@ -44,7 +36,7 @@ class KnownConversation:
         self.compiled = compiled
         """The version of its agent's memory that its system prompt shows, at least; None if that is not known."""
 
-    def add(self, sending: Sending, answer: str, pending: tuple[Waiting, ...]) -> None:
+    def add(self, sending: Sending, answer: str, pending: tuple[PendingCall, ...]) -> None:
         """A turn has ended well, or waits for answers to its calls."""
         said = [*self.past.messages, *_light(sending.messages)]
         before = said.pop() if answer and said and said[-1].role == "assistant" else None
@@ -276,7 +268,7 @@ class Conversations:
         sending: Sending,
         answer: str,
         well: bool,
-        pending: tuple[Waiting, ...] = (),
+        pending: tuple[PendingCall, ...] = (),
     ) -> None:
         """A turn has ended, `well` or with nothing kept of it but what a client tells again. Raises nothing.
 

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from gateway.domain.errors import InvalidRequest
+from gateway.domain.messages import Image, ToolResult, message_of
 from gateway.halves import decode
-from gateway.letta.upstream import Image, ToolResult, message_of
 from gateway.openai_wire.client_tools import ToolCall
 from gateway.openai_wire.images import to_image
 from gateway.openai_wire.request import ChatMessage, ContentPart, ImageUrl, text_of

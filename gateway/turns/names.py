@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from gateway.letta.upstream import Message
+from gateway.domain.messages import Message
 
 GATEWAY_TAG = "gateway"
 # What every marker begins with; `gw1` is its version.

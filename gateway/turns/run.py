@@ -13,9 +13,10 @@ import msgspec
 
 from gateway.domain import errors
 from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
+from gateway.domain.messages import PendingCall
 from gateway.letta import error_words
 from gateway.letta.events import PING, Event, ToolCall
-from gateway.letta.upstream import Sending, Upstream, Waiting
+from gateway.letta.upstream import Sending, Upstream
 from gateway.settings import Chats
 from gateway.turns.agents import Agents, KnownAgent
 from gateway.turns.conversations import Conversations, KnownConversation
@@ -234,7 +235,7 @@ class Run:
 
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
         answer = self.telling.answer(whole=self._ended_well) + self._withheld.text
-        pending = tuple(Waiting(id, name) for id, name in self._waiting.items())
+        pending = tuple(PendingCall(id, name) for id, name in self._waiting.items())
         await self._means.conversations.settle(self.turn, conversation, sending, answer, self._ended_well, pending)
 
     async def _deny(self, sending: Sending) -> None:

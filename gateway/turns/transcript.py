@@ -9,8 +9,9 @@ from itertools import islice, product
 
 from msgspec import Struct
 
+from gateway.domain.messages import Message
 from gateway.letta.notes import CONTINUE, GO_AHEAD, STAND_INS
-from gateway.letta.upstream import Message, Past
+from gateway.letta.upstream import Past
 from gateway.turns.asked import Asked
 from gateway.turns.likeness import readings, seen
 from gateway.turns.names import ClientId, parse_client_id, pictures_of

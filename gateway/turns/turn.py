@@ -5,8 +5,9 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.messages import Message
 from gateway.letta.notes import GO_AHEAD
-from gateway.letta.upstream import NO_OPTIONS, ClientTool, Message, Options
+from gateway.letta.upstream import NO_OPTIONS, ClientTool, Options
 from gateway.openai_wire.client_tools import NO_PARAMETERS, NO_TOOLS, ClientTools
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.settings import AgentType, Key

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.letta.upstream import Image, Message, Past, Role
+from gateway.domain.messages import Image, Message, Role
+from gateway.letta.upstream import Past
 
 # What is longer is not noted.
 NOTE_CHARACTERS = 100_000

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from gateway.letta.upstream import Message, ToolResult, Waiting
+from gateway.domain.messages import Message, PendingCall, ToolResult
 from gateway.turns.turn import Turn
 
 YES = frozenset(
@@ -37,7 +37,7 @@ class Answers(Struct, frozen=True):
     reason: str = ""
 
 
-def answers(turn: Turn, pending: Iterable[Waiting], news: list[Message]) -> Answers:
+def answers(turn: Turn, pending: Iterable[PendingCall], news: list[Message]) -> Answers:
     """Of `news`, what goes to the conversation in which these calls wait.
 
     A call of a client's tool has the result that came, or none; one that waits for an approval has the person's word,
@@ -75,10 +75,10 @@ def verdict(text: str) -> tuple[bool, str]:
     return False, because[1] if because else ELSE
 
 
-def _any_is_the_client_s(turn: Turn, calls: Iterable[Waiting]) -> bool:
+def _any_is_the_client_s(turn: Turn, calls: Iterable[PendingCall]) -> bool:
     names = turn.tools.names
     return any(call.name in names or call.tool_call_id in turn.asked.called for call in calls)
 
 
-def _ids(calls: Iterable[Waiting]) -> tuple[str, ...]:
+def _ids(calls: Iterable[PendingCall]) -> tuple[str, ...]:
     return tuple(call.tool_call_id for call in calls)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gateway.domain.messages import Message
 from gateway.letta.events import ToolCall
 from gateway.letta.notes import CONTINUE
-from gateway.letta.upstream import Message
 from gateway.openai_wire.client_tools import CalledFunction, Function, Tool
 from gateway.openai_wire.client_tools import ToolCall as ToldCall
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage

@@ -10,10 +10,12 @@ import msgspec
 
 from gateway import halves
 from gateway.domain import errors as wire_errors
+from gateway.domain import messages
+from gateway.domain.messages import Message, PendingCall, ToolResult, message_of
 from gateway.http.encodings import Decoder
 from gateway.letta import error_words, frames, inputs, joining, memory, notes, parts, pasts, transcript
 from gateway.letta import events as letta
-from gateway.letta.upstream import Instructions, Message, Past, Sending, ToolResult, Waiting
+from gateway.letta.upstream import Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
 from gateway.openai_wire import (
@@ -134,13 +136,13 @@ def rest_listed(count: int) -> list[pasts.Listed]:
     return [pasts.Listed(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
 
 
-def turn_of(count: int) -> tuple[Turn, list[Waiting]]:
+def turn_of(count: int) -> tuple[Turn, list[PendingCall]]:
     """One that brings many tools and the results of half of its calls, of which all wait."""
     functions = client_tools.ClientTools(tuple(client_tools.Function(f"t{i}") for i in range(min(count, 1_000))))
     results = tuple(ToolResult(f"call-{i}", "done") for i in range(0, count, 2))
     asks = turn("Hi", tools=functions)
     asks = msgspec.structs.replace(asks, asked=msgspec.structs.replace(asks.asked, results=results))
-    return asks, [Waiting(f"call-{i}", "x") for i in range(count)]
+    return asks, [PendingCall(f"call-{i}", "x") for i in range(count)]
 
 
 def known(count: int) -> tuple[asked.Asked, list[Past]]:
@@ -238,6 +240,8 @@ TABLE: dict[str, dict[str, Make]] = {
     ),
     "letta.memory.is_block": of_text(memory.is_block, fronts=Shape("---\n", "\n---", "x")),
     "letta.memory.path_of": of_text(refused(lambda text: memory.path_of({"label": text}))),
+    "domain.messages.image_of": of_text(lambda text: messages.image_of("image/png", text)),
+    "domain.messages.message_of": {"pieces": of(lambda count: ["a"] * count, lambda some: message_of("user", some))},
     "letta.parts.exchanged": of_text(lambda text: parts.exchanged(Message("user", "", exchanged=text))),
     "letta.parts.from_parts": {
         "parts": of(lambda count: [{"text": "a"}] * count, lambda some: [*parts.from_parts(some)])

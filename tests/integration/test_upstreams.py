@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.messages import Message
 from gateway.letta import error_words
 from gateway.letta.events import Event
 from gateway.letta.upstream import (
@@ -19,7 +20,6 @@ from gateway.letta.upstream import (
     Conversation,
     Fork,
     Instructions,
-    Message,
     Past,
     Sending,
     Template,

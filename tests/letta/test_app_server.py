@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.messages import Message
 from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.events import PING, Event
 from gateway.letta.models import SEES_MARK
-from gateway.letta.upstream import Agent, Instructions, Message, Sending, Template
+from gateway.letta.upstream import Agent, Instructions, Sending, Template
 from gateway.settings import Secret
 from tests.letta.fake_app_server import RUNTIME, WELL, Answer, FakeAppServer, Frame, run, status, upstream_of, word
 from tests.letta.words import HELLO, HI, MORE, client_note, earlier, texts

@@ -7,12 +7,13 @@ from typing import Any, cast
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.messages import PendingCall
 from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.frames import ControlRequest, Runtime, ToolRequest, TurnReader
 from gateway.letta.link import Connection, Link
 from gateway.letta.open_turn import NOT_ALLOWED, NOT_ANSWERED, WENT_ON, OpenTurn
-from gateway.letta.upstream import Conversation, Sending, Waiting
+from gateway.letta.upstream import Conversation, Sending
 from tests.letta.fake_app_server import FakeAppServer, run, word
 from tests.letta.parked import (
     MINE,
@@ -125,7 +126,7 @@ async def test_a_tool_that_needs_an_approval_makes_the_turn_wait(
         "approval_request_message",
         "stop_reason",
     ]
-    assert (past.open, past.pending) == (True, (Waiting("c1", "Bash"),))
+    assert (past.open, past.pending) == (True, (PendingCall("c1", "Bash"),))
     assert decisions(server) == []
 
 

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.messages import Message, image_of, message_of
 from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.events import ToolCall
 from gateway.letta.notes import EXCHANGED, REMINDER_END
 from gateway.letta.transcript import Listed, calls_wait, to_input, to_past
-from gateway.letta.upstream import Conversation, Instructions, Message, Sending, image_of, message_of
+from gateway.letta.upstream import Conversation, Instructions, Sending
 from tests.letta.fake_app_server import FakeAppServer, Frame
 from tests.letta.parked import park
 from tests.letta.words import WORDS, client_note, texts

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.messages import NO_OUTPUT, Image, Message, ToolResult, image_of, message_of
 from gateway.letta.inputs import DENIED, UNANSWERED, to_input, to_prompt
 from gateway.letta.notes import EXCHANGED, REMINDER_END, SAID
 from gateway.letta.pasts import Listed, to_past
-from gateway.letta.upstream import NO_OUTPUT, Image, Instructions, Message, Sending, ToolResult, image_of, message_of
+from gateway.letta.upstream import Instructions, Sending
 
 Json = dict[str, Any]
 HI = Message("user", "Hi", "gw1-1")

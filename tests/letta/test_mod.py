@@ -10,10 +10,11 @@ import letta_code  # type: ignore[import-untyped]
 import msgspec
 import pytest
 
+from gateway.domain.messages import Image, Message, image_of, message_of
 from gateway.letta import process
 from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, EXCHANGED, SAID, with_notes
 from gateway.letta.transcript import to_input
-from gateway.letta.upstream import Image, Instructions, Message, Sending, image_of, message_of
+from gateway.letta.upstream import Instructions, Sending
 
 NODE = Path(letta_code.__file__).parent / "_payload" / "bin" / "node"
 THEIRS = "<system-reminder>\nYou run on host-17 in /srv/state.\n</system-reminder>"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.messages import Image, Message, image_of, message_of
 from gateway.letta.parts import from_parts, to_parts
-from gateway.letta.upstream import Image, Message, image_of, message_of
 
 RED, BLUE = image_of("image/png", "cmVk"), image_of("image/jpeg", "Ymx1ZQ==", "low")
 RED_PART = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "cmVk"}}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.messages import Message, image_of, message_of
 from gateway.letta.notes import EXCHANGED, SAID, note
 from gateway.letta.transcript import (
     FORMAT,
@@ -21,7 +22,6 @@ from gateway.letta.transcript import (
     to_past,
     with_history,
 )
-from gateway.letta.upstream import Message, image_of, message_of
 from tests.letta.words import HELLO, HI, MORE, NOTES, PASTS, texts
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123_000, tzinfo=UTC)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.messages import Message, image_of, message_of
 from gateway.letta.pasts import Listed, to_past
-from gateway.letta.upstream import Message, Past, image_of, message_of
+from gateway.letta.upstream import Past
 
 Item = dict[str, Any]
 AT = "2026-11-23T21:53:{:02}+00:00"

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.messages import Message
 from gateway.letta.events import Event
 from gateway.letta.rest import RestUpstream
-from gateway.letta.upstream import Conversation, Instructions, Message, Sending
+from gateway.letta.upstream import Conversation, Instructions, Sending
 from gateway.settings import Letta, Secret
 from tests.openai_wire.cards import Card, part
 from tests.openai_wire.oracle import check_stream, play, played

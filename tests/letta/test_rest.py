@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.messages import Message, PendingCall
 from gateway.letta.rest import MESSAGES_PAGE, RestUpstream
-from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Template, Waiting
+from gateway.letta.upstream import Agent, Conversation, Fork, Past, Template
 from gateway.settings import Letta
 
 pytestmark = pytest.mark.anyio
@@ -325,7 +326,7 @@ async def test_a_conversation_is_read_from_its_beginning() -> None:
     past = await letta.upstream.read_conversation("agent-1", Conversation("conv-1"))
 
     said = [Message("user", "Hi", "gw1-a-b-c-d", "m-1"), Message("assistant", "Hello", id="m-2")]
-    assert past == Past(said, pending=(Waiting("call-1", "weather"),))
+    assert past == Past(said, pending=(PendingCall("call-1", "weather"),))
     assert ("order", "asc") in letta.query
 
 

@@ -7,10 +7,11 @@ import httpx
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.messages import Message, ToolResult
 from gateway.letta.error_words import from_error_message
 from gateway.letta.events import Event
 from gateway.letta.rest import RestUpstream
-from gateway.letta.upstream import Agent, ClientTool, Message, Sending, ToolResult
+from gateway.letta.upstream import Agent, ClientTool, Sending
 from gateway.settings import Chats, Letta
 from gateway.turns.run import Means
 from tests.events import error, ping, stop

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.messages import Message
 from gateway.letta import threads, turns
 from gateway.letta.app_server import AppServerUpstream
-from gateway.letta.upstream import Conversation, Message, Past, Sending
+from gateway.letta.upstream import Conversation, Past, Sending
 from tests.letta.fake_app_server import RUNTIME, FakeAppServer, Frame, run, status, upstream_of, word
 from tests.letta.words import DEVICE, client_note
 

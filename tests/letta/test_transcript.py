@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.messages import Image, Message, image_of, message_of
 from gateway.letta.notes import EARLIER_REMINDER, REMINDER_END, SAID, WITHDRAWN
 from gateway.letta.transcript import (
     Listed,
@@ -12,7 +13,7 @@ from gateway.letta.transcript import (
     to_past,
     unfinished,
 )
-from gateway.letta.upstream import NO_INSTRUCTIONS, Image, Instructions, Message, Sending, image_of, message_of
+from gateway.letta.upstream import NO_INSTRUCTIONS, Instructions, Sending
 from tests.letta.words import (
     DEVICE,
     HELLO,

@@ -6,19 +6,11 @@ from typing import Any
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.messages import NO_OUTPUT, PendingCall, ToolResult, image_of, message_of
 from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.open_turn import NOT_ANSWERED, WENT_ON
-from gateway.letta.upstream import (
-    NO_OUTPUT,
-    ClientTool,
-    Conversation,
-    Sending,
-    ToolResult,
-    Waiting,
-    image_of,
-    message_of,
-)
+from gateway.letta.upstream import ClientTool, Conversation, Sending
 from tests.letta.fake_app_server import WELL, FakeAppServer, Frame, run, word
 from tests.letta.parked import (
     MINE,
@@ -81,7 +73,7 @@ async def test_a_turn_that_waits_is_a_part_of_its_conversation(
     past = await upstream.read_conversation("agent-1", CONVERSATION)
 
     assert past.open
-    assert past.pending == (Waiting("c1", "weather"), Waiting("c2", "clock"))
+    assert past.pending == (PendingCall("c1", "weather"), PendingCall("c2", "clock"))
     assert server.sent("conversation_update") == []
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from gateway.domain.messages import Message
 from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, REMINDER_END, WITHDRAWN
-from gateway.letta.upstream import Message
 
 HI, HELLO, MORE = Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "More")
 # What the App Server puts before a question.

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.letta.upstream import Sending, ToolResult
+from gateway.domain.messages import ToolResult
+from gateway.letta.upstream import Sending
 from gateway.openai_wire.client_tools import ClientTools, Function
 from gateway.openai_wire.request import ChatMessage
 from gateway.settings import AgentType, Key

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from gateway.domain import errors
+from gateway.domain.messages import Message, PendingCall
 from gateway.letta import error_words
 from gateway.letta.events import Event
-from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template, Waiting
+from gateway.letta.upstream import Agent, Conversation, Fork, Past, Sending, Template
 from tests.events import answer, error, ping, stop, usage
 from tests.turns.store import KeptAgent, KeptConversation, Store, UnderWay
 from tests.turns.virtual_time import Gate
@@ -233,7 +234,7 @@ class MemoryLetta:
             if event.message_type == "assistant_message":
                 run.parts[event.step_id] = run.parts.get(event.step_id, "") + event.text
             elif event.message_type == "approval_request_message":
-                calls = [Waiting(call.tool_call_id or "", call.name or "") for call in event.calls]
+                calls = [PendingCall(call.tool_call_id or "", call.name or "") for call in event.calls]
                 self.store.wait_for_answers(run, (*run.kept.pending, *calls))
             elif event.message_type == "stop_reason" and run.kept.run is run:
                 if event.stop_reason in error_words.STOP_REASONS:

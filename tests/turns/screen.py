@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.domain.messages import Message, Role, image_of
 from gateway.letta.notes import CONTINUE
-from gateway.letta.upstream import Message, Role, image_of
 from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl
 from gateway.settings import AgentType, Key, UserSource
 from gateway.turns.asked import to_asked

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.letta.upstream import Agent, Conversation, Fork, Message, Past, Sending, Template, Waiting
+from gateway.domain.messages import Message, PendingCall
+from gateway.letta.upstream import Agent, Conversation, Fork, Past, Sending, Template
 from tests.turns.virtual_time import now
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,7 +40,7 @@ class KeptConversation(Struct):
     """By the id of the message that they came with: the instructions that the agent was told in words."""
     unfinished: int | None = None
     """Where a turn begins that has no end, and stays."""
-    pending: tuple[Waiting, ...] = ()
+    pending: tuple[PendingCall, ...] = ()
     hidden: bool = False
     run: "UnderWay | None" = None
 
@@ -221,7 +222,7 @@ class Store:
             run.kept.heard.append(self._stored(Message("assistant", run.answer)))
         run.over()
 
-    def wait_for_answers(self, run: UnderWay, calls: tuple[Waiting, ...]) -> None:
+    def wait_for_answers(self, run: UnderWay, calls: tuple[PendingCall, ...]) -> None:
         """A run has ended with calls that wait: what was said so far is kept."""
         if run.kept.run is run:
             self.end(run)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.messages import PendingCall
 from gateway.letta.events import Event
-from gateway.letta.upstream import Waiting
 from gateway.settings import AgentType
 from gateway.turns.run import DENIED, MOST_DENIALS, Means
 from gateway.turns.runs import Runs
@@ -110,7 +110,7 @@ async def test_a_question_that_is_regenerated_is_asked_anew_and_the_one_before_i
 
     first, second, third = where(either)
     assert first != second == third
-    assert either.store.conversations[first].pending == (Waiting("c1", "Bash"),)
+    assert either.store.conversations[first].pending == (PendingCall("c1", "Bash"),)
     assert last(either).approved == ("c1",)
 
 
@@ -256,7 +256,7 @@ async def test_what_was_left_waiting_where_nobody_is_asked_is_denied_whatever_is
 ) -> None:
     await play(runs, request(DO_IT, agent_type=DENYING, history="new"))
     (kept,) = letta.store.conversations.values()
-    kept.pending = (Waiting("c9", "Bash"),)
+    kept.pending = (PendingCall("c9", "Bash"),)
     runs.means.forget(request(DO_IT, agent_type=DENYING))
     await play(runs, request(user("yes"), agent_type=DENYING, history="new"))
 

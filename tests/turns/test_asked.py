@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import InvalidRequest
+from gateway.domain.messages import Message
 from gateway.letta.notes import CONTINUE, GO_AHEAD
-from gateway.letta.upstream import Message
 from gateway.openai_wire.defuse import Defuser
 from gateway.openai_wire.request import ChatMessage
 from gateway.settings import Images

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.letta.upstream import Waiting
+from gateway.domain.messages import PendingCall
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Conversations
 from gateway.turns.names import REPLACED, Summary
@@ -183,7 +183,7 @@ async def test_every_message_has_a_client_id_that_is_new(either: MemoryLetta, ag
 async def test_a_pending_approval_is_denied(agent: KnownAgent) -> None:
     letta = MemoryLetta()
     letta.store.add_agent((), "agent-1")
-    letta.store.add_conversation("agent-1", SUMMARY, heard=OLD).pending = (Waiting("call-1", "search"),)
+    letta.store.add_conversation("agent-1", SUMMARY, heard=OLD).pending = (PendingCall("call-1", "search"),)
     _, sending = await Conversations(letta).find(agent, turn("Hi", "Hello", "More"))
 
     assert sending.denied == ("call-1",)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.domain import errors
-from gateway.letta.upstream import Message
+from gateway.domain.messages import Message
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Chat, Conversations
 from gateway.turns.names import TEMPORARY, Summary

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from gateway.domain.errors import PicturesUnseen
-from gateway.letta.upstream import Image, Message, image_of, message_of
+from gateway.domain.messages import Image, Message, image_of, message_of
 from gateway.turns.agents import KnownAgent
 from gateway.turns.conversations import Conversations
 from gateway.turns.names import parse_client_id, parse_summary, pictures_of

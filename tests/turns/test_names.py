@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.letta.upstream import Message, image_of
+from gateway.domain.messages import Message, image_of
 from gateway.turns.names import (
     SCRATCH,
     ClientId,

@@ -5,7 +5,8 @@ from collections import defaultdict
 import msgspec
 import pytest
 
-from gateway.letta.upstream import Message, Past
+from gateway.domain.messages import Message
+from gateway.letta.upstream import Past
 from gateway.openai_wire.request import decode_request
 from gateway.turns.asked import Asked, to_asked
 from gateway.turns.identity import Caller, identify, keeps_history, read_ids

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.domain import errors
-from gateway.letta.upstream import Message, Waiting
+from gateway.domain.messages import Message, PendingCall
 from gateway.settings import Chats
 from gateway.turns.run import Means
 from tests.events import answer, approval_request, error, ping, stop
@@ -91,7 +91,7 @@ async def test_a_pending_approval_is_denied_with_the_next_message(letta: MemoryL
 async def test_an_approval_that_another_program_left_pending_is_denied_first(letta: MemoryLetta, means: Means) -> None:
     await play(means, turn("Hi"))
     (kept,) = letta.store.conversations.values()
-    kept.pending = (Waiting("call-7", "search"),)
+    kept.pending = (PendingCall("call-7", "search"),)
     events = await play(means, turn("Hi", "Hello", "More"))
 
     assert [event.text for event in events if event.message_type == "assistant_message"] == ["Hello"]

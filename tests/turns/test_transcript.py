@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.messages import Image, Message, image_of
 from gateway.letta.notes import CONTINUE, GO_AHEAD
-from gateway.letta.upstream import Image, Message, Past, image_of
+from gateway.letta.upstream import Past
 from gateway.openai_wire.request import ChatMessage
 from gateway.turns.asked import Asked, to_asked
 from gateway.turns.names import ClientId, pictures_of

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.upstream import Message, Past, image_of, message_of
+from gateway.domain.messages import Message, image_of, message_of
+from gateway.letta.upstream import Past
 from gateway.turns.unkept import NOTE_CHARACTERS, Unkept, from_note, is_kept, missing_in, to_note
 
 HI = Message("user", "Hi", "gw1-a-b-c-d")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.upstream import Message, ToolResult, Waiting
+from gateway.domain.messages import Message, PendingCall, ToolResult
 from gateway.openai_wire.client_tools import ClientTools, Function
 from gateway.settings import AgentType
 from gateway.turns.turn import Turn
@@ -96,7 +96,7 @@ def test_nothing_but_a_yes_allows(words: str) -> None:
 
 # Answers to calls
 
-SEARCH, BASH = Waiting("c1", "search"), Waiting("c2", "Bash")
+SEARCH, BASH = PendingCall("c1", "search"), PendingCall("c2", "Bash")
 DENYING = AgentType(id="tutor", model="m/one", approvals="deny")
 TOOLS = ClientTools((Function("search"),))
 
@@ -118,16 +118,16 @@ def result(id: str) -> ToolResult:
 
 
 # the request, the calls that wait, what is said -> what they are told
-ANSWERED: dict[str, tuple[Turn, list[Waiting], list[Message], Answers]] = {
+ANSWERED: dict[str, tuple[Turn, list[PendingCall], list[Message], Answers]] = {
     "nothing waits": (telling(), [], said("yes"), Answers()),
     "nothing waits, and a result came": (telling("c1"), [], [], Answers()),
     "a result": (telling("c1"), [SEARCH], [], Answers((result("c1"),))),
     "results of others, too": (telling("c0", "c1"), [SEARCH], [], Answers((result("c1"),))),
     "results of others only": (telling("c0"), [SEARCH], [], Answers(denied=("c1",))),
-    "one of two": (telling("c1"), [SEARCH, Waiting("c3", "search")], [], Answers((result("c1"),), denied=("c3",))),
+    "one of two": (telling("c1"), [SEARCH, PendingCall("c3", "search")], [], Answers((result("c1"),), denied=("c3",))),
     "a result and a message": (telling("c1"), [SEARCH], said("More"), Answers((result("c1"),))),
     "a yes": (telling(), [BASH], said("yes"), Answers(approved=("c2",))),
-    "a yes to two": (telling(), [BASH, Waiting("c3", "Write")], said("yes"), Answers(approved=("c2", "c3"))),
+    "a yes to two": (telling(), [BASH, PendingCall("c3", "Write")], said("yes"), Answers(approved=("c2", "c3"))),
     "a yes to a question that nobody has seen": (
         telling(was_asked=False),
         [BASH],
@@ -177,7 +177,7 @@ ANSWERED: dict[str, tuple[Turn, list[Waiting], list[Message], Answers]] = {
 
 @pytest.mark.parametrize(("request_", "waiting", "news", "told"), ANSWERED.values(), ids=ANSWERED)
 def test_calls_that_wait_are_answered_by_what_the_request_says(
-    request_: Turn, waiting: list[Waiting], news: list[Message], told: Answers
+    request_: Turn, waiting: list[PendingCall], news: list[Message], told: Answers
 ) -> None:
     assert answers(request_, waiting, news) == told
 
@@ -189,7 +189,7 @@ IDS = st.sampled_from(["c1", "c2", "c3"])
 def test_every_call_that_waits_has_one_answer_and_no_other_has_any(
     pending: set[str], results: set[str], news: list[Message]
 ) -> None:
-    told = answers(telling(*results), [Waiting(id, "search") for id in pending], news)
+    told = answers(telling(*results), [PendingCall(id, "search") for id in pending], news)
     ids = [*(one.tool_call_id for one in told.results), *told.approved, *told.denied]
 
     assert sorted(ids) == sorted(pending)

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.domain.messages import Message, Role
 from gateway.letta.events import Event
-from gateway.letta.upstream import Message, Role
 from gateway.settings import AgentType, Chats
 from gateway.turns.agents import KnownAgent
 from gateway.turns.asked import Asked
