@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from gateway.domain import errors
+from gateway.domain.events import Event
 from gateway.domain.messages import Message
 from gateway.letta.answers import Answer, Providers
 from gateway.letta.app_server import AppServerUpstream
-from gateway.letta.events import Event
 from gateway.letta.models import models_mod
 from gateway.letta.process import AppServerProcess, default_state
 from gateway.letta.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations

@@ -13,8 +13,8 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
 from gateway.domain.errors import TaskModelFailed
+from gateway.domain.events import Event, Stop, StopReason, Text, TokensCounted
 from gateway.halves import decode
-from gateway.letta.events import Event
 from gateway.letta.joining import Joiner
 from gateway.settings import Tasks
 
@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 60.0
 # What of a request the model is given, beside its messages.
 PASSED = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "response_format")
-# Every other reason is a good end.
 LIMITS = ("max_tokens", "max_completion_tokens")
-STOP_REASONS = {"length": "max_tokens_exceeded"}
+# Every other reason is a good end.
+STOP_REASONS = {"length": StopReason.LIMIT}
 
 
 class PlainModel:
@@ -42,7 +42,7 @@ class PlainModel:
         try:
             async for told in self._stream(decode(body, dict[str, Any])):
                 for event in joiner.join([told]):
-                    ended = ended or event.message_type == "stop_reason"
+                    ended = ended or isinstance(event, Stop)
                     yield event
             if not ended:
                 raise ValueError("no finish_reason")
@@ -77,21 +77,15 @@ def _is_no_limit(name: str, asked: dict[str, Any]) -> bool:
 def _to_events(chunk: ChatCompletionChunk) -> Iterator[Event]:
     for choice in chunk.choices:
         if choice.delta.content:
-            yield Event(message_type="assistant_message", content=choice.delta.content)
+            yield Text(choice.delta.content)
         if choice.finish_reason:
-            reason = STOP_REASONS.get(choice.finish_reason, "end_turn")
-            yield Event(message_type="stop_reason", stop_reason=reason)
+            yield Stop(STOP_REASONS.get(choice.finish_reason, StopReason.END))
     if chunk.usage:
         yield _counted(chunk.usage)
 
 
-def _counted(usage: CompletionUsage) -> Event:
-    return Event(
-        message_type="usage_statistics",
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.total_tokens,
-    )
+def _counted(usage: CompletionUsage) -> TokensCounted:
+    return TokensCounted(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
 
 
 def _told(error: Exception) -> str:

@@ -1,54 +1,71 @@
-"""Shorthands for the events of a run."""
+"""Shorthands for the events of a run, most of them in Letta's words."""
 
-from gateway.letta.events import Event, ToolCall, ToolReturn
+from collections.abc import Iterable
+
+from gateway.domain.events import (
+    PING,
+    PROGRESS,
+    CallPiece,
+    CallRefused,
+    CallWaits,
+    Event,
+    Failure,
+    Stop,
+    StopReason,
+    Text,
+    Thought,
+    TokensCounted,
+    ToolCalled,
+    ToolReturned,
+    shortened,
+)
+from gateway.letta.error_words import from_error_message
+from gateway.letta.stream_messages import text_of, to_stop
 
 
 def reasoning(text: str | None, step: str | None = "step-1") -> Event:
-    return Event("reasoning_message", step_id=step, reasoning=text)
+    return Thought(text or "", step)
 
 
 def answer(content: object, step: str | None = "step-1") -> Event:
     """A piece of the answer; `content` is a text, or a list of parts."""
-    return Event("assistant_message", step_id=step, content=content)
+    return Text(text_of(content), step)
 
 
 def tool_call(
     name: str | None, call_id: str | None = "call-1", step: str | None = "step-1", arguments: str | None = None
 ) -> Event:
     """A call, or a piece of one: only the first has the name."""
-    call = ToolCall(name, call_id, arguments)
-    return Event("tool_call_message", step_id=step, tool_call=call, tool_calls=call)
+    return ToolCalled(CallPiece(call_id or "", name or "", arguments or ""), step)
 
 
-def tool_calls(*names: str, step: str | None = "step-1", arguments: str | None = "{}") -> Event:
-    """Several calls in one event, as they come where pieces are not streamed."""
-    calls = [ToolCall(name, f"call-{number}", arguments) for number, name in enumerate(names)]
-    return Event("tool_call_message", step_id=step, tool_call=calls[0], tool_calls=calls)
+def tool_calls(*names: str, step: str | None = "step-1", arguments: str | None = "{}") -> list[Event]:
+    """Several calls, as they come where pieces are not streamed."""
+    return [tool_call(name, f"call-{number}", step, arguments) for number, name in enumerate(names)]
 
 
 def tool_return(
     step: str | None = "step-1", call_id: str | None = "call-1", content: object = "found", status: str = "success"
 ) -> Event:
-    """What came of a call; `content` is a text, or a list of parts."""
-    returned = ToolReturn(call_id, status, content)
-    return Event("tool_return_message", step_id=step, message="what the tool said", tool_returns=[returned])
+    """The result of a call; `content` is a text, or a list of parts."""
+    return ToolReturned(call_id or "", shortened(text_of(content)), status == "error")
 
 
 def refused(name: str, call_id: str | None = "call-1", step: str | None = "step-1", arguments: str = "{}") -> Event:
-    """A line of the gateway's own about a call that is not allowed."""
-    call = ToolCall(name, call_id, arguments)
-    return Event("status", step_id=step, message=f"{name} is not allowed here: nothing was done.", tool_call=call)
+    """A call that is not allowed, and the line that says so."""
+    call = CallPiece(call_id or "", name, arguments)
+    return CallRefused(call, f"{name} is not allowed here: nothing was done.", step)
 
 
 def approval_request(
     name: str | None, call_id: str | None = "call-1", step: str | None = "step-1", arguments: str | None = None
 ) -> Event:
     """A call that waits, for its client or for an approval, or a piece of one."""
-    return Event("approval_request_message", step_id=step, tool_call=ToolCall(name, call_id, arguments))
+    return CallWaits(CallPiece(call_id or "", name or "", arguments or ""), step)
 
 
 def stop(reason: str | None = "end_turn") -> Event:
-    return Event("stop_reason", stop_reason=reason)
+    return to_stop(reason or "")
 
 
 def usage(
@@ -58,29 +75,36 @@ def usage(
     cached: int | None = None,
     reasoning: int | None = None,
 ) -> Event:
-    return Event(
-        "usage_statistics",
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        total_tokens=total,
-        cached_input_tokens=cached,
-        reasoning_tokens=reasoning,
-    )
+    prompt, completion = prompt or 0, completion or 0
+    return TokensCounted(prompt, completion, total or prompt + completion, cached or 0, reasoning or 0)
 
 
 def error(error_type: str | None = "llm_error", message: str | None = "An error occurred.") -> Event:
-    return Event("error_message", error_type=error_type, message=message, detail="what a provider said")
+    return Failure(from_error_message(error_type, message, "what a provider said"))
 
 
 def ping() -> Event:
-    return Event("ping", run_id="run-1")
-
-
-def compaction() -> Event:
-    """What Letta says when it has summed up the beginning of a conversation."""
-    return Event("user_message", content='{"type": "system_alert", "message": "Note: 180 messages"}')
+    return PING
 
 
 def unknown() -> Event:
-    """A type that nobody here has heard of, with fields that others have, too."""
-    return Event("hidden_thing_message", step_id="step-1", content="unseen", reasoning="unseen")
+    """What Letta says and nobody here has a use for: a type unknown here, or that it has compacted a conversation."""
+    return PROGRESS
+
+
+def calls_of(events: Iterable[Event]) -> list[CallPiece]:
+    """The calls that events tell of, and their pieces."""
+    return [event.call for event in events if isinstance(event, ToolCalled | CallWaits | CallRefused)]
+
+
+def stops_of(events: Iterable[Event]) -> list[StopReason]:
+    return [event.reason for event in events if isinstance(event, Stop)]
+
+
+def thoughts_of(events: Iterable[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Thought))
+
+
+def text_in(events: Iterable[Event]) -> str:
+    """The answer that events are pieces of."""
+    return "".join(event.text for event in events if isinstance(event, Text))

@@ -41,6 +41,7 @@ UpstreamError
     TooLong           a message is longer than Letta takes: nothing of it was kept
     Locked            something else works on an agent's memory at this moment
   RunFailed           Letta, or the model behind it, failed
+    UnknownStopReason Letta stopped for a reason that nobody here knows
     NoSpace           the disk of Letta is full: it cannot keep what is said
     BrokenStream      the stream ended early or held what is no event
     TimedOut          no sign of life, or of progress
@@ -263,6 +264,13 @@ class UpstreamError(Exception):
         super().__init__(text)
         self.taken = self.usually_taken if taken is None else taken
 
+    # Errors are told within events, which are values.
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and (other.args, other.taken) == (self.args, self.taken)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.args, self.taken))
+
 
 class Unreachable(UpstreamError): ...
 
@@ -300,6 +308,17 @@ class Locked(Refused):
 
 class RunFailed(UpstreamError):
     usually_taken = True
+
+
+class UnknownStopReason(RunFailed):
+    """Letta has stopped for a reason that nobody here knows."""
+
+    @property
+    def stop_reason(self) -> str:
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"stop_reason {self.stop_reason}"
 
 
 class NoSpace(RunFailed): ...

@@ -10,8 +10,8 @@ from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import AppStatus, EventSourceResponse
 
 from gateway.domain.errors import UpstreamError
+from gateway.domain.events import Event
 from gateway.http.errors import to_gateway_error
-from gateway.letta.events import Event
 from gateway.openai_wire.response import DONE_FRAME, ChatCompletion, frame, to_completion
 from gateway.openai_wire.tools import Told
 from gateway.openai_wire.translator import StreamTranslator

@@ -19,6 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from gateway.domain import errors
+from gateway.domain.events import Event
 from gateway.domain.messages import Message
 from gateway.letta import memory
 from gateway.letta.answers import (
@@ -31,7 +32,6 @@ from gateway.letta.answers import (
     Models,
     OneAgent,
 )
-from gateway.letta.events import Event
 from gateway.letta.frames import PROTOCOL_VERSION, Head, Runtime
 from gateway.letta.link import Address, Link
 from gateway.letta.memory_tools import MemoryTools

@@ -29,7 +29,7 @@ ERROR_TYPES: dict[str, type[RunFailed]] = {
 }
 # Reasons to stop without an answer; an `error_message` that follows tells more.
 # https://docs.letta.com/api/python/resources/runs
-STOP_REASONS: dict[str, type[RunFailed]] = {
+FAILED_STOPS: dict[str, type[RunFailed]] = {
     "error": RunFailed,
     "llm_api_error": ModelFailed,
     "invalid_llm_response": ModelFailed,
@@ -80,5 +80,5 @@ def from_error_message(error_type: str | None, message: str | None, detail: obje
 
 
 def from_stop_reason(stop_reason: str) -> RunFailed:
-    """The error that one of STOP_REASONS tells of."""
-    return STOP_REASONS[stop_reason](f"stop_reason {stop_reason}")
+    """The error that one of FAILED_STOPS tells of."""
+    return FAILED_STOPS[stop_reason](f"stop_reason {stop_reason}")

@@ -11,10 +11,25 @@ import msgspec
 from msgspec import Struct
 
 from gateway.domain import errors
+from gateway.domain.events import (
+    PROGRESS,
+    CallPiece,
+    CallRefused,
+    CallWaits,
+    Event,
+    Remark,
+    Stop,
+    StopReason,
+    Text,
+    Thought,
+    TokensCounted,
+    ToolCalled,
+)
 from gateway.halves import decode
 from gateway.letta import error_words
-from gateway.letta.events import UNREADABLE, Event, ToolCall
+from gateway.letta.events import UNREADABLE
 from gateway.letta.joining import Joiner
+from gateway.letta.stream_messages import StreamMessage, text_of, to_events, to_stop, to_tokens
 
 PROTOCOL_VERSION = 1
 # A loop that waits for input runs nothing: what it queues meanwhile, it will never run.
@@ -47,15 +62,15 @@ class LoopStatus(Struct, frozen=True):
     client_message_ids_by_run_id: dict[str, list[str]] = {}
 
 
-class Delta(Event, frozen=True):
-    """One thing that is said during a turn; beside Letta's events, those of the App Server's own loop."""
+class Delta(StreamMessage, frozen=True):
+    """One message of a turn: one of Letta's, or of the App Server's own loop."""
 
     id: str | None = None
+    run_id: str | None = None
     event_type: str | None = None
     event_data: dict[str, Any] | None = None
     client_message_ids: list[str] = []
-    # approval_classification_end: of the calls of a step, those that are done without asking, and those that are not
-    auto_allowed_tool_call_ids: list[str] = []
+    # approval_classification_end: of the calls of a step, those that are not done without asking
     user_input_tool_call_ids: list[str] = []
 
 
@@ -143,7 +158,7 @@ class TurnReader:
         """Calls that somebody else than the gateway must answer, and the names of their tools."""
         self.twins: dict[str, list[str]] = {}
         """By the id of a client's call, those of the calls of its step that the model gave the same one."""
-        self._calls: dict[str, Event] = {}
+        self._calls: dict[str, ToolCalled] = {}
         """The calls of the step whose classification has not come."""
         self._runs: set[str] = set()
         self._shown = False
@@ -208,26 +223,29 @@ class TurnReader:
         if frame.error and reason not in ENDED_WELL:
             self.failure = from_loop_error(_inner_message(frame.error))
             return []
-        return [Event(message_type="stop_reason", stop_reason=reason)]
+        return [to_stop(reason)]
 
     def _read(self, delta: Delta) -> list[Event]:
         if not self._is_ours(delta):
             return []
         match delta.message_type:
-            case "assistant_message" | "reasoning_message":
+            case "assistant_message":
                 self._shown = True
-                return [_of_step(delta, content=delta.content, reasoning=delta.reasoning)]
+                return [Text(text_of(delta.content), delta.run_id)]
+            case "reasoning_message":
+                self._shown = True
+                return [Thought(delta.reasoning or "", delta.run_id)]
             case "approval_request_message" | "tool_call_message":
                 self._shown = True
-                return [event for call in delta.calls for event in self._call(call, delta)]
+                return [event for call in delta.calls for event in self._call(call.piece, delta.run_id)]
             case "approval_classification_end":
                 return self._classify(delta)
             case "tool_return_message":
-                # It looks like what came of the tool, all of it, each time; it is a sign of life, no more.
+                # What a tool prints looks like its result, all of it, each time; it is a sign of life, no more.
                 printed = (delta.id or "").startswith(PRINTED)
-                return [_of_step(delta, tool_returns=None if printed else delta.tool_returns)]
+                return [PROGRESS] if printed else [*to_events(delta)]
             case "usage_statistics":
-                return [_with_cached(delta)]
+                return [_with_cached(to_tokens(delta), delta)]
             case "event_message" | "retry":
                 return self._give_up(delta)
             case "error_message" | "loop_error":
@@ -239,44 +257,42 @@ class TurnReader:
             return delta.run_id in self._runs
         return not self._ids.isdisjoint(delta.client_message_ids)
 
-    def _call(self, call: ToolCall, delta: Delta) -> list[Event]:
+    def _call(self, call: CallPiece, step: str | None) -> list[Event]:
         """A call comes whole. Whether it is one that waits is told at the end of its step."""
         if call.name in self._clients:
             call = self._apart(call)
-            self.waiting[call.tool_call_id or ""] = call.name or ""
-            return [_of_step(delta, message_type="approval_request_message", tool_call=call)]
-        event = _of_step(delta, message_type="tool_call_message", tool_call=call)
+            self.waiting[call.id] = call.name
+            return [CallWaits(call, step)]
+        event = ToolCalled(call, step)
         if call.name in self.builtin:
-            self._calls[call.tool_call_id or ""] = event
+            self._calls[call.id] = event
             return []
-        if not call.name and not call.tool_call_id:
+        if not call.name and not call.id:
             # What is left of a call that came with the id of another: the App Server has lost the rest.
             return []
         if not call.name or call.name in self.external:
             return [event]
-        refused = f"{call.name} is not allowed here: nothing was done."
-        return [_of_step(delta, message_type="status", message=refused, tool_call=call)]
+        return [CallRefused(call, f"{call.name} is not allowed here: nothing was done.", step)]
 
-    def _apart(self, call: ToolCall) -> ToolCall:
+    def _apart(self, call: CallPiece) -> CallPiece:
         """The call with an id of its own, which clients tell calls apart by."""
-        id = call.tool_call_id or ""
-        if id not in self.waiting:
+        if call.id not in self.waiting:
             return call
-        twins = self.twins.setdefault(id, [])
-        twins.append(f"{id}~{len(twins) + 2}")
-        return msgspec.structs.replace(call, tool_call_id=twins[-1])
+        twins = self.twins.setdefault(call.id, [])
+        twins.append(f"{call.id}~{len(twins) + 2}")
+        return msgspec.structs.replace(call, id=twins[-1])
 
     def _classify(self, delta: Delta) -> list[Event]:
         """The calls of a step are known, and which of them wait; if any does, so does the turn."""
         calls, self._calls = self._calls, {}
-        events = [event for id, event in calls.items() if id not in delta.user_input_tool_call_ids]
+        events: list[Event] = [event for id, event in calls.items() if id not in delta.user_input_tool_call_ids]
         for id in delta.user_input_tool_call_ids:
-            if call := calls.get(id):
-                self.waiting[id] = (call.tool_call and call.tool_call.name) or ""
-                events.append(_of_step(delta, message_type="approval_request_message", tool_call=call.tool_call))
+            if called := calls.get(id):
+                self.waiting[id] = called.call.name
+                events.append(CallWaits(called.call, delta.run_id))
         if self.waiting:
             self.parked = True
-            events.append(_of_step(delta, message_type="stop_reason", stop_reason="requires_approval"))
+            events.append(Stop(StopReason.WAITING))
         return events
 
     def _give_up(self, delta: Delta) -> list[Event]:
@@ -286,19 +302,14 @@ class TurnReader:
         data = delta.event_data or {}
         self.failure = from_provider(str(data.get("message") or delta.message or ""))
         # What was shown already cannot become an HTTP status any more.
-        return [_of_step(delta, message_type="status", message="The model's provider failed.")] if self._shown else []
+        return [Remark("The model's provider failed.", delta.run_id)] if self._shown else []
 
 
-def _of_step(delta: Delta, **fields: Any) -> Event:
-    """An event of a step, which is a run of its own here."""
-    return Event(**{"message_type": delta.message_type, "step_id": delta.run_id, "run_id": delta.run_id, **fields})
-
-
-def _with_cached(usage: Delta) -> Event:
+def _with_cached(tokens: TokensCounted, said: Delta) -> TokensCounted:
     """Its `prompt_tokens` leave out what the provider had in its cache; Letta's, like OpenAI's, are all of them."""
-    if usage.total_tokens is None:
-        return usage
-    return msgspec.structs.replace(usage, prompt_tokens=usage.total_tokens - (usage.completion_tokens or 0))
+    if said.total_tokens is None:
+        return tokens
+    return msgspec.structs.replace(tokens, prompt=said.total_tokens - tokens.completion)
 
 
 def _inner_message(text: str) -> str:

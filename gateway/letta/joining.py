@@ -4,14 +4,12 @@ from collections.abc import Iterable
 
 import msgspec
 
+from gateway.domain.events import CallPiece, CallWaits, Event, SignOfLife, Text, Thought, ToolCalled
 from gateway.halves import REPLACEMENT, joined, whole
-from gateway.letta.events import Event, ToolCall
 
-CALLS = ("tool_call_message", "approval_request_message")
-# What a text goes on after: a ping, and what nobody reads. Anything else ends it.
-ENDINGS = frozenset({"tool_return_message", "stop_reason", "error_message", "usage_statistics", "status"})
-_Text = tuple[str, str | None, str | None]
-"""A text that comes in pieces: the type of its events, their step, and the call whose arguments it is."""
+_Piece = type[Text] | type[Thought] | type[ToolCalled] | type[CallWaits]
+_Whole = tuple[_Piece, str | None, str]
+"""A text that comes in pieces: the kind of its events, their step, and the id of the call whose arguments it is."""
 
 
 class Joiner:
@@ -22,9 +20,9 @@ class Joiner:
     """
 
     def __init__(self) -> None:
-        self._held: dict[_Text, str] = {}
-        self._last: tuple[str, str | None] | None = None
-        """Type and step of the events whose pieces may be held."""
+        self._held: dict[_Whole, str] = {}
+        self._last: tuple[_Piece, str | None] | None = None
+        """Kind and step of the events whose pieces may be held."""
 
     def join(self, events: Iterable[Event]) -> list[Event]:
         return [one for event in events for one in self._join(event)]
@@ -35,25 +33,23 @@ class Joiner:
         return [_alone(text) for text in held]
 
     def _join(self, event: Event) -> list[Event]:
-        kind, step = event.message_type, event.step_id
-        if kind == "assistant_message":
-            ended = self._end_others(kind, step)
-            return [*ended, msgspec.structs.replace(event, content=self._piece((kind, step, None), event.text))]
-        if kind == "reasoning_message":
-            ended = self._end_others(kind, step)
-            thought = self._piece((kind, step, None), event.reasoning or "")
-            return [*ended, msgspec.structs.replace(event, reasoning=thought)]
-        if kind in CALLS:
-            ended = self._end_others(kind, step)
-            calls = [self._call(kind, step, call) for call in event.calls]
-            return [*ended, msgspec.structs.replace(event, tool_call=None, tool_calls=calls)]
-        return [*self.end(), event] if kind in ENDINGS else [event]
+        match event:
+            case Text() | Thought():
+                ended = self._end_others(type(event), event.step)
+                piece = self._piece((type(event), event.step, ""), event.text)
+                return [*ended, msgspec.structs.replace(event, text=piece)]
+            case ToolCalled() | CallWaits():
+                ended = self._end_others(type(event), event.step)
+                arguments = self._piece((type(event), event.step, event.call.id), event.call.arguments)
+                call = msgspec.structs.replace(event.call, arguments=arguments)
+                return [*ended, msgspec.structs.replace(event, call=call)]
+            case SignOfLife():
+                # A text goes on after it. Anything else ends it.
+                return [event]
+            case _:
+                return [*self.end(), event]
 
-    def _call(self, kind: str, step: str | None, call: ToolCall) -> ToolCall:
-        arguments = self._piece((kind, step, call.tool_call_id), call.arguments or "")
-        return msgspec.structs.replace(call, arguments=arguments or None)
-
-    def _piece(self, text: _Text, piece: str) -> str:
+    def _piece(self, text: _Whole, piece: str) -> str:
         """A piece with what was held before it, and without what is held now."""
         piece = joined(self._held.pop(text, "") + piece)
         if "\ud800" <= piece[-1:] <= "\udbff":
@@ -61,7 +57,7 @@ class Joiner:
             piece = piece[:-1]
         return whole(piece)
 
-    def _end_others(self, kind: str, step: str | None) -> list[Event]:
+    def _end_others(self, kind: _Piece, step: str | None) -> list[Event]:
         """What is held of other texts, but of calls of the same step, whose pieces may take turns."""
         if (kind, step) == self._last:
             return []
@@ -69,10 +65,8 @@ class Joiner:
         return self.end()
 
 
-def _alone(text: _Text) -> Event:
+def _alone(text: _Whole) -> Event:
     kind, step, call = text
-    if kind == "reasoning_message":
-        return Event(kind, step_id=step, reasoning=REPLACEMENT)
-    if kind == "assistant_message":
-        return Event(kind, step_id=step, content=REPLACEMENT)
-    return Event(kind, step_id=step, tool_call=ToolCall(None, call, REPLACEMENT))
+    if issubclass(kind, ToolCalled | CallWaits):
+        return kind(CallPiece(call, arguments=REPLACEMENT), step)
+    return kind(REPLACEMENT, step)

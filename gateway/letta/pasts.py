@@ -8,9 +8,9 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.domain.messages import Image, Message, PendingCall, message_of
-from gateway.letta.events import ToolCall, text_of
 from gateway.letta.notes import is_alert, looks_like_an_exchange
 from gateway.letta.parts import from_parts
+from gateway.letta.stream_messages import StreamedCall, text_of
 from gateway.letta.upstream import Past
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -24,7 +24,7 @@ class Listed(Struct, frozen=True):
     message_type: str = ""
     otid: str | None = None
     content: Any = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[StreamedCall] | None = None
 
 
 def to_past(listed: list[Listed]) -> Past:

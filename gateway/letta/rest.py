@@ -23,9 +23,10 @@ import msgspec
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
 from gateway.domain import errors
+from gateway.domain.events import Event
 from gateway.domain.messages import Message
 from gateway.halves import decode
-from gateway.letta.events import UNREADABLE, Event, EventDecoder
+from gateway.letta.events import UNREADABLE, EventDecoder
 from gateway.letta.inputs import to_input, to_prompt, with_options
 from gateway.letta.joining import Joiner
 from gateway.letta.pasts import Listed, to_past

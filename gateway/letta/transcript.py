@@ -18,7 +18,7 @@ from msgspec import Struct
 from gateway.domain.messages import Image, Message, Role, message_of
 from gateway.halves import decode
 from gateway.letta import memory
-from gateway.letta.events import UNREADABLE, ToolCall
+from gateway.letta.events import UNREADABLE
 from gateway.letta.notes import (
     CLIENT_REMINDER,
     EARLIER_REMINDER,
@@ -30,6 +30,7 @@ from gateway.letta.notes import (
 )
 from gateway.letta.parts import Part, exchanged, flattened, from_parts, text_part, to_parts
 from gateway.letta.pasts import add, joined
+from gateway.letta.stream_messages import StreamedCall
 from gateway.letta.upstream import Instructions, Past, Sending
 
 FORMAT = {"schema_version": 2, "message_format": "pi-session-entry-jsonl", "provider_stack": "pi-ai"}
@@ -47,7 +48,7 @@ class Listed(Struct, frozen=True):
     otid: str | None = None
     content: str | list[dict[str, Any]] = ""
     # approval_request_message
-    tool_call: ToolCall | None = None
+    tool_call: StreamedCall | None = None
     # tool_return_message
     tool_call_id: str | None = None
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from gateway.domain import errors
+from gateway.domain.events import PING, Event
 from gateway.domain.messages import PendingCall
 from gateway.letta import memory
 from gateway.letta.answers import Answer
-from gateway.letta.events import PING, Event
 from gateway.letta.frames import ControlRequest, Frame, Runtime, ToolRequest, TurnReader
 from gateway.letta.link import Connection, Link
 from gateway.letta.memory_tools import MEMORY_TIMEOUT_MS, MemoryTools
@@ -259,7 +259,7 @@ class Turns:
                 yield events
             elif reader.asked and not waiting and not failure:
                 # However long the model says nothing now, the turn can be cancelled.
-                yield [Event(message_type=PING)]
+                yield [PING]
             if failure:
                 if reader.failure:
                     await self._leave(conversation_id, reader.failure)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from gateway.domain.events import Event
 from gateway.domain.messages import Message, PendingCall, ToolResult
-from gateway.letta.events import Event
 
 
 class Instructions(Struct, frozen=True):

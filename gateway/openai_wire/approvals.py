@@ -3,8 +3,8 @@
 import json
 import re
 
+from gateway.domain.events import MAX_SHOWN, CallPiece, shortened
 from gateway.halves import mend, whole
-from gateway.letta.events import MAX_SHOWN, ToolCall, shortened
 
 _INTRODUCTION = "**May I do this?** It needs your approval:"
 _ANSWER = "Please answer **yes** or **no** (or “no, because …”); anything else counts as a no."
@@ -38,11 +38,10 @@ class Questions:
         self._names: dict[str, str] = {}
         self._arguments: dict[str, list[str]] = {}
 
-    def call(self, call: ToolCall) -> None:
+    def call(self, call: CallPiece) -> None:
         """A call, or a piece of one."""
-        id = call.tool_call_id or ""
-        self._names[id] = call.name or self._names.get(id, "")
-        self._arguments.setdefault(id, []).append(call.arguments or "")
+        self._names[call.id] = call.name or self._names.get(call.id, "")
+        self._arguments.setdefault(call.id, []).append(call.arguments)
 
     def ask(self) -> str:
         """The question; empty where nothing waits."""

@@ -3,8 +3,8 @@
 https://developers.openai.com/api/docs/guides/function-calling#streaming
 """
 
+from gateway.domain.events import CallPiece
 from gateway.halves import Mender
-from gateway.letta.events import ToolCall
 from gateway.openai_wire.client_tools import ClientTools
 from gateway.openai_wire.response import FunctionChunk, ToolCallChunk
 from gateway.openai_wire.writer import Said, Writer
@@ -28,12 +28,12 @@ class ClientCalls:
     def any(self) -> bool:
         return bool(self._told)
 
-    def is_one(self, call: ToolCall) -> bool:
+    def is_one(self, call: CallPiece) -> bool:
         """Whether it is a call, or a piece of one, of a tool of the client's."""
-        return call.tool_call_id in self._told if call.name is None else call.name in self._names
+        return call.name in self._names if call.name else call.id in self._told
 
-    def call(self, call: ToolCall) -> list[Said]:
-        id = call.tool_call_id or ""
+    def call(self, call: CallPiece) -> list[Said]:
+        id = call.id
         chunks = []
         if id not in self._told:
             # Who wants one call at a time gets the first; Letta is told of the others that they were not carried out.
@@ -42,7 +42,7 @@ class ClientCalls:
             self._told[id] = len(self._told)
             function = FunctionChunk(name=call.name, arguments="")
             chunks += self._writer.call(ToolCallChunk(self._told[id], id, "function", function))
-        return chunks + self._argue(id, call.arguments or "")
+        return chunks + self._argue(id, call.arguments)
 
     def close(self) -> list[Said]:
         """What is left of the arguments. A call without any has none, in JSON: every client decodes them."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-from gateway.letta.events import ToolCall, ToolReturn, shortened
+from gateway.domain.events import CallPiece, ToolReturned, shortened
 from gateway.openai_wire.items import ItemWriter
 from gateway.openai_wire.open_webui import StatusFrame, status
 from gateway.openai_wire.writer import Said, Writer
@@ -18,13 +18,13 @@ NOTHING_CAME = "Nothing came back."
 class Tools(Protocol):
     """What is told of the calls of a run, in the order of its events."""
 
-    def call(self, call: ToolCall, step: str | None) -> Sequence[Told]:
+    def call(self, call: CallPiece, step: str | None) -> Sequence[Told]:
         """A call of a tool of Letta's own, or a piece of one."""
 
-    def refuse(self, call: ToolCall, reason: str, step: str | None) -> Sequence[Told]:
+    def refuse(self, call: CallPiece, reason: str, step: str | None) -> Sequence[Told]:
         """A call that is not allowed; it has a return, too."""
 
-    def receive(self, returned: ToolReturn) -> Sequence[Told]:
+    def receive(self, returned: ToolReturned) -> Sequence[Told]:
         """What came of a call."""
 
     def close(self) -> Sequence[Told]:
@@ -38,17 +38,17 @@ class Thoughts:
         self._writer = writer
         self._told: set[str] = set()
 
-    def call(self, call: ToolCall, step: str | None) -> Sequence[Told]:
-        if not call.name or call.tool_call_id in self._told:
+    def call(self, call: CallPiece, step: str | None) -> Sequence[Told]:
+        if not call.name or call.id in self._told:
             return []
-        if call.tool_call_id:
-            self._told.add(call.tool_call_id)
+        if call.id:
+            self._told.add(call.id)
         return self._writer.note(f"Using {call.name}…", step)
 
-    def refuse(self, call: ToolCall, reason: str, step: str | None) -> Sequence[Told]:
+    def refuse(self, call: CallPiece, reason: str, step: str | None) -> Sequence[Told]:
         return self._writer.note(reason, step)
 
-    def receive(self, returned: ToolReturn) -> Sequence[Told]:
+    def receive(self, returned: ToolReturned) -> Sequence[Told]:
         return []
 
     def close(self) -> Sequence[Told]:
@@ -61,13 +61,13 @@ class Hidden:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    def call(self, call: ToolCall, step: str | None) -> Sequence[Told]:
+    def call(self, call: CallPiece, step: str | None) -> Sequence[Told]:
         return []
 
-    def refuse(self, call: ToolCall, reason: str, step: str | None) -> Sequence[Told]:
+    def refuse(self, call: CallPiece, reason: str, step: str | None) -> Sequence[Told]:
         return []
 
-    def receive(self, returned: ToolReturn) -> Sequence[Told]:
+    def receive(self, returned: ToolReturned) -> Sequence[Told]:
         return self._writer.interrupt()
 
     def close(self) -> Sequence[Told]:
@@ -94,35 +94,35 @@ class Cards:
 
     def __init__(self, writer: ItemWriter) -> None:
         self._writer = writer
-        self._running: dict[str | None, Running] = {}
+        self._running: dict[str, Running] = {}
         self._cards = 0
 
-    def call(self, call: ToolCall, step: str | None) -> Sequence[Told]:
+    def call(self, call: CallPiece, step: str | None) -> Sequence[Told]:
         return self._begin(call, f"Using {call.name}…", f"{call.name} failed.")
 
-    def refuse(self, call: ToolCall, reason: str, step: str | None) -> Sequence[Told]:
+    def refuse(self, call: CallPiece, reason: str, step: str | None) -> Sequence[Told]:
         return self._begin(call, reason, reason)
 
-    def receive(self, returned: ToolReturn) -> Sequence[Told]:
+    def receive(self, returned: ToolReturned) -> Sequence[Told]:
         chunks = self._writer.interrupt()
-        running = self._running.pop(returned.tool_call_id, None)
+        running = self._running.pop(returned.call_id, None)
         if running is None:
             return chunks
-        return [*chunks, *self._end(running, returned.tool_return, returned.failed), *self._still()]
+        return [*chunks, *self._end(running, returned.text, returned.failed), *self._still()]
 
     def close(self) -> Sequence[Told]:
         left, self._running = self._running, {}
         chunks = self._writer.close() if left else []
         return [*chunks, *(told for one in left.values() for told in self._end(one, NOTHING_CAME, failed=True))]
 
-    def _begin(self, call: ToolCall, line: str, failed: str) -> list[StatusFrame]:
-        running, told = self._running.get(call.tool_call_id), []
+    def _begin(self, call: CallPiece, line: str, failed: str) -> list[StatusFrame]:
+        running, told = self._running.get(call.id), []
         if running is None:
             if not call.name:
                 return []
-            running = self._running[call.tool_call_id] = Running(call.name, line, failed)
+            running = self._running[call.id] = Running(call.name, line, failed)
             told = [status(line, done=False)]
-        running.arguments.append(call.arguments or "")
+        running.arguments.append(call.arguments)
         return told
 
     def _end(self, running: Running, output: str, failed: bool) -> list[Told]:

@@ -4,9 +4,23 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from functools import partial
 
-from gateway.domain import errors as letta
-from gateway.letta import error_words
-from gateway.letta.events import Event, ToolCall
+from gateway.domain import errors
+from gateway.domain.events import (
+    CallPiece,
+    CallRefused,
+    CallWaits,
+    Event,
+    Failure,
+    Remark,
+    SignOfLife,
+    Stop,
+    StopReason,
+    Text,
+    Thought,
+    TokensCounted,
+    ToolCalled,
+    ToolReturned,
+)
 from gateway.openai_wire.approvals import Questions
 from gateway.openai_wire.calls import ClientCalls
 from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools
@@ -20,18 +34,14 @@ from gateway.openai_wire.response import (
 from gateway.openai_wire.tools import Told, tools_of
 from gateway.openai_wire.writer import Writer
 from gateway.settings import Reasoning, ToolActivity
-from gateway.wires.envelope import UnknownStopReason, UpstreamFailure
+from gateway.wires.envelope import UpstreamFailure
 
-# Letta's reasons to stop that end an answer well. Those of error_words.STOP_REASONS end it as the error they name;
-# a reason in neither table is an UnknownStopReason.
-FINISH_REASONS: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "tool_rule": "stop",
-    "no_tool_call": "stop",
-    "max_steps": "length",
-    "max_tokens_exceeded": "length",
+# The reasons to stop that end an answer well.
+FINISH_REASONS: dict[StopReason, FinishReason] = {
+    StopReason.END: "stop",
+    StopReason.LIMIT: "length",
     # A question to the person, if no tool of the client's was called.
-    "requires_approval": "stop",
+    StopReason.WAITING: "stop",
 }
 
 
@@ -67,7 +77,8 @@ class StreamTranslator:
         self._questions = Questions()
         self._include_usage = include_usage
         self._state = State.OPEN
-        self._stop_reason: str | None = None
+        self._stop: Stop | None = None
+        self._tokens = TokensCounted()
         self._usage: Usage | None = None
 
     @property
@@ -78,7 +89,7 @@ class StreamTranslator:
     @property
     def stopped(self) -> bool:
         """Whether Letta has given its reason to stop, good or bad."""
-        return self._stop_reason is not None
+        return self._stop is not None
 
     @property
     def complete(self) -> bool:
@@ -88,36 +99,31 @@ class StreamTranslator:
     def receive(self, event: Event) -> Sequence[Told]:
         """What `event` is told as; raises UpstreamFailure for an event that tells of a failed run."""
         # Nothing takes from an answer that is finished, or follows its end.
-        if self.finished and (self._state is State.CLOSED or event.message_type == "error_message"):
+        if self.finished and (self._state is State.CLOSED or isinstance(event, Failure)):
             return []
         # On a cancel Letta sends one more token after its reason to stop.
-        if self._stop_reason and event.message_type not in ("usage_statistics", "error_message"):
+        if self._stop and not isinstance(event, TokensCounted | Failure):
             return []
-        match event.message_type:
-            case "assistant_message":
-                return self._writer.answer(event.text)
-            case "reasoning_message":
-                return self._writer.think(event.reasoning or "", event.step_id)
-            case "tool_call_message" | "tool_return_message" | "approval_request_message":
-                return self._use(event)
-            case "status":
-                return self._note(event)
-            case "stop_reason":
-                return self._stop(event.stop_reason or "")
-            case "usage_statistics":
+        match event:
+            case Text(text):
+                return self._writer.answer(text)
+            case Thought(text, step):
+                return self._writer.think(text, step)
+            case Stop():
+                return self._end(event)
+            case TokensCounted():
                 return self._count(event)
-            case "error_message":
-                raise UpstreamFailure(error_words.from_error_message(event.error_type, event.message, event.detail))
+            case Failure(error):
+                raise UpstreamFailure(error)
             case _:
-                # ping, user_message and system_message (compaction), and what is new
-                return []
+                return self._use(event)
 
     def receive_eof(self) -> Sequence[Told]:
         """The chunks that end the stream; raises UpstreamFailure where the run did not end well."""
-        if self._stop_reason is None:
-            raise UpstreamFailure(letta.BrokenStream("no stop_reason"))
-        if self._stop_reason in error_words.STOP_REASONS:
-            raise UpstreamFailure(error_words.from_stop_reason(self._stop_reason))
+        if self._stop is None:
+            raise UpstreamFailure(errors.BrokenStream("no stop_reason"))
+        if self._stop.failure:
+            raise UpstreamFailure(self._stop.failure)
         closed, self._state = self._state is State.CLOSED, State.CLOSED
         if closed or not (self._include_usage and self._usage):
             return []
@@ -130,31 +136,32 @@ class StreamTranslator:
         self._state = State.CLOSED
         return [*self._tools.close(), *self._writer.close()]
 
-    def _use(self, event: Event) -> Sequence[Told]:
-        if event.message_type == "approval_request_message":
-            return [told for call in event.calls for told in self._wait_for(call)]
-        told = [told for call in event.calls for told in self._tools.call(call, event.step_id)]
-        for returned in event.tool_returns or ():
-            told += self._tools.receive(returned)
-        return told
+    def _use(self, event: ToolCalled | ToolReturned | CallWaits | CallRefused | Remark | SignOfLife) -> Sequence[Told]:
+        match event:
+            case ToolCalled(call, step):
+                return self._tools.call(call, step)
+            case ToolReturned():
+                return self._tools.receive(event)
+            case CallWaits(call):
+                return self._wait_for(call)
+            case CallRefused(call, reason, step):
+                return self._tools.refuse(call, reason, step)
+            case Remark(text, step):
+                return self._writer.note(text, step)
+            case SignOfLife():
+                return []
 
-    def _note(self, event: Event) -> Sequence[Told]:
-        if event.tool_call:
-            return self._tools.refuse(event.tool_call, event.message or "", event.step_id)
-        return self._writer.note(event.message or "", event.step_id)
-
-    def _stop(self, stop_reason: str) -> Sequence[Told]:
-        if stop_reason in error_words.STOP_REASONS:
-            # An `error_message` that tells more may follow; the end of the stream raises otherwise.
-            self._stop_reason = stop_reason
+    def _end(self, stop: Stop) -> Sequence[Told]:
+        if stop.reason is StopReason.UNKNOWN and stop.failure:
+            raise UpstreamFailure(stop.failure)
+        self._stop = stop
+        if stop.failure:
+            # A `Failure` that tells more may follow; the end of the stream raises otherwise.
             return []
-        if stop_reason not in FINISH_REASONS:
-            raise UnknownStopReason(stop_reason)
-        self._stop_reason = stop_reason
         self._state = State.FINISHED
-        if stop_reason != "requires_approval":
-            return [*self._tools.close(), *self._writer.finish(FINISH_REASONS[stop_reason])]
-        return [*self._tools.close(), *self._finish_waiting()]
+        if stop.reason is StopReason.WAITING:
+            return [*self._tools.close(), *self._finish_waiting()]
+        return [*self._tools.close(), *self._writer.finish(FINISH_REASONS[stop.reason])]
 
     def _finish_waiting(self) -> Sequence[Told]:
         """The run goes on with the client's results, or with the person's word."""
@@ -162,23 +169,31 @@ class StreamTranslator:
             return [*self._calls.close(), *self._writer.finish("tool_calls")]
         return [*self._writer.ask(self._questions.ask()), *self._writer.finish("stop")]
 
-    def _wait_for(self, call: ToolCall) -> Sequence[Told]:
+    def _wait_for(self, call: CallPiece) -> Sequence[Told]:
         if self._calls.is_one(call):
             return self._calls.call(call)
         self._questions.call(call)
         return []
 
-    def _count(self, event: Event) -> Sequence[Told]:
+    def _count(self, tokens: TokensCounted) -> Sequence[Told]:
         """Add up the usage: one event tells it of a whole run, or one of each step."""
-        before = self._usage
-        prompt, completion = event.prompt_tokens or 0, event.completion_tokens or 0
-        total = event.total_tokens or prompt + completion
-        cached, reasoning = event.cached_input_tokens or 0, event.reasoning_tokens or 0
-        if before:
-            prompt += before.prompt_tokens
-            completion += before.completion_tokens
-            total += before.total_tokens
-            cached += before.prompt_tokens_details.cached_tokens
-            reasoning += before.completion_tokens_details.reasoning_tokens
-        self._usage = Usage(prompt, completion, total, PromptTokensDetails(cached), CompletionTokensDetails(reasoning))
+        before = self._tokens
+        self._tokens = TokensCounted(
+            before.prompt + tokens.prompt,
+            before.completion + tokens.completion,
+            before.total + tokens.total,
+            before.cached + tokens.cached,
+            before.reasoning + tokens.reasoning,
+        )
+        self._usage = to_usage(self._tokens)
         return []
+
+
+def to_usage(tokens: TokensCounted) -> Usage:
+    return Usage(
+        tokens.prompt,
+        tokens.completion,
+        tokens.total,
+        PromptTokensDetails(tokens.cached),
+        CompletionTokensDetails(tokens.reasoning),
+    )

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Container
 import msgspec
 from msgspec import Struct
 
-from gateway.letta.events import Event
+from gateway.domain.events import CallWaits, Event, Stop, Text
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.turns.turn import Turn
 
 # What a demand is about; thoughts, tools and usage are told as they come.
-JUDGED = frozenset({"assistant_message", "stop_reason"})
+JUDGED = Text | Stop
 Fits = Callable[[JsonFormat, str], Awaitable[bool]]
 """Whether an answer that is JSON matches the schema, if there is one."""
 AGAIN = "This is your last try: your answer before this one was thrown away, because it did not do as follows."
@@ -42,7 +42,7 @@ class Demand(Struct, frozen=True):
 
     def is_met_by(self, event: Event) -> bool:
         """Whether an event alone does what is demanded: a call. (With a call, words need not be JSON.)"""
-        return event.message_type == "approval_request_message" and any(call.name for call in event.calls)
+        return isinstance(event, CallWaits) and bool(event.call.name)
 
     def find(self, answer: str) -> str | None:
         """What of an answer without calls may be told; None if it is not as demanded. It need not match a schema."""
@@ -76,7 +76,7 @@ class Withheld:
     @property
     def text(self) -> str:
         """The answer that is withheld."""
-        return "".join(event.text for event in self._events)
+        return "".join(event.text for event in self._events if isinstance(event, Text))
 
     def take(self, events: list[Event]) -> list[Event]:
         """What of the events may be told now."""
@@ -85,8 +85,8 @@ class Withheld:
         if self._demand and any(map(self._demand.is_met_by, events)):
             self._met = True
             return [*self._take_all(), *events]
-        self._events += [event for event in events if event.message_type in JUDGED]
-        return [event for event in events if event.message_type not in JUDGED]
+        self._events += [event for event in events if isinstance(event, JUDGED)]
+        return [event for event in events if not isinstance(event, JUDGED)]
 
     async def release(self, well: bool, fits: Fits) -> list[Event] | None:
         """At the end of a run: what is still to be told; None if it is not as demanded. A failure is told as it is."""
@@ -96,8 +96,8 @@ class Withheld:
         found = self._demand.find(text)
         if found is None or not (self._demand.json is None or await fits(self._demand.json, found)):
             return None
-        rest = [event for event in events if event.message_type != "assistant_message"]
-        return [Event("assistant_message", content=found), *rest]
+        rest = [event for event in events if not isinstance(event, Text)]
+        return [Text(found), *rest]
 
     def _take_all(self) -> list[Event]:
         events, self._events = self._events, []

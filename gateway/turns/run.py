@@ -13,9 +13,8 @@ import msgspec
 
 from gateway.domain import errors
 from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
+from gateway.domain.events import CallRefused, CallWaits, Event, Failure, SignOfLife, Stop, StopReason, ToolCalled
 from gateway.domain.messages import PendingCall
-from gateway.letta import error_words
-from gateway.letta.events import PING, Event, ToolCall
 from gateway.letta.upstream import Sending, Upstream
 from gateway.settings import Chats
 from gateway.turns.agents import Agents, KnownAgent
@@ -32,8 +31,6 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
 # How often a silent run is looked at before it counts as hanging.
 LOOKS = 4
-# Letta's reason to stop for calls that wait, for the client's answers or for an approval.
-WAITS = "requires_approval"
 DENIED = "Nobody is here who could allow it."
 # Each is a run of its own in Letta, with its own limit of steps.
 MOST_DENIALS = 10
@@ -345,8 +342,8 @@ class Run:
             self._note(held)
             if self._denies():
                 # It goes on: why it has stopped is nobody's business.
-                held = [_refused(event) for event in held if event.stop_reason is None]
-                held = [event for event in held if event.message_type != "status" or event.message]
+                held = [_refused(event) for event in held if not isinstance(event, Stop)]
+                held = [event for event in held if not isinstance(event, CallRefused) or event.reason]
             self._tell(self._strict.take(held))
 
     def _tell(self, events: list[Event]) -> None:
@@ -354,15 +351,14 @@ class Run:
 
     def _is_refusal(self) -> bool:
         """Whether Letta stops before it has said anything: what follows may be that it is busy. Raises Busy."""
-        if self._events or not any(event.stop_reason in error_words.STOP_REASONS for event in self._held):
+        if self._events or not any(isinstance(event, Stop) and _has_failed(event) for event in self._held):
             return False
-        told = [event for event in self._held if event.message_type == "error_message"]
+        told = [event for event in self._held if isinstance(event, Failure)]
         for event in told:
-            error = error_words.from_error_message(event.error_type, event.message, event.detail)
-            if isinstance(error, errors.Busy):
+            if isinstance(event.error, errors.Busy):
                 # What runs there is another's, and not to be cancelled.
                 self._held, self._stage = [], Stage.SENDING
-                raise error
+                raise event.error
         return not told
 
     def _note(self, events: list[Event]) -> None:
@@ -370,24 +366,18 @@ class Run:
         if self._stage is Stage.SENDING:
             self._stage = Stage.RUNNING
         for event in events:
-            kind = event.message_type
-            self._events += kind != PING
-            if kind == "stop_reason":
+            self._events += not isinstance(event, SignOfLife) or event.progress
+            if isinstance(event, Stop):
                 self._stage = Stage.STOPPED
                 self._watch_for(DRAIN_SECONDS)
                 self._means.conversations.answered(self._where[1])
-                self._ended_well = event.stop_reason not in error_words.STOP_REASONS
-                if event.stop_reason != WAITS:
+                self._ended_well = not _has_failed(event)
+                if event.reason is not StopReason.WAITING:
                     self._waiting = {}
-            elif kind in ("tool_call_message", "approval_request_message"):
-                self._used_memory |= any("memory" in (call.name or "") for call in event.calls)
-                if kind == "approval_request_message":
-                    self._wait_for(event.calls)
-
-    def _wait_for(self, calls: list[ToolCall]) -> None:
-        for call in calls:
-            if call.tool_call_id:
-                self._waiting[call.tool_call_id] = call.name or self._waiting.get(call.tool_call_id, "")
+            elif isinstance(event, ToolCalled | CallWaits):
+                self._used_memory |= "memory" in event.call.name
+                if isinstance(event, CallWaits) and event.call.id:
+                    self._waiting[event.call.id] = event.call.name or self._waiting.get(event.call.id, "")
 
     async def _cancel(self) -> None:
         try:
@@ -421,10 +411,14 @@ class Run:
             self._watching.cancel()
 
 
+def _has_failed(stop: Stop) -> bool:
+    return stop.reason is StopReason.FAILED
+
+
 def _refused(event: Event) -> Event:
     """A call that needs an approval which nobody can give, as it is told."""
-    if event.message_type != "approval_request_message":
+    if not isinstance(event, CallWaits):
         return event
-    (call,) = event.calls[:1] or (ToolCall(),)
-    line = f"{call.name} needs an approval, which nobody can give here." if call.name else None
-    return msgspec.structs.replace(event, message_type="status", message=line, tool_call=call, tool_calls=None)
+    name = event.call.name
+    line = f"{name} needs an approval, which nobody can give here." if name else ""
+    return CallRefused(event.call, line, event.step)

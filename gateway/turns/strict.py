@@ -8,14 +8,12 @@ from typing import Any
 
 import msgspec
 
+from gateway.domain.events import CallWaits, Event, Stop
 from gateway.halves import mend
-from gateway.letta.events import Event
 from gateway.openai_wire.calls import NO_ARGUMENTS
 from gateway.openai_wire.client_tools import NO_PARAMETERS, Function
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.turns.demands import Fits
-
-CALL, STOP = "approval_request_message", "stop_reason"
 
 
 class StrictCalls:
@@ -31,7 +29,7 @@ class StrictCalls:
             return events
         told: list[Event] = []
         for event in events:
-            held = event.message_type == CALL or (event.message_type == STOP and self._held)
+            held = isinstance(event, CallWaits) or (isinstance(event, Stop) and self._held)
             (self._held if held else told).append(event)
         return told
 
@@ -52,10 +50,9 @@ class StrictCalls:
         """Names and arguments, put together of their pieces."""
         names: dict[str, str] = {}
         pieces: dict[str, list[str]] = {}
-        for call in (call for event in self._held for call in event.calls):
-            id = call.tool_call_id or ""
-            names[id] = names.get(id) or call.name or ""
-            pieces.setdefault(id, []).append(call.arguments or "")
+        for call in (event.call for event in self._held if isinstance(event, CallWaits)):
+            names[call.id] = names.get(call.id) or call.name
+            pieces.setdefault(call.id, []).append(call.arguments)
         return [(name, "".join(pieces[id])) for id, name in names.items()]
 
 

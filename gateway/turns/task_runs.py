@@ -5,14 +5,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
 
-from gateway.letta.events import Event
+from gateway.domain.events import Event, Stop, StopReason, Text, TokensCounted
 from gateway.openai_wire.request import ChatCompletionRequest
 from gateway.settings import Tasks
 from gateway.turns.task_answers import to_answer, to_empty_answer
 from gateway.turns.tasks import Task
 from gateway.turns.telling import Reader, Telling
 
-NO_TOKENS = Event(message_type="usage_statistics", prompt_tokens=0, completion_tokens=0, total_tokens=0)
+ENDS = (Stop(StopReason.END), TokensCounted())
 
 
 class TaskModel(Protocol):
@@ -39,7 +39,7 @@ class TaskRuns:
             return self._ask(self._model, body)
         telling = Telling(lambda: None)
         answer = to_empty_answer(task, request) if self._settings.answer == "off" else to_answer(task, request)
-        telling.tell([Event(message_type="assistant_message", content=answer), *_ends()])
+        telling.tell([Text(answer), *ENDS])
         telling.end()
         return telling.follow()
 
@@ -60,10 +60,6 @@ class TaskRuns:
         await asyncio.gather(*under_way, return_exceptions=True)
         if self._model:
             await self._model.aclose()
-
-
-def _ends() -> list[Event]:
-    return [Event(message_type="stop_reason", stop_reason="end_turn"), NO_TOKENS]
 
 
 async def _tell(model: TaskModel, body: bytes, telling: Telling) -> None:

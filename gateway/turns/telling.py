@@ -8,10 +8,17 @@ from itertools import groupby
 import msgspec
 
 from gateway.domain.errors import UpstreamError
-from gateway.letta.events import PING, Event
-
-ANSWER = "assistant_message"
-SPOKEN = (ANSWER, "reasoning_message")
+from gateway.domain.events import (
+    CallRefused,
+    CallWaits,
+    Event,
+    Remark,
+    SignOfLife,
+    Text,
+    Thought,
+    ToolCalled,
+    ToolReturned,
+)
 
 
 class Telling:
@@ -64,7 +71,7 @@ class Telling:
     def answer(self, whole: bool) -> str:
         """The text of the answer; unless it is `whole`, what its readers have had, or will have, of it."""
         batches = self.batches if whole or self._readers else self.batches[: self.read]
-        return "".join(event.text for batch in batches for event in batch if event.message_type == ANSWER)
+        return "".join(event.text for batch in batches for event in batch if isinstance(event, Text))
 
     def keep(self) -> None:
         """For readers who come after the end, what was told is kept in few events, once nobody reads any more."""
@@ -84,7 +91,7 @@ class Telling:
 
     def _fold(self) -> None:
         if self._kept and not self._readers:
-            events = [event for batch in self.batches for event in batch if event.message_type != PING]
+            events = [event for batch in self.batches for event in batch if not isinstance(event, SignOfLife)]
             self.batches = [[_joined(list(pieces)) for _, pieces in groupby(events, _piece_of)]]
 
     def _wake(self) -> None:
@@ -132,22 +139,24 @@ def _bare(error: Exception) -> Exception:
 
 def _weight(event: Event) -> int:
     """Of pieces of a text only that text counts: they become one."""
-    if event.message_type in SPOKEN:
-        return len(event.text) + len(event.reasoning or "")
-    texts = [event.text, event.message, event.detail, *(call.arguments for call in event.calls)]
-    texts += [returned.tool_return for returned in event.tool_returns or ()]
-    return 500 + sum(len(text) for text in texts if isinstance(text, str))
+    match event:
+        case Text(text) | Thought(text):
+            return len(text)
+        case ToolCalled(call) | CallWaits(call) | CallRefused(call):
+            return 500 + len(call.arguments)
+        case ToolReturned(text=text) | Remark(text):
+            return 500 + len(text)
+        case _:
+            return 500
 
 
-def _piece_of(event: Event) -> tuple[str, str | None, int]:
+def _piece_of(event: Event) -> object:
     """What pieces of one text have in common; anything else stands alone."""
-    spoken = event.message_type in SPOKEN
-    return event.message_type, event.step_id, 0 if spoken else id(event)
+    return (type(event), event.step) if isinstance(event, Text | Thought) else id(event)
 
 
 def _joined(pieces: list[Event]) -> Event:
-    if len(pieces) == 1:
-        return pieces[0]
-    content = "".join(piece.text for piece in pieces)
-    reasoning = "".join(piece.reasoning or "" for piece in pieces)
-    return msgspec.structs.replace(pieces[0], content=content or None, reasoning=reasoning or None)
+    first = pieces[0]
+    if len(pieces) == 1 or not isinstance(first, Text | Thought):
+        return first
+    return msgspec.structs.replace(first, text="".join(one.text for one in pieces if isinstance(one, type(first))))

@@ -129,9 +129,12 @@ class UpstreamFailure(GatewayError):
     https://github.com/openai/openai-python#retries
     """
 
-    def __init__(self, error: errors.UpstreamError, message: str | None = None) -> None:
+    def __init__(self, error: errors.UpstreamError) -> None:
         row = next(UPSTREAM[kind] for kind in type(error).__mro__ if kind in UPSTREAM)
-        super().__init__(message or row.message, code=row.code)
+        message = row.message
+        if isinstance(error, errors.UnknownStopReason):
+            message = f"Letta stopped for a reason this gateway does not know: `{error.stop_reason}`."
+        super().__init__(message, code=row.code)
         self.cause = error
         self.status_code = row.status
         self.type = row.type
@@ -140,13 +143,3 @@ class UpstreamFailure(GatewayError):
         # A damaged file does not mend itself within the moments of a retry.
         if error.taken or isinstance(error, errors.Garbled):
             self.headers["x-should-retry"] = "false"
-
-
-class UnknownStopReason(UpstreamFailure):
-    """Letta stopped for a reason that nobody here knows; the message names it."""
-
-    def __init__(self, stop_reason: str) -> None:
-        super().__init__(
-            errors.RunFailed(f"stop_reason {stop_reason}"),
-            f"Letta stopped for a reason this gateway does not know: `{stop_reason}`.",
-        )

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gateway.domain.events import CallPiece
 from gateway.domain.messages import Message
-from gateway.letta.events import ToolCall
 from gateway.letta.notes import CONTINUE
 from gateway.openai_wire.client_tools import CalledFunction, Function, Tool
 from gateway.openai_wire.client_tools import ToolCall as ToldCall
@@ -111,12 +111,12 @@ def allowing(count: int) -> dict[str, Any]:
     return {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools}}
 
 
-def call(number: int) -> ToolCall:
-    return ToolCall("x", f"call-{number}", "{}")
+def call(number: int) -> CallPiece:
+    return CallPiece(f"call-{number}", "x", "{}")
 
 
-def piece_of_call(number: int) -> ToolCall:
-    return ToolCall(None if number else "x", "call-0", "and more of it")
+def piece_of_call(number: int) -> CallPiece:
+    return CallPiece("call-0", "" if number else "x", "and more of it")
 
 
 def referring(count: int) -> dict[str, Any]:

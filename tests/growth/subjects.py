@@ -19,6 +19,8 @@ EXCEPTIONS = {
     "letta.parts.flattened": SMALL,
     "letta.parts.text_part": SMALL,
     "letta.pasts.add": SMALL,
+    "letta.stream_messages.to_stop": SMALL,
+    "letta.stream_messages.to_tokens": SMALL,
     "letta.transcript.backend_of": "reads a path that the App Server tells",
     "letta.transcript.emptied": "reads a file of the App Server's, of which it changes one field",
     "letta.transcript.folder_of": "reads ids that Letta made",
@@ -32,6 +34,7 @@ EXCEPTIONS = {
     "openai_wire.open_webui.tool_card": SMALL,
     "openai_wire.response.frame": SMALL,
     "openai_wire.tools.tools_of": SMALL,
+    "openai_wire.translator.to_usage": SMALL,
     **{
         f"openai_wire.tools.{kind}.{how}": SMALL
         for kind in ("Hidden", "Thoughts", "Tools")

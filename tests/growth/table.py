@@ -11,10 +11,12 @@ import msgspec
 from gateway import halves
 from gateway.domain import errors as wire_errors
 from gateway.domain import messages
+from gateway.domain.events import CallPiece, CallWaits, Event, Text, ToolCalled, ToolReturned, shortened
 from gateway.domain.messages import Message, PendingCall, ToolResult, message_of
 from gateway.http.encodings import Decoder
-from gateway.letta import error_words, frames, inputs, joining, memory, notes, parts, pasts, transcript
+from gateway.letta import error_words, frames, inputs, joining, memory, notes, parts, pasts, stream_messages, transcript
 from gateway.letta import events as letta
+from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
 from gateway.letta.upstream import Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
@@ -112,7 +114,7 @@ def called_in_pieces(count: int) -> strict.StrictCalls:
     """A call in half of so many pieces, and as many calls."""
     held = strict_calls()
     calls = [piece_of_call(i) if i % 2 else call(i) for i in range(count)]
-    held.take([letta.Event("approval_request_message", tool_call=one) for one in calls])
+    held.take([CallWaits(one) for one in calls])
     return held
 
 
@@ -128,7 +130,7 @@ def judged(held: strict.StrictCalls) -> None:
 def listed(count: int) -> list[transcript.Listed]:
     """Answers in many parts, with many calls between."""
     kinds = ("assistant_message", "approval_request_message", "assistant_message", "tool_return_message")
-    said = [transcript.Listed(f"m{i}", kinds[i % 4], content="so", tool_call=call(i)) for i in range(count)]
+    said = [transcript.Listed(f"m{i}", kinds[i % 4], content="so", tool_call=streamed(i)) for i in range(count)]
     return [*said, transcript.Listed("m", "user_message", "gw-1", "Hi")]
 
 
@@ -170,6 +172,31 @@ def formed(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
 
+def streamed(number: int) -> StreamedCall:
+    return StreamedCall("x", f"call-{number}", "{}")
+
+
+def calling(count: int) -> StreamMessage:
+    return StreamMessage("tool_call_message", tool_calls=[streamed(i) for i in range(count)])
+
+
+def returning(count: int) -> StreamMessage:
+    returns = [StreamedReturn(f"call-{i}", "success", "done") for i in range(count)]
+    return StreamMessage("tool_return_message", tool_returns=returns)
+
+
+def failing(text: str) -> StreamMessage:
+    return StreamMessage("error_message", error_type="llm_error", message=text, detail=text)
+
+
+def word(number: int) -> list[Event]:
+    return [Text("so")]
+
+
+def piece_that_waits(number: int) -> list[Event]:
+    return [CallWaits(piece_of_call(number))]
+
+
 def told_parts(count: int) -> list[dict[str, str]]:
     return [{"text": "a"}] * count
 
@@ -203,8 +230,6 @@ TABLE: dict[str, dict[str, Make]] = {
         "one line in pieces": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b"data: and more of it", 20),
         "many lines": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b'data: {"message_type": "x"}\n', 28),
     },
-    "letta.events.shortened": of_text(letta.shortened),
-    "letta.events.text_of": {"parts": of(told_parts, letta.text_of)},
     "letta.frames.TurnReader.receive": {"ids": of(read_turn, lambda pair: pair[0].receive(pair[1]))},
     "letta.frames.TurnReader.resume": {
         "ids": of(lambda count: [f"gw-{i}" for i in range(count)], lambda ids: frames.TurnReader(["gw"]).resume(ids))
@@ -214,12 +239,9 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.inputs.to_input": {"messages": of(with_options, inputs.to_input)},
     "letta.inputs.to_prompt": of_text(lambda text: inputs.to_prompt(Instructions(text, "", text))),
     "letta.joining.Joiner.join": {
-        "halves": in_pieces(
-            lambda: joining.Joiner().join, lambda i: [letta.Event("assistant_message", content="so \ud83d")]
-        ),
+        "halves": in_pieces(lambda: joining.Joiner().join, lambda i: [Text("so \ud83d")]),
         "calls": in_pieces(
-            lambda: joining.Joiner().join,
-            lambda i: [letta.Event("tool_call_message", tool_call=letta.ToolCall("x", f"call-{i}", "\ud83d"))],
+            lambda: joining.Joiner().join, lambda i: [ToolCalled(CallPiece(f"call-{i}", "x", "\ud83d"))]
         ),
     },
     "letta.notes.in_prompt": of_text(lambda text: notes.in_prompt(text, text)),
@@ -240,6 +262,7 @@ TABLE: dict[str, dict[str, Make]] = {
     ),
     "letta.memory.is_block": of_text(memory.is_block, fronts=Shape("---\n", "\n---", "x")),
     "letta.memory.path_of": of_text(refused(lambda text: memory.path_of({"label": text}))),
+    "domain.events.shortened": of_text(shortened),
     "domain.messages.image_of": of_text(lambda text: messages.image_of("image/png", text)),
     "domain.messages.message_of": {"pieces": of(lambda count: ["a"] * count, lambda some: message_of("user", some))},
     "letta.parts.exchanged": of_text(lambda text: parts.exchanged(Message("user", "", exchanged=text))),
@@ -249,6 +272,16 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.parts.to_parts": of_text(lambda text: parts.to_parts(Message("user", text))),
     "letta.pasts.joined": {"parts": of(lambda count: [Message("assistant", "so")] * count, pasts.joined)},
     "letta.pasts.to_past": {"parts of an answer": of(rest_listed, pasts.to_past)},
+    "letta.stream_messages.text_of": {"parts": of(told_parts, stream_messages.text_of)},
+    "letta.stream_messages.to_events": {
+        "calls": of(calling, stream_messages.to_events),
+        "returns": of(returning, stream_messages.to_events),
+    }
+    | of_text(lambda text: stream_messages.to_events(failing(text))),
+    "letta.stream_messages.to_returned": {
+        "parts": of(lambda count: StreamedReturn("call-1", "success", told_parts(count)), stream_messages.to_returned)
+    }
+    | of_text(lambda text: stream_messages.to_returned(StreamedReturn("call-1", "success", text))),
     "letta.transcript.calls_wait": {"calls": of(lambda count: listed(count)[::-1], transcript.calls_wait)},
     "letta.transcript.is_known_format": of_text(transcript.is_known_format, **DEEP),
     "letta.transcript.to_input": {"messages": of(with_options, transcript.to_input)},
@@ -337,17 +370,13 @@ TABLE: dict[str, dict[str, Make]] = {
     "openai_wire.tools.Cards.receive": {
         "calls": of(
             lambda count: (
-                [letta.Event("tool_call_message", tool_calls=[call(i) for i in range(count)])]
-                + [
-                    letta.Event("tool_return_message", tool_returns=[letta.ToolReturn(f"call-{i}")])
-                    for i in range(count)
-                ]
+                [ToolCalled(call(i)) for i in range(count)] + [ToolReturned(f"call-{i}", "") for i in range(count)]
             ),
             lambda events: [*map(translate().receive, events)],
         )
     },
     "openai_wire.translator.StreamTranslator.receive": {
-        "words": in_pieces(lambda: translate().receive, lambda i: letta.Event("assistant_message", content="<so"), 20)
+        "words": in_pieces(lambda: translate().receive, lambda i: Text("<so"), 20)
     },
     "openai_wire.writer.Writer.answer": of_text(lambda text: write().answer(text), **WRITER),
     "openai_wire.writer.Writer.think": of_text(lambda text: write().think(text, "s"), **WRITER),
@@ -357,7 +386,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.demands.Withheld.take": {
         "events": in_pieces(
             lambda: demands.Withheld(demands.Demand(json=json_format.JsonFormat())).take,
-            lambda i: [letta.Event("assistant_message", content="so")],
+            word,
         )
     },
     "turns.demands.Demand.find": of_text(demands.Demand(json=json_format.JsonFormat()).find),
@@ -390,7 +419,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.strict.StrictCalls.take": {
         "events": in_pieces(
             lambda: strict_calls().take,
-            lambda i: [letta.Event("approval_request_message", tool_call=piece_of_call(i))],
+            piece_that_waits,
         )
     },
     "turns.strict.StrictCalls.find_fault": {"calls": of(called_in_pieces, judged)},

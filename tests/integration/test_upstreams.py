@@ -11,9 +11,18 @@ import msgspec
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.events import (
+    Event,
+    Failure,
+    SignOfLife,
+    Stop,
+    StopReason,
+    Text,
+    Thought,
+    TokensCounted,
+    ToolCalled,
+)
 from gateway.domain.messages import Message
-from gateway.letta import error_words
-from gateway.letta.events import Event
 from gateway.letta.upstream import (
     NO_INSTRUCTIONS,
     Agent,
@@ -88,7 +97,7 @@ async def tell(
     async with upstream.run(agent.id, chat.id, Sending(said, instructions), tools) as batches:
         async for batch in batches:
             events += batch
-    return [event for event in events if event.message_type != "ping"]
+    return [event for event in events if not isinstance(event, SignOfLife)]
 
 
 async def again(upstream: Upstream, agent: Agent, chat: Conversation) -> Conversation:
@@ -108,10 +117,8 @@ def texts(past: Past) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in past.messages]
 
 
-def spoken(events: list[Event], kind: str = "assistant_message") -> str:
-    if kind == "assistant_message":
-        return "".join(event.text for event in events if event.message_type == kind)
-    return "".join(event.reasoning or "" for event in events if event.message_type == kind)
+def spoken(events: list[Event], kind: type[Text] | type[Thought] = Text) -> str:
+    return "".join(event.text for event in events if isinstance(event, kind))
 
 
 async def test_it_answers_and_lists_the_model(upstream: Upstream, letta: RealLetta) -> None:
@@ -261,16 +268,16 @@ async def test_a_run_tells_thoughts_answer_end_and_usage(
     agent, chat = await chat_of(upstream, letta)
     events = await tell(upstream, agent, chat, mark)
 
-    assert spoken(events, "reasoning_message").strip() == THOUGHT.strip()
+    assert spoken(events, Thought).strip() == THOUGHT.strip()
     assert spoken(events) == f"{FIRST}{mark}"
-    assert [event.stop_reason for event in events if event.message_type == "stop_reason"] == ["end_turn"]
-    kinds = [event.message_type for event in events if event.message_type in ("stop_reason", "assistant_message")]
-    assert kinds[-1] == "stop_reason"
-    (usage,) = [event for event in events if event.message_type == "usage_statistics"]
+    assert [event for event in events if isinstance(event, Stop)] == [Stop(StopReason.END)]
+    kinds = [type(event) for event in events if isinstance(event, Stop | Text)]
+    assert kinds[-1] is Stop
+    (usage,) = [event for event in events if isinstance(event, TokensCounted)]
     (received,) = model.received(mark)
     *earlier, last = (len(text.split()) for _, text in received)
-    assert (usage.prompt_tokens, usage.cached_input_tokens) == (sum(earlier) + last, sum(earlier))
-    assert (usage.completion_tokens, usage.reasoning_tokens) == (len(f"{THOUGHT}{FIRST}{mark}".split()), 5)
+    assert (usage.prompt, usage.cached) == (sum(earlier) + last, sum(earlier))
+    assert (usage.completion, usage.reasoning) == (len(f"{THOUGHT}{FIRST}{mark}".split()), 5)
 
 
 async def test_the_usage_of_all_steps_adds_up(
@@ -281,13 +288,13 @@ async def test_the_usage_of_all_steps_adds_up(
     insert = f'!tool memory_insert {{"label": "human", "new_string": "{mark}"}}'
     events = await tell(upstream, agent, chat, insert)
 
-    usages = [event for event in events if event.message_type == "usage_statistics"]
+    usages = [event for event in events if isinstance(event, TokensCounted)]
     asked = [request for request in model.requests[before:] if mark in str(request["messages"])]
     assert len(asked) == 2
     words = sum(len(_text(message).split()) for request in asked for message in request["messages"])
-    assert sum(usage.prompt_tokens or 0 for usage in usages) == words
-    calls = {call.name for event in events if event.message_type == "tool_call_message" for call in event.calls}
-    assert calls - {None} == {"memory_insert"}
+    assert sum(usage.prompt for usage in usages) == words
+    calls = {event.call.name for event in events if isinstance(event, ToolCalled)}
+    assert calls - {""} == {"memory_insert"}
     assert mark in letta.memory(agent.id)["human"]
 
 
@@ -328,12 +335,13 @@ async def test_a_failed_turn_has_a_name_and_leaves_nothing(
 
 
 async def told_wrongly(upstream: Upstream, agent: Agent, chat: Conversation, text: str) -> None:
-    """A turn that fails: an upstream raises, or tells it in an event that others make an error of."""
+    """A turn that fails: an upstream raises, or tells it in an event, whose error others raise."""
     for event in await tell(upstream, agent, chat, text):
-        if event.message_type == "error_message":
-            raise error_words.from_error_message(event.error_type, event.message)
-        if event.message_type == "stop_reason" and event.stop_reason in error_words.STOP_REASONS:
-            reason = error_words.from_stop_reason(event.stop_reason or "")
+        if isinstance(event, Failure):
+            raise event.error
+        if isinstance(event, Stop) and event.reason is StopReason.FAILED:
+            assert event.failure
+            reason = event.failure
     raise reason
 
 

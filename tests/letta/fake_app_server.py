@@ -10,8 +10,8 @@ from typing import Any, Self
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from gateway.domain.events import PING, Event
 from gateway.letta.app_server import AppServerUpstream
-from gateway.letta.events import PING, Event
 from gateway.letta.upstream import Sending
 from gateway.settings import Letta
 
@@ -143,4 +143,4 @@ async def run(
 ) -> list[Event]:
     """What a turn says."""
     async with upstream.run("agent-1", conversation, sending, tools) as batches:
-        return [event async for batch in batches for event in batch if event.message_type != PING]
+        return [event async for batch in batches for event in batch if event != PING]

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
+from gateway.domain.events import Event
 from gateway.domain.messages import Message, ToolResult
 from gateway.letta.app_server import AppServerUpstream
-from gateway.letta.events import Event
 from gateway.letta.upstream import ClientTool, Sending
 from gateway.settings import Letta
 from tests.letta.fake_app_server import RUNTIME, WELL, FakeAppServer, Frame, run, word

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.events import PING, Event
 from gateway.domain.messages import Message
 from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
-from gateway.letta.events import PING, Event
 from gateway.letta.models import SEES_MARK
 from gateway.letta.upstream import Agent, Instructions, Sending, Template
 from gateway.settings import Secret
+from tests import events as e
 from tests.letta.fake_app_server import RUNTIME, WELL, Answer, FakeAppServer, Frame, run, status, upstream_of, word
 from tests.letta.words import HELLO, HI, MORE, client_note, earlier, texts
 
@@ -36,7 +37,7 @@ TEMPLATE = Template(
 async def heard(batches: AsyncGenerator[list[Event], None]) -> list[Event]:
     """The next that is said: a ping says nothing."""
     async for batch in batches:
-        if batch[0].message_type != PING:
+        if batch[0] != PING:
             return batch
     raise AssertionError("the turn is over")
 
@@ -273,11 +274,7 @@ async def test_a_turn_says_what_the_agent_says(server: FakeAppServer, upstream: 
     events = await run(upstream, Sending([HI]), ("Skill",))
     (sent,) = server.sent("input")
 
-    assert [(event.message_type, event.text or event.stop_reason) for event in events] == [
-        ("assistant_message", "Hel"),
-        ("assistant_message", "lo"),
-        ("stop_reason", "end_turn"),
-    ]
+    assert events == [e.answer("Hel", "run-1"), e.answer("lo", "run-1"), e.stop("end_turn")]
     assert told(sent) == [["Hi"]]
     assert sent["runtime"] == RUNTIME
     assert sent["payload"]["client_toolset"] == {"base": "none", "include": ["Skill"]}
@@ -290,7 +287,7 @@ async def test_a_turn_whose_model_says_nothing_has_begun(server: FakeAppServer, 
         await server.send(status("SENDING_API_REQUEST") | {"runtime": RUNTIME})
         await server.send(status("WAITING_FOR_API_RESPONSE") | {"runtime": RUNTIME})
 
-        assert [event.message_type for event in await anext(batches)] == [PING]
+        assert await anext(batches) == [PING]
 
 
 async def test_a_conversation_is_subscribed_once_for_every_connection(
@@ -325,7 +322,7 @@ async def test_two_conversations_speak_at_once_and_hear_themselves(
     for sent in server.sent("input"):
         await server.play(sent, word(f"I am {sent['runtime']['conversation_id']}"), *WELL)
 
-    assert [events[0].text for events in await asyncio.gather(*running)] == ["I am conv-1", "I am conv-2"]
+    assert [e.text_in(events) for events in await asyncio.gather(*running)] == ["I am conv-1", "I am conv-2"]
 
 
 async def test_a_connection_that_breaks_within_a_turn_breaks_the_turn(
@@ -333,7 +330,7 @@ async def test_a_connection_that_breaks_within_a_turn_breaks_the_turn(
 ) -> None:
     server.turn = [word("Hel")]
     async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
-        assert [event.text for event in await heard(batches)] == ["Hel"]
+        assert await heard(batches) == [e.answer("Hel", "run-1")]
         server.cut()
         with pytest.raises(errors.BrokenStream) as raised:
             await heard(batches)
@@ -345,7 +342,7 @@ async def test_a_turn_that_failed_tells_what_came_before(server: FakeAppServer, 
     failed: Frame = {"type": "turn_finished", "stop_reason": "error", "error": "429: slow down"}
     server.turn = [word("Hel"), failed]
     async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
-        assert [event.text for event in await heard(batches)] == ["Hel"]
+        assert await heard(batches) == [e.answer("Hel", "run-1")]
         with pytest.raises(errors.RateLimited):
             await heard(batches)
 
@@ -464,7 +461,7 @@ async def test_a_turn_may_wait_behind_one_that_works(
     assert not running.done()
 
     await server.play(sent, word("Hello"), *WELL)
-    assert (await running)[0].text == "Hello"
+    assert e.text_in(await running) == "Hello"
     assert server.sent("abort_message") == []
 
 
@@ -490,7 +487,7 @@ async def test_what_needs_an_approval_and_was_not_allowed_with_the_turn_is_denie
 ) -> None:
     server.turn = [word("Hm.")]
     async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
-        while not any(event.text for event in await anext(batches)):
+        while not e.text_in(await anext(batches)):
             pass
         asked = {"subtype": "can_use_tool", "tool_name": "Bash", "tool_call_id": "call-1", "input": {"command": "true"}}
         await server.send({"type": "control_request", "request_id": "perm-1", "request": asked, **RUNTIME})

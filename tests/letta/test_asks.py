@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.events import Stop, Text, ToolCalled
 from gateway.domain.messages import PendingCall
 from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
@@ -14,6 +15,7 @@ from gateway.letta.frames import ControlRequest, Runtime, ToolRequest, TurnReade
 from gateway.letta.link import Connection, Link
 from gateway.letta.open_turn import NOT_ALLOWED, NOT_ANSWERED, WENT_ON, OpenTurn
 from gateway.letta.upstream import Conversation, Sending
+from tests import events as e
 from tests.letta.fake_app_server import FakeAppServer, run, word
 from tests.letta.parked import (
     MINE,
@@ -121,10 +123,10 @@ async def test_a_tool_that_needs_an_approval_makes_the_turn_wait(
     server.answers["conversation_messages_list"] = {"success": True, "messages": []}
     past = await upstream.read_conversation("agent-1", Conversation("conv-1"))
 
-    assert [event.message_type for event in events] == [
-        "usage_statistics",
-        "approval_request_message",
-        "stop_reason",
+    assert events == [
+        e.usage(11, 7, 18),
+        e.approval_request("Bash", "c1", "run-1", "{}"),
+        e.stop("requires_approval"),
     ]
     assert (past.open, past.pending) == (True, (PendingCall("c1", "Bash"),))
     assert decisions(server) == []
@@ -157,7 +159,7 @@ async def test_what_the_person_says_is_decided(
     await server.arrived("input", 3 if sending.messages else 2)
     await go_on(server)
 
-    assert (await going_on)[0].text == "Hello"
+    assert e.text_in(await going_on) == "Hello"
     assert decisions(server) == [("ask-c1", decision)]
 
 
@@ -167,10 +169,10 @@ async def test_only_those_that_need_an_approval_are_asked_about(
     server.turn = [called("Bash", "c1"), called("Read", "c2"), classified("c1")]
     events = await run(upstream, Sending([MINE]), ("Bash", "Read"))
 
-    assert [(event.message_type, [call.name for call in event.calls]) for event in events] == [
-        ("tool_call_message", ["Read"]),
-        ("approval_request_message", ["Bash"]),
-        ("stop_reason", []),
+    assert events == [
+        e.tool_call("Read", "c2", "run-1", "{}"),
+        e.approval_request("Bash", "c1", "run-1", "{}"),
+        e.stop("requires_approval"),
     ]
 
 
@@ -183,7 +185,7 @@ async def test_a_step_whose_calls_are_all_allowed_goes_on(server: FakeAppServer,
     ]
     events = await run(upstream, Sending([MINE]), ("Bash",))
 
-    assert [event.message_type for event in events] == ["tool_call_message", "assistant_message", "stop_reason"]
+    assert [type(event) for event in events] == [ToolCalled, Text, Stop]
 
 
 async def test_a_call_of_the_client_s_and_an_approval_wait_together(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from gateway.domain.messages import Message, image_of, message_of
 from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
-from gateway.letta.events import ToolCall
 from gateway.letta.notes import EXCHANGED, REMINDER_END
+from gateway.letta.stream_messages import StreamedCall
 from gateway.letta.transcript import Listed, calls_wait, to_input, to_past
 from gateway.letta.upstream import Conversation, Instructions, Sending
 from tests.letta.fake_app_server import FakeAppServer, Frame
@@ -24,7 +24,7 @@ THOUGHT = Listed("2", "reasoning_message")
 
 
 def call(id: str, name: str = "weather") -> Listed:
-    return Listed(f"call-{id}", "approval_request_message", tool_call=ToolCall(name, id))
+    return Listed(f"call-{id}", "approval_request_message", tool_call=StreamedCall(name, id))
 
 
 def returned(id: str) -> Listed:

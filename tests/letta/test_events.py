@@ -7,8 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.errors import BrokenStream
-from gateway.letta.events import MAX_SHOWN, Event, EventDecoder, ToolCall, ToolReturn
+from gateway.domain.errors import BrokenStream, ModelFailed, Stopped, UnknownStopReason
+from gateway.domain.events import (
+    MAX_SHOWN,
+    CallPiece,
+    CallWaits,
+    Event,
+    Failure,
+    Stop,
+    StopReason,
+    Text,
+    ToolCalled,
+    ToolReturned,
+)
+from gateway.letta.events import EventDecoder
+from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage, to_events, to_returned
 from tests import events as e
 
 # the bytes of a stream -> its events
@@ -39,10 +52,10 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
         'data: {"message_type":"assistant_message","content":"ü \\u00fc 🦊","step_id":null}\n\n'.encode(),
         [e.answer("ü ü 🦊", None)],
     ),
-    "an event without a type": (b'data: {"step_id":"step-1"}\n\n', [Event(step_id="step-1")]),
+    "an event without a type": (b'data: {"step_id":"step-1"}\n\n', [e.unknown()]),
     "a type that nobody knows": (
         b'data: {"message_type":"hidden_thing_message","step_id":"step-1"}\n\n',
-        [Event("hidden_thing_message", step_id="step-1")],
+        [e.unknown()],
     ),
     "a type that nobody knows, of odd fields": (
         b'data: {"message_type":"new_message","reasoning":{"a":1},"tool_calls":"x","prompt_tokens":"many"}\n\n',
@@ -61,12 +74,12 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
     "a tool's return": (
         b'data: {"message_type":"tool_return_message","tool_return":"found","status":"success","tool_call_id":"call-1",'
         b'"tool_returns":[{"type":"tool","tool_return":"found","status":"success","tool_call_id":"call-1","stderr":null}]}\n\n',
-        [Event("tool_return_message", tool_returns=[ToolReturn("call-1", "success", "found")])],
+        [ToolReturned("call-1", "found")],
     ),
     "a tool's return in parts": (
         b'data: {"message_type":"tool_return_message","tool_returns":[{"tool_return":[{"type":"text","text":"a"},'
         b'{"type":"image"},{"type":"text","text":"b"}],"status":"error","tool_call_id":"call-1"}]}\n\n',
-        [Event("tool_return_message", tool_returns=[ToolReturn("call-1", "error", "ab")])],
+        [ToolReturned("call-1", "ab", failed=True)],
     ),
     "a piece of a tool call": (
         b'data: {"message_type":"tool_call_message","tool_call":{"arguments":"{","tool_call_id":"call-1"},'
@@ -77,11 +90,11 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
         b'data: {"message_type":"tool_call_message","tool_call":{"name":"a","arguments":"{}","tool_call_id":"call-0"},'
         b'"tool_calls":[{"name":"a","arguments":"{}","tool_call_id":"call-0"},'
         b'{"name":"b","arguments":"{}","tool_call_id":"call-1"}]}\n\n',
-        [e.tool_calls("a", "b", step=None)],
+        e.tool_calls("a", "b", step=None),
     ),
     "an error": (
         b'event: error\ndata: {"message_type":"error_message","error_type":"llm_error","message":"m","detail":{}}\n\n',
-        [Event("error_message", error_type="llm_error", message="m", detail={})],
+        [Failure(ModelFailed("error_type llm_error"))],
     ),
     "usage": (
         b'data: {"message_type":"usage_statistics","completion_tokens":7,"prompt_tokens":11,"total_tokens":18,'
@@ -161,7 +174,7 @@ def test_what_came_before_the_garbage_is_kept_and_nothing_after_it() -> None:
     decoder = EventDecoder()
     ping = b'data: {"message_type":"ping"}\n\n'
 
-    assert decoder.feed(ping + b"data: garbage\n\n" + ping) == [Event("ping")]
+    assert decoder.feed(ping + b"data: garbage\n\n" + ping) == [e.ping()]
     assert isinstance(decoder.broken, BrokenStream)
 
 
@@ -218,33 +231,62 @@ CONTENTS: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize(("content", "text"), CONTENTS.values(), ids=CONTENTS)
 def test_content_has_a_text(content: object, text: str) -> None:
-    assert e.answer(content).text == text
+    assert [*to_events(StreamMessage("assistant_message", content=content))] == [Text(text)]
 
 
-CALL, OTHER = ToolCall("a", "call-1"), ToolCall("b", "call-2")
-# event -> its calls
-CALLS: dict[str, tuple[Event, list[ToolCall]]] = {
-    "one, told twice": (Event(tool_call=CALL, tool_calls=CALL), [CALL]),
-    "one": (Event(tool_call=CALL), [CALL]),
-    "a list": (Event(tool_call=CALL, tool_calls=[CALL, OTHER]), [CALL, OTHER]),
-    "one that is no list, and nothing else": (Event(tool_calls=CALL), [CALL]),
-    "an empty list beside one": (Event(tool_call=CALL, tool_calls=[]), [CALL]),
-    "none": (Event(), []),
+CALL, OTHER = StreamedCall("a", "call-1"), StreamedCall("b", "call-2")
+# message -> its calls
+CALLS: dict[str, tuple[StreamMessage, list[StreamedCall]]] = {
+    "one, told twice": (StreamMessage(tool_call=CALL, tool_calls=CALL), [CALL]),
+    "one": (StreamMessage(tool_call=CALL), [CALL]),
+    "a list": (StreamMessage(tool_call=CALL, tool_calls=[CALL, OTHER]), [CALL, OTHER]),
+    "one that is no list, and nothing else": (StreamMessage(tool_calls=CALL), [CALL]),
+    "an empty list beside one": (StreamMessage(tool_call=CALL, tool_calls=[]), [CALL]),
+    "none": (StreamMessage(), []),
 }
 
 
-@pytest.mark.parametrize(("event", "calls"), CALLS.values(), ids=CALLS)
-def test_an_event_has_calls(event: Event, calls: list[ToolCall]) -> None:
-    assert event.calls == calls
+@pytest.mark.parametrize(("said", "calls"), CALLS.values(), ids=CALLS)
+def test_a_message_has_calls(said: StreamMessage, calls: list[StreamedCall]) -> None:
+    assert said.calls == calls
+
+
+@pytest.mark.parametrize(
+    ("type", "event"), [("tool_call_message", ToolCalled), ("approval_request_message", CallWaits)]
+)
+def test_every_call_of_a_message_is_an_event(type: str, event: type[ToolCalled] | type[CallWaits]) -> None:
+    said = StreamMessage(type, "step-1", tool_calls=[CALL, StreamedCall(None, None, "{")])
+
+    assert [*to_events(said)] == [event(CallPiece("call-1", "a"), "step-1"), event(CallPiece("", "", "{"), "step-1")]
+
+
+# Letta's reason to stop -> what it is
+STOPS: dict[str, Stop] = {
+    "end_turn": Stop(StopReason.END),
+    "tool_rule": Stop(StopReason.END),
+    "no_tool_call": Stop(StopReason.END),
+    "max_steps": Stop(StopReason.LIMIT),
+    "max_tokens_exceeded": Stop(StopReason.LIMIT),
+    "requires_approval": Stop(StopReason.WAITING),
+    "cancelled": Stop(StopReason.FAILED, Stopped("stop_reason cancelled")),
+    "llm_api_error": Stop(StopReason.FAILED, ModelFailed("stop_reason llm_api_error")),
+    "tired": Stop(StopReason.UNKNOWN, UnknownStopReason("tired")),
+    "": Stop(StopReason.UNKNOWN, UnknownStopReason("")),
+}
+
+
+@pytest.mark.parametrize(("reason", "stop"), STOPS.items(), ids=STOPS)
+def test_a_reason_to_stop_is_one_of_the_house_s(reason: str, stop: Stop) -> None:
+    assert [*to_events(StreamMessage("stop_reason", stop_reason=reason))] == [stop]
 
 
 def test_a_return_of_megabytes_is_kept_as_far_as_a_person_reads() -> None:
-    returned = ToolReturn("call-1", "success", "x" * 5_000_000)
+    returned = to_returned(StreamedReturn("call-1", "success", "x" * 5_000_000))
 
-    assert returned.tool_return == "x" * MAX_SHOWN + "… [shortened: 5000000 characters]"
-    assert ToolReturn("call-1", "success", "x" * MAX_SHOWN).tool_return == "x" * MAX_SHOWN
+    assert returned.text == "x" * MAX_SHOWN + "… [shortened: 5000000 characters]"
+    assert to_returned(StreamedReturn("call-1", "success", "x" * MAX_SHOWN)).text == "x" * MAX_SHOWN
 
 
 @pytest.mark.parametrize(("status", "failed"), [("success", False), ("error", True), (None, False), ("new", False)])
 def test_a_return_has_failed_if_letta_says_so(status: str | None, failed: bool) -> None:
-    assert ToolReturn("call-1", status, "x").failed == failed
+    assert to_returned(StreamedReturn("call-1", status, "x")).failed == failed

@@ -11,8 +11,23 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from gateway.domain import errors
-from gateway.letta.events import Event, ToolReturn
+from gateway.domain.events import (
+    PROGRESS,
+    CallPiece,
+    CallRefused,
+    CallWaits,
+    Event,
+    Remark,
+    Stop,
+    StopReason,
+    Text,
+    Thought,
+    TokensCounted,
+    ToolCalled,
+    ToolReturned,
+)
 from gateway.letta.frames import Frame, HalvedFrame, TurnReader, from_loop_error, from_provider
+from tests import events as e
 from tests.openai_wire.cards import part
 from tests.openai_wire.oracle import check_stream, play, played
 
@@ -56,10 +71,6 @@ class Reading(Struct):
     def failure(self) -> type[errors.UpstreamError] | None:
         return type(self.reader.failure) if self.reader.failure else None
 
-    @property
-    def told(self) -> list[tuple[str, str | None]]:
-        return [(event.message_type, event.reasoning or event.message or event.text or None) for event in self.events]
-
 
 def reader_of(message: str) -> TurnReader:
     return TurnReader([message], own=["client_tool"])
@@ -87,14 +98,14 @@ def test_a_recorded_turn_becomes_an_answer(name: str) -> None:
         assert (stream.error["code"] if stream.error else stream.finish_reason) == end
 
 
-# file -> what was called, with which arguments; its status, and what came of it
-RETURNED: dict[str, tuple[str | None, str | None, str | None, str]] = {
-    "external-tool-then-answer": ("client_tool", '{"x":"1"}', "success", "42"),
-    "approval-denied-then-answer": ("Bash", '{"command":"rm -f /tmp/never-there","description":"x"}', "error", "no"),
+# file -> what was called, with which arguments; whether it failed, and what came of it
+RETURNED: dict[str, tuple[str, str, bool, str]] = {
+    "external-tool-then-answer": ("client_tool", '{"x":"1"}', False, "42"),
+    "approval-denied-then-answer": ("Bash", '{"command":"rm -f /tmp/never-there","description":"x"}', True, "no"),
     "tool-denied-then-answer": (
         "Bash",
         '{"command":"id"}',
-        "error",
+        True,
         "Bash tool missing required parameter: description. Received parameters: command",
     ),
 }
@@ -103,11 +114,11 @@ RETURNED: dict[str, tuple[str | None, str | None, str | None, str]] = {
 @pytest.mark.parametrize("name", RETURNED)
 def test_a_call_comes_with_its_arguments_and_its_return(name: str) -> None:
     events = read(recorded(name), RECORDED[name][0]).events
-    ((call,),) = [event.calls for event in events if event.calls]
-    ((returned,),) = [event.tool_returns for event in events if event.tool_returns]
+    (call,) = e.calls_of(events)
+    (returned,) = [event for event in events if isinstance(event, ToolReturned)]
 
-    assert (call.name, call.arguments, returned.status, returned.tool_return) == RETURNED[name]
-    assert call.tool_call_id == returned.tool_call_id
+    assert (call.name, call.arguments, returned.failed, returned.text) == RETURNED[name]
+    assert call.id == returned.call_id
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -117,8 +128,7 @@ def test_a_recorded_turn_has_cards_for_its_tools_and_says_the_same_beside_them(n
     check_stream(parted.frames)
 
     assert [(card.name, card.arguments, card.failed, card.output) for card in parted.cards] == [
-        (tool, arguments, status == "error", output)
-        for tool, arguments, status, output in ([RETURNED[name]] if name in RETURNED else [])
+        *([RETURNED[name]] if name in RETURNED else [])
     ]
     assert "".join(parted.texts) == visible
     assert parted.thoughts == [thought for thought in map(_without_lines, thoughts) if thought]
@@ -147,8 +157,8 @@ def test_a_recorded_turn_begins_and_ends_once_and_nothing_follows(name: str) -> 
     reader = reading.reader
 
     assert (reader.started, reader.finished, reader.ended_well) == (True, True, end == "stop")
-    assert [event.stop_reason for event in reading.events if event.stop_reason] == [
-        "cancelled" if end == "run_cancelled" else "end_turn"
+    assert [event for event in reading.events if isinstance(event, Stop)] == [
+        e.stop("cancelled" if end == "run_cancelled" else "end_turn")
     ]
     assert reading.events == read(recorded(name), message).events
 
@@ -175,12 +185,23 @@ STEPS: dict[str, list[str]] = {
 @pytest.mark.parametrize("name", STEPS)
 def test_every_run_is_a_step_and_has_a_usage_of_its_own(name: str) -> None:
     events = read(recorded(name), RECORDED[name][0]).events
-    usages = [event for event in events if event.message_type == "usage_statistics"]
-
-    assert list(dict.fromkeys(event.step_id for event in events if event.step_id)) == STEPS[name]
-    assert [(usage.run_id, usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) for usage in usages] == [
-        (run, 11, 7, 18) for run in STEPS[name]
+    steps = [step_of(event) for event in events]
+    usages = [
+        (next(step for step in reversed(steps[:at]) if step), event)
+        for at, event in enumerate(events)
+        if isinstance(event, TokensCounted)
     ]
+
+    assert list(dict.fromkeys(step for step in steps if step)) == STEPS[name]
+    assert usages == [(run, e.usage(11, 7, 18)) for run in STEPS[name]]
+
+
+def step_of(event: Event) -> str | None:
+    match event:
+        case Text() | Thought() | ToolCalled() | CallWaits() | CallRefused() | Remark():
+            return event.step
+        case _:
+            return None
 
 
 # Frames made by hand
@@ -216,57 +237,59 @@ def wrapped(message: str) -> str:
 
 BEGIN = loop(run_1="m-1")
 CALLED = {"tool_call_id": "call-1", "arguments": "{}"}
+RUN = "run-1"
+HELLO = e.answer("Hello", RUN)
 
-# frames -> (type, text) of the events
-READ: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str | None]]]] = {
-    "a word before its run is known": ([word(), BEGIN, word("you")], [("assistant_message", "you")]),
-    "a text that is no list": ([BEGIN, delta("assistant_message", content="Hi")], [("assistant_message", "Hi")]),
-    "a second run": ([BEGIN, loop(run_1="m-1", run_2="m-1"), word("B", "run-2")], [("assistant_message", "B")]),
+# frames -> the events
+READ: dict[str, tuple[list[dict[str, Any]], list[Event]]] = {
+    "a word before its run is known": ([word(), BEGIN, word("you")], [e.answer("you", RUN)]),
+    "a text that is no list": ([BEGIN, delta("assistant_message", content="Hi")], [e.answer("Hi", RUN)]),
+    "a second run": ([BEGIN, loop(run_1="m-1", run_2="m-1"), word("B", "run-2")], [e.answer("B", "run-2")]),
     "a word of a sub-agent": ([BEGIN, word() | {"subagent_id": "sub-1"}], []),
     "a tool that is allowed": (
         [BEGIN, delta("approval_request_message", tool_call={"name": "client_tool", **CALLED})],
-        [("tool_call_message", None)],
+        [e.tool_call("client_tool", "call-1", RUN, "{}")],
     ),
     "a tool that is not": (
         [BEGIN, delta("tool_call_message", tool_call={"name": "Bash", **CALLED})],
-        [("status", DENIED)],
+        [CallRefused(CallPiece("call-1", "Bash", "{}"), DENIED, RUN)],
     ),
     "a tool's return": (
         [BEGIN, delta("tool_return_message", tool_returns=[{"tool_call_id": "call-1", "tool_return": "42"}])],
-        [("tool_return_message", None)],
+        [ToolReturned("call-1", "42")],
     ),
     "an id that is none": (
         [BEGIN, delta("tool_return_message", id=None, tool_returns=[{"tool_call_id": "call-1", "tool_return": "42"}])],
-        [("tool_return_message", None)],
+        [ToolReturned("call-1", "42")],
     ),
     "several tools": (
         [BEGIN, delta("approval_request_message", tool_calls=[{"name": "Bash"}, {"name": "client_tool"}])],
-        [("status", DENIED), ("tool_call_message", None)],
+        [CallRefused(CallPiece(name="Bash"), DENIED, RUN), ToolCalled(CallPiece(name="client_tool"), RUN)],
     ),
     "an event that is no retry": (
         [BEGIN, delta("event_message", event_type="compaction"), word()],
-        [("assistant_message", "Hello")],
+        [HELLO],
     ),
     "a reason to stop after which it goes on": ([BEGIN, delta("stop_reason", stop_reason="requires_approval")], []),
     "types nobody knows": (
         [BEGIN, {"type": "new_thing", "x": [1]}, delta("hidden_thing_message", content="unseen"), word()],
-        [("assistant_message", "Hello")],
+        [HELLO],
     ),
-    "fields nobody knows": ([{**BEGIN, "x": 1}, {**word(), "y": {"z": []}}], [("assistant_message", "Hello")]),
+    "fields nobody knows": ([{**BEGIN, "x": 1}, {**word(), "y": {"z": []}}], [HELLO]),
     "a frame of nothing": ([BEGIN, {}, {"type": "stream_delta"}, {"type": "update_loop_status"}], []),
-    "an end": ([BEGIN, word(), finished()], [("assistant_message", "Hello"), ("stop_reason", None)]),
-    "what follows the end": ([BEGIN, finished(), word(), finished("error")], [("stop_reason", None)]),
+    "an end": ([BEGIN, word(), finished()], [HELLO, e.stop("end_turn")]),
+    "what follows the end": ([BEGIN, finished(), word(), finished("error")], [e.stop("end_turn")]),
     "a retry before anything was shown": ([BEGIN, retry("500: boom"), word()], []),
     "a retry after a word": (
         [BEGIN, word(), retry("500: boom"), word()],
-        [("assistant_message", "Hello"), ("status", "The model's provider failed.")],
+        [HELLO, Remark("The model's provider failed.", RUN)],
     ),
 }
 
 
 @pytest.mark.parametrize(("frames", "told"), READ.values(), ids=READ)
-def test_frames_become_events(frames: list[dict[str, Any]], told: list[tuple[str, str | None]]) -> None:
-    assert read(frames).told == told
+def test_frames_become_events(frames: list[dict[str, Any]], told: list[Event]) -> None:
+    assert read(frames).events == told
 
 
 def test_what_a_tool_prints_is_not_what_came_of_it() -> None:
@@ -281,7 +304,7 @@ def test_what_a_tool_prints_is_not_what_came_of_it() -> None:
         ]
     ).events
 
-    assert [event.tool_returns for event in events] == [None, [msgspec.convert(failed, ToolReturn)]]
+    assert events == [PROGRESS, ToolReturned("call-1", "Exit code: 1\none", failed=True)]
 
 
 # frames -> the failure
@@ -310,28 +333,34 @@ FAILURES: dict[str, tuple[list[dict[str, Any]], type[errors.UpstreamError]]] = {
 def test_what_ends_a_turn_badly_is_its_failure(frames: list[dict[str, Any]], kind: type[errors.UpstreamError]) -> None:
     reading = read([BEGIN, *frames, word()])
 
-    assert (reading.failure, reading.told, reading.reader.ended_well) == (kind, [], False)
+    assert (reading.failure, reading.events, reading.reader.ended_well) == (kind, [], False)
 
 
-# reason to stop of the turn's end, its error -> reason of the event, whether it ended well
-ENDS: dict[str, tuple[str | None, str | None, str, bool]] = {
-    "it was answered": ("end_turn", None, "end_turn", True),
-    "it took too many steps": ("max_steps", None, "max_steps", True),
-    "it was long enough": ("max_tokens_exceeded", None, "max_tokens_exceeded", True),
-    "it was cancelled": ("cancelled", None, "cancelled", False),
-    "it was cancelled with a word": ("cancelled", "interrupted", "cancelled", False),
-    "it failed without a word": ("llm_api_error", None, "llm_api_error", False),
-    "it has no reason": (None, None, "error", False),
-    "a reason nobody knows": ("tired", None, "tired", False),
-    "a warning of a good one": ("end_turn", "a warning", "end_turn", True),
+CANCELLED = Stop(StopReason.FAILED, errors.Stopped("stop_reason cancelled"))
+# reason to stop of the turn's end, its error -> the event, whether it ended well
+ENDS: dict[str, tuple[str | None, str | None, Stop, bool]] = {
+    "it was answered": ("end_turn", None, Stop(StopReason.END), True),
+    "it took too many steps": ("max_steps", None, Stop(StopReason.LIMIT), True),
+    "it was long enough": ("max_tokens_exceeded", None, Stop(StopReason.LIMIT), True),
+    "it was cancelled": ("cancelled", None, CANCELLED, False),
+    "it was cancelled with a word": ("cancelled", "interrupted", CANCELLED, False),
+    "it failed without a word": (
+        "llm_api_error",
+        None,
+        Stop(StopReason.FAILED, errors.ModelFailed("stop_reason llm_api_error")),
+        False,
+    ),
+    "it has no reason": (None, None, Stop(StopReason.FAILED, errors.RunFailed("stop_reason error")), False),
+    "a reason nobody knows": ("tired", None, Stop(StopReason.UNKNOWN, errors.UnknownStopReason("tired")), False),
+    "a warning of a good one": ("end_turn", "a warning", Stop(StopReason.END), True),
 }
 
 
 @pytest.mark.parametrize(("reason", "error", "told", "well"), ENDS.values(), ids=ENDS)
-def test_an_end_is_told_by_its_reason(reason: str | None, error: str | None, told: str, well: bool) -> None:
+def test_an_end_is_told_by_its_reason(reason: str | None, error: str | None, told: Stop, well: bool) -> None:
     reading = read([BEGIN, finished(reason, error=error)])
 
-    assert [event.stop_reason for event in reading.events] == [told]
+    assert reading.events == [told]
     assert (reading.reader.finished, reading.reader.ended_well, reading.reader.failure) == (True, well, None)
 
 
@@ -361,24 +390,23 @@ def test_a_loop_tells_whether_it_has_asked_the_model(statuses: list[str], asked:
     assert read([loop(status) for status in statuses]).reader.asked is asked
 
 
-# prompt, completion and total tokens as the App Server tells them -> all of the prompt
-PROMPTS: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
-    "nothing was in the cache": (11, 7, 18, 11),
-    "a part was": (1, 7, 18, 11),
-    "nothing was answered": (1, None, 11, 11),
-    "no total": (11, 7, None, 11),
-    "nothing is told": (None, None, None, None),
+# prompt, completion and total tokens as the App Server tells them -> the event, with all of the prompt
+PROMPTS: dict[str, tuple[int | None, int | None, int | None, TokensCounted]] = {
+    "nothing was in the cache": (11, 7, 18, TokensCounted(11, 7, 18)),
+    "a part was": (1, 7, 18, TokensCounted(11, 7, 18)),
+    "nothing was answered": (1, None, 11, TokensCounted(11, 0, 11)),
+    "no total": (11, 7, None, TokensCounted(11, 7, 18)),
+    "nothing is told": (None, None, None, TokensCounted()),
 }
 
 
-@pytest.mark.parametrize(("prompt", "completion", "total", "all_of_it"), PROMPTS.values(), ids=PROMPTS)
+@pytest.mark.parametrize(("prompt", "completion", "total", "told"), PROMPTS.values(), ids=PROMPTS)
 def test_a_prompt_counts_with_what_the_provider_had_of_it(
-    prompt: int | None, completion: int | None, total: int | None, all_of_it: int | None
+    prompt: int | None, completion: int | None, total: int | None, told: TokensCounted
 ) -> None:
     usage = delta("usage_statistics", prompt_tokens=prompt, completion_tokens=completion, total_tokens=total)
-    (event,) = read([BEGIN, usage]).events
 
-    assert (event.prompt_tokens, event.completion_tokens, event.total_tokens) == (all_of_it, completion, total)
+    assert read([BEGIN, usage]).events == [told]
 
 
 def test_a_turn_may_have_several_messages() -> None:
@@ -506,7 +534,7 @@ def test_halves_are_put_together_over_frames_and_told_at_the_end_of_the_turn(end
     read_frames = [one if isinstance(one, Frame) else msgspec.convert(one, Frame) for one in frames]
     events = [event for frame in read_frames for event in reader.receive(frame)]
 
-    assert "".join(event.text for event in events) == "a😀bc\ufffd"
+    assert e.text_in(events) == "a😀bc\ufffd"
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="0123456789"), min_size=20))

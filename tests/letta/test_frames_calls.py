@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.events import Event
+from gateway.domain.events import CallRefused, CallWaits, Event, Stop, ToolCalled
 from gateway.letta.frames import Frame, TurnReader
+from tests import events as e
 from tests.letta.parked import called, classified
 
 Json = dict[str, Any]
@@ -32,7 +33,7 @@ def reader() -> TurnReader:
 
 
 def take(reader: TurnReader, *frames: Json) -> list[Event]:
-    told = []
+    told: list[Event] = []
     for frame in frames:
         if "delta" in frame:
             frame = {**frame, "delta": {"run_id": RUN, **frame["delta"]}}
@@ -41,57 +42,60 @@ def take(reader: TurnReader, *frames: Json) -> list[Event]:
 
 
 def words(events: list[Event]) -> list[str]:
-    """Events in a word each: the tool of a call after its type, the reason of a stop."""
-    return [
-        " ".join(
-            [event.message_type.removesuffix("_message"), *(call.name or "" for call in event.calls)]
-            + ([event.stop_reason] if event.stop_reason else [])
-        )
-        for event in events
-    ]
+    """Events in a word or two each: the tool of a call after its type, the reason of a stop."""
+    return [f"{type(event).__name__} {_of_what(event)}".rstrip() for event in events]
+
+
+def _of_what(event: Event) -> str:
+    match event:
+        case ToolCalled(call) | CallWaits(call) | CallRefused(call):
+            return call.name
+        case Stop(reason):
+            return reason.name
+        case _:
+            return ""
 
 
 # frames -> events, what waits
 READ: dict[str, tuple[list[Json], list[str], dict[str, str]]] = {
     "a call of the client's": (
         [called("weather", "c1"), classified("c1")],
-        ["approval_request weather", "stop_reason requires_approval"],
+        ["CallWaits weather", "Stop WAITING"],
         {"c1": "weather"},
     ),
     "one that is not told of at the end of the step": (
         [called("weather", "c1"), classified()],
-        ["approval_request weather", "stop_reason requires_approval"],
+        ["CallWaits weather", "Stop WAITING"],
         {"c1": "weather"},
     ),
     "two calls of the client's": (
         [called("weather", "c1"), called("clock", "c2"), classified("c1", "c2")],
-        ["approval_request weather", "approval_request clock", "stop_reason requires_approval"],
+        ["CallWaits weather", "CallWaits clock", "Stop WAITING"],
         {"c1": "weather", "c2": "clock"},
     ),
     "two calls of the client's with one id": (
         [called("weather", "c1"), called("clock", "c1"), called("weather", "c1"), classified("c1")],
-        [*("approval_request weather", "approval_request clock", "approval_request weather")]
-        + ["stop_reason requires_approval"],
+        [*("CallWaits weather", "CallWaits clock", "CallWaits weather")] + ["Stop WAITING"],
         {"c1": "weather", "c1~2": "clock", "c1~3": "weather"},
     ),
     "what an App Server leaves of a call that came with the id of another": (
         [called("weather", "c1"), called("", ""), classified("c1")],
-        ["approval_request weather", "stop_reason requires_approval"],
+        ["CallWaits weather", "Stop WAITING"],
         {"c1": "weather"},
     ),
-    "a call whose step has not ended": ([called("weather", "c1")], ["approval_request weather"], {"c1": "weather"}),
-    "a call of the gateway's": ([called("memory_insert", "c1"), classified()], ["tool_call memory_insert"], {}),
-    "a call that is not allowed": ([called("Edit", "c1"), classified()], ["status Edit"], {}),
+    "a call whose step has not ended": ([called("weather", "c1")], ["CallWaits weather"], {"c1": "weather"}),
+    "a call of the gateway's": ([called("memory_insert", "c1"), classified()], ["ToolCalled memory_insert"], {}),
+    "a call that is not allowed": ([called("Edit", "c1"), classified()], ["CallRefused Edit"], {}),
     "a tool of the App Server's whose step has not ended": ([called("Bash", "c1")], [], {}),
-    "a tool of the App Server's": ([called("Bash", "c1"), classified()], ["tool_call Bash"], {}),
+    "a tool of the App Server's": ([called("Bash", "c1"), classified()], ["ToolCalled Bash"], {}),
     "a tool that needs an approval": (
         [called("Bash", "c1"), classified("c1")],
-        ["approval_request Bash", "stop_reason requires_approval"],
+        ["CallWaits Bash", "Stop WAITING"],
         {"c1": "Bash"},
     ),
     "one that needs an approval and one that does not": (
         [called("Bash", "c1"), called("Read", "c2"), classified("c1")],
-        ["tool_call Read", "approval_request Bash", "stop_reason requires_approval"],
+        ["ToolCalled Read", "CallWaits Bash", "Stop WAITING"],
         {"c1": "Bash"},
     ),
     "an approval of a call that nobody has seen": ([classified("c9")], [], {}),
@@ -104,8 +108,8 @@ READ: dict[str, tuple[list[Json], list[str], dict[str, str]]] = {
             classified("c3"),
         ],
         [
-            *("approval_request weather", "tool_call memory_insert", "status Edit"),
-            *("approval_request Bash", "stop_reason requires_approval"),
+            *("CallWaits weather", "ToolCalled memory_insert", "CallRefused Edit"),
+            *("CallWaits Bash", "Stop WAITING"),
         ],
         {"c1": "weather", "c3": "Bash"},
     ),
@@ -118,7 +122,7 @@ def test_calls_are_told_by_who_carries_them_out(frames: list[Json], told: list[s
 
     assert words(take(new, *frames)) == told
     assert new.waiting == waiting
-    assert new.parked is ("stop_reason requires_approval" in told)
+    assert new.parked is ("Stop WAITING" in told)
     assert not new.finished
 
 
@@ -137,12 +141,12 @@ def test_a_turn_that_goes_on_is_told_on_and_may_wait_again() -> None:
     assert (new.parked, new.waiting, new.first_id) == (False, {}, "m-1")
 
     assert words(take(new, WORD, called("clock", "c1"), classified("c1"))) == [
-        "assistant",
-        "approval_request clock",
-        "stop_reason requires_approval",
+        "Text",
+        "CallWaits clock",
+        "Stop WAITING",
     ]
     new.resume([])
-    assert words(take(new, END)) == ["stop_reason end_turn"]
+    assert words(take(new, END)) == ["Stop END"]
     assert new.ended_well
 
 
@@ -153,7 +157,7 @@ def test_a_turn_that_goes_on_takes_the_runs_of_what_was_said_beside_the_answers(
     loop = {"status": "PROCESSING_API_RESPONSE", "client_message_ids_by_run_id": {"run-2": ["m-2"]}}
     take(new, {"type": "update_loop_status", "loop_status": loop})
 
-    assert words(take(new, {**WORD, "delta": {**WORD["delta"], "run_id": "run-2"}})) == ["assistant"]
+    assert words(take(new, {**WORD, "delta": {**WORD["delta"], "run_id": "run-2"}})) == ["Text"]
 
 
 NAMES = st.sampled_from(["weather", "clock", "memory_insert", "Bash", "Read", "Edit"])
@@ -168,8 +172,8 @@ def test_every_call_of_a_step_is_told_once_and_the_turn_waits_only_for_others(na
     events = take(new, *map(called, names, ids), classified(*sorted(asking)))
     clients = {id for id, name in zip(ids, names, strict=True) if name in ("weather", "clock")}
 
-    assert sorted(call.tool_call_id or "" for event in events for call in event.calls) == sorted(ids)
+    assert sorted(call.id for call in e.calls_of(events)) == sorted(ids)
     assert new.waiting.keys() == clients | asking
     assert new.parked is bool(clients | asking)
-    waiting = {call.tool_call_id for event in events if "approval" in event.message_type for call in event.calls}
+    waiting = {event.call.id for event in events if isinstance(event, CallWaits)}
     assert waiting == clients | asking

@@ -12,6 +12,7 @@ from gateway.letta import link
 from gateway.letta.answers import Answer, File
 from gateway.letta.frames import Frame, HalvedFrame, Head
 from gateway.letta.link import Inbox, Link
+from gateway.letta.stream_messages import text_of
 from tests.letta.fake_app_server import FakeAppServer, word
 
 pytestmark = pytest.mark.anyio
@@ -160,7 +161,11 @@ async def test_frames_of_a_conversation_go_where_they_are_awaited(server: FakeAp
                 await server.send(delta_of(conversation, text))
             told = [await received(inbox) for inbox in (first, second, first)]
 
-    assert [frame.delta.text for frame in told if isinstance(frame, Frame) and frame.delta] == ["a", "b", "c"]
+    assert [text_of(frame.delta.content) for frame in told if isinstance(frame, Frame) and frame.delta] == [
+        "a",
+        "b",
+        "c",
+    ]
     assert one.taken == []
 
 
@@ -202,7 +207,7 @@ async def test_half_a_surrogate_pair_costs_nothing_but_itself(server: FakeAppSer
     # Its other half may follow.
     assert isinstance(frame, HalvedFrame)
     assert frame.delta
-    assert frame.delta.text == "a half \ud83d"
+    assert text_of(frame.delta.content) == "a half \ud83d"
     assert [(head.request_id, rb'"a half \ufffd"' in data) for head, data in one.taken] == [("perm-1", True)]
 
 
@@ -216,7 +221,7 @@ async def test_bytes_that_are_no_utf_8_cost_nothing_but_themselves(server: FakeA
 
     assert isinstance(told, Frame)
     assert told.delta
-    assert told.delta.text == "a\ufffd"
+    assert text_of(told.delta.content) == "a\ufffd"
 
 
 UNREADABLE: dict[str, bytes | str] = {

@@ -11,11 +11,12 @@ import httpx
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.events import Event, Text, ToolReturned
 from gateway.domain.messages import Message
-from gateway.letta.events import Event
 from gateway.letta.rest import RestUpstream
 from gateway.letta.upstream import Conversation, Instructions, Sending
 from gateway.settings import Letta, Secret
+from tests import events as e
 from tests.openai_wire.cards import Card, part
 from tests.openai_wire.oracle import check_stream, play, played
 
@@ -150,12 +151,12 @@ async def test_a_recorded_run_becomes_an_answer(name: str, size: int) -> None:
 @pytest.mark.parametrize("size", [1_000_000, 7], ids=["at once", "in crumbs"])
 async def test_a_call_comes_with_its_arguments_in_pieces_and_its_return(size: int) -> None:
     events = await run(replay("server-tool-then-answer", size))
-    pieces = [call for event in events for call in event.calls]
-    ((returned,),) = [event.tool_returns for event in events if event.tool_returns]
+    pieces = e.calls_of(events)
+    (returned,) = [event for event in events if isinstance(event, ToolReturned)]
 
-    assert "".join(piece.arguments or "" for piece in pieces) == '{"label":"human","new_str":"likes tea"}'
-    assert (returned.status, returned.tool_return) == ("error", NO_NEW_STR)
-    assert {piece.tool_call_id for piece in pieces} == {returned.tool_call_id}
+    assert "".join(piece.arguments for piece in pieces) == '{"label":"human","new_str":"likes tea"}'
+    assert (returned.failed, returned.text) == (True, NO_NEW_STR)
+    assert {piece.id for piece in pieces} == {returned.call_id}
 
 
 # file -> its cards for Open WebUI
@@ -434,10 +435,10 @@ def streamed(*events: Any) -> Replay:
 
 async def test_halves_of_one_text_are_put_together_and_others_replaced() -> None:
     events = await run(streamed(*SPOKEN, *ENDED))
-    (returned,) = [one for event in events for one in event.tool_returns or ()]
+    (returned,) = [event for event in events if isinstance(event, ToolReturned)]
 
     assert played(events).content == "<think>so 🤔</think>a🦊b\ufffd\ufffd and \ufffd"
-    assert returned.tool_return == "cut\ufffd"
+    assert returned.text == "cut\ufffd"
 
 
 @pytest.mark.parametrize("rest", [[], [{"message_type": "stop_reason", "stop_reason": 7}]], ids=["cut", "garbage"])
@@ -446,7 +447,7 @@ async def test_a_half_that_a_broken_stream_ends_with_is_told_first(rest: list[An
     with suppress(errors.BrokenStream):
         await run(streamed(*SPOKEN, *rest), events)
 
-    assert [event.text for event in events if event.text][-2:] == ["\ufffd and ", "\ufffd"]
+    assert [event.text for event in events if isinstance(event, Text) and event.text][-2:] == ["\ufffd and ", "\ufffd"]
 
 
 async def test_a_half_in_a_listing_takes_nothing_of_it_along() -> None:

@@ -7,14 +7,14 @@ import httpx
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.events import Failure
 from gateway.domain.messages import Message, ToolResult
 from gateway.letta.error_words import from_error_message
-from gateway.letta.events import Event
 from gateway.letta.rest import RestUpstream
 from gateway.letta.upstream import Agent, ClientTool, Sending
 from gateway.settings import Chats, Letta
 from gateway.turns.run import Means
-from tests.events import error, ping, stop
+from tests.events import ping, stop
 from tests.letta.test_rest import BARE, TEMPLATE, FakeLetta
 from tests.turns.calling import CALLED, SUNNY, last, request, result, user, waits
 from tests.turns.memory_letta import MemoryLetta, Step
@@ -152,9 +152,8 @@ def test_the_detail_of_an_error_tells_whether_anything_waits(detail: Any, kind: 
 
 
 def too_late() -> list[Step]:
-    told = error("internal_error")
     detail = "Cannot process approval response: No tool call is currently awaiting approval."
-    return [[ping()], [stop("error")], [Event("error_message", told.error_type and "internal_error", detail=detail)]]
+    return [[ping()], [stop("error")], [Failure(from_error_message("internal_error", "An error occurred.", detail))]]
 
 
 async def test_answers_that_letta_finds_nothing_for_lead_to_one_new_look_and_are_told_in_words() -> None:
@@ -170,5 +169,5 @@ async def test_answers_that_letta_finds_nothing_for_lead_to_one_new_look_and_are
     assert spoken(events) == "Hello"
     assert [sending.results for _, sending in letta.sent] == [(), SUNNY, ()]
     assert "sunny" in last(letta).messages[0].exchanged
-    assert not [event for event in events if event.message_type == "error_message"]
+    assert not [event for event in events if isinstance(event, Failure)]
     assert "cancel" not in [call for call, _ in letta.calls]

@@ -11,6 +11,7 @@ from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.open_turn import NOT_ANSWERED, WENT_ON
 from gateway.letta.upstream import ClientTool, Conversation, Sending
+from tests import events as e
 from tests.letta.fake_app_server import WELL, FakeAppServer, Frame, run, word
 from tests.letta.parked import (
     MINE,
@@ -51,17 +52,12 @@ async def test_a_turn_ends_with_its_client_s_calls_and_waits(
 ) -> None:
     events = await park(server, upstream, "weather", "clock")
 
-    assert [event.message_type for event in events] == [
-        "approval_request_message",
-        "approval_request_message",
-        "usage_statistics",
-        "stop_reason",
+    assert events == [
+        e.approval_request("weather", "c1", "run-1", "{}"),
+        e.approval_request("clock", "c2", "run-1", "{}"),
+        e.usage(11, 7, 18),
+        e.stop("requires_approval"),
     ]
-    assert [(call.name, call.tool_call_id) for event in events for call in event.calls] == [
-        ("weather", "c1"),
-        ("clock", "c2"),
-    ]
-    assert events[-1].stop_reason == "requires_approval"
     assert server.sent("abort_message") == []
 
 
@@ -142,7 +138,7 @@ async def test_results_are_told_one_after_the_other_as_they_are_asked_for(
     await server.arrived("external_tool_call_response", 2)
     await go_on(server)
 
-    assert [event.text or event.stop_reason for event in await going_on] == ["Hello", "end_turn"]
+    assert await going_on == [e.answer("Hello", "run-2"), e.stop("end_turn")]
     assert results(server) == [("ask-c1", "sunny c1", False), ("ask-c2", "sunny c2", False)]
     assert messages(server) == [[MINE.client_id]]
 
@@ -178,7 +174,7 @@ async def test_of_calls_with_one_id_the_one_result_that_is_asked_for_tells_all(
 ) -> None:
     server.turn = [called("weather", "c1"), called("clock", "c1"), classified("c1")]
     events = await run(upstream, Sending([MINE], tools=TOOLS))
-    assert [call.tool_call_id for event in events for call in event.calls] == ["c1", "c1~2"]
+    assert [call.id for call in e.calls_of(events)] == ["c1", "c1~2"]
 
     server.turn = []
     going_on = resume(upstream, sunny("c1~2", "c1"))
@@ -248,7 +244,7 @@ async def test_what_is_said_beside_results_is_sent_before_them_and_answered_in_t
     await server.arrived("external_tool_call_response")
     await server.play(server.sent("input")[1], word("Well"), *WELL)
 
-    assert [event.text or event.stop_reason for event in await going_on] == ["Well", "end_turn"]
+    assert await going_on == [e.answer("Well", "run-2"), e.stop("end_turn")]
     assert [frame["type"] for frame in server.sent("input", "external_tool_call_response")] == [
         *("input", "input", "external_tool_call_response"),
     ]
@@ -277,9 +273,9 @@ async def test_a_turn_may_wait_again(server: FakeAppServer, upstream: AppServerU
     await server.arrived("external_tool_call_response")
     await go_on(server, *calling("clock"))
     events = await going_on
-    assert [(event.stop_reason, [call.name for call in event.calls]) for event in (events[0], events[-1])] == [
-        (None, ["clock"]),
-        ("requires_approval", []),
+    assert [events[0], events[-1]] == [
+        e.approval_request("clock", "c1", "run-2", "{}"),
+        e.stop("requires_approval"),
     ]
 
     again = resume(upstream, sunny("c1"))
@@ -302,7 +298,7 @@ async def test_after_it_has_gone_on_to_its_end_nothing_waits(
 
     with pytest.raises(errors.Stuck):
         await run(upstream, sunny("c1"))
-    assert (await run(upstream, Sending([NEXT])))[0].text == "Hello"
+    assert e.text_in(await run(upstream, Sending([NEXT]))) == "Hello"
     assert server.sent("abort_message", "conversation_update") == []
 
 
@@ -336,7 +332,7 @@ async def test_a_message_that_is_refused_beside_results_takes_nothing_from_them(
     await server.send(WEATHER)
     await server.arrived("external_tool_call_response")
     await go_on(server)
-    assert (await going_on)[0].text == "Hello"
+    assert e.text_in(await going_on) == "Hello"
 
 
 async def test_results_that_nothing_waits_for_are_not_sent(server: FakeAppServer, upstream: AppServerUpstream) -> None:
@@ -380,7 +376,7 @@ async def test_two_conversations_wait_each_for_its_own(server: FakeAppServer, up
     await server.arrived("external_tool_call_response")
     await server.play(server.sent("input")[1], word("Two"), *WELL)
 
-    assert (await going_on)[0].text == "Two"
+    assert e.text_in(await going_on) == "Two"
     assert [id for id, *_ in results(server)] == ["conv-2"]
 
 

@@ -11,6 +11,7 @@ from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.open_turn import NOT_ANSWERED
 from gateway.letta.upstream import Conversation, Past, Sending
+from tests import events as e
 from tests.letta.fake_app_server import WELL, FakeAppServer, Frame, run, word
 from tests.letta.parked import (
     CANCELLED,
@@ -62,7 +63,7 @@ async def test_a_turn_that_is_not_answered_in_time_is_ended_and_its_calls_answer
     await go_on(server, CANCELLED)
 
     assert results(server) == [("ask-c1", NOT_ANSWERED, True), ("ask-c2", NOT_ANSWERED, True)]
-    assert (await run(hasty, Sending([NEXT])))[0].text == "Hello"
+    assert e.text_in(await run(hasty, Sending([NEXT]))) == "Hello"
     assert messages(server) == [[MINE.client_id], [NEXT.client_id]]
     assert marks(server) == []
 
@@ -77,7 +78,7 @@ async def test_after_a_turn_that_was_ended_the_next_goes_on_in_the_same_conversa
     assert messages(server) == [[MINE.client_id]]
     await go_on(server, CANCELLED)
 
-    assert (await following)[0].text == "Hello"
+    assert e.text_in(await following) == "Hello"
     assert messages(server) == [[MINE.client_id], [NEXT.client_id]]
 
 
@@ -141,7 +142,7 @@ async def test_a_turn_that_fails_while_it_is_ended_is_marked_only_where_it_has_n
     await server.arrived("abort_message")
     await go_on(server, ending)
 
-    assert (await run(hasty, Sending([NEXT])))[0].text == "Hello"
+    assert e.text_in(await run(hasty, Sending([NEXT]))) == "Hello"
     assert marks(server) == marked
 
 
@@ -154,7 +155,7 @@ async def test_an_answer_in_time_is_waited_for_no_more(server: FakeAppServer) ->
     await asyncio.wait([going_on], timeout=0.3)  # longer than it waits
     await go_on(server)
 
-    assert (await going_on)[0].text == "Hello"
+    assert e.text_in(await going_on) == "Hello"
     assert server.sent("abort_message") == []
     await upstream.aclose()
 
@@ -205,7 +206,7 @@ async def test_a_message_after_the_connection_broke_begins_a_turn(
     server.cut()
     await server.connected(2)
 
-    assert (await run(upstream, Sending([NEXT], denied=("c1",))))[0].text == "Hello"
+    assert e.text_in(await run(upstream, Sending([NEXT], denied=("c1",)))) == "Hello"
     assert len(server.sent("runtime_start")) == 2
 
 
@@ -246,7 +247,7 @@ async def test_a_turn_that_waits_and_is_cancelled_is_ended(server: FakeAppServer
     await cancelling
 
     assert marks(server) == []
-    assert (await run(upstream, Sending([NEXT])))[0].text == "Hello"
+    assert e.text_in(await run(upstream, Sending([NEXT]))) == "Hello"
 
 
 async def test_a_cancel_of_a_turn_that_goes_on_with_results_ends_it(
@@ -256,7 +257,7 @@ async def test_a_cancel_of_a_turn_that_goes_on_with_results_ends_it(
     async with upstream.run("agent-1", "conv-1", sunny("c1"), ()) as batches:
         await server.send(wanted("weather", "c1"))
         await go_on(server, word("Hel"))
-        assert [event.text for event in await anext(batches)] == ["Hel"]
+        assert await anext(batches) == [e.answer("Hel", "run-2")]
         await upstream.cancel("agent-1", "conv-1")
 
     assert marks(server) == [UNFINISHED]
@@ -332,4 +333,4 @@ async def test_two_turns_end_each_by_itself(server: FakeAppServer, hasty: AppSer
         await server.play(sent, CANCELLED)
 
     for name in ("conv-1", "conv-2"):
-        assert (await run(hasty, Sending([NEXT]), conversation=name))[0].text == "Hello"
+        assert e.text_in(await run(hasty, Sending([NEXT]), conversation=name)) == "Hello"

@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.completion_usage import CompletionUsage
 
 from gateway.domain.errors import GatewayError
-from gateway.letta.events import Event
+from gateway.domain.events import Event
 from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools
 from gateway.openai_wire.response import DONE_FRAME, frame
 from gateway.openai_wire.response import ChatCompletionChunk as Chunk

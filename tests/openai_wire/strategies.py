@@ -4,9 +4,8 @@ from typing import cast
 
 from hypothesis import strategies as st
 
+from gateway.domain.events import Event
 from gateway.letta import error_words
-from gateway.letta.events import Event, ToolCall
-from gateway.openai_wire.translator import FINISH_REASONS
 from gateway.settings import Reasoning
 from tests import events as e
 
@@ -23,20 +22,16 @@ COUNTS = st.one_of(st.none(), st.integers(0, 10_000))
 PARTS = st.lists(
     st.fixed_dictionaries({"type": st.sampled_from(["text", "image"])}, optional={"text": TEXTS}), max_size=3
 )
-STOPS = st.sampled_from([*FINISH_REASONS, *error_words.STOP_REASONS, "tired", ""])
+GOOD_STOPS = ["end_turn", "tool_rule", "no_tool_call", "max_steps", "max_tokens_exceeded", "requires_approval"]
+STOPS = st.sampled_from([*GOOD_STOPS, *error_words.FAILED_STOPS, "tired", ""])
 MODES = st.sampled_from(cast(tuple[Reasoning, ...], ("think_tags", "reasoning_content", "hidden")))
-NOISE = st.sampled_from([e.ping(), e.compaction(), e.unknown(), e.tool_return(), Event(), Event("system_message")])
+NOISE = st.sampled_from([e.ping(), e.unknown(), e.tool_return()])
 
 ANSWERS = st.builds(e.answer, st.one_of(TEXTS, PARTS, st.none()), STEPS)
 THOUGHTS = st.builds(e.reasoning, st.one_of(TEXTS, st.none()), STEPS)
 CALLS = st.one_of(
     st.builds(e.tool_call, NAMES, CALL_IDS, STEPS, st.one_of(st.none(), TEXTS)),
     st.builds(e.approval_request, NAMES, CALL_IDS, STEPS),
-    st.builds(
-        lambda calls, step: Event("tool_call_message", step_id=step, tool_calls=calls),
-        st.lists(st.builds(ToolCall, NAMES, CALL_IDS), max_size=3),
-        STEPS,
-    ),
 )
 REFUSALS = st.builds(e.refused, st.sampled_from(["Bash", "</think>"]), CALL_IDS, STEPS)
 RETURNS = st.builds(e.tool_return, STEPS, CALL_IDS, st.one_of(TEXTS, PARTS), st.sampled_from(["success", "error"]))
@@ -76,6 +71,6 @@ good_runs = st.builds(
     lambda events, usages, reason: [*events, e.stop(reason), *usages],
     said(TEXTS),
     st.lists(USAGES, max_size=2),
-    st.sampled_from(list(FINISH_REASONS)),
+    st.sampled_from(GOOD_STOPS),
 )
 ANY = st.one_of(CHAOS, runs(), good_runs)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.letta.events import MAX_SHOWN, Event, ToolCall
+from gateway.domain.events import MAX_SHOWN, CallPiece, Event
 from gateway.openai_wire.approvals import Questions
 from gateway.turns.thoughts import without_thoughts
 from tests import events as e
@@ -26,7 +26,7 @@ def ask(*calls: tuple[str, str]) -> str:
     """The question about calls of these names and arguments."""
     questions = Questions()
     for i, (name, arguments) in enumerate(calls):
-        questions.call(ToolCall(name, f"call-{i}", arguments))
+        questions.call(CallPiece(f"call-{i}", name, arguments))
     return questions.ask()
 
 
@@ -59,7 +59,7 @@ def test_a_question_is_put_together_of_pieces_whichever_call_they_belong_to() ->
         *(("one", "a", "{"), ("two", "b", "["), (None, "a", '"x"'), (None, "b", "7")),
         *((None, "a", ": 1}"), ("two", "b", "]")),
     ):
-        questions.call(ToolCall(name, id, arguments))
+        questions.call(CallPiece(id, name or "", arguments))
 
     assert questions.ask() == ask(("one", '{"x": 1}'), ("two", "[7]"))
 

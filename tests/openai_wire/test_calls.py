@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
-from gateway.letta.events import Event, ToolCall
+from gateway.domain.events import Event, Stop
 from gateway.openai_wire.client_tools import ClientTools, Function
 from gateway.openai_wire.response import DONE_FRAME, frame, to_completion
 from gateway.settings import Reasoning
@@ -27,10 +27,9 @@ def piece(name: str | None, arguments: str | None = None, call_id: str = "c1") -
     return e.approval_request(name, call_id, arguments=arguments)
 
 
-def several(*calls: tuple[str, str, str]) -> Event:
-    """Calls of these names, ids and arguments, in one event."""
-    told = [ToolCall(name, id, arguments) for name, id, arguments in calls]
-    return Event("approval_request_message", step_id="step-1", tool_call=told[0], tool_calls=told)
+def several(*calls: tuple[str, str, str]) -> list[Event]:
+    """Calls of these names, ids and arguments, whole."""
+    return [e.approval_request(name, id, arguments=arguments) for name, id, arguments in calls]
 
 
 def begin(index: int, id: str, name: str) -> dict[str, Any]:
@@ -81,7 +80,7 @@ DELTAS: dict[str, tuple[list[Event], list[dict[str, Any]]]] = {
         [WEATHER, CLOCK, more(1, "[]"), more(0, "{}")],
     ),
     "several calls in one event": (
-        [several(("weather", "c1", "{}"), ("clock", "c2", "[]"))],
+        several(("weather", "c1", "{}"), ("clock", "c2", "[]")),
         [WEATHER, more(0, "{}"), CLOCK, more(1, "[]")],
     ),
     "words before a call": (
@@ -128,7 +127,7 @@ def test_calls_become_deltas(events: list[Event], deltas: list[dict[str, Any]]) 
 FIRST_ONLY: dict[str, list[Event]] = {
     "two calls": [piece("weather", "{}"), piece("clock", "[]", "c2")],
     "in pieces": [piece("weather"), piece("clock", None, "c2"), piece(None, "{}"), piece(None, "[]", "c2")],
-    "in one event": [several(("weather", "c1", "{}"), ("clock", "c2", "[]"))],
+    "whole": several(("weather", "c1", "{}"), ("clock", "c2", "[]")),
     "two calls of one tool": [piece("weather", "{}"), piece("weather", "[]", "c2")],
 }
 
@@ -246,7 +245,7 @@ def test_any_calls_among_any_events_make_a_well_formed_stream(
     calls: list[Event], events: list[Event], mode: Reasoning, tools: ClientTools
 ) -> None:
     for mixed in ([*calls, WAITS, *events], [*events[: len(events) // 2], *calls, *events[len(events) // 2 :]]):
-        unfinished = [event for event in mixed if event.message_type != "stop_reason"]
+        unfinished = [event for event in mixed if not isinstance(event, Stop)]
         check_tags(played([*unfinished, WAITS], mode, clients=tools), mode)
 
 
@@ -267,12 +266,12 @@ def test_the_whole_answer_has_the_calls_that_the_stream_adds_up_to(
 @given(st.lists(PIECES, min_size=1, max_size=10))
 def test_every_piece_of_a_client_s_call_is_told_once_and_in_order(pieces: list[Event]) -> None:
     stream = played([*pieces, WAITS], clients=TOOLS)
-    called = [call for event in pieces for call in event.calls]
+    called = e.calls_of(pieces)
     for id, _, arguments in stream.calls:
-        first = next(i for i, call in enumerate(called) if call.tool_call_id == id and call.name in TOOLS.names)
-        given = [call for call in called[first:] if call.tool_call_id == id and call.name != "Bash"]
+        first = next(i for i, call in enumerate(called) if call.id == id and call.name in TOOLS.names)
+        given = [call for call in called[first:] if call.id == id and call.name != "Bash"]
         assert arguments == ("".join(call.arguments or "" for call in given) or "{}")
-    told = {call.tool_call_id for call in called if call.name in TOOLS.names}
+    told = {call.id for call in called if call.name in TOOLS.names}
     assert {id for id, *_ in stream.calls} == told
 
 

@@ -20,7 +20,7 @@ from gateway.domain.errors import (
     UserRequired,
 )
 from gateway.letta import error_words
-from gateway.wires.envelope import UPSTREAM, UnknownStopReason, UpstreamFailure, to_json
+from gateway.wires.envelope import UPSTREAM, UpstreamFailure, to_json
 
 
 def subclasses(kind: type[letta.UpstreamError]) -> Iterator[type[letta.UpstreamError]]:
@@ -43,6 +43,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.Locked: (502, "api_error", "upstream_refused"),
     letta.TooLong: (413, "invalid_request_error", "request_too_large"),
     letta.RunFailed: (502, "api_error", "upstream_error"),
+    letta.UnknownStopReason: (502, "api_error", "upstream_error"),
     letta.NoSpace: (503, "api_error", "upstream_storage_full"),
     letta.BrokenStream: (502, "api_error", "upstream_broken"),
     letta.TimedOut: (504, "api_error", "upstream_timeout"),
@@ -58,7 +59,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
 
 
 # Whatever the chat is busy with, its client can only try again later.
-TOLD_AS_THEIR_BASE = {letta.Stuck, letta.QueueFull, letta.Abandoned, letta.Locked}
+TOLD_AS_THEIR_BASE = {letta.Stuck, letta.QueueFull, letta.Abandoned, letta.Locked, letta.UnknownStopReason}
 
 
 def test_every_error_of_letta_has_a_row() -> None:
@@ -77,7 +78,9 @@ def test_an_error_of_letta_has_its_status_type_and_code(
 
 @pytest.mark.parametrize("kind", STATUSES, ids=[kind.__name__ for kind in STATUSES])
 def test_an_error_of_letta_is_not_told_in_its_own_words(kind: type[letta.UpstreamError]) -> None:
-    failure = UpstreamFailure(kind("Traceback: sqlalchemy"))
+    # A reason to stop is one word, which its error names.
+    error = letta.RunFailed if kind is letta.UnknownStopReason else kind
+    failure = UpstreamFailure(error("Traceback: sqlalchemy"))
 
     assert "sqlalchemy" not in to_json(failure).decode()
 
@@ -103,7 +106,7 @@ def test_only_a_busy_chat_says_when_to_try_again(kind: type[letta.UpstreamError]
 
 
 def test_a_reason_to_stop_that_nobody_knows_is_named() -> None:
-    failure = UnknownStopReason("tired")
+    failure = UpstreamFailure(letta.UnknownStopReason("tired"))
 
     assert "`tired`" in str(failure)
     assert (failure.status_code, failure.code) == (502, "upstream_error")
@@ -239,7 +242,7 @@ def test_an_error_message_tells_which_error(
     assert str(error) == f"error_type {error_type}"
 
 
-STOP_REASONS = {
+FAILED_STOPS = {
     "error": letta.RunFailed,
     "llm_api_error": letta.ModelFailed,
     "invalid_llm_response": letta.ModelFailed,
@@ -250,7 +253,7 @@ STOP_REASONS = {
 }
 
 
-@pytest.mark.parametrize(("reason", "kind"), STOP_REASONS.items(), ids=STOP_REASONS.keys())
+@pytest.mark.parametrize(("reason", "kind"), FAILED_STOPS.items(), ids=FAILED_STOPS.keys())
 def test_a_reason_to_stop_tells_which_error(reason: str, kind: type[letta.RunFailed]) -> None:
     error = error_words.from_stop_reason(reason)
 
@@ -259,4 +262,4 @@ def test_a_reason_to_stop_tells_which_error(reason: str, kind: type[letta.RunFai
 
 
 def test_every_reason_to_stop_without_an_answer_is_known() -> None:
-    assert set(error_words.STOP_REASONS) == set(STOP_REASONS)
+    assert set(error_words.FAILED_STOPS) == set(FAILED_STOPS)

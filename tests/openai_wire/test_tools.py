@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.domain import errors
-from gateway.letta.events import MAX_SHOWN, Event, ToolReturn
+from gateway.domain.events import MAX_SHOWN, Event, Remark
 from gateway.openai_wire.defuse import restore
 from gateway.openai_wire.response import frame
 from gateway.settings import Reasoning, ToolActivity
@@ -15,7 +15,7 @@ from tests.openai_wire.cards import part
 from tests.openai_wire.oracle import check_stream, check_tags, play, played, translator
 
 SEARCH = [e.tool_call("web_search"), e.tool_call(None, arguments='{"q":'), e.tool_call(None, arguments=' "tea"}')]
-TWO = [e.tool_calls("one", "two")]
+TWO = e.tool_calls("one", "two")
 TAGGED = [
     "<think>",
     "</think>",
@@ -91,10 +91,8 @@ RICH: dict[str, tuple[list[Event], list[str]]] = {
     "two tools whose returns come in one event": (
         [
             *TWO,
-            Event(
-                "tool_return_message",
-                tool_returns=[ToolReturn("call-0", "success", "a"), ToolReturn("call-1", "error", "b")],
-            ),
+            e.tool_return(call_id="call-0", content="a"),
+            e.tool_return(call_id="call-1", content="b", status="error"),
             e.stop(),
         ],
         [
@@ -137,13 +135,13 @@ RICH: dict[str, tuple[list[Event], list[str]]] = {
         ],
     ),
     "a line that is about no tool stays in the thoughts": (
-        [e.reasoning("a"), Event("status", step_id="step-1", message="The model's provider failed."), e.error()],
+        [e.reasoning("a"), Remark("The model's provider failed.", "step-1"), e.error()],
         ["<think>", "a", "\nThe model's provider failed.\n", "</think>", "! model_error"],
     ),
     "a return that nothing called": ([e.tool_return(), e.answer("a"), e.stop()], ["a", "= stop"]),
     "arguments that nothing called": ([e.tool_call(None, arguments="{}"), e.answer("a"), e.stop()], ["a", "= stop"]),
     "a return of no shape": (
-        [e.tool_call("x"), Event("tool_return_message"), e.tool_return(), e.stop()],
+        [e.tool_call("x"), e.unknown(), e.tool_return(), e.stop()],
         ["(Using x…)", "(Used x.)", "[x  gave found]", "= stop"],
     ),
     "a call without a return": (
@@ -237,7 +235,7 @@ HIDDEN: dict[str, tuple[list[Event], str]] = {
     ),
     "a tool that is not allowed": ([e.refused("Bash"), e.answer("I may not."), e.stop()], "I may not."),
     "a line that is about no tool stays": (
-        [Event("status", message="The model's provider failed."), e.error()],
+        [Remark("The model's provider failed."), e.error()],
         "<think>The model's provider failed.\n</think>",
     ),
     "a tool without a return": ([*SEARCH, e.error()], ""),

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 
 from gateway.domain import errors as letta
+from gateway.domain.events import Event
 from gateway.letta import error_words
-from gateway.letta.events import Event
+from gateway.letta.stream_messages import to_stop
 from gateway.openai_wire.response import ChatCompletionChunk, frame, to_completion
 from gateway.openai_wire.tools import Told
 from gateway.openai_wire.translator import FINISH_REASONS, StreamTranslator
 from gateway.settings import Reasoning
-from gateway.wires.envelope import UPSTREAM, UnknownStopReason, UpstreamFailure
+from gateway.wires.envelope import UPSTREAM, UpstreamFailure
 from tests import events as e
 from tests.openai_wire.oracle import check_stream, check_tags, chunks_of, play, played, translator
+from tests.openai_wire.strategies import GOOD_STOPS
 
 ROLE = {"role": "assistant", "content": ""}
 ZWSP = "\u200b"
@@ -108,7 +110,7 @@ THINK_TAGS: dict[str, tuple[list[Event], list[str], str]] = {
         "stop",
     ),
     "several calls in a list": (
-        [e.tool_calls("web_search", "memory_insert"), e.stop()],
+        [*e.tool_calls("web_search", "memory_insert"), e.stop()],
         ["<think>", "Using web_search…\n", "Using memory_insert…\n", "</think>"],
         "stop",
     ),
@@ -158,12 +160,12 @@ THINK_TAGS: dict[str, tuple[list[Event], list[str], str]] = {
         "stop",
     ),
     "pings, returns, compaction and unknown types say nothing": (
-        [e.ping(), e.unknown(), e.tool_return(), e.answer("a"), e.ping(), e.compaction(), e.answer("b"), e.stop()],
+        [e.ping(), e.unknown(), e.tool_return(), e.answer("a"), e.ping(), e.unknown(), e.answer("b"), e.stop()],
         ["a", "b"],
         "stop",
     ),
     "system messages say nothing": (
-        [Event("system_message", content="unseen"), e.answer("a"), e.stop()],
+        [e.unknown(), e.answer("a"), e.stop()],
         ["a"],
         "stop",
     ),
@@ -239,7 +241,7 @@ def test_a_tag_around_thoughts_shown_elsewhere_is_defused() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_letta_s_own_tools_are_never_tool_calls(mode: Reasoning) -> None:
-    frames = play([e.tool_call("web_search"), e.tool_calls("a", "b"), e.approval_request("c"), e.stop()], mode)
+    frames = play([e.tool_call("web_search"), *e.tool_calls("a", "b"), e.approval_request("c"), e.stop()], mode)
 
     assert b"tool_calls" not in frames
     assert b'"function' not in frames
@@ -253,11 +255,11 @@ def test_hidden_thoughts_and_tools_make_no_chunk() -> None:
 
 
 def test_the_finish_reasons_are_openai_s() -> None:
-    length = {reason for reason, told in FINISH_REASONS.items() if told == "length"}
+    told = {name: FINISH_REASONS.get(to_stop(name).reason) for name in (*GOOD_STOPS, *error_words.FAILED_STOPS)}
 
-    assert length == {"max_steps", "max_tokens_exceeded"}
+    assert {name for name, reason in told.items() if reason == "length"} == {"max_steps", "max_tokens_exceeded"}
     assert set(FINISH_REASONS.values()) == {"stop", "length"}
-    assert not FINISH_REASONS.keys() & error_words.STOP_REASONS.keys()
+    assert {name for name, reason in told.items() if reason is None} == error_words.FAILED_STOPS.keys()
 
 
 # reason to stop without an answer -> status, code
@@ -273,7 +275,7 @@ FAILURES: dict[str, tuple[int, str]] = {
 }
 
 
-@pytest.mark.parametrize("reason", error_words.STOP_REASONS)
+@pytest.mark.parametrize("reason", error_words.FAILED_STOPS)
 def test_a_reason_to_stop_without_an_answer_is_an_error(reason: str) -> None:
     machine = translator()
     machine.receive(e.stop(reason))
@@ -284,7 +286,7 @@ def test_a_reason_to_stop_without_an_answer_is_an_error(reason: str) -> None:
     assert raised.value.headers == {"x-should-retry": "false"}
 
 
-@pytest.mark.parametrize("reason", error_words.STOP_REASONS)
+@pytest.mark.parametrize("reason", error_words.FAILED_STOPS)
 def test_an_error_in_a_stream_has_its_code_and_closes_the_thoughts(reason: str) -> None:
     stream = played([e.reasoning("Hm"), e.stop(reason), e.usage()], include_usage=True)
 
@@ -299,7 +301,7 @@ def test_a_reason_nobody_knows_is_an_error_that_names_it(reason: str) -> None:
     machine = translator()
     machine.receive(e.answer("a"))
 
-    with pytest.raises(UnknownStopReason, match=f"`{reason}`") as raised:
+    with pytest.raises(UpstreamFailure, match=f"`{reason}`") as raised:
         machine.receive(e.stop(reason))
     assert raised.value.status_code == 502
     assert raised.value.headers == {"x-should-retry": "false"}
@@ -307,7 +309,7 @@ def test_a_reason_nobody_knows_is_an_error_that_names_it(reason: str) -> None:
 
 @pytest.mark.parametrize("reason", ["", None])
 def test_no_reason_to_stop_is_an_error_too(reason: str | None) -> None:
-    with pytest.raises(UnknownStopReason):
+    with pytest.raises(UpstreamFailure):
         translator().receive(e.stop(reason))
 
 
@@ -397,7 +399,7 @@ def test_an_error_after_the_finish_reason_takes_nothing_from_the_answer() -> Non
 
 
 def test_every_upstream_error_has_a_row() -> None:
-    kinds = [*error_words.ERROR_TYPES.values(), *error_words.STOP_REASONS.values(), letta.BrokenStream, letta.TimedOut]
+    kinds = [*error_words.ERROR_TYPES.values(), *error_words.FAILED_STOPS.values(), letta.BrokenStream, letta.TimedOut]
 
     assert set(kinds) <= UPSTREAM.keys()
 

@@ -1,6 +1,7 @@
 """What holds for the translation of any events whatever."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 from hypothesis import given
@@ -9,8 +10,8 @@ from msgspec import UNSET
 
 from gateway.domain import errors as letta
 from gateway.domain.errors import GatewayError, UpstreamError
+from gateway.domain.events import Event, Text, Thought, ToolCalled
 from gateway.http.sse import Answer
-from gateway.letta.events import Event
 from gateway.openai_wire.defuse import restore
 from gateway.openai_wire.response import DONE_FRAME, frame, to_completion
 from gateway.openai_wire.tools import Told
@@ -32,7 +33,7 @@ def test_any_events_make_a_well_formed_stream(events: list[Event], mode: Reasoni
 @given(ANY)
 def test_hidden_thoughts_are_told_nowhere(events: list[Event]) -> None:
     stream = played(events, "hidden")
-    spoken = [event for event in events if event.message_type not in ("reasoning_message", "tool_call_message")]
+    spoken = [event for event in events if not isinstance(event, Thought | ToolCalled)]
 
     assert not stream.reasoning
     assert stream == played(spoken, "hidden")
@@ -52,11 +53,10 @@ def test_the_whole_answer_is_what_the_stream_adds_up_to(events: list[Event], mod
 
 def _split(event: Event, at: int) -> list[Event]:
     """A text event as two; any other as it is."""
-    if event.message_type == "reasoning_message":
-        text = event.reasoning or ""
-        return [e.reasoning(text[:at], event.step_id), e.reasoning(text[at:], event.step_id)]
-    if event.message_type == "assistant_message" and isinstance(event.content, str):
-        return [e.answer(event.text[:at], event.step_id), e.answer(event.text[at:], event.step_id)]
+    if isinstance(event, Thought):
+        return [Thought(event.text[:at], event.step), Thought(event.text[at:], event.step)]
+    if isinstance(event, Text):
+        return [Text(event.text[:at], event.step), Text(event.text[at:], event.step)]
     return [event]
 
 
@@ -64,12 +64,11 @@ def _merged(events: list[Event]) -> list[Event]:
     """Adjacent text events of one type and step as one."""
     merged: list[Event] = []
     for event in events:
-        last = merged[-1] if merged else Event()
-        alike = (last.message_type, last.step_id) == (event.message_type, event.step_id)
-        if alike and event.message_type == "reasoning_message":
-            merged[-1] = e.reasoning((last.reasoning or "") + (event.reasoning or ""), event.step_id)
-        elif alike and event.message_type == "assistant_message":
-            merged[-1] = e.answer(last.text + event.text, event.step_id)
+        last = merged[-1] if merged else None
+        if isinstance(event, Thought) and isinstance(last, Thought) and last.step == event.step:
+            merged[-1] = Thought(last.text + event.text, event.step)
+        elif isinstance(event, Text) and isinstance(last, Text) and last.step == event.step:
+            merged[-1] = Text(last.text + event.text, event.step)
         else:
             merged.append(event)
     return merged
@@ -97,39 +96,39 @@ def test_merging_text_events_changes_no_text(events: list[Event], mode: Reasonin
 def test_what_was_said_can_be_restored(events: list[Event], mode: Reasoning) -> None:
     stream = played([*events, e.stop()], mode)
 
-    assert restore(stream.visible) == "".join(e.text for e in events if e.message_type == "assistant_message")
+    assert restore(stream.visible) == "".join(e.text for e in events if isinstance(e, Text))
 
 
 @given(said(PLAIN_TEXTS))
 def test_the_thoughts_of_each_block_can_be_restored(events: list[Event]) -> None:
-    quiet = [event for event in events if event.message_type != "tool_call_message"]
+    quiet = [event for event in events if not isinstance(event, ToolCalled)]
     stream = played([*quiet, e.stop()])
 
     assert [restore(thought) for thought in stream.thoughts] == _blocks(quiet)
 
 
-def _blocks(events: list[Event]) -> list[str]:
+def _blocks(events: Sequence[Event]) -> list[str]:
     """The thoughts that belong together: of one step, with nothing of the answer between them."""
     blocks: list[str] = []
     step: str | None = None
     for event in events:
-        if event.message_type == "assistant_message" and event.text:
+        if isinstance(event, Text) and event.text:
             step = None
-        elif event.message_type == "reasoning_message" and event.reasoning:
-            if event.step_id != step:
+        elif isinstance(event, Thought) and event.text:
+            if event.step != step:
                 blocks.append("")
-            blocks[-1] += event.reasoning
-            step = event.step_id
+            blocks[-1] += event.text
+            step = event.step
     return blocks
 
 
 @given(said(PLAIN_TEXTS))
 def test_every_thought_and_tool_is_told_in_reasoning_content(events: list[Event]) -> None:
     lines = restore(played([*events, e.stop()], "reasoning_content").reasoning).replace("\n", "")
-    spoken = [event for event in events if event.message_type in ("reasoning_message", "tool_call_message")]
-    names = {call.tool_call_id: call.name for event in spoken for call in event.calls if call.name}
+    spoken = [event for event in events if isinstance(event, Thought | ToolCalled)]
+    names = {call.id: call.name for call in e.calls_of(spoken) if call.name}
 
-    assert all((event.reasoning or "").replace("\n", "") in lines for event in spoken)
+    assert all(event.text.replace("\n", "") in lines for event in spoken if isinstance(event, Thought))
     assert all(f"Using {name}…" in lines for name in names.values())
 
 

@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from gateway.domain import errors
+from gateway.domain.events import CallWaits, Event, Stop, StopReason, Text
 from gateway.domain.messages import Message, PendingCall
-from gateway.letta import error_words
-from gateway.letta.events import Event
 from gateway.letta.upstream import Agent, Conversation, Fork, Past, Sending, Template
 from tests.events import answer, error, ping, stop, usage
 from tests.turns.store import KeptAgent, KeptConversation, Store, UnderWay
@@ -231,13 +230,13 @@ class MemoryLetta:
     def _keep(self, events: Iterable[Event], run: UnderWay | None) -> None:
         for event in events if run else ():
             assert run
-            if event.message_type == "assistant_message":
-                run.parts[event.step_id] = run.parts.get(event.step_id, "") + event.text
-            elif event.message_type == "approval_request_message":
-                calls = [PendingCall(call.tool_call_id or "", call.name or "") for call in event.calls]
+            if isinstance(event, Text):
+                run.parts[event.step] = run.parts.get(event.step, "") + event.text
+            elif isinstance(event, CallWaits):
+                calls = [PendingCall(event.call.id, event.call.name)]
                 self.store.wait_for_answers(run, (*run.kept.pending, *calls))
-            elif event.message_type == "stop_reason" and run.kept.run is run:
-                if event.stop_reason in error_words.STOP_REASONS:
+            elif isinstance(event, Stop) and run.kept.run is run:
+                if event.reason is StopReason.FAILED:
                     run.over()
                 else:
                     self.store.end(run)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.events import Event, StopReason
 from gateway.domain.messages import PendingCall
-from gateway.letta.events import Event
 from gateway.settings import AgentType
 from gateway.turns.run import DENIED, MOST_DENIALS, Means
 from gateway.turns.runs import Runs
 from gateway.turns.transcript import Ids
 from gateway.turns.waiting import ELSE
-from tests.events import answer, approval_request, error, ping, stop, usage
+from tests.events import answer, approval_request, error, ping, stop, stops_of, usage
 from tests.openai_wire.oracle import played
 from tests.turns.calling import CALLED, assistant, last, request, result, user, waits, where
 from tests.turns.memory_letta import MemoryLetta, Step
@@ -213,7 +213,7 @@ async def test_what_nobody_can_allow_is_denied_and_the_turn_goes_on(letta: Memor
 
     assert [sending.denied for _, sending in letta.sent] == [(), ("c1",)]
     assert (last(letta).reason, last(letta).messages) == (DENIED, [])
-    assert [event.stop_reason for event in events if event.stop_reason] == ["end_turn"]
+    assert stops_of(events) == [StopReason.END]
     stream = played(events, include_usage=True)
     assert stream.visible == "Let me see.I may not."
     assert stream.thoughts == ["Bash needs an approval, which nobody can give here.\n"]
@@ -287,7 +287,7 @@ async def test_calls_of_the_client_s_are_never_denied_so(letta: MemoryLetta, mea
     events = await play(means, request(DO_IT, agent_type=DENYING))
     await play(means, request(DO_IT, assistant(None, c2="weather"), result("c2"), agent_type=DENYING))
 
-    assert [event.stop_reason for event in events if event.stop_reason] == ["requires_approval"]
+    assert stops_of(events) == [StopReason.WAITING]
     assert [sending.denied for _, sending in letta.sent] == [(), ("c1",)]
     assert [one.tool_call_id for one in last(letta).results] == ["c2"]
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.turns.screen import CLIENTS, Client, Heard, Request, Screen, Shown, heard
@@ -39,6 +40,7 @@ class Doing(NamedTuple):
     """Whether nothing of it is left when the next thing is done."""
 
 
+LEFT_BEHIND = "killed while it hangs"
 DOINGS = st.lists(
     st.builds(
         Doing,
@@ -56,7 +58,7 @@ DOINGS = st.lists(
 
 async def do(world: World, doing: Doing) -> None:
     screen = world.screens[doing.chat]
-    end = "killed" if doing.end == "killed while it hangs" and screen.client.tells_all else doing.end
+    end = "killed" if doing.end == LEFT_BEHIND and screen.client.tells_all else doing.end
     script = scripts_for(ANSWERS[doing.answer], world.store.forks)[end]
     if doing.end == "nothing said" and not screen.client.chat_header:
         # Two chats that nothing but their answers tells apart.
@@ -189,6 +191,8 @@ def test_an_agent_hears_the_path_on_screen_whatever_was_forgotten(
 @given(doings=DOINGS)
 def test_it_makes_no_difference_what_is_remembered(client: Client, forks: bool, doings: list[Doing]) -> None:
     patient = [doing._replace(waits=True) for doing in doings if doing.kind != "resend"]
+    # What waits for a run that was left behind is not sent before its gateway has ended, and ends with it.
+    assume(not any(one.end == LEFT_BEHIND and then.end == "stopped at once" for one, then in pairwise(patient)))
     remembered = run(client, forks, patient)
 
     assert run(client, forks, patient, forgets=True) == remembered

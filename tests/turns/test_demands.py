@@ -6,12 +6,13 @@ import pytest
 
 from gateway.domain import errors
 from gateway.domain.errors import InvalidModelOutput
+from gateway.domain.events import CallWaits, Stop, StopReason, Text, TokensCounted
 from gateway.openai_wire.client_tools import ClientTools, Function
 from gateway.openai_wire.json_format import JsonFormat
 from gateway.settings import Chats
 from gateway.turns.demands import AGAIN
 from gateway.turns.runs import Runs
-from tests.events import answer, approval_request, ping, reasoning, stop, usage
+from tests.events import answer, approval_request, calls_of, ping, reasoning, stop, stops_of, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.store import Store
 from tests.turns.turns import in_conversations, play, read, runs_for, spoken, turn
@@ -47,8 +48,8 @@ async def test_json_is_told_whole_and_bare_once_it_is_known_to_be_right(letta: M
     letta.scripts = [says('```json\n{"a": 1}\n```')]
     events = await play(runs, turn("Hi", json=SCHEMA))
 
-    assert [event.text for event in events if event.message_type == "assistant_message"] == ['{"a": 1}']
-    assert [event.message_type for event in events][-2:] == ["assistant_message", "stop_reason"]
+    assert [event.text for event in events if isinstance(event, Text)] == ['{"a": 1}']
+    assert [type(event) for event in events][-2:] == [Text, Stop]
     assert "JSON Schema" in letta.store.received[-1].instructions
 
 
@@ -64,8 +65,8 @@ async def test_what_is_not_as_demanded_is_asked_for_once_more_and_never_seen(let
     events = await play(runs, turn("Hi", json=SCHEMA))
 
     assert spoken(events) == '{"a": 1}'
-    assert [event.stop_reason for event in events if event.stop_reason] == ["end_turn"]
-    assert [event.total_tokens for event in events if event.message_type == "usage_statistics"] == [None, None]
+    assert stops_of(events) == [StopReason.END]
+    assert [event.total for event in events if isinstance(event, TokensCounted)] == [18, 18]
     assert [AGAIN in received.instructions for received in letta.store.received] == [False, True]
     # The model does not see the answer that was thrown away.
     assert [received.texts for received in letta.store.received] == [["Hi"], ["Hi"]]
@@ -92,11 +93,7 @@ async def test_a_tool_that_must_be_called_may_be_spoken_before_and_is_told_as_it
     letta.scripts = [[[ping()], [answer("Let me see.")], *CALLED[2:]]]
     events = await play(runs, turn("Hi", tools=TOOL))
 
-    assert [event.message_type for event in events][1:4] == [
-        "assistant_message",
-        "approval_request_message",
-        "stop_reason",
-    ]
+    assert [type(event) for event in events][1:4] == [Text, CallWaits, Stop]
     assert "`weather`" in letta.store.received[-1].instructions
 
 
@@ -104,7 +101,7 @@ async def test_an_answer_in_words_is_no_call(letta: MemoryLetta, runs: Runs) -> 
     letta.scripts = [says("It is sunny."), CALLED]
     events = await play(runs, turn("Hi", tools=TOOL))
 
-    assert (spoken(events), [event.calls[0].name for event in events if event.calls]) == ("", ["weather"])
+    assert (spoken(events), [call.name for call in calls_of(events)]) == ("", ["weather"])
     assert letta.count("run") == 2
 
 
@@ -113,7 +110,7 @@ async def test_a_call_is_no_json_and_need_not_be(letta: MemoryLetta, runs: Runs)
     tools = ClientTools((Function("weather"),))
     events = await play(runs, turn("Hi", json=SCHEMA, tools=tools))
 
-    assert [event.calls[0].name for event in events if event.calls] == ["weather"]
+    assert [call.name for call in calls_of(events)] == ["weather"]
 
 
 async def test_a_run_that_fails_is_not_asked_for_again(letta: MemoryLetta, runs: Runs) -> None:
@@ -129,4 +126,4 @@ async def test_where_letta_sees_to_the_form_of_an_answer_it_streams() -> None:
     letta.scripts = [says("No JSON.")]
     events = await play(runs_for(letta, Chats()), turn("Hi", json=SCHEMA))
 
-    assert [event.text for event in events if event.message_type == "assistant_message"] == ["No", " JSON."]
+    assert [event.text for event in events if isinstance(event, Text)] == ["No", " JSON."]

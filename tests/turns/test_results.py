@@ -11,7 +11,7 @@ from gateway.settings import AgentType, ClientToolUse, Key
 from gateway.turns.run import Means
 from gateway.turns.runs import Runs
 from gateway.turns.turn import forwards_tools
-from tests.events import answer, ping, stop, usage
+from tests.events import answer, calls_of, ping, stop, usage
 from tests.turns.calling import CALLED, SUNNY, Json, assistant, last, request, result, results_of, user, waits, where
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.turns import AGAIN, FIRST, play, read, runs_for, spoken
@@ -277,7 +277,7 @@ async def test_a_request_that_ended_with_calls_has_them_when_it_is_sent_again(le
     first = await play(runs, request(HI), FIRST)
     again = await play(runs, request(HI), AGAIN)
 
-    assert [event.calls for event in first if event.calls] == [event.calls for event in again if event.calls] != []
+    assert calls_of(first) == calls_of(again) != []
     assert letta.count("run") == 1
 
 

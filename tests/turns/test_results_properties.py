@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.events import answer, ping, stop
+from tests.events import answer, calls_of, ping, stop, text_in
 from tests.turns.calling import assistant, request, result, user, waits
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.store import Store
@@ -72,8 +72,8 @@ class Client:
         asked = request(*self.history, chat=self.chat)
         events = await play(self.runs, asked, sent)
         self._check([message.content for message in asked.asked.path])
-        called = {call.tool_call_id or "": call.name or "" for event in events for call in event.calls}
-        text = "".join(event.text for event in events)
+        called = {call.id: call.name for call in calls_of(events)}
+        text = text_in(events)
         self.history.append(assistant(text or None, **called))
         self.history += [result(id, f"result {self.said}") for id in called]
 

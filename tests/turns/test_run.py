@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from gateway.domain import errors
-from gateway.letta.events import Event
+from gateway.domain.events import Event
 from gateway.settings import AgentType, Chats
 from gateway.turns.run import Means, Run
 from gateway.turns.turn import Turn
-from tests.events import answer, ping, reasoning, stop, tool_call, tool_calls
+from tests.events import answer, ping, reasoning, stop, tool_call
 from tests.turns.memory_letta import ANSWER, MemoryLetta, Step
 from tests.turns.store import Store
 from tests.turns.turns import ended, in_conversations, play, read, turn
@@ -270,7 +270,7 @@ async def test_instructions_of_a_branch_are_those_that_came_with_it(forks: bool)
 
 MEMORY: dict[str, tuple[Event, bool]] = {
     "a memory tool": (tool_call("memory_insert"), True),
-    "one of several": (tool_calls("web_search", "core_memory_append"), True),
+    "one of several": (tool_call("core_memory_append"), True),
     "another tool": (tool_call("web_search"), False),
     "a piece without a name": (tool_call(None), False),
 }

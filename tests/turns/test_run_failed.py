@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.events import Failure, Text
 from gateway.domain.messages import Message, PendingCall
 from gateway.settings import Chats
 from gateway.turns.run import Means
@@ -35,8 +36,8 @@ async def test_a_conflict_that_is_told_on_an_otherwise_empty_stream_is_waited_fo
     letta.scripts = [CONFLICT, [[ping()], *CONFLICT]]
 
     events = await play(means, turn())
-    assert [event.text for event in events if event.message_type == "assistant_message"] == ["Hello"]
-    assert not [event for event in events if event.message_type == "error_message"]
+    assert [event.text for event in events if isinstance(event, Text)] == ["Hello"]
+    assert not [event for event in events if isinstance(event, Failure)]
     assert "cancel" not in in_conversations(letta)
 
 
@@ -94,7 +95,7 @@ async def test_an_approval_that_another_program_left_pending_is_denied_first(let
     kept.pending = (PendingCall("call-7", "search"),)
     events = await play(means, turn("Hi", "Hello", "More"))
 
-    assert [event.text for event in events if event.message_type == "assistant_message"] == ["Hello"]
+    assert [event.text for event in events if isinstance(event, Text)] == ["Hello"]
     assert [sending.denied for _, sending in letta.sent] == [(), (), ("call-7",)]
     assert letta.store.received[-1].texts == ["Hi", "Hello", "More"]
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.domain.errors import InvalidModelOutput
+from gateway.domain.events import CallWaits, Event, Stop, StopReason
 from gateway.openai_wire.client_tools import ClientTools, Function
 from gateway.turns.runs import Runs
-from tests.events import answer, approval_request, ping, reasoning, stop, usage
+from tests.events import answer, approval_request, calls_of, ping, reasoning, stop, stops_of, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.turns import play, read, runs_for, spoken, turn
 
@@ -38,8 +39,8 @@ def runs(letta: MemoryLetta) -> Runs:
     return runs_for(letta)
 
 
-def told(events: Sequence[object]) -> str:
-    return "".join(call.arguments or "" for event in events for call in getattr(event, "calls", ()))
+def told(events: Sequence[Event]) -> str:
+    return "".join(call.arguments for call in calls_of(events))
 
 
 async def test_calls_that_match_are_told_as_they_came_before_the_stop(letta: MemoryLetta, runs: Runs) -> None:
@@ -47,10 +48,7 @@ async def test_calls_that_match_are_told_as_they_came_before_the_stop(letta: Mem
     events = await play(runs, turn("Hi", tools=STRICT))
 
     assert told(events) == OSLO
-    assert [event.message_type for event in events if event.calls or event.stop_reason] == [
-        *["approval_request_message"] * 3,
-        "stop_reason",
-    ]
+    assert [type(event) for event in events if isinstance(event, CallWaits | Stop)] == [*[CallWaits] * 3, Stop]
     assert letta.count("run") == 1
 
 
@@ -62,8 +60,8 @@ async def test_of_calls_that_do_not_match_the_agent_hears_why_and_goes_on(
     events = await play(runs, turn("Hi", tools=STRICT))
 
     assert told(events) == OSLO
-    assert {call.tool_call_id for event in events for call in event.calls} == {"c2"}
-    assert [event.stop_reason for event in events if event.stop_reason] == ["requires_approval"]
+    assert {call.id for call in calls_of(events)} == {"c2"}
+    assert stops_of(events) == [StopReason.WAITING]
     (_, first), (_, second) = letta.sent
     assert (first.denied, second.denied, second.messages) == ((), ("c1",), [])
     assert "`weather` do not match its JSON Schema" in second.reason
@@ -93,7 +91,7 @@ async def test_one_call_that_does_not_match_keeps_back_those_beside_it(letta: Me
     letta.scripts = [[clock, *calls("{}")], calls(OSLO, id="c3")]
     events = await play(runs, turn("Hi", tools=STRICT))
 
-    assert {call.tool_call_id for event in events for call in event.calls} == {"c3"}
+    assert {call.id for call in calls_of(events)} == {"c3"}
     assert sorted(letta.sent[1][1].denied) == ["c1", "c2"]
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.letta.events import Event
+from gateway.domain.events import Event
 from gateway.turns.telling import Reader, Telling
-from tests.events import answer, ping, reasoning, stop, tool_call, usage
+from tests.events import answer, calls_of, ping, reasoning, stop, text_in, thoughts_of, tool_call, usage
 from tests.turns.turns import read
 from tests.turns.virtual_time import idle
 
@@ -27,7 +27,7 @@ def telling(unread: list[str]) -> Telling:
 
 
 def spoken(events: list[Event]) -> str:
-    return "".join(event.text for event in events)
+    return text_in(events)
 
 
 async def test_a_reader_hears_what_is_told_as_it_comes(telling: Telling) -> None:
@@ -171,5 +171,5 @@ def test_keeping_changes_nothing_of_what_is_said(batches: list[list[Event]]) -> 
     (after,) = telling.batches
 
     assert spoken(after) == spoken(before)
-    assert "".join(event.reasoning or "" for event in after) == "".join(event.reasoning or "" for event in before)
-    assert [event.calls for event in after if event.calls] == [event.calls for event in before if event.calls]
+    assert thoughts_of(after) == thoughts_of(before)
+    assert calls_of(after) == calls_of(before)

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.domain.events import Event
 from gateway.domain.messages import Message, Role
-from gateway.letta.events import Event
 from gateway.settings import AgentType, Chats
 from gateway.turns.agents import KnownAgent
 from gateway.turns.asked import Asked
@@ -17,6 +17,7 @@ from gateway.turns.runs import Runs
 from gateway.turns.sent import NEW, Sent
 from gateway.turns.telling import Reader
 from gateway.turns.turn import Turn
+from tests.events import text_in
 from tests.turns.memory_letta import MemoryLetta
 
 SILENCE = 300.0
@@ -98,7 +99,7 @@ async def leave_after(runs: Runs, asked: Turn, batches: int, sent: Sent = FIRST)
 
 
 def spoken(events: Sequence[Event]) -> str:
-    return "".join(event.text for event in events)
+    return text_in(events)
 
 
 # Turns without a run

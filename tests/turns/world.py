@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.domain import errors
+from gateway.domain.events import Text
 from gateway.settings import Chats
 from gateway.turns.runs import Runs
 from gateway.turns.telling import Reader
@@ -185,7 +186,7 @@ class World:
                 break
             if events is None:
                 break
-            text += "".join(event.text for event in events if event.message_type == "assistant_message")
+            text += "".join(event.text for event in events if isinstance(event, Text))
         reader.leave()
         return text
 
