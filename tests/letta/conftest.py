@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.letta.app_server import AppServerUpstream
-from tests.letta.fake_app_server import FakeAppServer, upstream_of
+from tests.letta.upstreams import upstream_of
+from tests.servers.fake_app_server import FakeAppServer
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from gateway.domain.messages import Message, ToolResult
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.upstream import ClientTool, Sending
 from gateway.settings import Letta
-from tests.letta.fake_app_server import RUNTIME, WELL, FakeAppServer, Frame, run, word
+from tests.letta.upstreams import run
+from tests.servers.fake_app_server import RUNTIME, WELL, FakeAppServer, Frame, word
 
 MINE = Message("user", "Hi", "gw1-a-b-c-d")
 NEXT = Message("user", "More", "gw1-e-f-g-h")

@@ -17,8 +17,9 @@ from gateway.letta.models import SEES_MARK
 from gateway.letta.upstream import Agent, Instructions, Sending, Template
 from gateway.settings import Secret
 from tests import events as e
-from tests.letta.fake_app_server import RUNTIME, WELL, Answer, FakeAppServer, Frame, run, status, upstream_of, word
+from tests.letta.upstreams import run, upstream_of
 from tests.letta.words import HELLO, HI, MORE, client_note, earlier, texts
+from tests.servers.fake_app_server import RUNTIME, WELL, Answer, FakeAppServer, Frame, status, word
 
 pytestmark = pytest.mark.anyio
 

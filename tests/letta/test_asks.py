@@ -16,7 +16,6 @@ from gateway.letta.link import Connection, Link
 from gateway.letta.open_turn import NOT_ALLOWED, NOT_ANSWERED, WENT_ON, OpenTurn
 from gateway.letta.upstream import Conversation, Sending
 from tests import events as e
-from tests.letta.fake_app_server import FakeAppServer, run, word
 from tests.letta.parked import (
     MINE,
     NEXT,
@@ -34,6 +33,8 @@ from tests.letta.parked import (
     sunny,
     wanted,
 )
+from tests.letta.upstreams import run
+from tests.servers.fake_app_server import FakeAppServer, word
 
 pytestmark = pytest.mark.anyio
 

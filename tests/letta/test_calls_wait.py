@@ -13,9 +13,9 @@ from gateway.letta.notes import EXCHANGED, REMINDER_END
 from gateway.letta.stream_messages import StreamedCall
 from gateway.letta.transcript import Listed, calls_wait, to_input, to_past
 from gateway.letta.upstream import Conversation, Instructions, Sending
-from tests.letta.fake_app_server import FakeAppServer, Frame
 from tests.letta.parked import park
 from tests.letta.words import WORDS, client_note, texts
+from tests.servers.fake_app_server import FakeAppServer, Frame
 
 pytestmark = pytest.mark.anyio
 

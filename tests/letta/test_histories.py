@@ -11,8 +11,8 @@ from gateway.domain.messages import Message
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.transcript import FORMAT, folder_of
 from gateway.letta.upstream import Conversation, Fork
-from tests.letta.fake_app_server import FakeAppServer, Frame
 from tests.letta.words import HELLO, HI, MORE, texts
+from tests.servers.fake_app_server import FakeAppServer, Frame
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from gateway.letta.answers import Answer, File
 from gateway.letta.frames import Frame, HalvedFrame, Head
 from gateway.letta.link import Inbox, Link
 from gateway.letta.stream_messages import text_of
-from tests.letta.fake_app_server import FakeAppServer, word
+from tests.servers.fake_app_server import FakeAppServer, word
 
 pytestmark = pytest.mark.anyio
 

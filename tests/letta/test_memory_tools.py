@@ -7,7 +7,8 @@ import pytest
 
 from gateway.letta import memory_tools
 from gateway.letta.app_server import AppServerUpstream
-from tests.letta.fake_app_server import Answer, FakeAppServer, upstream_of
+from tests.letta.upstreams import upstream_of
+from tests.servers.fake_app_server import Answer, FakeAppServer
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,9 @@ from gateway.domain.messages import Message
 from gateway.letta import threads, turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.upstream import Conversation, Past, Sending
-from tests.letta.fake_app_server import RUNTIME, FakeAppServer, Frame, run, status, upstream_of, word
+from tests.letta.upstreams import run, upstream_of
 from tests.letta.words import DEVICE, client_note
+from tests.servers.fake_app_server import RUNTIME, FakeAppServer, Frame, status, word
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,6 @@ from gateway.domain import errors
 from gateway.letta import turns
 from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.upstream import Options, Sending
-from tests.letta.fake_app_server import FakeAppServer, Frame, run
 from tests.letta.parked import (
     CANCELLED,
     MINE,
@@ -23,6 +22,8 @@ from tests.letta.parked import (
     sunny,
     wanted,
 )
+from tests.letta.upstreams import run
+from tests.servers.fake_app_server import FakeAppServer, Frame
 
 pytestmark = pytest.mark.anyio
 

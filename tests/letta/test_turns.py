@@ -12,7 +12,6 @@ from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.open_turn import NOT_ANSWERED, WENT_ON
 from gateway.letta.upstream import ClientTool, Conversation, Sending
 from tests import events as e
-from tests.letta.fake_app_server import WELL, FakeAppServer, Frame, run, word
 from tests.letta.parked import (
     MINE,
     NEXT,
@@ -30,6 +29,8 @@ from tests.letta.parked import (
     sunny,
     wanted,
 )
+from tests.letta.upstreams import run
+from tests.servers.fake_app_server import WELL, FakeAppServer, Frame, word
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,6 @@ from gateway.letta.app_server import AppServerUpstream
 from gateway.letta.open_turn import NOT_ANSWERED
 from gateway.letta.upstream import Conversation, Past, Sending
 from tests import events as e
-from tests.letta.fake_app_server import WELL, FakeAppServer, Frame, run, word
 from tests.letta.parked import (
     CANCELLED,
     MINE,
@@ -29,6 +28,8 @@ from tests.letta.parked import (
     sunny,
     wanted,
 )
+from tests.letta.upstreams import run
+from tests.servers.fake_app_server import WELL, FakeAppServer, Frame, word
 
 pytestmark = pytest.mark.anyio
 

@@ -30,12 +30,16 @@ class Hold:
     """Say no more, until the other side leaves, or until the run is cancelled if it has said anything before."""
 
 
+class End:
+    """End the body, without the `[DONE]` that ends every other."""
+
+
 class Raw(bytes):
     """Bytes of the body as they are, in a chunk of their own."""
 
 
-Step = Body | Raw | Cut | Hold | int | threading.Event
-"""An event, bytes, an end, an HTTP status instead of an answer, or something to wait for."""
+Step = Body | Raw | Cut | End | Hold | int | threading.Event
+"""An event, bytes, an end, something to wait for, or an HTTP status instead of an answer, which its body may follow."""
 ANSWER: list[Step] = [PING, THOUGHT, WORD, STOP, USAGE]
 PROMPT = "You are a patient tutor. Memory: none."
 """What every agent's own prompt is compiled to."""
@@ -176,7 +180,7 @@ class FakeLetta:
         cut_off = self._cut_off[conversation] = asyncio.Event()
         self.run_begun.set()
         if steps and isinstance(steps[0], int):
-            self._reply(writer, steps[0], {"detail": "secret detail"})
+            self._reply(writer, steps[0], steps[1] if len(steps) > 1 else {"detail": "secret detail"})
             return True
         if not (steps and isinstance(steps[0], Cut)):
             writer.write(HEAD)
@@ -188,7 +192,8 @@ class FakeLetta:
                 return await self._hold(reader, writer, cut_off if spoke else asyncio.Event())
             if not await self._step(step, writer):
                 return False
-        self._chunk(writer, b"data: [DONE]\n\n")
+        if not (steps and isinstance(steps[-1], End)):
+            self._chunk(writer, b"data: [DONE]\n\n")
         writer.write(END)
         return True
 

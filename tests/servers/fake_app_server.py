@@ -10,11 +10,6 @@ from typing import Any, Self
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from gateway.domain.events import PING, Event
-from gateway.letta.app_server import AppServerUpstream
-from gateway.letta.upstream import Sending
-from gateway.settings import Letta
-
 Frame = dict[str, Any]
 Answer = Frame | None | Callable[[Frame], Frame | None]
 """The fields of an answer, or none at all; or what makes them of the request."""
@@ -131,16 +126,3 @@ class FakeAppServer:
         await self.reply(frame, **fields)
         if frame["type"] == "input" and frame["payload"]["kind"] == "create_message" and self.turn:
             await self.play(frame, *self.turn)
-
-
-def upstream_of(server: FakeAppServer, **changes: Any) -> AppServerUpstream:
-    """The upstream over `server`, with these settings changed."""
-    return AppServerUpstream(Letta(**{"base_url": server.url, "request_seconds": 10.0, **changes}))
-
-
-async def run(
-    upstream: AppServerUpstream, sending: Sending, tools: tuple[str, ...] = (), conversation: str = "conv-1"
-) -> list[Event]:
-    """What a turn says."""
-    async with upstream.run("agent-1", conversation, sending, tools) as batches:
-        return [event async for batch in batches for event in batch if event != PING]
