@@ -9,24 +9,24 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 
-from gateway.embedded import EmbeddedUpstream
-from gateway.fetcher import Fetcher
 from gateway.http.auth import all_origins
 from gateway.http.chat import create_chat_completion
+from gateway.http.chat_page import chat_page
+from gateway.http.connect_page import connect_page
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
 from gateway.http.middleware import at_most, own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
-from gateway.http.page import connect_page
-from gateway.http.web import chat_page
-from gateway.letta.app_server import AppServerUpstream
-from gateway.letta.rest import RestUpstream
+from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.embedded.upstream import EmbeddedUpstream
+from gateway.letta.rest.upstream import RestUpstream
 from gateway.letta.upstream import Upstream
+from gateway.pictures.fetcher import Fetcher
+from gateway.pictures.shown import Fetch, Pictures
 from gateway.settings import Secret, Settings
-from gateway.turns.pictures import Fetch, Pictures
-from gateway.turns.pruning import Pruner
-from gateway.turns.runs import Runs
-from gateway.turns.task_runs import TaskModel, TaskRuns
+from gateway.tasks.runs import TaskModel, TaskRuns
+from gateway.turns.chats.pruning import Pruner
+from gateway.turns.runs.registry import Runs
 
 
 def upstream_for(settings: Settings) -> Upstream:
@@ -44,7 +44,7 @@ def task_model_for(settings: Settings) -> TaskModel | None:
     """The plain model that the settings name for background tasks."""
     if settings.tasks.answer != "model":
         return None
-    from gateway.plain_model import PlainModel  # its client is slow to import
+    from gateway.tasks.plain_model import PlainModel  # its client is slow to import
 
     return PlainModel(settings.tasks)
 

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 
 from gateway.app import upstream_for
 from gateway.domain import errors
-from gateway.embedded import EmbeddedUpstream
-from gateway.letta.process import EmbeddedUnavailable
+from gateway.letta.embedded.process import EmbeddedUnavailable
+from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.letta.upstream import Upstream
 from gateway.settings import AgentType, Key, Settings
-from gateway.turns.pruning import SEARCHES, find_left_behind
+from gateway.turns.chats.pruning import SEARCHES, find_left_behind
 
 
 async def check(settings: Settings) -> bool:

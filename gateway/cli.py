@@ -15,8 +15,8 @@ from gateway.app import create_app
 from gateway.check import check
 from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.domain.errors import UpstreamError
-from gateway.embedded import state_of
-from gateway.letta.process import EmbeddedUnavailable
+from gateway.letta.embedded.process import EmbeddedUnavailable
+from gateway.letta.embedded.upstream import state_of
 from gateway.serving import Server
 from gateway.settings import Secret, Settings
 

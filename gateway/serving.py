@@ -14,7 +14,7 @@ from litestar import Litestar
 
 from gateway.connection import Connection, Limits
 from gateway.settings import Settings
-from gateway.turns.runs import Runs
+from gateway.turns.runs.registry import Runs
 
 logger = logging.getLogger(__name__)
 

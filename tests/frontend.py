@@ -11,8 +11,8 @@ from typing import Any
 from openai import OpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from gateway.openai_wire.defuse import restore
-from tests.pictures import Picture
+from gateway.wires.chat_completions.think_tags import restore
+from tests.pictures.drawn import Picture
 
 Said = tuple[str, str]
 

@@ -15,7 +15,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli import main
-from gateway.turns.names import Summary, conversation_marker, scratch_marker
+from gateway.turns.chats.markers import Summary, conversation_marker, scratch_marker
 from tests.gateways import KEY, GatewayProcess
 from tests.servers.threads import served
 

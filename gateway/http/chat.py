@@ -19,21 +19,21 @@ from gateway.http.headers import read_headers
 from gateway.http.sse import Answer, stream, whole
 from gateway.http.tokens import read_claims
 from gateway.letta.upstream import Options
-from gateway.openai_wire.client_tools import NO_TOOLS, ClientTools, to_client_tools
-from gateway.openai_wire.defuse import defuse_answer
-from gateway.openai_wire.json_format import to_json_format
-from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, decode_request, text_of
-from gateway.openai_wire.translator import StreamTranslator
+from gateway.pictures.shown import Pictures, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Reasoning, Settings, ToolActivity
-from gateway.turns.asked import to_asked
-from gateway.turns.identity import identify, read_ids, takes_items
-from gateway.turns.pictures import Pictures, shows_addresses, without_addresses
-from gateway.turns.runs import Runs
-from gateway.turns.sent import to_sent
-from gateway.turns.task_runs import TaskRuns
-from gateway.turns.tasks import find_task
-from gateway.turns.telling import Reader
+from gateway.tasks.prompts import find_task
+from gateway.tasks.runs import TaskRuns
+from gateway.turns.chats.path import to_asked
+from gateway.turns.people.identity import identify, read_ids, takes_items
+from gateway.turns.runs.log import Reader
+from gateway.turns.runs.registry import Runs
+from gateway.turns.runs.resend import to_sent
 from gateway.turns.turn import Turn, forwards_tools, to_turn
+from gateway.wires.chat_completions.json_format import to_json_format
+from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage, decode_request, text_of
+from gateway.wires.chat_completions.think_tags import defuse_answer
+from gateway.wires.chat_completions.tools import NO_TOOLS, ClientTools, to_client_tools
+from gateway.wires.chat_completions.translator import StreamTranslator
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
 CLIENT_CLOSED_REQUEST = 499

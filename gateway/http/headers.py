@@ -6,9 +6,9 @@ from litestar.datastructures import Headers
 
 from gateway.domain.errors import AmbiguousHeader
 from gateway.settings import Key
-from gateway.turns.identity import CHAT_HEADERS, EMAIL_HEADER, NAME_HEADER
-from gateway.turns.readings import as_text
-from gateway.turns.sent import IDEMPOTENCY_HEADER, RETRY_HEADER
+from gateway.turns.people.identity import CHAT_HEADERS, EMAIL_HEADER, NAME_HEADER
+from gateway.turns.people.readings import as_text
+from gateway.turns.runs.resend import IDEMPOTENCY_HEADER, RETRY_HEADER
 
 
 def read_headers(key: Key, headers: Headers) -> dict[str, str]:

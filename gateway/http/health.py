@@ -3,7 +3,7 @@
 from litestar import get
 from litestar.di import NamedDependency
 
-from gateway.turns.runs import Runs
+from gateway.turns.runs.registry import Runs
 
 
 @get("/healthz", name="healthz")

@@ -7,9 +7,9 @@ from litestar.params import FromPath
 
 from gateway.http.auth import authenticate
 from gateway.http.chat import find_type
-from gateway.openai_wire.response import Model, ModelList
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
 from gateway.turns.turn import forwards_tools
+from gateway.wires.chat_completions.response import Model, ModelList
 
 # OpenAI's `created` says when a model was made. An agent type has no such day; one that is the same for all
 # is the same after a restart, and at every gateway. (2026-01-01)

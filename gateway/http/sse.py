@@ -12,11 +12,11 @@ from sse_starlette.sse import AppStatus, EventSourceResponse
 from gateway.domain.errors import UpstreamError
 from gateway.domain.events import Event
 from gateway.http.errors import to_gateway_error
-from gateway.openai_wire.response import DONE_FRAME, ChatCompletion, frame, to_completion
-from gateway.openai_wire.tools import Told
-from gateway.openai_wire.translator import StreamTranslator
-from gateway.turns.telling import Reader
+from gateway.turns.runs.log import Reader
+from gateway.wires.chat_completions.response import DONE_FRAME, ChatCompletion, frame, to_completion
+from gateway.wires.chat_completions.translator import StreamTranslator
 from gateway.wires.envelope import UpstreamFailure, to_response
+from gateway.wires.tool_display import Told
 
 PING = ServerSentEvent(comment="ping", sep="\n")
 

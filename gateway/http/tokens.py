@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import jwt
 
 from gateway.domain.errors import InvalidUserToken
-from gateway.halves import whole
+from gateway.domain.halves import whole
 from gateway.settings import Key
-from gateway.turns.identity import Claims, read_header
+from gateway.turns.people.identity import Claims, read_header
 
 # https://docs.openwebui.com/reference/env-configuration#forward_user_info_header_jwt_secret
 ISSUER = "open-webui"

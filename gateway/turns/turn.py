@@ -8,13 +8,13 @@ from msgspec import Struct
 from gateway.domain.messages import Message
 from gateway.letta.notes import GO_AHEAD
 from gateway.letta.upstream import NO_OPTIONS, ClientTool, Options
-from gateway.openai_wire.client_tools import NO_PARAMETERS, NO_TOOLS, ClientTools
-from gateway.openai_wire.json_format import JsonFormat
 from gateway.settings import AgentType, Key
-from gateway.turns.asked import Asked
-from gateway.turns.identity import Caller, keeps_history
-from gateway.turns.names import conversation_marker, pictures_of, scratch_marker, thread_marker
-from gateway.turns.transcript import NO_IDS, Ids, bare_question
+from gateway.turns.chats.markers import conversation_marker, pictures_of, scratch_marker, thread_marker
+from gateway.turns.chats.path import Asked
+from gateway.turns.chats.reconcile import NO_IDS, Ids, bare_question
+from gateway.turns.people.identity import Caller, keeps_history
+from gateway.wires.chat_completions.json_format import JsonFormat
+from gateway.wires.chat_completions.tools import NO_PARAMETERS, NO_TOOLS, ClientTools
 
 
 class Turn(Struct, frozen=True, dict=True):

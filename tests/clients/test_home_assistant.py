@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.clients.documents import LETTA, settings_of
 from tests.frontend import Said
 from tests.gateways import gateway, http

@@ -14,7 +14,7 @@ from gateway.settings import Images
 from tests.clients.documents import LETTA
 from tests.clients.snippets import SECRETS, serving
 from tests.integration.words import someone
-from tests.pictures import picture
+from tests.pictures.drawn import picture
 from tests.servers.obliging import to_script
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel

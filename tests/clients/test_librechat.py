@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from gateway.letta.notes import CONTINUE
 from gateway.settings import Settings
-from gateway.turns.identity import CHAT_HEADERS, EMAIL_HEADER, NAME_HEADER
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
+from gateway.turns.people.identity import CHAT_HEADERS, EMAIL_HEADER, NAME_HEADER
 from tests.clients.documents import DEPLOY, LETTA, settings_of
 from tests.clients.node import run_node
 from tests.frontend import Said

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.clients.documents import LETTA, blocks
 from tests.clients.node import link
 from tests.clients.snippets import ADDRESS, PAGE, SECRETS, SNIPPETS, serving

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.person import Person
 from tests.integration.words import unheard
-from tests.pictures import picture
+from tests.pictures.drawn import picture
 from tests.servers.scripted_model import ScriptedModel
 
 pytestmark = pytest.mark.e2e

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 from gateway.domain.events import CallPiece
 from gateway.domain.messages import Message
 from gateway.letta.notes import CONTINUE
-from gateway.openai_wire.client_tools import CalledFunction, Function, Tool
-from gateway.openai_wire.client_tools import ToolCall as ToldCall
-from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage
+from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage
+from gateway.wires.chat_completions.tools import CalledFunction, Function, Tool
+from gateway.wires.chat_completions.tools import ToolCall as ToldCall
 from tests.growth.measure import Make, Work
 from tests.growth.patterns import Shape
 

@@ -8,49 +8,38 @@ from typing import Any
 
 import msgspec
 
-from gateway import halves
 from gateway.domain import errors as wire_errors
-from gateway.domain import messages
+from gateway.domain import halves, messages
 from gateway.domain.events import CallPiece, CallWaits, Event, Text, ToolCalled, ToolReturned, shortened
 from gateway.domain.messages import Message, PendingCall, ToolResult, message_of
 from gateway.http.encodings import Decoder
-from gateway.letta import error_words, frames, inputs, joining, memory, notes, parts, pasts, stream_messages, transcript
-from gateway.letta import events as letta
-from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
+from gateway.letta import error_words, joining, notes, parts, stream_messages
+from gateway.letta.app_server import frames, memory, transcript
+from gateway.letta.rest import decoder as letta
+from gateway.letta.rest import input, listing
+from gateway.letta.stream_messages import UNREADABLE, StreamedCall, StreamedReturn, StreamMessage
 from gateway.letta.upstream import Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
-from gateway.openai_wire import (
-    approvals,
+from gateway.settings import OPEN_KEY
+from gateway.tasks import answers, prompts
+from gateway.turns.chats import likeness, markers, path, tool_history, unkept, visible_text
+from gateway.turns.chats import reconcile as chats
+from gateway.turns.runs import pending_calls, requirements, resend, strict
+from gateway.turns.turn import Turn
+from gateway.wires import question, schemas
+from gateway.wires.chat_completions import (
     calls,
-    client_tools,
-    defuse,
     images,
     json_format,
     limits,
     request,
     response,
-    schemas,
+    think_tags,
+    tools,
     translator,
     writer,
 )
-from gateway.settings import OPEN_KEY
-from gateway.turns import (
-    asked,
-    demands,
-    exchanges,
-    likeness,
-    names,
-    sent,
-    strict,
-    task_answers,
-    tasks,
-    thoughts,
-    unkept,
-    waiting,
-)
-from gateway.turns import transcript as chats
-from gateway.turns.turn import Turn
 from tests.growth.kinds import (
     ASKED,
     allowing,
@@ -72,7 +61,7 @@ from tests.growth.kinds import (
 )
 from tests.growth.measure import Make
 from tests.growth.patterns import Shape
-from tests.pictures import GIF
+from tests.pictures.drawn import GIF
 from tests.turns.turns import turn
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -84,9 +73,7 @@ def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], 
     """`read`, which may say no."""
 
     def tried(value: Any) -> None:
-        with suppress(
-            wire_errors.InvalidRequest, memory.Rejected, offline_request.BadRequest, *letta.UNREADABLE, ValueError
-        ):
+        with suppress(wire_errors.InvalidRequest, memory.Rejected, offline_request.BadRequest, *UNREADABLE, ValueError):
             read(value, *arguments)
 
     return tried
@@ -107,7 +94,7 @@ def body(more: str) -> bytes:
 
 
 def strict_calls() -> strict.StrictCalls:
-    return strict.StrictCalls([client_tools.Function("x", strict=True)])
+    return strict.StrictCalls([tools.Function("x", strict=True)])
 
 
 def called_in_pieces(count: int) -> strict.StrictCalls:
@@ -134,22 +121,22 @@ def listed(count: int) -> list[transcript.Listed]:
     return [*said, transcript.Listed("m", "user_message", "gw-1", "Hi")]
 
 
-def rest_listed(count: int) -> list[pasts.Listed]:
-    return [pasts.Listed(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
+def rest_listed(count: int) -> list[listing.Listed]:
+    return [listing.Listed(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
 
 
 def turn_of(count: int) -> tuple[Turn, list[PendingCall]]:
     """One that brings many tools and the results of half of its calls, of which all wait."""
-    functions = client_tools.ClientTools(tuple(client_tools.Function(f"t{i}") for i in range(min(count, 1_000))))
+    functions = tools.ClientTools(tuple(tools.Function(f"t{i}") for i in range(min(count, 1_000))))
     results = tuple(ToolResult(f"call-{i}", "done") for i in range(0, count, 2))
     asks = turn("Hi", tools=functions)
     asks = msgspec.structs.replace(asks, asked=msgspec.structs.replace(asks.asked, results=results))
     return asks, [PendingCall(f"call-{i}", "x") for i in range(count)]
 
 
-def known(count: int) -> tuple[asked.Asked, list[Past]]:
+def known(count: int) -> tuple[path.Asked, list[Past]]:
     """A chat that differs from what is known of it in every message, at last in one that nothing explains."""
-    return asked.Asked([*respaced(count | 1), Message("assistant", "No"), Message("user", "Hi")]), [
+    return path.Asked([*respaced(count | 1), Message("assistant", "No"), Message("user", "Hi")]), [
         Past(dialogue(count | 1)) for _ in range(3)
     ]
 
@@ -210,14 +197,16 @@ WRITER = {"half tags": Shape("", "<", "")}
 HALVES = {"halves": Shape('"', "\\ud83d", '"'), "backslashes": Shape('"', "\\", '\\ud83d"')}
 UNPAIRED = {"lone": Shape("", "\ud83d", ""), "pairs": Shape("", "\ud83d\ude00", "")}
 TABLE: dict[str, dict[str, Make]] = {
-    "halves.Mender.feed": of_text(lambda text: halves.Mender().feed(text), **HALVES)
+    "domain.halves.Mender.feed": of_text(lambda text: halves.Mender().feed(text), **HALVES)
     | {"pieces": in_pieces(lambda: halves.Mender().feed, lambda i: "\\", 1)},
-    "halves.decode": of_text(refused(lambda text: halves.decode(text, str)), **HALVES),
-    "halves.decode_pieces": of_text(refused(lambda text: halves.decode_pieces(text.encode(), str)), **HALVES),
-    "halves.joined": of_text(halves.joined, **UNPAIRED),
-    "halves.mend": of_text(halves.mend, **HALVES),
-    "halves.mended": of_text(lambda text: halves.mended(text.encode("utf-8", "surrogatepass")), **HALVES, **UNPAIRED),
-    "halves.whole": of_text(halves.whole, **UNPAIRED),
+    "domain.halves.decode": of_text(refused(lambda text: halves.decode(text, str)), **HALVES),
+    "domain.halves.decode_pieces": of_text(refused(lambda text: halves.decode_pieces(text.encode(), str)), **HALVES),
+    "domain.halves.joined": of_text(halves.joined, **UNPAIRED),
+    "domain.halves.mend": of_text(halves.mend, **HALVES),
+    "domain.halves.mended": of_text(
+        lambda text: halves.mended(text.encode("utf-8", "surrogatepass")), **HALVES, **UNPAIRED
+    ),
+    "domain.halves.whole": of_text(halves.whole, **UNPAIRED),
     "http.encodings.Decoder.pieces": {
         "one body": of(lambda count: gzip.compress(b"a" * 20 * count), lambda data: [*Decoder("gzip").pieces(data)])
     },
@@ -226,18 +215,18 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.error_words.from_error_message": of_text(
         lambda text: error_words.from_error_message("llm_error", text, text)
     ),
-    "letta.events.EventDecoder.feed": {
+    "letta.rest.decoder.EventDecoder.feed": {
         "one line in pieces": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b"data: and more of it", 20),
         "many lines": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b'data: {"message_type": "x"}\n', 28),
     },
-    "letta.frames.TurnReader.receive": {"ids": of(read_turn, lambda pair: pair[0].receive(pair[1]))},
-    "letta.frames.TurnReader.resume": {
+    "letta.app_server.frames.TurnReader.receive": {"ids": of(read_turn, lambda pair: pair[0].receive(pair[1]))},
+    "letta.app_server.frames.TurnReader.resume": {
         "ids": of(lambda count: [f"gw-{i}" for i in range(count)], lambda ids: frames.TurnReader(["gw"]).resume(ids))
     },
-    "letta.frames.from_loop_error": of_text(frames.from_loop_error, statuses=Shape("", "429: context ", "")),
-    "letta.frames.from_provider": of_text(frames.from_provider, contexts=Shape("", "context", "")),
-    "letta.inputs.to_input": {"messages": of(with_options, inputs.to_input)},
-    "letta.inputs.to_prompt": of_text(lambda text: inputs.to_prompt(Instructions(text, "", text))),
+    "letta.app_server.frames.from_loop_error": of_text(frames.from_loop_error, statuses=Shape("", "429: context ", "")),
+    "letta.app_server.frames.from_provider": of_text(frames.from_provider, contexts=Shape("", "context", "")),
+    "letta.rest.input.to_input": {"messages": of(with_options, input.to_input)},
+    "letta.rest.input.to_prompt": of_text(lambda text: input.to_prompt(Instructions(text, "", text))),
     "letta.joining.Joiner.join": {
         "halves": in_pieces(lambda: joining.Joiner().join, lambda i: [Text("so \ud83d")]),
         "calls": in_pieces(
@@ -250,7 +239,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.notes.looks_like_an_exchange": of_text(notes.looks_like_an_exchange),
     "letta.notes.note": of_text(lambda text: notes.note(notes.EXCHANGED, text)),
     "letta.notes.told_in": of_text(lambda text: notes.told_in(text, notes.EXCHANGED)),
-    "letta.memory.edit": of_text(
+    "letta.app_server.memory.edit": of_text(
         refused(lambda text: memory.edit("memory_replace", {"old_string": text[: len(text) // 2] + "\0"}, BLOCK + text))
     )
     | of_text(
@@ -260,8 +249,8 @@ TABLE: dict[str, dict[str, Make]] = {
             )
         )
     ),
-    "letta.memory.is_block": of_text(memory.is_block, fronts=Shape("---\n", "\n---", "x")),
-    "letta.memory.path_of": of_text(refused(lambda text: memory.path_of({"label": text}))),
+    "letta.app_server.memory.is_block": of_text(memory.is_block, fronts=Shape("---\n", "\n---", "x")),
+    "letta.app_server.memory.path_of": of_text(refused(lambda text: memory.path_of({"label": text}))),
     "domain.events.shortened": of_text(shortened),
     "domain.messages.image_of": of_text(lambda text: messages.image_of("image/png", text)),
     "domain.messages.message_of": {"pieces": of(lambda count: ["a"] * count, lambda some: message_of("user", some))},
@@ -270,8 +259,8 @@ TABLE: dict[str, dict[str, Make]] = {
         "parts": of(lambda count: [{"text": "a"}] * count, lambda some: [*parts.from_parts(some)])
     },
     "letta.parts.to_parts": of_text(lambda text: parts.to_parts(Message("user", text))),
-    "letta.pasts.joined": {"parts": of(lambda count: [Message("assistant", "so")] * count, pasts.joined)},
-    "letta.pasts.to_past": {"parts of an answer": of(rest_listed, pasts.to_past)},
+    "letta.rest.listing.joined": {"parts": of(lambda count: [Message("assistant", "so")] * count, listing.joined)},
+    "letta.rest.listing.to_past": {"parts of an answer": of(rest_listed, listing.to_past)},
     "letta.stream_messages.text_of": {"parts": of(told_parts, stream_messages.text_of)},
     "letta.stream_messages.to_events": {
         "calls": of(calling, stream_messages.to_events),
@@ -282,14 +271,14 @@ TABLE: dict[str, dict[str, Make]] = {
         "parts": of(lambda count: StreamedReturn("call-1", "success", told_parts(count)), stream_messages.to_returned)
     }
     | of_text(lambda text: stream_messages.to_returned(StreamedReturn("call-1", "success", text))),
-    "letta.transcript.calls_wait": {"calls": of(lambda count: listed(count)[::-1], transcript.calls_wait)},
-    "letta.transcript.is_known_format": of_text(transcript.is_known_format, **DEEP),
-    "letta.transcript.to_input": {"messages": of(with_options, transcript.to_input)},
-    "letta.transcript.to_past": {"parts of an answer": of(listed, transcript.to_past)},
-    "letta.transcript.unfinished": {
+    "letta.app_server.transcript.calls_wait": {"calls": of(lambda count: listed(count)[::-1], transcript.calls_wait)},
+    "letta.app_server.transcript.is_known_format": of_text(transcript.is_known_format, **DEEP),
+    "letta.app_server.transcript.to_input": {"messages": of(with_options, transcript.to_input)},
+    "letta.app_server.transcript.to_past": {"parts of an answer": of(listed, transcript.to_past)},
+    "letta.app_server.transcript.unfinished": {
         "calls": of(lambda count: listed(count)[::-1], lambda newest: transcript.unfinished(newest, "gw-2", True))
     },
-    "letta.transcript.with_history": {
+    "letta.app_server.transcript.with_history": {
         "messages": of(
             dialogue,
             lambda said: transcript.with_history(
@@ -307,48 +296,50 @@ TABLE: dict[str, dict[str, Make]] = {
         reminders=Shape("", "<system-reminder>", ""),
         commands=Shape("", "!tool x\n", ""),
     ),
-    "openai_wire.approvals.Questions.call": {
-        "pieces": in_pieces(lambda: approvals.Questions().call, piece_of_call),
-        "calls": in_pieces(lambda: approvals.Questions().call, call),
+    "wires.question.Questions.call": {
+        "pieces": in_pieces(lambda: question.Questions().call, piece_of_call),
+        "calls": in_pieces(lambda: question.Questions().call, call),
     },
-    "openai_wire.approvals.asks": of_text(approvals.asks),
-    "openai_wire.approvals.end_of_question": of_text(lambda text: approvals.end_of_question(text, len(ASKED))),
-    "openai_wire.calls.ClientCalls.call": {
-        "pieces": in_pieces(lambda: calls.ClientCalls(write(), client_tools.NO_TOOLS).call, piece_of_call)
+    "wires.question.asks": of_text(question.asks),
+    "wires.question.end_of_question": of_text(lambda text: question.end_of_question(text, len(ASKED))),
+    "wires.chat_completions.calls.ClientCalls.call": {
+        "pieces": in_pieces(lambda: calls.ClientCalls(write(), tools.NO_TOOLS).call, piece_of_call)
     },
-    "openai_wire.client_tools.to_client_tools": {
-        "tools": of(offered, lambda some: client_tools.to_client_tools(some, None, None), 1_000),
-        "allowed": of(allowing, refused(lambda choice: client_tools.to_client_tools(offered(1_000), choice, None))),
+    "wires.chat_completions.tools.to_client_tools": {
+        "tools": of(offered, lambda some: tools.to_client_tools(some, None, None), 1_000),
+        "allowed": of(allowing, refused(lambda choice: tools.to_client_tools(offered(1_000), choice, None))),
     },
-    "openai_wire.defuse.Defuser.feed": of_text(lambda text: defuse.Defuser().feed(text), **WRITER)
-    | {"pieces": in_pieces(lambda: defuse.Defuser().feed, lambda i: "<", 1)},
-    "openai_wire.defuse.defuse_answer": of_text(defuse.defuse_answer, blocks=Shape("", "<think></think>", "")),
-    "openai_wire.defuse.restore": of_text(defuse.restore, **WRITER),
-    "openai_wire.images.to_data_url": of_text(refused(lambda text: images.to_data_url(GIF + text.encode()))),
-    "openai_wire.images.to_image": of_text(
+    "wires.chat_completions.think_tags.Defuser.feed": of_text(lambda text: think_tags.Defuser().feed(text), **WRITER)
+    | {"pieces": in_pieces(lambda: think_tags.Defuser().feed, lambda i: "<", 1)},
+    "wires.chat_completions.think_tags.defuse_answer": of_text(
+        think_tags.defuse_answer, blocks=Shape("", "<think></think>", "")
+    ),
+    "wires.chat_completions.think_tags.restore": of_text(think_tags.restore, **WRITER),
+    "wires.chat_completions.images.to_data_url": of_text(refused(lambda text: images.to_data_url(GIF + text.encode()))),
+    "wires.chat_completions.images.to_image": of_text(
         refused(lambda text: images.to_image(request.ImageUrl(text), "x", 5)),
         types=Shape("data:image/png", ";a=a", "x"),
     ),
-    "openai_wire.json_format.JsonFormat.find": of_text(
+    "wires.chat_completions.json_format.JsonFormat.find": of_text(
         json_format.JsonFormat().find, lines=Shape("```json\n", "\n", "\n```"), deep=nested("[", "")
     ),
-    "openai_wire.json_format.to_json_format": {
+    "wires.chat_completions.json_format.to_json_format": {
         "referring": of(lambda count: formed(referring(count)), refused(json_format.to_json_format), 60),
         "doubling": of(lambda count: formed(doubling(count)), refused(json_format.to_json_format), 60),
     },
-    "openai_wire.limits.check_depth": {
+    "wires.chat_completions.limits.check_depth": {
         "wide": of(lambda count: [[]] * count, lambda value: limits.check_depth(value, "x")),
     },
-    "openai_wire.limits.check_values": of_text(
+    "wires.chat_completions.limits.check_values": of_text(
         lambda text: refused(limits.check_values)(body(text)), commas=Shape("", ",", "")
     ),
-    "openai_wire.request.decode_request": of_text(
+    "wires.chat_completions.request.decode_request": of_text(
         lambda text: refused(request.decode_request)(body(text)), deep=nested("[", ""), texts=Shape("", '"",', "")
     ),
-    "openai_wire.request.text_of": {
+    "wires.chat_completions.request.text_of": {
         "parts": of(lambda count: [request.ContentPart("text", "a")] * count, request.text_of)
     },
-    "openai_wire.response.to_completion": {
+    "wires.chat_completions.response.to_completion": {
         "calls in pieces": of(
             lambda count: (
                 [*write().finish("stop")]
@@ -363,11 +354,11 @@ TABLE: dict[str, dict[str, Make]] = {
             response.to_completion,
         )
     },
-    "openai_wire.schemas.check_expansions": {
+    "wires.schemas.check_expansions": {
         "referring": of(referring, refused(schemas.check_expansions, "x"), 60),
         "doubling": of(doubling, refused(schemas.check_expansions, "x"), 60),
     },
-    "openai_wire.tools.Cards.receive": {
+    "wires.tool_display.Cards.receive": {
         "calls": of(
             lambda count: (
                 [ToolCalled(call(i)) for i in range(count)] + [ToolReturned(f"call-{i}", "") for i in range(count)]
@@ -375,64 +366,73 @@ TABLE: dict[str, dict[str, Make]] = {
             lambda events: [*map(translate().receive, events)],
         )
     },
-    "openai_wire.translator.StreamTranslator.receive": {
+    "wires.chat_completions.translator.StreamTranslator.receive": {
         "words": in_pieces(lambda: translate().receive, lambda i: Text("<so"), 20)
     },
-    "openai_wire.writer.Writer.answer": of_text(lambda text: write().answer(text), **WRITER),
-    "openai_wire.writer.Writer.think": of_text(lambda text: write().think(text, "s"), **WRITER),
-    "openai_wire.writer.Writer.note": of_text(lambda text: write().note(text, "s"), **WRITER),
-    "openai_wire.writer.Writer.ask": of_text(lambda text: write().ask(text), **WRITER),
-    "turns.asked.to_asked": {"chat": of(told, asked.to_asked), "calls": of(told_calls, refused(asked.to_asked))},
-    "turns.demands.Withheld.take": {
+    "wires.chat_completions.writer.Writer.answer": of_text(lambda text: write().answer(text), **WRITER),
+    "wires.chat_completions.writer.Writer.think": of_text(lambda text: write().think(text, "s"), **WRITER),
+    "wires.chat_completions.writer.Writer.note": of_text(lambda text: write().note(text, "s"), **WRITER),
+    "wires.chat_completions.writer.Writer.ask": of_text(lambda text: write().ask(text), **WRITER),
+    "turns.chats.path.to_asked": {"chat": of(told, path.to_asked), "calls": of(told_calls, refused(path.to_asked))},
+    "turns.runs.requirements.Withheld.take": {
         "events": in_pieces(
-            lambda: demands.Withheld(demands.Demand(json=json_format.JsonFormat())).take,
+            lambda: requirements.Withheld(requirements.Demand(json=json_format.JsonFormat())).take,
             word,
         )
     },
-    "turns.demands.Demand.find": of_text(demands.Demand(json=json_format.JsonFormat()).find),
-    "turns.exchanges.check_calls": {"calls": of(told_calls, exchanges.check_calls)},
-    "turns.exchanges.exchanged": {"calls": of(told_calls, exchanges.exchanged), "chat": of(told, exchanges.exchanged)},
-    "turns.exchanges.results_of": {
-        "calls": of(told_calls, lambda messages: exchanges.results_of(messages, asked.DEFAULT_IMAGES))
+    "turns.runs.requirements.Demand.find": of_text(requirements.Demand(json=json_format.JsonFormat()).find),
+    "turns.chats.tool_history.check_calls": {"calls": of(told_calls, tool_history.check_calls)},
+    "turns.chats.tool_history.exchanged": {
+        "calls": of(told_calls, tool_history.exchanged),
+        "chat": of(told, tool_history.exchanged),
     },
-    "turns.names.PathDigest.add": {"path": in_pieces(lambda: names.PathDigest().add, lambda i: "a message of a path")},
-    "turns.names.parse_client_id": of_text(names.parse_client_id, dashes=Shape("gw1", "-", "")),
-    "turns.names.parse_summary": of_text(names.parse_summary, states=Shape("", " (replaced)", " [] gw1:x")),
-    "turns.names.scratch_marker": of_text(lambda text: names.scratch_marker("t", "s", "u", text)),
-    "turns.sent.to_sent": of_text(lambda text: sent.to_sent(OPEN_KEY, {}, turn("Hi"), text.encode())),
-    "turns.likeness.readings": of_text(
+    "turns.chats.tool_history.results_of": {
+        "calls": of(told_calls, lambda messages: tool_history.results_of(messages, path.DEFAULT_IMAGES))
+    },
+    "turns.chats.markers.PathDigest.add": {
+        "path": in_pieces(lambda: markers.PathDigest().add, lambda i: "a message of a path")
+    },
+    "turns.chats.markers.parse_client_id": of_text(markers.parse_client_id, dashes=Shape("gw1", "-", "")),
+    "turns.chats.markers.parse_summary": of_text(markers.parse_summary, states=Shape("", " (replaced)", " [] gw1:x")),
+    "turns.chats.markers.scratch_marker": of_text(lambda text: markers.scratch_marker("t", "s", "u", text)),
+    "turns.runs.resend.to_sent": of_text(lambda text: resend.to_sent(OPEN_KEY, {}, turn("Hi"), text.encode())),
+    "turns.chats.likeness.readings": of_text(
         lambda text: [*likeness.readings(text)], escapes=Shape("", "&amp;", ""), numbers=Shape("&#", "1", ";")
     ),
-    "turns.likeness.seen": of_text(likeness.seen, marks=Shape("a", "\u0301", ""), spaces=Shape("é", "\u2003", "")),
-    "turns.task_answers.read_chat": of_text(
-        task_answers.read_chat,
+    "turns.chats.likeness.seen": of_text(
+        likeness.seen, marks=Shape("a", "\u0301", ""), spaces=Shape("é", "\u2003", "")
+    ),
+    "tasks.answers.read_chat": of_text(
+        answers.read_chat,
         chats=Shape("", "<chat_history>", ""),
         speakers=Shape("<chat_history>", "USER: a\n", "</chat_history>"),
     ),
-    "turns.task_answers.to_answer": of_text(
-        lambda text: task_answers.to_answer(tasks.Task(tasks.MERGE), asking("Responses from models:" + text)),
+    "tasks.answers.to_answer": of_text(
+        lambda text: answers.to_answer(prompts.Task(prompts.MERGE), asking("Responses from models:" + text)),
         answers=Shape("", '"""', ""),
     ),
-    "turns.task_answers.to_title": of_text(task_answers.to_title, marks=Shape("", "# ", "")),
-    "turns.tasks.find_task": of_text(lambda text: tasks.find_task(OPEN_KEY, {}, asking(text, system=text))),
-    "turns.thoughts.without_thoughts": of_text(thoughts.without_thoughts, ended=Shape("", "<think></think>", "")),
-    "turns.strict.StrictCalls.take": {
+    "tasks.answers.to_title": of_text(answers.to_title, marks=Shape("", "# ", "")),
+    "tasks.prompts.find_task": of_text(lambda text: prompts.find_task(OPEN_KEY, {}, asking(text, system=text))),
+    "turns.chats.visible_text.without_thoughts": of_text(
+        visible_text.without_thoughts, ended=Shape("", "<think></think>", "")
+    ),
+    "turns.runs.strict.StrictCalls.take": {
         "events": in_pieces(
             lambda: strict_calls().take,
             piece_that_waits,
         )
     },
-    "turns.strict.StrictCalls.find_fault": {"calls": of(called_in_pieces, judged)},
-    "turns.transcript.answer_words": of_text(chats.answer_words),
-    "turns.transcript.bare_question": of_text(chats.bare_question, contexts=Shape("", "</context>", "")),
-    "turns.transcript.decide": {
+    "turns.runs.strict.StrictCalls.find_fault": {"calls": of(called_in_pieces, judged)},
+    "turns.chats.reconcile.answer_words": of_text(chats.answer_words),
+    "turns.chats.reconcile.bare_question": of_text(chats.bare_question, contexts=Shape("", "</context>", "")),
+    "turns.chats.reconcile.decide": {
         "another chat": of(known, lambda pair: chats.decide(pair[0], chats.NO_IDS, True, pair[1])),
         "one id": of(
-            lambda count: (asked.Asked(respaced(count | 1)), one_id(count)),
+            lambda count: (path.Asked(respaced(count | 1)), one_id(count)),
             lambda pair: chats.decide(pair[0], chats.Ids("b", "c", "a"), True, pair[1]),
         ),
     },
-    "turns.transcript.follow": {
+    "turns.chats.reconcile.follow": {
         "respaced": of(
             lambda count: (dialogue(count), respaced(count)), lambda pair: chats.follow(*pair, lenient=True)
         ),
@@ -445,15 +445,19 @@ TABLE: dict[str, dict[str, Make]] = {
             lambda pair: chats.follow(*pair, lenient=True),
         ),
     },
-    "turns.transcript.is_same": of_text(lambda text: chats.is_same([Message("user", text)], [Message("user", text)])),
-    "turns.transcript.questions": {"going on": of(going_on, lambda kept: [*chats.questions(kept)])},
-    "turns.unkept.from_note": of_text(unkept.from_note, **DEEP),
-    "turns.unkept.is_kept": {"messages": of(dialogue, lambda said: unkept.is_kept(said, Past(said)))},
-    "turns.unkept.missing_in": {
+    "turns.chats.reconcile.is_same": of_text(
+        lambda text: chats.is_same([Message("user", text)], [Message("user", text)])
+    ),
+    "turns.chats.reconcile.questions": {"going on": of(going_on, lambda kept: [*chats.questions(kept)])},
+    "turns.chats.unkept.from_note": of_text(unkept.from_note, **DEEP),
+    "turns.chats.unkept.is_kept": {"messages": of(dialogue, lambda said: unkept.is_kept(said, Past(said)))},
+    "turns.chats.unkept.missing_in": {
         "messages": of(dialogue, lambda said: unkept.missing_in(Past([], unfinished=said), said))
     },
-    "turns.unkept.to_note": {"messages": of(dialogue, unkept.to_note)},
+    "turns.chats.unkept.to_note": {"messages": of(dialogue, unkept.to_note)},
     "turns.turn.Turn.told": of_text(turn("Hi").told),
-    "turns.waiting.answers": {"results": of(turn_of, lambda pair: waiting.answers(*pair, []))},
-    "turns.waiting.verdict": of_text(waiting.verdict, noes=Shape("no", " ", "x"), because=Shape("no,", " ", "")),
+    "turns.runs.pending_calls.answers": {"results": of(turn_of, lambda pair: pending_calls.answers(*pair, []))},
+    "turns.runs.pending_calls.verdict": of_text(
+        pending_calls.verdict, noes=Shape("no", " ", "x"), because=Shape("no,", " ", "")
+    ),
 }

@@ -11,7 +11,7 @@ from tests.growth.patterns import Shape, Used, compiled, shapes
 PATTERNS = compiled()
 # Patterns that may take longer than their text is long, and why nobody waits for it.
 EXCEPTIONS = {
-    "letta.process:ANNOUNCED": "reads what the gateway's own child prints before anybody can speak to it",
+    "letta.embedded.process:ANNOUNCED": "reads what the gateway's own child prints before anybody can speak to it",
 }
 
 

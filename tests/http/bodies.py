@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.openai_schema import REQUEST, Schema, named, properties
-from tests.pictures import GIF, JPEG, WEBP, Picture
+from tests.pictures.drawn import GIF, JPEG, WEBP, Picture
 
 Json = Any
 Body = dict[str, Json]

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.settings import AgentType
 from tests.gateways import FRONTEND, TUTOR, chat, gateway, http, sdk
-from tests.openai_wire.oracle import check_stream
 from tests.servers.fake_letta import PING, THOUGHT, USAGE, FakeLetta, Step
+from tests.wires.oracle import check_stream
 
 URL = "/v1/chat/completions"
 WHO = {"X-OpenWebUI-User-Id": "ada", "X-Chat-Id": "chat"}

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.gateways import KEY, chat, gateway, http
-from tests.pictures import picture
+from tests.pictures.drawn import picture
 from tests.servers.fake_letta import FakeLetta
 
 JSON = {"content-type": "application/json"}

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from gateway.settings import AgentType, Key, Secret, UserSource
-from gateway.turns.names import agent_tags, conversation_marker
+from gateway.turns.chats.markers import agent_tags, conversation_marker
 from tests.gateways import MODEL_HANDLE, chat, gateway
 from tests.servers.fake_letta import FakeLetta
 

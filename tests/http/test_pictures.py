@@ -10,7 +10,7 @@ import pytest
 
 from gateway.settings import Images
 from tests.gateways import chat, gateway, http
-from tests.pictures import Picture, picture
+from tests.pictures.drawn import Picture, picture
 from tests.servers.fake_letta import FakeLetta
 from tests.servers.picture_server import PictureServer, answer, fetcher_of, leading_to
 

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from gateway.settings import Key
-from gateway.turns.names import ClientId, id_digest, parse_client_id
+from gateway.turns.chats.markers import ClientId, id_digest, parse_client_id
 from tests.gateways import FRONTEND, chat, gateway, http
-from tests.pictures import picture
+from tests.pictures.drawn import picture
 from tests.servers.fake_letta import ANSWER, PING, PROMPT, FakeLetta
 
 URL = "/v1/chat/completions"

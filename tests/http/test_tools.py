@@ -10,9 +10,9 @@ import pytest
 
 from gateway.settings import Chats, Key, Reasoning, ToolActivity
 from tests.gateways import FRONTEND, PROGRAMS, chat, gateway, http
-from tests.openai_wire.cards import part
-from tests.openai_wire.oracle import check_stream
 from tests.servers.fake_letta import PING, STOP, THOUGHT, USAGE, WORD, FakeLetta, Hold, Step
+from tests.wires.cards import part
+from tests.wires.oracle import check_stream
 
 URL = "/v1/chat/completions"
 CALL = {"tool_call_id": "call-1", "name": "web_search", "arguments": '{"q": "tea"}'}

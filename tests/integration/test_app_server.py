@@ -23,10 +23,11 @@ from openai import OpenAI
 
 from gateway.app import create_app
 from gateway.check import check
-from gateway.embedded import EmbeddedUpstream
-from gateway.letta import link, process
+from gateway.letta.app_server import link
+from gateway.letta.embedded import process
+from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.settings import AgentType, Letta, Provider, Settings
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.gateways import KEY, PROGRAMS, GatewayProcess, chat, gateway, sdk
 from tests.integration.test_real_letta import FIRST, REMEMBER, ask
 from tests.integration.words import someone

@@ -9,7 +9,7 @@ from openai import BadRequestError, OpenAI
 from openai.types.chat import ChatCompletionMessage
 
 from gateway.settings import Chats
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.gateways import gateway, sdk
 from tests.integration.words import someone, unheard
 from tests.servers.app_server import AppServer

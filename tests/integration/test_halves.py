@@ -10,7 +10,7 @@ import pytest
 from openai import InternalServerError, OpenAI
 
 from gateway.settings import AgentType
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.gateways import TUTOR, chat, gateway, http, sdk
 from tests.integration.test_client_tools import Talk, called, tool
 from tests.integration.words import someone, unheard

@@ -11,13 +11,13 @@ from openai import OpenAI
 
 from gateway.app import create_app
 from gateway.settings import AgentType, Images, Letta, Provider, Settings
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.frontend import Frontend
 from tests.gateways import FRONTEND, gateway, http, sdk
 from tests.gateways import chat as body
 from tests.integration.sides import Side
 from tests.integration.words import someone, unheard
-from tests.pictures import GIF, JPEG, WEBP, Picture, picture
+from tests.pictures.drawn import GIF, JPEG, WEBP, Picture, picture
 from tests.servers.app_server import AppServer
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.picture_server import PictureServer, answer, fetcher_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.gateways import KEY, GatewayProcess, chat, http
 from tests.servers.real_letta import RealLetta
 from tests.workers import asks

@@ -11,7 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion
 
 from gateway.settings import AgentType
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.gateways import KEY, chat, gateway, sdk
 from tests.integration.words import someone
 from tests.servers.letta_v1 import LettaV1

@@ -11,10 +11,10 @@ import pytest
 from gateway.settings import AgentType
 from tests.gateways import FRONTEND, TUTOR, chat, gateway, http
 from tests.integration.words import someone, unheard
-from tests.openai_wire.cards import ADDED, Parted, part
-from tests.openai_wire.oracle import check_stream
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
+from tests.wires.cards import ADDED, Parted, part
+from tests.wires.oracle import check_stream
 
 URL = "/v1/chat/completions"
 RICH = msgspec.structs.replace(FRONTEND, tool_activity="rich")

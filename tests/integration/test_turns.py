@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAI
 
 from gateway.settings import AgentType, Chats
-from gateway.turns.names import agent_tags
+from gateway.turns.chats.markers import agent_tags
 from tests.frontend import Frontend
 from tests.gateways import TUTOR, chat, gateway, http, sdk
 from tests.integration.words import someone, unheard

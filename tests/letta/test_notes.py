@@ -51,7 +51,7 @@ def test_a_note_begins_as_app_servers_notes_do(beginning: str) -> None:
 
 
 def test_the_mod_knows_every_note_of_the_gateway_s() -> None:
-    made = notes.with_notes((HOME / "letta" / "mod.js").read_text())
+    made = notes.with_notes((HOME / "letta" / "embedded" / "mod.js").read_text())
 
     assert "__" not in made
     assert all(repr(beginning)[1:-1] in made for beginning in notes.BEGINNINGS)

@@ -8,8 +8,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.embedded import EmbeddedUpstream
-from gateway.letta.process import AppServerProcess
+from gateway.letta.embedded.process import AppServerProcess
+from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.letta.upstream import Upstream
 from gateway.settings import Letta, Provider, Settings
 from tests.servers.app_server import AppServer

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import trustme
 
-from gateway.fetcher import Fetcher
+from gateway.pictures.fetcher import Fetcher
 
 NAME = "pictures.test"
 HERE = "127.0.0.1"

@@ -9,7 +9,7 @@ from litestar import get
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
 from gateway.offline import INTRODUCTION, MODEL, THOUGHT, create_offline_model
-from tests.pictures import name_of
+from tests.pictures.drawn import name_of
 
 __all__ = ["INTRODUCTION", "THOUGHT", "ScriptedModel"]
 

@@ -7,13 +7,13 @@ import msgspec
 
 from gateway.domain.messages import ToolResult
 from gateway.letta.upstream import Sending
-from gateway.openai_wire.client_tools import ClientTools, Function
-from gateway.openai_wire.request import ChatMessage
 from gateway.settings import AgentType, Key
-from gateway.turns.asked import to_asked
-from gateway.turns.identity import Caller, User
-from gateway.turns.transcript import NO_IDS, Ids
+from gateway.turns.chats.path import to_asked
+from gateway.turns.chats.reconcile import NO_IDS, Ids
+from gateway.turns.people.identity import Caller, User
 from gateway.turns.turn import Turn, to_turn
+from gateway.wires.chat_completions.request import ChatMessage
+from gateway.wires.chat_completions.tools import ClientTools, Function
 from tests.events import approval_request, ping, stop
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.turns import TUTOR

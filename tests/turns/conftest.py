@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.settings import Chats
-from gateway.turns.agents import KnownAgent
-from gateway.turns.run import Means
-from gateway.turns.runs import Runs
+from gateway.turns.people.agents import KnownAgent
+from gateway.turns.runs.registry import Runs
+from gateway.turns.runs.run import Means
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import Store
 from tests.turns.turns import SILENCE, runs_for

@@ -8,14 +8,14 @@ import msgspec
 
 from gateway.domain.messages import Message, Role, image_of
 from gateway.letta.notes import CONTINUE
-from gateway.openai_wire.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl
 from gateway.settings import AgentType, Key, UserSource
-from gateway.turns.asked import to_asked
-from gateway.turns.identity import identify, read_ids
-from gateway.turns.sent import Sent, to_sent
-from gateway.turns.transcript import answer_words
+from gateway.turns.chats.path import to_asked
+from gateway.turns.chats.reconcile import answer_words
+from gateway.turns.people.identity import identify, read_ids
+from gateway.turns.runs.resend import Sent, to_sent
 from gateway.turns.turn import Turn, to_turn
-from tests.pictures import Picture
+from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl
+from tests.pictures.drawn import Picture
 
 TUTOR = AgentType(id="tutor", model="m/one")
 # A picture stands at the end of a text on screen as one of these.

@@ -7,15 +7,15 @@ from typing import Any
 from gateway.domain.events import Event
 from gateway.domain.messages import Message, Role
 from gateway.settings import AgentType, Chats
-from gateway.turns.agents import KnownAgent
-from gateway.turns.asked import Asked
-from gateway.turns.conversations import Conversations, KnownConversation
-from gateway.turns.identity import Caller, User
-from gateway.turns.names import Summary, conversation_marker, parse_summary
-from gateway.turns.run import Means, Run
-from gateway.turns.runs import Runs
-from gateway.turns.sent import NEW, Sent
-from gateway.turns.telling import Reader
+from gateway.turns.chats.conversations import Conversations, KnownConversation
+from gateway.turns.chats.markers import Summary, conversation_marker, parse_summary
+from gateway.turns.chats.path import Asked
+from gateway.turns.people.agents import KnownAgent
+from gateway.turns.people.identity import Caller, User
+from gateway.turns.runs.log import Reader
+from gateway.turns.runs.registry import Runs
+from gateway.turns.runs.resend import NEW, Sent
+from gateway.turns.runs.run import Means, Run
 from gateway.turns.turn import Turn
 from tests.events import text_in
 from tests.turns.memory_letta import MemoryLetta

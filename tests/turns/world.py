@@ -8,8 +8,8 @@ from typing import NamedTuple
 from gateway.domain import errors
 from gateway.domain.events import Text
 from gateway.settings import Chats
-from gateway.turns.runs import Runs
-from gateway.turns.telling import Reader
+from gateway.turns.runs.log import Reader
+from gateway.turns.runs.registry import Runs
 from tests.events import answer, approval_request, error, ping, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.screen import Client, Line, Request, Screen, Shown, heard, is_path

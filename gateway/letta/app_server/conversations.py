@@ -1,0 +1,118 @@
+"""The conversations of an App Server: found, made, read, marked.
+
+A turn without an end (failed, stopped, cut off) stays in its conversation, which would show it to the model, or lets
+none begin. Such a conversation is left as it is, and what was said before can be had by a fork.
+"""
+
+import logging
+
+import msgspec
+
+from gateway.domain import errors
+from gateway.domain.messages import Message
+from gateway.letta.app_server.answers import Answer, Conversations, Messages, OneConversation
+from gateway.letta.app_server.history_files import Histories
+from gateway.letta.app_server.link import Link
+from gateway.letta.app_server.transcript import calls_wait, to_past, unfinished
+from gateway.letta.upstream import Conversation, Fork, Past
+
+logger = logging.getLogger(__name__)
+PAGE = 100
+MESSAGES = 100_000
+UNFINISHED_TAG = "gw-unfinished:"
+DELETED = "Letta Gateway (deleted)"
+STUCK = ""
+KEPT_UNFINISHED = 10_000
+
+
+class Threads:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.histories = Histories(link)
+        self._unfinished: dict[str, str] = {}
+        """Conversations in which a turn has no end, and the client id of its first message, or STUCK."""
+
+    async def find(self, agent_id: str | None, summary: str) -> list[Conversation]:
+        found: dict[str, Conversation] = {}
+        about = {"agent_id": agent_id} if agent_id else {}
+        while True:
+            query = {**about, "summary_search": summary, "limit": PAGE, "include_hidden": True}
+            if found:
+                query["after"] = next(reversed(found))
+            page = (await self._link.request("conversation_list", Conversations, query=query)).conversations
+            new = {one.id: one for one in page if one.id not in found}
+            found |= new
+            if len(page) < PAGE or not new:
+                return list(found.values())
+
+    async def create(self, agent_id: str, summary: str, path: list[Message], fork: Fork | None) -> Conversation:
+        """Of `path`, what ends with an answer is put into the conversation; the rest can be sent."""
+        made, kept = await self._make(agent_id, summary, fork), fork.kept if fork else 0
+        last = max((i + 1 for i, message in enumerate(path) if message.role == "assistant"), default=0)
+        if last > kept and await self.histories.put(agent_id, made.id, path[kept:last]):
+            kept = last
+        return msgspec.structs.replace(made, heard=kept)
+
+    async def _make(self, agent_id: str, summary: str, fork: Fork | None) -> Conversation:
+        if fork is None:
+            body = {"agent_id": agent_id, "summary": summary}
+            return _found(await self._link.request("conversation_create", OneConversation, body=body))
+        # A fork begins with the summary of what it is made of: should it not be finished, nobody may take it for that.
+        cut = {"message_id": fork.message_id, "hidden": True}
+        made = _found(
+            await self._link.request(
+                "conversation_fork", OneConversation, conversation_id=fork.conversation_id, body=cut
+            )
+        )
+        await self._update(made.id, summary=summary, hidden=False, tags=[])
+        return made
+
+    async def read(self, conversation: Conversation, waits: bool = False) -> Past:
+        """`waits`: whether a turn of it waits for the answers to its calls, and can have them."""
+        tagged = [tag.removeprefix(UNFINISHED_TAG) for tag in conversation.tags if tag.startswith(UNFINISHED_TAG)]
+        if tagged:
+            self.begin(conversation.id, tagged[0])
+        query = {"order": "desc", "limit": MESSAGES}
+        answer = await self._link.request(
+            "conversation_messages_list", Messages, conversation_id=conversation.id, query=query
+        )
+        began_with = self._unfinished.get(conversation.id)
+        stuck = began_with == STUCK or (not waits and calls_wait(answer.messages))
+        cut = unfinished(answer.messages, began_with, stuck)
+        past, lost = to_past(answer.messages[cut:][::-1]), to_past(answer.messages[:cut][::-1])
+        return msgspec.structs.replace(past, open=not cut and began_with is None, unfinished=lost.messages)
+
+    async def rename(self, conversation_id: str, summary: str, hidden: bool) -> None:
+        await self._update(conversation_id, summary=summary, hidden=hidden)
+
+    async def delete(self, agent_id: str, conversation_id: str) -> None:
+        """As far as it goes: nothing is left in it, and nobody finds it."""
+        await self.histories.erase(agent_id, conversation_id)
+        await self._update(conversation_id, summary=DELETED, hidden=True, archived=True)
+
+    async def _update(self, conversation_id: str, **body: object) -> None:
+        await self._link.request("conversation_update", Answer, conversation_id=conversation_id, body=body)
+
+    def begin(self, conversation_id: str, began_with: str) -> None:
+        """Note a turn that has no end yet. The oldest are forgotten, most of them of chats that nobody goes on with."""
+        self._unfinished[conversation_id] = began_with
+        if len(self._unfinished) > KEPT_UNFINISHED:
+            del self._unfinished[next(iter(self._unfinished))]
+
+    def end(self, conversation_id: str) -> None:
+        """A turn has ended well."""
+        self._unfinished.pop(conversation_id, None)
+
+    async def tag_unfinished(self, conversation_id: str) -> None:
+        """Have the App Server keep that a turn has no end: not all that it lists of one is what the model is shown."""
+        began_with = self._unfinished.get(conversation_id, STUCK)
+        try:
+            await self._update(conversation_id, tags=[UNFINISHED_TAG + began_with])
+        except errors.UpstreamError as error:
+            logger.warning("a turn without an end could not be marked: %s", error)
+
+
+def _found(answer: OneConversation) -> Conversation:
+    if answer.conversation is None:
+        raise errors.Refused("an answer without the conversation that was asked for")
+    return answer.conversation

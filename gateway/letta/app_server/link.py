@@ -1,0 +1,288 @@
+"""The connection to an App Server: one WebSocket, requests by their id, frames by their conversation.
+
+The only module that knows websockets.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import msgspec
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from gateway.domain import errors
+from gateway.domain.halves import decode, decode_pieces, mended
+from gateway.letta import error_words
+from gateway.letta.app_server.answers import Answer
+from gateway.letta.app_server.frames import READ, Frame, HalvedFrame, Head
+from gateway.letta.stream_messages import UNREADABLE
+from gateway.settings import is_loopback
+
+logger = logging.getLogger(__name__)
+CONNECT_SECONDS = 5.0
+FIRST_DELAY, LAST_DELAY = 0.1, 5.0
+# For so long the answer to a ping is waited for, once a request was not answered.
+DOUBT_SECONDS = 5.0
+# Listings and files come in one frame.
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+# A longer one would have the App Server close the connection, and end what goes on over it.
+# https://github.com/websockets/ws/blob/master/doc/ws.md#new-websocketserveroptions-callback
+MAX_SENT_BYTES = 100 * 1024 * 1024
+
+BROKE = "the connection to the App Server broke"
+
+T = TypeVar("T", bound="Answer")
+Address = Callable[[], Awaitable[tuple[str, str | None]]]
+Inbox = asyncio.Queue[Frame | errors.UpstreamError]
+
+
+class Connection:
+    """A WebSocket that stands, with what was begun on it and ends with it."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.waiting: dict[str, asyncio.Future[bytes]] = {}
+        self.runtimes: dict[str, int] = {}
+        """The conversations whose frames come over this connection, and what tells the tools that are known in each."""
+
+
+class Link:
+    """Keeps a connection while it can, and makes it again when it broke.
+
+    `address` tells where, and the token to show. `answer` is called with the bytes of frames that ask something of
+    the gateway, `greet` with every new connection.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        request_seconds: float,
+        ping_seconds: float,
+        answer: Callable[[Head, bytes], None],
+        greet: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._address = address
+        self._request_seconds = request_seconds
+        self._ping_seconds = ping_seconds
+        self._answer = answer
+        self._greet = greet
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[Connection] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._inboxes: dict[str, Inbox] = {}
+        self._closed = False
+
+    async def connection(self) -> Connection:
+        """The connection that stands, or a new one; one attempt for all who ask meanwhile. Raises UpstreamError."""
+        # Until it has been greeted, a connection is the greeting's alone.
+        if self._connection and self._connecting in (None, asyncio.current_task()):
+            return self._connection
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+            self._connecting.add_done_callback(self._connected)
+        attempt = self._connecting
+        try:
+            return await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            # Closing ends the attempt, which is no cancellation of who waits for it.
+            if self._closed and not _is_cancelled():
+                raise errors.Unreachable("the gateway is shutting down") from None
+            raise
+
+    def _connected(self, attempt: asyncio.Task[Connection]) -> None:
+        self._connecting = None
+        # Whoever waited for it has its error; nobody may have.
+        if not attempt.cancelled():
+            attempt.exception()
+
+    async def _connect(self) -> Connection:
+        if self._closed:
+            raise errors.Unreachable("the gateway is shutting down")
+        url, token = await self._address()
+        connection = Connection(await self._open(url, token))
+        self._connection = connection
+        self._start(self._read(connection))
+        try:
+            await self._greet()
+        except errors.UpstreamError:
+            await connection.socket.close()
+            raise
+        return connection
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open(self, url: str, token: str | None) -> ClientConnection:
+        try:
+            return await connect(
+                url,
+                additional_headers={"Authorization": f"Bearer {token}"} if token else None,
+                open_timeout=CONNECT_SECONDS,
+                ping_interval=self._ping_seconds,
+                ping_timeout=self._ping_seconds * 2,
+                max_size=MAX_FRAME_BYTES,
+                # Deltas are small, and the way is short or encrypted.
+                compression=None,
+                proxy=None if is_loopback(websockets.uri.parse_uri(url).host) else True,
+            )
+        except websockets.InvalidStatus as error:
+            status = error.response.status_code
+            kind = errors.KeyRefused if status in (401, 403) else errors.Unreachable
+            raise kind(f"HTTP {status}") from error
+        except (OSError, TimeoutError, websockets.WebSocketException) as error:
+            raise errors.Unreachable(type(error).__name__) from error
+
+    async def _read(self, connection: Connection) -> None:
+        try:
+            while True:
+                self._receive(connection, await connection.socket.recv(decode=False))
+        except websockets.ConnectionClosed as error:
+            if not self._closed:
+                logger.warning("the connection to the App Server broke: %s", type(error).__name__)
+        finally:
+            self._lose(connection)
+        if not self._closed:
+            await self._reconnect()
+
+    def _receive(self, connection: Connection, data: bytes) -> None:
+        """Hand a frame to who waits for it; what nobody knows is skipped."""
+        try:
+            self._hand_over(connection, data, None)
+        except UNREADABLE:
+            self._receive_mended(connection, data)
+
+    def _receive_mended(self, connection: Connection, data: bytes) -> None:
+        """Node writes half of a surrogate pair wherever it has cut a text."""
+        try:
+            self._hand_over(connection, mended(data), data)
+        except UNREADABLE:
+            logger.warning("a frame of the App Server's could not be read")
+
+    def _hand_over(self, connection: Connection, data: bytes, halved: bytes | None) -> None:
+        """`halved`: how the frame came, if `data` is what was made of it."""
+        head = msgspec.json.decode(data, type=Head)
+        waiting = connection.waiting.pop(head.request_id, None) if head.request_id else None
+        if waiting:
+            if not waiting.done():
+                waiting.set_result(data)
+        elif head.type in READ:
+            self._deliver(decode_pieces(halved, HalvedFrame) if halved else msgspec.json.decode(data, type=Frame))
+        else:
+            self._answer(head, data)
+
+    def _deliver(self, frame: Frame) -> None:
+        inbox = self._inboxes.get((frame.runtime and frame.runtime.conversation_id) or "")
+        if inbox:
+            inbox.put_nowait(frame)
+
+    def _lose(self, connection: Connection) -> None:
+        """Tell everybody who waits that nothing more will come."""
+        if self._connection is connection:
+            self._connection = None
+        for waiting in connection.waiting.values():
+            if not waiting.done():
+                waiting.set_exception(errors.BrokenStream(BROKE, taken=False))
+        for conversation_id in connection.runtimes.keys() & self._inboxes.keys():
+            self._inboxes[conversation_id].put_nowait(errors.BrokenStream(BROKE))
+
+    async def _reconnect(self) -> None:
+        """Connect again before somebody needs it, ever less often."""
+        delay = FIRST_DELAY
+        while not self._closed:
+            try:
+                await self.connection()
+                return
+            except errors.UpstreamError as error:
+                logger.warning("the App Server cannot be reached: %s", error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_DELAY)
+
+    async def request(self, type: str, kind: type[T], **fields: Any) -> T:
+        """The answer to a request. Raises UpstreamError; nobody answers what is malformed, so there is a limit.
+
+        What breaks is no turn, so that no error is `taken`: that is for the one to say who sent one.
+        """
+        return _checked(type, await self._ask(type, fields), kind)
+
+    async def _ask(self, type: str, fields: dict[str, Any]) -> bytes:
+        connection = await self.connection()
+        id = uuid.uuid4().hex
+        waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        connection.waiting[id] = waiting
+        # A connection that breaks while the request is being sent tells both; the one error is enough.
+        waiting.add_done_callback(lambda future: future.cancelled() or future.exception())
+        try:
+            async with asyncio.timeout(self._request_seconds):
+                await self._send(connection, {"type": type, "request_id": id, **fields})
+                return await waiting
+        except TimeoutError:
+            self._start(self._doubt(connection))
+            raise errors.TimedOut(f"no answer to {type}", taken=False) from None
+        finally:
+            connection.waiting.pop(id, None)
+
+    async def _doubt(self, connection: Connection) -> None:
+        """Break a connection that does not even answer a ping; what stands behind it may hang."""
+        try:
+            async with asyncio.timeout(DOUBT_SECONDS):
+                await (await connection.socket.ping())
+        except (TimeoutError, websockets.ConnectionClosed):
+            connection.socket.transport.abort()
+
+    async def tell(self, frame: dict[str, Any]) -> None:
+        """Send what is not answered. Raises UpstreamError."""
+        await self._send(await self.connection(), frame)
+
+    async def _send(self, connection: Connection, frame: dict[str, Any]) -> None:
+        data = msgspec.json.encode(frame)
+        if len(data) > MAX_SENT_BYTES:
+            raise errors.TooLong(f"a frame of {len(data)} bytes")
+        try:
+            await connection.socket.send(data, text=True)
+        except websockets.ConnectionClosed as error:
+            raise errors.BrokenStream(BROKE, taken=False) from error
+
+    @contextmanager
+    def inbox(self, conversation_id: str) -> Iterator[Inbox]:
+        """Where the frames of a conversation arrive; an error once the connection is lost that they came over."""
+        inbox = self._inboxes[conversation_id] = asyncio.Queue()
+        try:
+            yield inbox
+        finally:
+            if self._inboxes.get(conversation_id) is inbox:
+                del self._inboxes[conversation_id]
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._connecting:
+            self._connecting.cancel()
+        if self._connection:
+            await self._connection.socket.close()
+        for task in list(self._tasks):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return bool(task and task.cancelling())
+
+
+def _checked(type: str, data: bytes, kind: type[T]) -> T:
+    """The answer, if it is a good one. Raises UpstreamError."""
+    try:
+        plain = decode(data, Answer)
+        if plain.success and plain.accepted:
+            return decode(data, kind)
+    except UNREADABLE as error:
+        raise errors.Refused(f"an answer of an unknown shape to {type}") from error
+    said = plain.error or ""
+    failure = error_words.of_files(said) or (errors.NotFound if said.endswith("not found") else errors.Refused)
+    raise failure(f"{type} was refused", taken=False)

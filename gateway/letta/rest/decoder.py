@@ -1,0 +1,98 @@
+"""The decoder of a run's event stream, as V1 servers and Letta Cloud send it. Performs no I/O."""
+
+import msgspec
+from msgspec import Struct
+
+from gateway.domain.errors import BrokenStream
+from gateway.domain.events import Event
+from gateway.domain.halves import decode, decode_pieces
+from gateway.letta.stream_messages import UNREADABLE, StreamMessage, to_events
+
+
+class _Named(Struct, frozen=True):
+    message_type: str = ""
+
+
+# The types that an answer is made of: one that does not have its shape is a broken stream, not a new type.
+READ = frozenset(
+    {
+        "assistant_message",
+        "reasoning_message",
+        "tool_call_message",
+        "approval_request_message",
+        "stop_reason",
+        "error_message",
+        "usage_statistics",
+    }
+)
+
+_decode = msgspec.json.Decoder(StreamMessage).decode
+
+
+class EventDecoder:
+    """Bytes of a `text/event-stream` in, events out. Lines may be split anywhere between two `feed`s.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream, of which Letta
+    uses `data:` lines of one JSON value each; `event:` lines and comments say nothing that the data does not.
+    """
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+        """The pieces of the line that has not ended."""
+        self.broken: BrokenStream | None = None
+        """What is wrong with the stream, once a data line was not an event; to be raised after what came before it."""
+        self.halved = False
+        """Whether texts of its events have held half of a surrogate pair; then a `Joiner` is to have them."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes, up to the line that breaks the stream."""
+        first, *more = data.split(b"\n")
+        self._rest.append(first)
+        if not more:
+            return []
+        *lines, rest = b"".join(self._rest), *more
+        self._rest = [rest]
+        events: list[Event] = []
+        for line in lines:
+            if line.startswith(b"data:"):
+                try:
+                    said = self._message(line[5:])
+                except BrokenStream as error:
+                    self.broken = error
+                    break
+                if said:
+                    events += to_events(said)
+        return events
+
+    def _message(self, payload: bytes) -> StreamMessage | None:
+        """Raises BrokenStream."""
+        if payload.strip() == b"[DONE]":
+            return None
+        try:
+            return _decode(payload)
+        except UNREADABLE:
+            return self._unread(payload)
+
+    def _unread(self, payload: bytes) -> StreamMessage | None:
+        """A message with halves; one of a type that nobody here reads is skipped, whatever its fields look like."""
+        try:
+            said = decode_pieces(payload, StreamMessage)
+        except UNREADABLE:
+            self._check_unknown(payload)
+            return None
+        self.halved = True
+        return said
+
+    def _check_unknown(self, payload: bytes) -> None:
+        """Raises BrokenStream for what is not an event of a type that nobody here reads."""
+        try:
+            named = decode(payload, _Named)
+        except UNREADABLE:
+            raise BrokenStream("a data line that is no event") from None
+        if named.message_type in READ:
+            raise BrokenStream(f"a {named.message_type} of an unknown shape")
+
+    def feed_eof(self) -> None:
+        """Raises BrokenStream if the stream ended within a line."""
+        if b"".join(self._rest).strip():
+            raise BrokenStream("half a line at the end")

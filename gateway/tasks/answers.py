@@ -1,0 +1,149 @@
+"""What the gateway itself answers to a background task: without a model, always the same. Performs no I/O."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.tasks import prompts
+from gateway.tasks.prompts import Task
+from gateway.wires.chat_completions.request import ChatCompletionRequest, text_of
+
+TITLE_WORDS, TITLE_CHARACTERS = 6, 50
+QUERY_CHARACTERS = 200
+MOST_READ = 100_000
+EMOJI = "🙂"
+_PERSON = ("user", "human")
+# A message within a prompt: `USER: …` on a line of its own, or `<user>…</user>`.
+_SPEAKER = re.compile(r"^(user|human|assistant|ai):[ \t]*|^<(user|assistant)>\n|\n</(?:user|assistant)>", re.I | re.M)
+_CHAT, _CHAT_END = "<chat_history>", "</chat_history>"
+_RESPONSE = re.compile(r'"""(.*?)"""', re.DOTALL)
+# Where a prompt that has no such mark begins to tell of the chat.
+_AFTER = ("\nConversation:\n", "punctuation.\n\n")
+_MARKS = re.compile(r"^\s*(?:(?:#+|>|[*-])\s+)+|\*\*|`+")
+
+
+class Chat(Struct, frozen=True):
+    """The messages of a person that a prompt tells."""
+
+    said: list[str]
+
+    @property
+    def first(self) -> str:
+        return self.said[0] if self.said else ""
+
+    @property
+    def last(self) -> str:
+        return self.said[-1] if self.said else ""
+
+
+def to_answer(task: Task, request: ChatCompletionRequest) -> str:
+    """The answer, in the form that the task wants."""
+    prompt = text_of(request.messages[-1].content)
+    return _formed(task, request, _ANSWERS[task.kind](prompt) if task.kind in _ANSWERS else "")
+
+
+def to_empty_answer(task: Task, request: ChatCompletionRequest) -> str:
+    """The same form with nothing in it."""
+    answer = _ANSWERS[task.kind]("") if task.kind in _ANSWERS else ""
+    return _formed(task, request, "" if isinstance(answer, str) else type(answer)())
+
+
+def _formed(task: Task, request: ChatCompletionRequest, answer: str | list[str]) -> str:
+    """`answer` as the object that the request's schema describes, or as the task's own."""
+    key = _KEYS.get(task.kind)
+    if key and request.wants_json:
+        others = [name for name in _properties(request.response_format) if name != key]
+        return _to_json({key: answer, **dict.fromkeys(others, "")})
+    if key and task.in_json:
+        return _to_json({key: answer})
+    return answer if isinstance(answer, str) else _to_json(answer)
+
+
+def _properties(response_format: Any) -> list[str]:
+    """The properties of the object that is asked for; none where any will do."""
+    try:
+        return list(response_format["json_schema"]["schema"]["properties"])
+    except (KeyError, TypeError):
+        return []
+
+
+def _to_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def read_chat(prompt: str) -> Chat:
+    """What the person said in the chat that `prompt` tells; all of what it tells where nobody is named."""
+    told = _told(prompt)
+    said, by_person = [], False
+    pieces = _SPEAKER.split(told)
+    for i in range(0, len(pieces), 3):
+        if by_person and (text := pieces[i].strip()):
+            said.append(text)
+        by_person = any(name and name.lower() in _PERSON for name in pieces[i + 1 : i + 3])
+    return Chat(said or ([told.strip()] if len(pieces) == 1 and told.strip() else []))
+
+
+def _told(prompt: str) -> str:
+    """The chat, as the prompt has it: between its marks, behind one, or all of the prompt."""
+    begins, ends = prompt.find(_CHAT), prompt.rfind(_CHAT_END)
+    if 0 <= begins < ends:
+        return _clipped(prompt[begins + len(_CHAT) : ends].removeprefix("\n"))
+    return _clipped(next((prompt.partition(mark)[2] for mark in _AFTER if mark in prompt), prompt))
+
+
+def _clipped(chat: str) -> str:
+    """Its beginning and its end; of what is between, no answer tells anything."""
+    return chat if len(chat) <= 2 * MOST_READ else f"{chat[:MOST_READ]}\n{chat[-MOST_READ:]}"
+
+
+def to_title(text: str) -> str:
+    """The first words of a message."""
+    line = next((bare for line in text.splitlines() if (bare := _MARKS.sub("", line).strip())), "")
+    words = line.split()
+    kept = words[:TITLE_WORDS]
+    while len(" ".join(kept)) > TITLE_CHARACTERS and len(kept) > 1:
+        kept.pop()
+    title = " ".join(kept)[:TITLE_CHARACTERS]
+    return title.rstrip(".,;:") + ("" if title == " ".join(words) else "…")
+
+
+def _merge(prompt: str) -> str:
+    """All of the answers: which of them is right, no rule can tell."""
+    answers = _RESPONSE.findall(prompt.partition("Responses from models:")[2])
+    return "\n\n---\n\n".join(answer.strip() for answer in answers)
+
+
+def _query(prompt: str) -> list[str]:
+    query = " ".join(read_chat(prompt).last.split())[:QUERY_CHARACTERS]
+    return [query] if query else []
+
+
+# The key of the object that a task's answer is read as; the others are read as text.
+_KEYS = {
+    prompts.TITLE: "title",
+    prompts.TAGS: "tags",
+    prompts.FOLLOW_UPS: "follow_ups",
+    prompts.QUERIES: "queries",
+    prompts.AUTOCOMPLETE: "text",
+    prompts.IMAGE_PROMPT: "prompt",
+    prompts.FUNCTIONS: "tool_calls",
+    prompts.MEMORY_REVIEW: "operations",
+}
+_ANSWERS: dict[str, Callable[[str], str | list[str]]] = {
+    prompts.TITLE: lambda prompt: to_title(read_chat(prompt).first),
+    # What its prompt asks for where nothing certain can be said.
+    prompts.TAGS: lambda prompt: ["General"],
+    prompts.FOLLOW_UPS: lambda prompt: [],
+    prompts.QUERIES: _query,
+    prompts.AUTOCOMPLETE: lambda prompt: "",
+    prompts.EMOJI: lambda prompt: EMOJI,
+    prompts.IMAGE_PROMPT: lambda prompt: read_chat(prompt).last,
+    prompts.MERGE: _merge,
+    prompts.FUNCTIONS: lambda prompt: [],
+    # Empty, Open WebUI makes a summary of its own, of all that was said.
+    prompts.COMPACTION: lambda prompt: "",
+    prompts.MEMORY_REVIEW: lambda prompt: [],
+}

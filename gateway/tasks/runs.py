@@ -1,0 +1,73 @@
+"""Answers background tasks, and tells the answers as Letta would tell an agent's: so they are shown alike."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Protocol
+
+from gateway.domain.events import Event, Stop, StopReason, Text, TokensCounted
+from gateway.settings import Tasks
+from gateway.tasks.answers import to_answer, to_empty_answer
+from gateway.tasks.prompts import Task
+from gateway.turns.runs.log import Reader, Telling
+from gateway.wires.chat_completions.request import ChatCompletionRequest
+
+ENDS = (Stop(StopReason.END), TokensCounted())
+
+
+class TaskModel(Protocol):
+    """A plain model, which has no memory and knows nobody."""
+
+    def answer(self, body: bytes) -> AsyncGenerator[Event, None]:
+        """The answer to the request in `body`, as it comes. Raises GatewayError."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class TaskRuns:
+    """Every task has a run of its own, which ends when its client leaves. `model` answers where the settings say so."""
+
+    def __init__(self, settings: Tasks, model: TaskModel | None = None) -> None:
+        self._settings = settings
+        self._model = model
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def start(self, task: Task, request: ChatCompletionRequest, body: bytes) -> Reader:
+        """Answer a task."""
+        if self._model:
+            return self._ask(self._model, body)
+        telling = Telling(lambda: None)
+        answer = to_empty_answer(task, request) if self._settings.answer == "off" else to_answer(task, request)
+        telling.tell([Text(answer), *ENDS])
+        telling.end()
+        return telling.follow()
+
+    def _ask(self, model: TaskModel, body: bytes) -> Reader:
+        def leave() -> None:
+            asking.cancel()
+
+        telling = Telling(leave)
+        asking = asyncio.create_task(_tell(model, body, telling))
+        self._under_way.add(asking)
+        asking.add_done_callback(self._under_way.discard)
+        return telling.follow()
+
+    async def aclose(self) -> None:
+        """End all that are under way."""
+        for asking in (under_way := list(self._under_way)):
+            asking.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        if self._model:
+            await self._model.aclose()
+
+
+async def _tell(model: TaskModel, body: bytes, telling: Telling) -> None:
+    try:
+        async with aclosing(model.answer(body)) as events:
+            async for event in events:
+                telling.tell([event])
+    except Exception as error:
+        telling.fail(error)
+    finally:
+        telling.end()

@@ -1,0 +1,381 @@
+"""Agent × chat → conversation: the one that a request goes on in, or one that is made for it."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import msgspec
+
+from gateway.domain import errors
+from gateway.domain.cache import Cache
+from gateway.domain.messages import Message, PendingCall
+from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
+from gateway.turns.chats.markers import ClientId, PathDigest, Summary, parse_client_id, parse_summary, pictures_of
+from gateway.turns.chats.reconcile import Append, Branch, Decision, Ids, Start, decide, is_same, questions
+from gateway.turns.chats.unkept import from_note, is_kept, missing_in, to_note
+from gateway.turns.people.agents import KnownAgent
+from gateway.turns.runs.pending_calls import answers
+from gateway.turns.turn import Turn
+
+logger = logging.getLogger(__name__)
+# Characters of messages that are remembered of all chats together.
+CACHED_CHARACTERS = 50_000_000
+# Of so many chats it is remembered which other marker they had in an earlier version.
+FORMER_MARKERS = 10_000
+# Of one chat so many conversations are looked at: the present one, and the branches used last.
+KNOWN_BRANCHES = 10
+
+
+class KnownConversation:
+    """A conversation and what is in it, as far as this process knows."""
+
+    def __init__(self, id: str, summary: Summary, past: Past, compiled: int | None) -> None:
+        self.id = id
+        self.summary = summary
+        self.past = past
+        self.compiled = compiled
+        """The version of its agent's memory that its system prompt shows, at least; None if that is not known."""
+
+    def add(self, sending: Sending, answer: str, pending: tuple[PendingCall, ...]) -> None:
+        """A turn has ended well, or waits for answers to its calls."""
+        said = [*self.past.messages, *_light(sending.messages)]
+        before = said.pop() if answer and said and said[-1].role == "assistant" else None
+        if answer:
+            said.append(Message("assistant", f"{before.content}\n\n{answer}" if before else answer))
+        instructions = sending.instructions
+        told = instructions.text if sending.messages else self.past.told
+        self.past = Past(said, "" if instructions.prompt else told, pending)
+
+
+class Chat:
+    """The conversations of one chat, the one used last first."""
+
+    def __init__(self) -> None:
+        self.known: list[KnownConversation] = []
+        self.stale = False
+        """Whether Letta knows more of them than is known here."""
+        self.unkept: list[Message] | None = None
+        """What was said in turns that Letta did not keep, where the client does not say it again; None if not known."""
+        self.later: list[Message] = []
+        """What was said after that, and not even sent."""
+
+    @property
+    def missing(self) -> list[Message]:
+        """What was said, and the agent has not heard."""
+        unkept, later = self.unkept or [], self.later
+        return [*unkept, *(later[1:] if is_same(unkept[-1:], later[:1]) else later)]
+
+    @property
+    def weight(self) -> int:
+        in_conversations = (message for known in self.known for message in known.past.messages)
+        told = sum(len(known.past.told) for known in self.known)
+        return 100 + told + sum(message.weight for message in (*in_conversations, *(self.unkept or []), *self.later))
+
+    def use(self, conversation: KnownConversation) -> None:
+        others = [known for known in self.known if known is not conversation]
+        self.known = [conversation, *others[: KNOWN_BRANCHES - 1]]
+
+    def drop(self, conversation: KnownConversation) -> None:
+        """What is in it has to be read again."""
+        self.known = [known for known in self.known if known is not conversation]
+        self.stale = True
+
+
+class Conversations:
+    """Finds and makes conversations, and remembers what is in them."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._chats: Cache[str, Chat] = Cache(CACHED_CHARACTERS)
+        self._former: Cache[str, str] = Cache(FORMER_MARKERS)
+        """Markers that earlier versions gave chats, and those by which the chats are known here."""
+        self._in_use: set[str] = set()
+        self._ending: dict[str, asyncio.Event] = {}
+        """Those in use whose turn has been answered: they are free in a moment."""
+
+    async def find(self, agent: KnownAgent, turn: Turn, patient: bool = True) -> tuple[KnownConversation, Sending]:
+        """Where the turn goes on, and what is sent there. Raises UpstreamError, and Abandoned only if `patient`.
+
+        The conversation is in use until `settle`. Unless it is a scratch one, the chat is the caller's alone.
+        """
+        # Taken before Letta is asked: what changes meanwhile may not be in the prompt.
+        version = agent.memory_version
+        if turn.scratch and turn.asked.path[0].role == "assistant":
+            await self._ended(self._chats.get(turn.unasked_marker))
+        chat = self._chat(turn)
+        await self._ended(chat)
+        conversation, news = await self._place(agent, chat, turn, version, patient)
+        chat.use(conversation)
+        # It is sent now; what is given up from here on is later than this turn.
+        chat.unkept, chat.later = chat.missing, []
+        self._in_use.add(conversation.id)
+        self._chats.put(turn.marker, chat, chat.weight)
+        past = conversation.past
+        try:
+            prompt = await self._compile(agent, conversation, version, bool(turn.asked.instructions))
+            sent = _identified(past.messages, news, turn.ids)
+            await self._note_begun(turn, conversation, sent)
+        except BaseException:
+            self._in_use.discard(conversation.id)
+            raise
+        instructions = Instructions(turn.asked.instructions, past.told, prompt if turn.asked.instructions else "")
+        told = answers(turn, past.pending, sent)
+        return conversation, Sending(
+            sent, instructions, told.denied, told.results, told.approved, told.reason, turn.client_tools, turn.options
+        )
+
+    async def _ended(self, chat: Chat | None) -> None:
+        """Returns when the turns of a chat that were answered have ended.
+
+        Programs go on at once, and chats without an id have no line to wait in.
+        """
+        known = chat.known if chat else []
+        await asyncio.gather(*(self._ending[one.id].wait() for one in known if one.id in self._ending))
+
+    def _chat(self, turn: Turn) -> Chat:
+        return self._chats.get(turn.marker) or Chat()
+
+    async def _place(
+        self, agent: KnownAgent, chat: Chat, turn: Turn, version: int, patient: bool
+    ) -> tuple[KnownConversation, list[Message]]:
+        """The conversation, and those of the messages that are to be sent."""
+        decision, free = self._decide(chat, turn)
+        # Nothing goes on that nobody has begun. Else, what is not simply the next message may be so because another
+        # gateway had a turn in this chat.
+        begins = turn.scratch and turn.asked.lone
+        simple = isinstance(decision, Append) and len(decision.news) <= 1
+        if not begins and (chat.stale or not simple):
+            await self._load(agent, chat, turn, patient)
+            decision, free = self._decide(chat, turn)
+        if isinstance(decision, Start):
+            return await self._create(agent, turn, version, decision.path)
+        known = free[decision.at]
+        if isinstance(decision, Append) and not (self._upstream.forks and _has_answers(decision.news)):
+            return known, decision.news
+        return await self._branch(agent, turn, version, decision, known.id, known.past.messages)
+
+    def _decide(self, chat: Chat, turn: Turn) -> tuple[Decision, list[KnownConversation]]:
+        """What to do, and the conversations that it counts: those in which no turn is under way."""
+        free = [known for known in chat.known if known.id not in self._in_use]
+        pasts = [known.past for known in free]
+        one_chat = not turn.scratch
+        return decide(turn.asked, turn.ids, turn.keeps_history, pasts, chat.missing, one_chat), free
+
+    async def _branch(
+        self, agent: KnownAgent, turn: Turn, version: int, decision: Append | Branch, id: str, messages: list[Message]
+    ) -> tuple[KnownConversation, list[Message]]:
+        """Go on elsewhere with what is kept of the conversation's `messages`."""
+        begun = messages[: decision.kept] if isinstance(decision, Branch) else messages
+        if not self._upstream.forks:
+            begun = await self._with_pictures(agent, id, begun)
+            begun = _with_exchanges(begun, turn.asked.path) if turn.keeps_history else begun
+        fork = Fork(id, begun[-1].id, len(begun)) if self._upstream.forks and begun else None
+        return await self._create(agent, turn, version, [*begun, *decision.news], fork)
+
+    async def _with_pictures(self, agent: KnownAgent, id: str, messages: list[Message]) -> list[Message]:
+        """Messages of a conversation that are to be sent again, with their pictures, which are not kept here."""
+        if not any(message.images for message in messages):
+            return messages
+        past = await self._upstream.read_conversation(agent.id, Conversation(id))
+        whole = {message.id: message.images for message in past.messages}
+        return [msgspec.structs.replace(m, images=whole.get(m.id, m.images)) for m in messages]
+
+    async def _create(
+        self, agent: KnownAgent, turn: Turn, version: int, path: list[Message], fork: Fork | None = None
+    ) -> tuple[KnownConversation, list[Message]]:
+        summary = Summary(turn.marker, temporary=turn.temporary)
+        created = await self._upstream.create_conversation(agent.id, str(summary), path[:-1], fork)
+        # Letta gives what a fork holds ids of its own.
+        heard = [msgspec.structs.replace(message, id="") for message in _light(path[: created.heard])]
+        told = (await self._upstream.read_conversation(agent.id, created)).told if fork else ""
+        compiled = None if fork else version
+        return KnownConversation(created.id, summary, Past(heard, told), compiled), path[created.heard :]
+
+    async def _load(self, agent: KnownAgent, chat: Chat, turn: Turn, patient: bool) -> None:
+        """Ask Letta for the chat's conversations: the present one first, then the branches used last."""
+        markers = [marker for marker in (turn.marker, turn.former_marker) if marker]
+        lists = [await self._upstream.find_conversations(agent.id, marker) for marker in markers]
+        found = {one.id: one for listed in lists for one in listed}
+        named = [(one, summary) for one in found.values() if (summary := parse_summary(one.summary))]
+        ours = [(one, summary) for one, summary in named if summary.marker in markers]
+        if any(summary.marker != turn.marker for _, summary in ours):
+            self._former.put(turn.former_marker, turn.marker)
+        # One that is hidden and not replaced was never finished: it may hold less than it seems to.
+        ours = [pair for pair in ours if not pair[0].hidden or pair[1].replaced] or ours
+        ours.sort(key=lambda pair: (not pair[1].replaced, pair[0].used_at, pair[0].id), reverse=True)
+        before = {known.id: known for known in chat.known}
+        present = ours[:KNOWN_BRANCHES]
+        loaded = [
+            *await asyncio.gather(*(self._known(agent, one, summary, before.get(one.id)) for one, summary in present))
+        ]
+        if chat.unkept is None and loaded:
+            noted = from_note(loaded[0].summary.note)
+            if noted.begun and not is_kept(noted.messages, loaded[0].past):
+                await self._end_run(agent, loaded[0], patient)
+                loaded[0] = await self._known(agent, *present[0], None)
+            chat.unkept = missing_in(loaded[0].past, noted.messages)
+        if loaded and is_kept(chat.unkept or [], loaded[0].past):
+            chat.unkept = []
+        for known in loaded:
+            known.past = msgspec.structs.replace(known.past, unfinished=[])
+        chat.known, chat.stale = loaded, False
+
+    async def _end_run(self, agent: KnownAgent, conversation: KnownConversation, patient: bool) -> None:
+        """End what another gateway has begun, and perhaps left behind. Raises Abandoned while it can be waited for."""
+        if await self._upstream.is_running(conversation.id):
+            if patient:
+                raise errors.Abandoned("a run of the conversation is under way that was begun elsewhere")
+            await self._upstream.cancel(agent.id, conversation.id)
+
+    async def _note_begun(self, turn: Turn, conversation: KnownConversation, sent: list[Message]) -> None:
+        """Have Letta know what a turn begins with, where nobody says it again should this gateway not see its end.
+
+        A Letta that forks keeps it by itself, in the conversation. Raises nothing.
+        """
+        if turn.keeps_history or self._upstream.forks:
+            return
+        try:
+            await self._rename(conversation, msgspec.structs.replace(conversation.summary, note=to_note(sent, True)))
+        except errors.UpstreamError as error:
+            logger.warning("what a turn begins with could not be noted: %s: %s", type(error).__name__, error)
+
+    async def _known(
+        self, agent: KnownAgent, one: Conversation, summary: Summary, before: KnownConversation | None
+    ) -> KnownConversation:
+        if before and one.id in self._in_use:
+            return before
+        past = await self._upstream.read_conversation(agent.id, one)
+        past = msgspec.structs.replace(past, messages=_light(past.messages))
+        return KnownConversation(one.id, summary, past, before.compiled if before else None)
+
+    async def _compile(
+        self, agent: KnownAgent, conversation: KnownConversation, version: int, needs_prompt: bool
+    ) -> str:
+        """Letta compiles a conversation's system prompt once; a changed one, or a changed memory, is not in it."""
+        known = agent.prompt_version == version
+        # A turn that waits for its calls' answers goes on as it has begun.
+        if conversation.past.pending and not (needs_prompt and not known):
+            return agent.prompt
+        if conversation.compiled != version or (needs_prompt and not known):
+            agent.prompt = await self._upstream.recompile(conversation.id)
+            agent.prompt_version = conversation.compiled = version
+        return agent.prompt
+
+    async def settle(
+        self,
+        turn: Turn,
+        conversation: KnownConversation,
+        sending: Sending,
+        answer: str,
+        well: bool,
+        pending: tuple[PendingCall, ...] = (),
+    ) -> None:
+        """A turn has ended, `well` or with nothing kept of it but what a client tells again. Raises nothing.
+
+        `pending` are the calls whose answers it waits for.
+        """
+        chat = self._chat(turn)
+        chat.use(conversation)
+        if well:
+            conversation.add(sending, answer, pending)
+            chat.unkept = []
+        elif not turn.keeps_history:
+            chat.unkept = [*sending.messages, *([Message("assistant", answer)] if answer else [])]
+        try:
+            if not turn.scratch:
+                await self._mark(chat, conversation)
+            elif well and not pending:
+                await self._name(turn, conversation)
+        except errors.UpstreamError as error:
+            logger.warning("a conversation could not be marked: %s: %s", type(error).__name__, error)
+        finally:
+            if not well:
+                # The turn has no end: what Letta keeps of it is looked at before the next.
+                chat.drop(conversation)
+            self._chats.put(turn.marker, chat, chat.weight)
+            self._free(conversation.id)
+
+    def keep_for_later(self, turn: Turn) -> None:
+        """A turn was given up, or failed, before anything was sent; its client does not say it again."""
+        chat = self._chat(turn)
+        if not turn.keeps_history and not is_same(chat.missing[-1:], turn.asked.news[:1]):
+            chat.later = [*chat.later, *turn.asked.news]
+            self._chats.put(turn.marker, chat, chat.weight)
+
+    def release(self, turn: Turn, conversation: KnownConversation) -> None:
+        """Nothing was sent to it after all; why not, Letta's answer may tell."""
+        self._free(conversation.id)
+        self._chat(turn).drop(conversation)
+
+    async def _mark(self, chat: Chat, present: KnownConversation) -> None:
+        """Have the summaries say which conversation the chat goes on in, and what is not in it."""
+        wanted = msgspec.structs.replace(present.summary, replaced=False, note=to_note(chat.unkept or []))
+        await self._rename(present, wanted)
+        for other in chat.known[1:]:
+            await self._rename(other, msgspec.structs.replace(other.summary, replaced=True, note=""))
+
+    async def _name(self, turn: Turn, conversation: KnownConversation) -> None:
+        """Have a chat without an id found by what its client will tell of it first."""
+        marker = turn.marker_after(conversation.past.messages)
+        if marker == turn.marker:
+            return
+        chat = self._chats.get(marker) or Chat()
+        chat.use(conversation)
+        self._chats.put(marker, chat, chat.weight)
+        await self._rename(conversation, msgspec.structs.replace(conversation.summary, marker=marker))
+
+    async def _rename(self, known: KnownConversation, summary: Summary) -> None:
+        if known.summary != summary:
+            await self._upstream.rename_conversation(known.id, str(summary), hidden=summary.replaced)
+            known.summary = summary
+
+    def forget(self, marker: str) -> None:
+        """Ask Letta again for the chat's conversations: it does not know one of them any more."""
+        self._chats.drop(self._former.get(marker) or marker)
+
+    def answered(self, conversation_id: str) -> None:
+        """The turn of a conversation in use has its answer; `settle` follows."""
+        self._ending.setdefault(conversation_id, asyncio.Event())
+
+    def _free(self, conversation_id: str) -> None:
+        self._in_use.discard(conversation_id)
+        if ending := self._ending.pop(conversation_id, None):
+            ending.set()
+
+    def is_in_use(self, conversation_id: str) -> bool:
+        return conversation_id in self._in_use
+
+
+def _has_answers(messages: Iterable[Message]) -> bool:
+    return any(message.role == "assistant" for message in messages)
+
+
+def _with_exchanges(messages: list[Message], path: list[Message]) -> list[Message]:
+    """Messages that are to be sent again, with what the request tells of calls that were made to answer them.
+
+    They are the beginning of `path`, question by question.
+    """
+    told = iter([message.exchanged for message in path if message.role == "user"])
+    asked = {*questions(messages)}
+    return [msgspec.structs.replace(m, exchanged=next(told, "")) if i in asked else m for i, m in enumerate(messages)]
+
+
+def _light(messages: Iterable[Message]) -> list[Message]:
+    return [message.light for message in messages]
+
+
+def _identified(before: list[Message], news: list[Message], ids: Ids) -> list[Message]:
+    """`news` with client ids: what is known of each message, and a part that was never used."""
+    said = PathDigest(message.content + pictures_of(message) for message in before)
+    identified = []
+    for i, message in enumerate(news):
+        said.add(message.content + pictures_of(message))
+        if message.role == "user":
+            named = parse_client_id(message.client_id)
+            if i == len(news) - 1:
+                named = ClientId(ids.answer or "", ids.parent or "")
+            named = named if named.answer or named.parent else ClientId(path=str(said))
+            named = msgspec.structs.replace(named, pictures=pictures_of(message))
+            message = msgspec.structs.replace(message, client_id=named.new())
+        identified.append(message)
+    return identified

@@ -1,0 +1,79 @@
+"""Deletes the gateway's conversations that nobody goes on with, slowly: what Letta does for people comes first."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+
+from gateway.domain import errors
+from gateway.letta.upstream import Conversation, Upstream
+from gateway.settings import Chats
+from gateway.turns.chats.conversations import Conversations
+from gateway.turns.chats.markers import REPLACED, SCRATCH, TEMPORARY, parse_summary
+
+logger = logging.getLogger(__name__)
+# Between two deletions.
+PAUSE_SECONDS = 0.5
+# Between two looks, at most and at least.
+LONGEST_SECONDS = 900.0
+SHORTEST_SECONDS = 1.0
+# How each kind of them is found.
+SEARCHES = {"scratch": SCRATCH, "replaced": f"{REPLACED} ", "temporary": f"{TEMPORARY} "}
+
+
+async def find_left_behind(upstream: Upstream, kind: str) -> list[Conversation]:
+    """The conversations of a kind of SEARCHES, of all agents. Raises UpstreamError."""
+    found = await upstream.find_conversations(None, SEARCHES[kind])
+    return [conversation for conversation in found if kind_of(conversation) == kind]
+
+
+def kind_of(conversation: Conversation) -> str | None:
+    """The kind that a conversation is deleted as; None for one that stays."""
+    summary = parse_summary(conversation.summary)
+    if summary is None:
+        return None
+    if summary.temporary:
+        return "temporary"
+    if summary.replaced:
+        return "replaced"
+    return "scratch" if summary.marker.startswith(SCRATCH) else None
+
+
+def lifetime(kind: str, chats: Chats) -> timedelta:
+    """How long one is kept after its last turn."""
+    return timedelta(seconds=chats.temporary_ttl) if kind == "temporary" else timedelta(days=chats.scratch_days)
+
+
+class Pruner:
+    """Leaves alone those in which a turn is under way."""
+
+    def __init__(self, upstream: Upstream, chats: Chats, conversations: Conversations) -> None:
+        self._upstream = upstream
+        self._chats = chats
+        self._conversations = conversations
+
+    async def run(self) -> None:
+        """Prune again and again, until cancelled."""
+        pause = min(max(self._chats.temporary_ttl / 4, SHORTEST_SECONDS), LONGEST_SECONDS)
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await self.prune(datetime.now(UTC))
+            except errors.UpstreamError as error:
+                logger.warning("old conversations could not be deleted: %s: %s", type(error).__name__, error)
+
+    async def prune(self, now: datetime) -> None:
+        """Delete what is older than it may be. Raises UpstreamError."""
+        for kind in SEARCHES:
+            oldest = now - lifetime(kind, self._chats)
+            for conversation in await find_left_behind(self._upstream, kind):
+                if conversation.used_at < oldest and not self._conversations.is_in_use(conversation.id):
+                    await self._delete(conversation)
+
+    async def _delete(self, conversation: Conversation) -> None:
+        if summary := parse_summary(conversation.summary):
+            self._conversations.forget(summary.marker)
+        try:
+            await self._upstream.delete_conversation(conversation.agent_id, conversation.id)
+        except errors.NotFound:
+            return  # another gateway was first
+        await asyncio.sleep(PAUSE_SECONDS)

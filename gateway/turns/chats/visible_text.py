@@ -1,0 +1,60 @@
+"""Answers as their agent wrote them, without what was shown beside. Performs no I/O."""
+
+from collections.abc import Iterator
+
+from gateway.wires.chat_completions.think_tags import restore
+from gateway.wires.question import QUESTION, end_of_question
+
+# A block of thoughts as the translator wrote it, or one that a frontend made of it: how it begins, how it ends.
+_BLOCKS = {
+    "<think>": "</think>",
+    '<details type="reasoning"': "</details>",
+    '<details type="tool_calls"': "</details>",
+    '<details type="code_interpreter"': "</details>",
+}
+_PARAGRAPH = "\n\n"
+
+
+def without_thoughts(text: str) -> str:
+    """The visible part of an answer, as the agent wrote it."""
+    return restore("".join(_visible(text))).strip()
+
+
+def _visible(text: str) -> Iterator[str]:
+    """The pieces of a text between the blocks of thoughts and the questions.
+
+    Whichever begins first, what looks like another within it is a part of it.
+    """
+    shown = 0
+    begins = {mark: found for mark in (*_BLOCKS, QUESTION) if (found := text.find(mark)) >= 0}
+    while begins:
+        mark = min(begins, key=begins.__getitem__)
+        start = begins[mark]
+        if mark == QUESTION:
+            end, is_one = end_of_question(text, start + len(mark))
+            if not is_one:
+                # Nor is any that begins within its lines.
+                _go_on(begins, mark, text, end)
+                continue
+            if start >= shown + len(_PARAGRAPH) and text.startswith(_PARAGRAPH, start - len(_PARAGRAPH)):
+                start -= len(_PARAGRAPH)
+        else:
+            end = _after(text, _BLOCKS[mark], start)
+        yield text[shown:start]
+        shown = end
+        for mark in [mark for mark, at in begins.items() if at < end]:
+            _go_on(begins, mark, text, end)
+    yield text[shown:]
+
+
+def _go_on(begins: dict[str, int], mark: str, text: str, start: int) -> None:
+    """Where it begins next; it is no more among `begins` where it does not."""
+    begins[mark] = text.find(mark, start)
+    if begins[mark] < 0:
+        del begins[mark]
+
+
+def _after(text: str, end: str, start: int) -> int:
+    """Where what begins at `start` has ended; one that Stop cut has no end."""
+    at = text.find(end, start)
+    return len(text) if at < 0 else at + len(end)

@@ -1,0 +1,126 @@
+"""Agent type × user → agent: found by its tags, else created, once."""
+
+import asyncio
+
+from gateway.domain import errors
+from gateway.domain.cache import Cache
+from gateway.letta.upstream import Agent, Template, Upstream, age
+from gateway.settings import AgentType
+from gateway.turns.chats.markers import agent_tags
+from gateway.turns.people.identity import User
+from gateway.turns.people.template import applied, to_template
+
+CACHED_AGENTS = 50_000
+Tags = tuple[str, ...]
+
+
+class KnownAgent:
+    """An agent that was found in this process."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.tools: frozenset[str] | None = None
+        """The names of its own tools; None while nobody has asked for them."""
+        self.memory_version = 0
+        """Goes up when a turn may have changed the memory; conversations compiled before do not show it."""
+        self.prompt = ""
+        """Its compiled system prompt, in a Letta that tells it."""
+        self.prompt_version = -1
+        """The version of the memory that the prompt shows, at least."""
+
+
+class Agents:
+    """Finds and makes agents; remembers them until `forget`."""
+
+    def __init__(self, upstream: Upstream, settle_seconds: float) -> None:
+        self._upstream = upstream
+        self._settle_seconds = settle_seconds
+        self._known: Cache[Tags, KnownAgent] = Cache(CACHED_AGENTS)
+        self._first_model: str | None = None
+        self._searches: dict[Tags, asyncio.Task[KnownAgent]] = {}
+
+    async def get(self, agent_type: AgentType, user: User) -> KnownAgent:
+        """This user's agent of this type. Raises UpstreamError."""
+        tags = _cache_key(agent_type, user)
+        if known := self._known.get(tags):
+            return known
+        if agent_type.agent:
+            known = KnownAgent(agent_type.agent)
+            self._known.put(tags, known)
+            return known
+        # One search for all who ask meanwhile; it goes on if one of them leaves, so that no agent is left behind.
+        search = self._searches.get(tags)
+        if search is None:
+            search = self._searches[tags] = asyncio.create_task(self._search(tags, agent_type, user))
+            search.add_done_callback(lambda _: self._searches.pop(tags))
+        return await asyncio.shield(search)
+
+    async def own_tools(self, agent: KnownAgent, agent_type: AgentType) -> frozenset[str]:
+        """The names of the tools that an agent has without the client's."""
+        if agent.tools is None:
+            agent.tools = await self._upstream.tool_names(agent.id, agent_type.tools)
+        return agent.tools
+
+    def forget(self, agent_type: AgentType, user: User) -> None:
+        """Look the agent up again: Letta does not know it any more."""
+        self._known.drop(_cache_key(agent_type, user))
+
+    async def _search(self, tags: Tags, agent_type: AgentType, user: User) -> KnownAgent:
+        template = to_template(agent_type, user, agent_type.model or await self._get_first_model())
+        agent = await self._find(tags) or await self._find_former(agent_type, user)
+        agent = agent or await self._create(tags, template)
+        before = applied(agent.metadata)
+        if before != applied(template.metadata):
+            await self._upstream.apply_template(agent, template, before.get("tools", []))
+        known = KnownAgent(agent.id)
+        self._known.put(tags, known)
+        return known
+
+    async def _get_first_model(self) -> str:
+        """The model of agent types that name none. Raises UpstreamError."""
+        if self._first_model is None:
+            models = await self._upstream.list_models()
+            if not models:
+                raise errors.Refused("Letta has no model")
+            self._first_model = models[0]
+        return self._first_model
+
+    async def _find(self, tags: Tags) -> Agent | None:
+        """The agent that is there. One that nobody has spoken to yet may still lose against another."""
+        agents = await self._list(tags)
+        if not agents:
+            return None
+        if await self._upstream.has_conversations(agents[0].id):
+            return agents[0]
+        return await self._settle(tags, agents)
+
+    async def _find_former(self, agent_type: AgentType, user: User) -> Agent | None:
+        """The agent of somebody whose id an earlier version read otherwise."""
+        return await self._find(agent_tags(agent_type.id, user.scope, user.former_id)) if user.former_id else None
+
+    async def _create(self, tags: Tags, template: Template) -> Agent:
+        """Make an agent; where another process does the same, all agree on one and each deletes its own loser."""
+        mine = await self._upstream.create_agent(template)
+        winner = await self._settle(tags, await self._list(tags)) or mine
+        if winner.id != mine.id and not await self._upstream.has_conversations(mine.id):
+            await self._upstream.delete_agent(mine)
+        return winner
+
+    async def _settle(self, tags: Tags, agents: list[Agent]) -> Agent | None:
+        """The oldest agent, once two listings half a second apart are the same."""
+        while True:
+            await asyncio.sleep(self._settle_seconds)
+            again = await self._list(tags)
+            if [agent.id for agent in again] == [agent.id for agent in agents]:
+                return again[0] if again else None
+            agents = again
+
+    async def _list(self, tags: Tags) -> list[Agent]:
+        """The agents with these tags, the oldest first."""
+        agents = await self._upstream.find_agents(tags)
+        return sorted(agents, key=age)
+
+
+def _cache_key(agent_type: AgentType, user: User) -> Tags:
+    """The tags of the user's own agent, or the one agent that everybody shares."""
+    return (agent_type.agent,) if agent_type.agent else agent_tags(agent_type.id, user.scope, user.id)

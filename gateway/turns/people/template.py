@@ -1,0 +1,56 @@
+"""An agent type as the template of one user's agent. Performs no I/O."""
+
+import re
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from gateway.letta.upstream import Template
+from gateway.settings import AgentType
+from gateway.turns.chats.markers import agent_tags
+from gateway.turns.people.identity import User
+
+# Where an agent keeps which template it was given last.
+METADATA_KEY = "letta_gateway"
+# Agents that older gateways made call one tool at a time.
+PARALLEL_CALLS = "parallel calls"
+# No Letta keeps them all: control characters, and halves of surrogate pairs.
+_UNKEPT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_PLACEHOLDER = re.compile(r"\{(user|user_name|user_email)\}")
+
+
+def fill(text: str, user: User) -> str:
+    """`text` with `{user}`, `{user_name}` and `{user_email}` replaced, in one pass; other braces stay."""
+    values = {"user": user.id, "user_name": user.name, "user_email": user.email}
+    return _PLACEHOLDER.sub(lambda match: _UNKEPT.sub(" ", values[match[1]]), text)
+
+
+def to_template(agent_type: AgentType, user: User, model: str) -> Template:
+    """The template of this user's agent. `agent_type` is one that makes agents, not one that names one.
+
+    `model` is the type's own, or the one that stands in where it names none.
+    """
+    tags = agent_tags(agent_type.id, user.scope, user.id)
+    return Template(
+        model=model,
+        tags=tags,
+        name=f"{agent_type.id}-{tags[2].removeprefix('gw-user:')[:12]}",
+        system=fill(agent_type.system, user) if agent_type.system else None,
+        tools=agent_type.tools,
+        blocks={label: fill(value, user) for label, value in agent_type.blocks.items()},
+        embedding=agent_type.embedding,
+        metadata={METADATA_KEY: {"template": _fingerprint(agent_type, model), "tools": list(agent_type.tools)}},
+    )
+
+
+def _fingerprint(agent_type: AgentType, model: str) -> str:
+    """Changes with what is applied to living agents, and not with who the user is."""
+    applied = [model, agent_type.system, agent_type.tools, PARALLEL_CALLS]
+    return sha256(msgspec.json.encode(applied)).hexdigest()[:16]
+
+
+def applied(metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """What an agent keeps of the template it was given last."""
+    kept = (metadata or {}).get(METADATA_KEY)
+    return kept if isinstance(kept, dict) else {}

@@ -1,0 +1,133 @@
+"""Starts runs, knows those under way, and which of them a request that comes again is answered by."""
+
+import asyncio
+
+from msgspec import Struct
+
+from gateway.domain import errors
+from gateway.domain.cache import Cache
+from gateway.domain.errors import IdempotencyKeyReused
+from gateway.letta.upstream import Upstream
+from gateway.settings import Chats
+from gateway.turns.runs.log import Reader, Telling
+from gateway.turns.runs.requirements import to_demand
+from gateway.turns.runs.resend import NEW, Sent
+from gateway.turns.runs.run import Means, Run
+from gateway.turns.turn import Turn
+
+CLOSE_SECONDS = 10.0
+# Characters of finished answers that are kept for requests that are sent again.
+KEPT_CHARACTERS = 32_000_000
+
+
+class Known(Struct, frozen=True):
+    """What answers a request that is sent again: its run, or what a run told that has ended."""
+
+    request: str
+    """Stands for the request, whatever name it is known by."""
+    telling: Telling
+    run: Run | None = None
+    until: float = 0.0
+    """When what a run told is forgotten."""
+
+    @property
+    def under_way(self) -> bool:
+        return self.run is not None and not self.run.answered and not self.run.task.done()
+
+    def follow(self) -> Reader:
+        return (self.run or self.telling).follow()
+
+
+class Runs:
+    def __init__(self, upstream: Upstream, settle_seconds: float, silence_seconds: float, chats: Chats) -> None:
+        self.means = Means(upstream, settle_seconds, silence_seconds, chats)
+        self._resend_seconds = chats.resend_seconds
+        self._under_way: dict[str, set[Run]] = {}
+        self._sent: dict[str, Known] = {}
+        """By request, and by idempotency key: those under way."""
+        self._kept: Cache[str, Known] = Cache(KEPT_CHARACTERS)
+        """By the same names: those that have ended, of which nothing is kept but what they told."""
+
+    def start(self, turn: Turn, sent: Sent = NEW) -> Reader:
+        """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError."""
+        found = self._find(sent)
+        if found:
+            return found.follow()
+        demand = to_demand(turn, self.means.upstream.applies)
+        # What nobody reads any more gives way to what its chat goes on with.
+        for other in list(self._under_way.get(turn.marker, ())):
+            if other.abandoned and not turn.scratch:
+                other.leave()
+        run, marker = Run(turn, self.means, demand), turn.marker
+        self._under_way.setdefault(marker, set()).add(run)
+        self._know(sent, run)
+        run.task.add_done_callback(lambda _: self._end(run, marker, sent))
+        return run.follow()
+
+    def _find(self, sent: Sent) -> Known | None:
+        """Raises IdempotencyKeyReused."""
+        name = sent.idempotency_key or sent.request
+        known = self._sent.get(name) or self._kept.get(name)
+        if known is None:
+            return None
+        if sent.idempotency_key and known.request != sent.request:
+            raise IdempotencyKeyReused
+        if known.run and known.run.left:
+            return None
+        same = sent.idempotency_key or sent.again or (sent.alive and known.under_way)
+        return known if same else None
+
+    def _know(self, sent: Sent, run: Run) -> None:
+        for name in sent.names:
+            self._sent[name] = Known(sent.request, run.telling, run)
+            self._kept.drop(name)
+
+    def _end(self, run: Run, marker: str, sent: Sent) -> None:
+        others = self._under_way[marker]
+        others.discard(run)
+        if not others:
+            del self._under_way[marker]
+        keeps = sent.may_come_again and _is_answered(run)
+        if keeps:
+            run.telling.keep()
+        for name in sent.names:
+            known = self._sent.get(name)
+            if known and known.run is run:
+                del self._sent[name]
+                if keeps:
+                    self._keep(name, known)
+
+    def _keep(self, name: str, known: Known) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._resend_seconds
+        self._kept.put(name, Known(known.request, known.telling, until=until), known.telling.weight)
+        loop.call_at(until, self._forget, name, until)
+
+    def _forget(self, name: str, until: float) -> None:
+        """The timer knows no more than when: it would keep alive what was dropped for its weight."""
+        known = self._kept.get(name)
+        if known and known.until <= until:
+            self._kept.drop(name)
+
+    def stop(self) -> None:
+        """End every run under way; their readers are told."""
+        for run in self._all():
+            run.stop()
+
+    async def aclose(self) -> None:
+        """Returns when every run has ended, cancelled in Letta where it had to be; or when that took too long."""
+        self.stop()
+        if tasks := [run.task for run in self._all()]:
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+
+    def _all(self) -> list[Run]:
+        return [run for runs in self._under_way.values() for run in runs]
+
+
+def _is_answered(run: Run) -> bool:
+    """Whether sending the request again would have Letta do again what it has done, or begun."""
+    failure = run.telling.failure
+    taken = failure is None or (isinstance(failure, errors.UpstreamError) and failure.taken)
+    return taken and not run.left

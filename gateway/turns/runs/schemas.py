@@ -1,0 +1,104 @@
+"""Whether a schema is one, and an answer matches it: asked of a process that is ended when it takes too long.
+
+What is simple is judged at once.
+"""
+
+import asyncio
+import logging
+import sys
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.domain.cache import Cache
+from gateway.domain.errors import InvalidRequest
+from gateway.turns.runs.judge import FITS, NO_SCHEMA, main
+from gateway.wires.chat_completions.json_format import PARAM, JsonFormat
+from gateway.wires.chat_completions.tools import ClientTools
+
+logger = logging.getLogger(__name__)
+JUDGE = Path(__file__).with_name("judge.py")
+# For so long an answer is judged; most take a tenth of a second, nearly all of it to begin.
+SECONDS = 10.0
+# So many are judged at one time.
+JUDGES = 4
+KNOWN_SCHEMAS = 10_000
+# What is judged here and now: a schema that says no more than it has letters, of so many of them times the answer's.
+SIMPLE = 100_000_000
+# The least that an answer counts for: to read a schema takes longer than to use it.
+LEAST_ANSWER = 1_000
+# References and patterns may stand for much.
+NOT_SIMPLE = (b'"$', b'"pattern')
+
+
+def is_simple(schema: bytes, answer: bytes) -> bool:
+    """Whether it is judged sooner than a process could begin to."""
+    work = len(schema) * max(len(answer), LEAST_ANSWER)
+    return work <= SIMPLE and not any(word in schema for word in NOT_SIMPLE)
+
+
+class Schemas:
+    """Judges schemas, each once, and answers."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
+        self._judges = asyncio.Semaphore(JUDGES)
+        self._known: Cache[bytes, bool] = Cache(KNOWN_SCHEMAS)
+        """Whether each is one, by its digest."""
+
+    async def check(self, json: JsonFormat | None) -> None:
+        """Raises InvalidRequest for what is no JSON Schema, or takes too long to find out."""
+        if json and json.schema is not None and not await self._is_one(json.schema):
+            raise InvalidRequest("`response_format.json_schema.schema` is not a JSON Schema.", PARAM)
+
+    async def check_strict(self, tools: ClientTools) -> None:
+        """The same of the parameters of `strict` functions."""
+        for function in tools.functions:
+            if not function.strict or function.parameters is None:
+                continue
+            # Each takes little time, a thousand take more.
+            await asyncio.sleep(0)
+            if not await self._is_one(function.parameters):
+                raise InvalidRequest(f"`tools`: the parameters of `{function.name}` are not a JSON Schema.", "tools")
+
+    async def _is_one(self, told: dict[str, Any]) -> bool:
+        schema = msgspec.json.encode(told)
+        digest = sha256(schema).digest()
+        is_one = self._known.get(digest)
+        if is_one is None:
+            is_one = await self._judge(schema) == FITS
+            self._known.put(digest, is_one)
+        return is_one
+
+    async def fits(self, json: JsonFormat, answer: str) -> bool:
+        """Whether an answer that is JSON matches the schema, if there is one."""
+        if json.schema is None:
+            return True
+        return await self._judge(msgspec.json.encode(json.schema), answer.encode()) == FITS
+
+    async def _judge(self, schema: bytes, answer: bytes = b"") -> int:
+        if is_simple(schema, answer):
+            return main(schema, answer)
+        async with self._judges:
+            judge = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # what stands beside it has names of the standard library's
+                str(JUDGE),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            try:
+                async with asyncio.timeout(self.seconds):
+                    await judge.communicate(schema + b"\n" + answer)
+                    return await judge.wait()
+            except TimeoutError:
+                logger.warning("a JSON Schema was not judged within %g s", self.seconds)
+                return NO_SCHEMA
+            finally:
+                with suppress(ProcessLookupError):
+                    judge.kill()
+                await judge.wait()

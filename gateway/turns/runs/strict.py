@@ -1,0 +1,72 @@
+"""Calls of `strict` functions of the client's: held until their arguments are known to match. Performs no I/O.
+
+https://developers.openai.com/api/docs/guides/function-calling#strict-mode
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from gateway.domain.events import CallWaits, Event, Stop
+from gateway.domain.halves import mend
+from gateway.turns.runs.requirements import Fits
+from gateway.wires.chat_completions.calls import NO_ARGUMENTS
+from gateway.wires.chat_completions.json_format import JsonFormat
+from gateway.wires.chat_completions.tools import NO_PARAMETERS, Function
+
+
+class StrictCalls:
+    """Holds the calls of each step that waits for its client, from the first of them to where it stops."""
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        self._schemas = {one.name: one.parameters or NO_PARAMETERS for one in functions if one.strict}
+        self._held: list[Event] = []
+
+    def take(self, events: list[Event]) -> list[Event]:
+        """What of the events may be told now."""
+        if not self._schemas:
+            return events
+        told: list[Event] = []
+        for event in events:
+            held = isinstance(event, CallWaits) or (isinstance(event, Stop) and self._held)
+            (self._held if held else told).append(event)
+        return told
+
+    def release(self) -> list[Event]:
+        """What was held."""
+        held, self._held = self._held, []
+        return held
+
+    async def find_fault(self, fits: Fits) -> str:
+        """What the agent is told of a call that is held and does not match; empty where all do."""
+        for name, arguments in self._calls():
+            schema = self._schemas.get(name)
+            if schema is not None and not await _matches(schema, arguments, fits):
+                return _fault(name, schema)
+        return ""
+
+    def _calls(self) -> list[tuple[str, str]]:
+        """Names and arguments, put together of their pieces."""
+        names: dict[str, str] = {}
+        pieces: dict[str, list[str]] = {}
+        for call in (event.call for event in self._held if isinstance(event, CallWaits)):
+            names[call.id] = names.get(call.id) or call.name
+            pieces.setdefault(call.id, []).append(call.arguments)
+        return [(name, "".join(pieces[id])) for id, name in names.items()]
+
+
+async def _matches(schema: dict[str, Any], arguments: str, fits: Fits) -> bool:
+    text = mend(arguments) or NO_ARGUMENTS
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return await fits(JsonFormat(schema), text)
+
+
+def _fault(name: str, schema: dict[str, Any]) -> str:
+    return (
+        f"Nothing was done: the arguments of `{name}` do not match its JSON Schema. This is your last try: make your "
+        f"calls again, with arguments that match it:\n{msgspec.json.encode(schema).decode()}"
+    )

@@ -1,0 +1,94 @@
+"""A picture of a request: a data URL, checked, or one that was made of what was fetched. Performs no I/O.
+
+https://developers.openai.com/api/docs/guides/images-vision
+"""
+
+import binascii
+import re
+from typing import get_args
+
+from gateway.domain.errors import InvalidRequest
+from gateway.domain.messages import Image, image_of
+from gateway.wires.chat_completions.request import Detail, ImageUrl
+
+MEGABYTE = 1024 * 1024
+# https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern
+SIGNATURES: dict[str, re.Pattern[bytes]] = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF....WEBPVP", re.DOTALL),
+}
+# https://www.rfc-editor.org/rfc/rfc2397
+_DATA_URL = re.compile(r"data:image/[\w.+-]+(?:;[\w.-]+=[\w.-]+)*;base64,", re.IGNORECASE | re.ASCII)
+
+
+class Unfetched(ImageUrl, frozen=True):
+    """A picture that could not be fetched from its address."""
+
+    problem: str = ""
+    """Why, in words for the client."""
+
+
+def to_image(shown: ImageUrl, param: str, max_mb: int) -> Image:
+    """The picture of the part `param`. Raises InvalidRequest, which names its field and repeats nothing of it."""
+    try:
+        if isinstance(shown, Unfetched):
+            raise ValueError(shown.problem)
+        media_type, data = _read(shown.url, max_mb)
+    except ValueError as error:
+        raise _refused(f"{param}.image_url.url", str(error)) from None
+    if shown.detail is not None and shown.detail not in get_args(Detail):
+        raise _refused(f"{param}.image_url.detail", f"expected one of {', '.join(get_args(Detail))}")
+    return image_of(media_type, data, shown.detail)
+
+
+def to_data_url(picture: bytes) -> str:
+    """Raises ValueError, with what is wrong, for bytes that are no picture."""
+    return f"data:{_media_type(picture)};base64,{_encode(picture)}"
+
+
+def _refused(param: str, problem: str) -> InvalidRequest:
+    return InvalidRequest(f"`{param}`: {problem}.", param)
+
+
+def _read(url: str, max_mb: int) -> tuple[str, str]:
+    """Media type and base64 of the picture in a data URL. Raises ValueError, with what is wrong."""
+    if re.match("https?:", url, re.IGNORECASE):
+        raise ValueError(
+            "this gateway fetches no pictures (its operator can allow it with `[images] fetch = true`): "
+            "expected a data URL, `data:image/png;base64,…`"
+        )
+    head = _DATA_URL.match(url)
+    if not head:
+        raise ValueError("expected a data URL of a picture, `data:image/png;base64,…`")
+    # Three bytes are four characters.
+    if (len(url) - head.end()) * 3 // 4 > max_mb * MEGABYTE + 2:
+        raise ValueError(f"the picture is larger than {max_mb} MB")
+    picture = _decode(url[head.end() :])
+    if len(picture) > max_mb * MEGABYTE:
+        raise ValueError(f"the picture is larger than {max_mb} MB")
+    return _media_type(picture), _encode(picture)
+
+
+def _decode(text: str) -> bytes:
+    """Raises ValueError."""
+    try:
+        picture = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        raise ValueError("the picture is not valid base64") from None
+    if not picture:
+        raise ValueError("the picture is empty")
+    return picture
+
+
+def _encode(picture: bytes) -> str:
+    return binascii.b2a_base64(picture, newline=False).decode()
+
+
+def _media_type(picture: bytes) -> str:
+    """What the picture is, whatever its URL says: frontends go by the name of the file. Raises ValueError."""
+    found = next((kind for kind, signature in SIGNATURES.items() if signature.match(picture)), None)
+    if found is None:
+        raise ValueError("the picture is no PNG, JPEG, GIF or WebP")
+    return found
