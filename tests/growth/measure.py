@@ -37,8 +37,11 @@ def growth(make: Make) -> float:
     # Where something leaves a cache of the processor's, it grows by more, once; and where little is done again and
     # again, it shows only further on.
     first = _ratio(make(size), make(2 * size))
-    if first < DOUBTFUL or first >= PLAIN:
+    if first < DOUBTFUL:
         return first
+    if first >= PLAIN:
+        # A step, where memory comes from elsewhere from some size on, is not there between smaller sizes.
+        return min(first, _ratio(make(size // 2), make(size)))
     further = _ratio(make(4 * size), make(8 * size))
     return further if first < LINEAR else min(first, further)
 

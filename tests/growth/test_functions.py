@@ -1,7 +1,10 @@
 """Whoever reads what a caller or a model wrote takes as long as it is long, and no longer."""
 
+from collections.abc import Callable
+
 import pytest
 
+from tests.growth import measure
 from tests.growth.measure import LINEAR, growth, slowest
 from tests.growth.patterns import modules
 from tests.growth.subjects import EXCEPTIONS, subjects
@@ -25,3 +28,18 @@ def test_every_public_function_without_io_is_looked_at_or_excepted_with_a_reason
 
 def test_work_that_grows_faster_is_found_out() -> None:
     assert growth(lambda size: lambda: sum(a == b for a in "a" * size for b in "b" * size)) >= LINEAR
+
+
+def _stepped(size: int) -> float:
+    return size / 1e6 * (4 if size > 8_192 else 1)
+
+
+@pytest.mark.parametrize(
+    ("taken", "is_linear"), [(_stepped, True), (lambda size: (size / 8_192) ** 3 / 100, False)], ids=["a step", "cubed"]
+)
+def test_a_step_is_told_from_growth(
+    taken: Callable[[int], float], is_linear: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "seconds", lambda work: work())
+
+    assert (growth(lambda size: lambda: taken(size)) < LINEAR) is is_linear
