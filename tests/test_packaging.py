@@ -11,11 +11,13 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from email import message_from_bytes
 from pathlib import Path
 
 import httpx
 import pytest
 
+from gateway import __version__
 from gateway.configuration import PROVIDERS, load
 from gateway.settings import OPEN_WEBUI_HEADERS, Secret, Settings
 from tests.servers.open_webui import deployed_environment
@@ -100,7 +102,7 @@ def test_the_wheel_holds_the_gateway_with_its_files_and_no_tests(wheel: Path) ->
     ours = {str(path.relative_to(ROOT)) for path in (ROOT / "gateway").rglob("*") if path.is_file()}
     ours = {name for name in ours if "__pycache__" not in name}
 
-    assert {"gateway/letta/embedded/mod.js", "gateway/http/connect_page.html", "gateway/http/web/index.html"} <= ours
+    assert {"gateway/letta/embedded/mod.js", "gateway/http/connect_page.html", "gateway/http/web/index.html", "gateway/py.typed"} <= ours
     assert {name for name in names if ".dist-info/" not in name} == ours
 
 
@@ -109,7 +111,17 @@ def test_installed_the_command_tells_its_version(commands: Path) -> None:
         [commands / "letta-gateway", "--version"], env=BARE, capture_output=True, text=True, check=True
     )
 
-    assert re.fullmatch(r"\d+\.\d+\.\d+\n", told.stdout)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
+    assert told.stdout == f"{__version__}\n"
+
+
+def test_the_wheel_is_of_the_version_that_the_gateway_tells(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        (metadata,) = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
+        told = message_from_bytes(file.read(metadata))
+
+    assert told["Version"] == __version__
+    assert "Typing :: Typed" in told.get_all("Classifier", [])
 
 
 def test_installed_the_demo_answers_and_leaves_nothing_running(commands: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway import __version__
 from gateway.pictures.addresses import is_public
 from gateway.pictures.fetcher import AT_ONCE, REDIRECTS, Fetcher, resolve
 from gateway.pictures.shown import FetchFailed
@@ -72,7 +73,7 @@ async def test_a_server_is_told_nothing_but_what_is_wanted(server: PictureServer
         "accept": "image/png, image/jpeg, image/gif, image/webp",
         "accept-encoding": "identity",
         "host": f"{NAME}:{server.port}",
-        "user-agent": "letta-gateway/0.1.0",
+        "user-agent": f"letta-gateway/{__version__}",
     }
 
 
