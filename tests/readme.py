@@ -1,7 +1,10 @@
-"""What the README says, for those who hold it to its word."""
+"""What the README and the guides say, for those who hold them to their word."""
 
 from pathlib import Path
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-PARAMETERS = README.partition("| parameter |")[2].partition("\n\n")[0]
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = {page.stem: page.read_text(encoding="utf-8") for page in sorted((ROOT / "deploy" / "guide").glob("*.md"))}
+"""The guides, by their names."""
+PARAMETERS = GUIDES["api"].partition("| parameter |")[2].partition("\n\n")[0]
 """The rows of the table of parameters."""

@@ -1,4 +1,4 @@
-"""What the README says is true."""
+"""What the README and the guides say is true."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Ima
 from gateway.wires.envelope import UPSTREAM
 from tests.gateways import gateway
 from tests.openai_schema import REQUEST
-from tests.readme import PARAMETERS, README
+from tests.readme import GUIDES, PARAMETERS, README
 from tests.servers.fake_letta import FakeLetta
 
 TABLES: dict[str, type[msgspec.Struct]] = {
@@ -30,15 +30,19 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 }
 
 
-def _block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def _block(language: str, page: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", page, re.DOTALL)
     assert found
     return found[1]
 
 
+def test_the_readme_is_read_in_a_few_minutes() -> None:
+    assert len(README.splitlines()) <= 200
+
+
 @pytest.mark.parametrize(("title", "struct"), TABLES.items(), ids=TABLES)
 def test_the_tables_of_settings_list_every_field_in_order(title: str, struct: type[msgspec.Struct]) -> None:
-    section = README.partition(f"### `{title}`")[2].partition("\n### ")[0].partition("\n## ")[0]
+    section = GUIDES["configuration"].partition(f"## `{title}`")[2].partition("\n## ")[0]
 
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(struct.__struct_fields__)
 
@@ -46,22 +50,23 @@ def test_the_tables_of_settings_list_every_field_in_order(title: str, struct: ty
 def test_the_python_lines_run_as_printed_but_for_the_address() -> None:
     letta_type = (AgentType(id="letta", model="openai/gpt-4o-mini"),)
     with FakeLetta() as letta, gateway(letta.base_url, types=letta_type, keys=()) as url:
-        lines = _block("python").replace("http://127.0.0.1:8000", url)
+        lines = _block("python", README).replace("http://127.0.0.1:8000", url)
         result = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=60, check=False)
 
     assert (result.stdout, result.stderr) == ("<think>Hm. </think>Hello", "")
 
 
-def test_the_configuration_shown_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [README, GUIDES["configuration"]], ids=["README", "guide"])
+def test_the_configuration_shown_is_read(page: str, tmp_path: Path) -> None:
     config = tmp_path / "gateway.toml"
-    config.write_text(_block("toml"), encoding="utf-8")
+    config.write_text(_block("toml", page), encoding="utf-8")
     environ = {"LETTA_API_KEY": "a", "OPENWEBUI_KEY": "b", "SCRIPTS_KEY": "c"}
 
     assert [key.name for key in load(config, environ).keys] == ["open-webui", "scripts"]
 
 
 def test_the_headers_for_open_webui_are_those_that_keys_read() -> None:
-    assert json.loads(_block("json")) == OPEN_WEBUI_HEADERS
+    assert json.loads(_block("json", GUIDES["who-asks"])) == OPEN_WEBUI_HEADERS
     assert {name.lower() for name in OPEN_WEBUI_HEADERS} == {
         *(OPEN_KEY.task_header, OPEN_KEY.message_id_header, OPEN_KEY.user_message_id_header, OPEN_KEY.parent_id_header)
     }
@@ -80,4 +85,4 @@ def test_every_error_code_is_in_the_table() -> None:
 
     codes = {row.code for row in UPSTREAM.values()} | {kind.code for kind in classes(GatewayError) if kind.code}
 
-    assert set() == {code for code in codes if f"`{code}`" not in README}
+    assert set() == {code for code in codes if f"`{code}`" not in GUIDES["api"]}
