@@ -102,7 +102,12 @@ def test_the_wheel_holds_the_gateway_with_its_files_and_no_tests(wheel: Path) ->
     ours = {str(path.relative_to(ROOT)) for path in (ROOT / "gateway").rglob("*") if path.is_file()}
     ours = {name for name in ours if "__pycache__" not in name}
 
-    assert {"gateway/letta/embedded/mod.js", "gateway/http/connect_page.html", "gateway/http/web/index.html", "gateway/py.typed"} <= ours
+    assert {
+        "gateway/letta/embedded/mod.js",
+        "gateway/http/connect_page.html",
+        "gateway/http/web/index.html",
+        "gateway/py.typed",
+    } <= ours
     assert {name for name in names if ".dist-info/" not in name} == ours
 
 
