@@ -274,7 +274,7 @@ class MemoryLetta:
 
     @property
     def applies(self) -> frozenset[str]:
-        return frozenset() if self.store.forks else frozenset({"response_format"})
+        return frozenset() if self.store.forks else frozenset({"format"})
 
     async def sees(self, agent_id: str) -> bool:
         await self._call("sees", agent_id)
