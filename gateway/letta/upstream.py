@@ -1,8 +1,7 @@
 """What the gateway needs of a Letta, whichever kind it is: the protocol that every upstream obeys."""
 
 import uuid
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -144,6 +143,9 @@ def age(made: Agent | Conversation) -> tuple[datetime, str]:
     return made.created_at or datetime.max.replace(tzinfo=UTC), made.id
 
 
+Take = Callable[[list[Event]], None]
+"""Takes the events of a run that came at once, in one list."""
+
 MAKING_TAG = "gw-making:"
 
 
@@ -226,13 +228,15 @@ class Upstream(Protocol):
         """Let a living conversation see its agent's present system prompt and memory; gives them, or nothing."""
         ...
 
-    def run(
-        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
-    ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
-        """Send messages and give what Letta says, as it comes, all that came at once in one list.
+    async def run(
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
+    ) -> None:
+        """Send messages, have `take` called with what Letta says as it comes, and return when the run has stopped.
 
         `tools` are those of the agent type, for a Letta whose agents have none of their own. A run that calls tools of
-        the client's ends with the `stop_reason` `requires_approval`, and goes on with a sending that answers them.
+        the client's stops with `StopReason.WAITING`, and goes on with a sending that answers them. Nobody listens to
+        the run any more once `take` raises, or the caller is cancelled: what was opened for it is closed, whatever is
+        cancelled meanwhile, and the exception comes out.
         Raises Stuck where nothing waits for these answers.
         """
         ...

@@ -34,6 +34,7 @@ from gateway.letta.upstream import (
     Template,
     Upstream,
 )
+from tests.following import following
 from tests.servers.app_server import AppServer
 from tests.servers.real_letta import RealLetta, upstream_to
 from tests.servers.scripted_model import INTRODUCTION, THOUGHT, ScriptedModel
@@ -94,9 +95,7 @@ async def tell(
     """One turn; gives all that Letta says."""
     said = [message if isinstance(message, Message) else Message("user", message) for message in messages]
     events: list[Event] = []
-    async with upstream.run(agent.id, chat.id, Sending(said, instructions), tools) as batches:
-        async for batch in batches:
-            events += batch
+    await upstream.run(agent.id, chat.id, Sending(said, instructions), tools, events.extend)
     return [event for event in events if not isinstance(event, SignOfLife)]
 
 
@@ -351,7 +350,7 @@ async def test_a_cancelled_turn_leaves_nothing_and_the_next_begins_at_once(
 ) -> None:
     agent, chat = await chat_of(upstream, letta)
     await tell(upstream, agent, chat, f"before {mark}")
-    async with upstream.run(agent.id, chat.id, Sending([Message("user", f"{mark}\n{script}")]), ()) as batches:
+    async with following(upstream, agent.id, chat.id, Sending([Message("user", f"{mark}\n{script}")])) as batches:
         said = ""
         while "after" in script and not said.endswith("two"):
             said += spoken(await anext(batches))
@@ -373,7 +372,7 @@ async def test_a_cancelled_turn_is_known_to_have_no_end_by_another_process(
     agent, chat = await chat_of(upstream, letta)
     await tell(upstream, agent, chat, f"before {mark}")
     sending = Sending([Message("user", f"{mark}\n!hang-after one two")])
-    async with upstream.run(agent.id, chat.id, sending, ()) as batches:
+    async with following(upstream, agent.id, chat.id, sending) as batches:
         while "two" not in spoken(await anext(batches)):
             pass
     await upstream.cancel(agent.id, chat.id)
@@ -481,9 +480,8 @@ async def test_two_conversations_of_one_agent_run_side_by_side(
 ) -> None:
     agent, one = await chat_of(upstream, letta)
     two = await upstream.create_conversation(agent.id, f"{MARKER} two", [])
-    async with upstream.run(
-        agent.id, one.id, Sending([Message("user", f"{mark}\n!hang-after one two")]), ()
-    ) as batches:
+    sending = Sending([Message("user", f"{mark}\n!hang-after one two")])
+    async with following(upstream, agent.id, one.id, sending) as batches:
         said = ""
         while not said.endswith("two"):
             said += spoken(await anext(batches))

@@ -11,6 +11,7 @@ from gateway.domain.messages import Message
 from gateway.letta.app_server import conversations, turns
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.upstream import Conversation, Past, Sending
+from tests.following import following
 from tests.letta.app_server.upstreams import run, upstream_of
 from tests.letta.words import DEVICE, client_note
 from tests.servers.fake_app_server import RUNTIME, FakeAppServer, Frame, status, word
@@ -157,7 +158,7 @@ async def be_cancelled_by_others(server: FakeAppServer, upstream: AppServerUpstr
 
 async def cancel(server: FakeAppServer, upstream: AppServerUpstream) -> None:
     server.turn = [word("Hel")]
-    async with upstream.run("agent-1", "conv-1", Sending([MINE]), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([MINE])) as batches:
         await anext(batches)
         await upstream.cancel("agent-1", "conv-1")
 
@@ -206,7 +207,7 @@ async def test_a_turn_whose_connection_broke_is_no_part_of_the_past(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     server.turn = [word("Hel")]
-    async with upstream.run("agent-1", "conv-1", Sending([MINE]), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([MINE])) as batches:
         await anext(batches)
         server.cut()
         with pytest.raises(errors.BrokenStream):
