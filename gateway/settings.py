@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gateway.domain.look import Reasoning, ToolActivity
+
 Seconds = Annotated[float, Meta(gt=0)]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+\Z")]
-Reasoning = Literal["think_tags", "reasoning_content", "hidden"]
-ToolActivity = Literal["thoughts", "rich", "hidden"]
 ClientToolUse = Literal["forward", "ignore"]
 Approvals = Literal["ask", "deny"]
 UpstreamKind = Literal["rest", "app-server", "embedded"]

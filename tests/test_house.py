@@ -24,7 +24,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 # What still points the other way.
 LEFT: dict[str, set[str]] = {
-    "http/chat.py": {"gateway.letta.upstream.Options"},
     "letta/embedded/upstream.py": {"gateway.offline.create_offline_model", "gateway.serving.beside"},
     "pictures/fetcher.py": {
         "gateway.__version__",
@@ -73,28 +72,7 @@ LEFT: dict[str, set[str]] = {
         "gateway.wires.question.end_of_question",
     },
     "turns/people/identity.py": {"gateway.wires.chat_completions.request.ChatCompletionRequest"},
-    "turns/runs/requirements.py": {"gateway.wires.chat_completions.json_format.JsonFormat"},
-    "turns/runs/schemas.py": {
-        "gateway.wires.chat_completions.json_format.JsonFormat",
-        "gateway.wires.chat_completions.json_format.PARAM",
-        "gateway.wires.chat_completions.tools.ClientTools",
-    },
-    "turns/runs/strict.py": {
-        "gateway.wires.chat_completions.calls.NO_ARGUMENTS",
-        "gateway.wires.chat_completions.json_format.JsonFormat",
-        "gateway.wires.chat_completions.tools.Function",
-        "gateway.wires.chat_completions.tools.NO_PARAMETERS",
-    },
-    "turns/turn.py": {
-        "gateway.wires.chat_completions.json_format.JsonFormat",
-        "gateway.wires.chat_completions.tools.ClientTools",
-        "gateway.wires.chat_completions.tools.NO_PARAMETERS",
-        "gateway.wires.chat_completions.tools.NO_TOOLS",
-    },
-    "wires/chat_completions/items.py": {"gateway.settings.Reasoning"},
-    "wires/chat_completions/translator.py": {"gateway.settings.Reasoning", "gateway.settings.ToolActivity"},
-    "wires/chat_completions/writer.py": {"gateway.settings.Reasoning"},
-    "wires/tool_display.py": {"gateway.settings.ToolActivity"},
+    "turns/runs/schemas.py": {"gateway.wires.chat_completions.json_format.PARAM"},
 }
 ADDRESSES = {
     "letta_client": ["letta/rest/upstream.py"],

@@ -10,17 +10,17 @@ from litestar import Request, Response, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
-from msgspec import Struct
 
 from gateway.domain.errors import ModelNotFound
+from gateway.domain.look import PLAIN, Look
+from gateway.domain.request import NO_TOOLS, ClientTools, Options
 from gateway.http.auth import authenticate
 from gateway.http.body import read_json
 from gateway.http.headers import read_headers
 from gateway.http.sse import Answer, stream, whole
 from gateway.http.tokens import read_claims
-from gateway.letta.upstream import Options
 from gateway.pictures.shown import Pictures, shows_addresses, without_addresses
-from gateway.settings import TASK_MODEL, AgentType, Key, Reasoning, Settings, ToolActivity
+from gateway.settings import TASK_MODEL, AgentType, Key, Settings
 from gateway.tasks.prompts import find_task
 from gateway.tasks.runs import TaskRuns
 from gateway.turns.chats.path import to_asked
@@ -32,21 +32,11 @@ from gateway.turns.turn import Turn, forwards_tools, to_turn
 from gateway.wires.chat_completions.json_format import to_json_format
 from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage, decode_request, text_of
 from gateway.wires.chat_completions.think_tags import defuse_answer
-from gateway.wires.chat_completions.tools import NO_TOOLS, ClientTools, to_client_tools
+from gateway.wires.chat_completions.tools import to_client_tools
 from gateway.wires.chat_completions.translator import StreamTranslator
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
 CLIENT_CLOSED_REQUEST = 499
-
-
-class Look(Struct, frozen=True):
-    """How an answer is shown, beside its text."""
-
-    reasoning: Reasoning
-    tool_activity: ToolActivity
-
-
-PLAIN = Look("hidden", "hidden")
 
 
 @post("/v1/chat/completions", status_code=200, name="create_chat_completion")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.domain.messages import Image, Message, image_of
+from gateway.domain.request import ClientTool
 from gateway.letta.notes import EXCHANGED, note
 
 Part = dict[str, Any]
@@ -68,3 +69,8 @@ def _from_part(part: Part) -> Iterator[str | Image]:
     elif part.get("type") == "image" and isinstance(source, dict):
         # What was sent as base64 a V1 server lists as its own file, with the data.
         yield image_of(source.get("media_type") or "image", source.get("data") or "", source.get("detail"))
+
+
+def described(tool: ClientTool) -> dict[str, Any]:
+    """A client's tool, as every Letta is told of it."""
+    return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}

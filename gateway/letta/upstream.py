@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gateway.domain.events import Event
 from gateway.domain.messages import Message, PendingCall, ToolResult
+from gateway.domain.request import NO_OPTIONS, ClientTool, Options
 
 
 class Instructions(Struct, frozen=True):
@@ -22,30 +23,6 @@ class Instructions(Struct, frozen=True):
 
 
 NO_INSTRUCTIONS = Instructions()
-
-
-class ClientTool(Struct, frozen=True):
-    """A tool that the client carries out."""
-
-    name: str
-    description: str
-    parameters: dict[str, Any]
-    """JSON Schema of its arguments."""
-
-
-class Options(Struct, frozen=True, omit_defaults=True):
-    """What the model is called with for one run, where a Letta can be told so; None is the agent's own."""
-
-    temperature: float | None = None
-    max_tokens: int | None = None
-    """Of one call of the model."""
-    response_format: dict[str, Any] | None = None
-    """In OpenAI's words."""
-    reasoning_effort: str | None = None
-    """In OpenAI's words."""
-
-
-NO_OPTIONS = Options()
 
 
 class Sending(Struct, frozen=True):

@@ -5,16 +5,15 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.json_format import JsonFormat
 from gateway.domain.messages import Message
+from gateway.domain.request import NO_OPTIONS, NO_TOOLS, ClientTools, Options
 from gateway.letta.notes import GO_AHEAD
-from gateway.letta.upstream import NO_OPTIONS, ClientTool, Options
 from gateway.settings import AgentType, Key
 from gateway.turns.chats.markers import conversation_marker, pictures_of, scratch_marker, thread_marker
 from gateway.turns.chats.path import Asked
 from gateway.turns.chats.reconcile import NO_IDS, Ids, bare_question
 from gateway.turns.people.identity import Caller, keeps_history
-from gateway.wires.chat_completions.json_format import JsonFormat
-from gateway.wires.chat_completions.tools import NO_PARAMETERS, NO_TOOLS, ClientTools
 
 
 class Turn(Struct, frozen=True, dict=True):
@@ -29,14 +28,6 @@ class Turn(Struct, frozen=True, dict=True):
     options: Options = NO_OPTIONS
     json: JsonFormat | None = None
     """What an answer in words must be, if not any text."""
-
-    @property
-    def client_tools(self) -> tuple[ClientTool, ...]:
-        """The same in the upstream's words."""
-        return tuple(
-            ClientTool(function.name, function.description or "", function.parameters or NO_PARAMETERS)
-            for function in self.tools.functions
-        )
 
     @property
     def scratch(self) -> bool:

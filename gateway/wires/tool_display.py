@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from gateway.domain.events import CallPiece, ToolReturned, shortened
-from gateway.settings import ToolActivity
+from gateway.domain.look import ToolActivity
 from gateway.wires.chat_completions.items import ItemWriter
 from gateway.wires.chat_completions.open_webui import StatusFrame, status
 from gateway.wires.chat_completions.writer import Said, Writer

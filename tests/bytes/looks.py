@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
-from gateway.settings import AgentType, Key, Reasoning, Secret, ToolActivity
+from gateway.domain.look import Reasoning, ToolActivity
+from gateway.settings import AgentType, Key, Secret
 from tests.gateways import chat
 
 Way = Literal["streamed", "streamed with usage", "whole"]

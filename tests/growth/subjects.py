@@ -17,6 +17,7 @@ EXCEPTIONS = {
     "letta.parts.in_words": SMALL,
     "letta.notes.with_notes": "writes the gateway's own mod",
     "letta.parts.flattened": SMALL,
+    "letta.parts.described": SMALL,
     "letta.parts.text_part": SMALL,
     "letta.rest.listing.add": SMALL,
     "letta.stream_messages.to_stop": SMALL,

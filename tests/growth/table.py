@@ -11,7 +11,9 @@ import msgspec
 from gateway.domain import errors as wire_errors
 from gateway.domain import halves, messages
 from gateway.domain.events import CallPiece, CallWaits, Event, Text, ToolCalled, ToolReturned, shortened
+from gateway.domain.json_format import JsonFormat
 from gateway.domain.messages import Message, PendingCall, ToolResult, message_of
+from gateway.domain.request import NO_TOOLS, ClientTool, ClientTools
 from gateway.http.encodings import Decoder
 from gateway.letta import error_words, joining, notes, parts, stream_messages
 from gateway.letta.app_server import frames, memory, transcript
@@ -94,7 +96,7 @@ def body(more: str) -> bytes:
 
 
 def strict_calls() -> strict.StrictCalls:
-    return strict.StrictCalls([tools.Function("x", strict=True)])
+    return strict.StrictCalls([ClientTool("x", strict=True)])
 
 
 def called_in_pieces(count: int) -> strict.StrictCalls:
@@ -105,7 +107,7 @@ def called_in_pieces(count: int) -> strict.StrictCalls:
     return held
 
 
-async def fits(json: json_format.JsonFormat, answer: str) -> bool:
+async def fits(json: JsonFormat, answer: str) -> bool:
     return True
 
 
@@ -127,7 +129,7 @@ def rest_listed(count: int) -> list[listing.Listed]:
 
 def turn_of(count: int) -> tuple[Turn, list[PendingCall]]:
     """One that brings many tools and the results of half of its calls, of which all wait."""
-    functions = tools.ClientTools(tuple(tools.Function(f"t{i}") for i in range(min(count, 1_000))))
+    functions = ClientTools(tuple(ClientTool(f"t{i}") for i in range(min(count, 1_000))))
     results = tuple(ToolResult(f"call-{i}", "done") for i in range(0, count, 2))
     asks = turn("Hi", tools=functions)
     asks = msgspec.structs.replace(asks, asked=msgspec.structs.replace(asks.asked, results=results))
@@ -303,7 +305,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "wires.question.asks": of_text(question.asks),
     "wires.question.end_of_question": of_text(lambda text: question.end_of_question(text, len(ASKED))),
     "wires.chat_completions.calls.ClientCalls.call": {
-        "pieces": in_pieces(lambda: calls.ClientCalls(write(), tools.NO_TOOLS).call, piece_of_call)
+        "pieces": in_pieces(lambda: calls.ClientCalls(write(), NO_TOOLS).call, piece_of_call)
     },
     "wires.chat_completions.tools.to_client_tools": {
         "tools": of(offered, lambda some: tools.to_client_tools(some, None, None), 1_000),
@@ -320,8 +322,8 @@ TABLE: dict[str, dict[str, Make]] = {
         refused(lambda text: images.to_image(request.ImageUrl(text), "x", 5)),
         types=Shape("data:image/png", ";a=a", "x"),
     ),
-    "wires.chat_completions.json_format.JsonFormat.find": of_text(
-        json_format.JsonFormat().find, lines=Shape("```json\n", "\n", "\n```"), deep=nested("[", "")
+    "domain.json_format.JsonFormat.find": of_text(
+        JsonFormat().find, lines=Shape("```json\n", "\n", "\n```"), deep=nested("[", "")
     ),
     "wires.chat_completions.json_format.to_json_format": {
         "referring": of(lambda count: formed(referring(count)), refused(json_format.to_json_format), 60),
@@ -376,11 +378,11 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.chats.path.to_asked": {"chat": of(told, path.to_asked), "calls": of(told_calls, refused(path.to_asked))},
     "turns.runs.requirements.Withheld.take": {
         "events": in_pieces(
-            lambda: requirements.Withheld(requirements.Demand(json=json_format.JsonFormat())).take,
+            lambda: requirements.Withheld(requirements.Demand(json=JsonFormat())).take,
             word,
         )
     },
-    "turns.runs.requirements.Demand.find": of_text(requirements.Demand(json=json_format.JsonFormat()).find),
+    "turns.runs.requirements.Demand.find": of_text(requirements.Demand(json=JsonFormat()).find),
     "turns.chats.tool_history.check_calls": {"calls": of(told_calls, tool_history.check_calls)},
     "turns.chats.tool_history.exchanged": {
         "calls": of(told_calls, tool_history.exchanged),

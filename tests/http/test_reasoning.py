@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.settings import Key, Reasoning, Secret
+from gateway.domain.look import Reasoning
+from gateway.settings import Key, Secret
 from tests.gateways import KEY, chat, gateway, http, said
 from tests.servers.fake_letta import FakeLetta
 

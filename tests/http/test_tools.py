@@ -8,7 +8,8 @@ import httpx
 import msgspec
 import pytest
 
-from gateway.settings import Chats, Key, Reasoning, ToolActivity
+from gateway.domain.look import Reasoning, ToolActivity
+from gateway.settings import Chats, Key
 from tests.gateways import FRONTEND, PROGRAMS, chat, gateway, http
 from tests.servers.fake_letta import PING, STOP, THOUGHT, USAGE, WORD, FakeLetta, Hold, Step
 from tests.wires.cards import part

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway.domain.messages import ToolResult
+from gateway.domain.request import ClientTool, ClientTools
 from gateway.letta.upstream import Sending
 from gateway.settings import AgentType, Key
 from gateway.turns.chats.path import to_asked
@@ -13,7 +14,6 @@ from gateway.turns.chats.reconcile import NO_IDS, Ids
 from gateway.turns.people.identity import Caller, User
 from gateway.turns.turn import Turn, to_turn
 from gateway.wires.chat_completions.request import ChatMessage
-from gateway.wires.chat_completions.tools import ClientTools, Function
 from tests.events import approval_request, ping, stop
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.turns import TUTOR
@@ -49,7 +49,7 @@ def request(
     """The turn that a request of these messages and tools is."""
     caller = Caller(User("school", "ada", "ada"), chat, frontend=chat is not None)
     asked = to_asked(msgspec.convert(messages, list[ChatMessage]))
-    offered = ClientTools(tuple(Function(name) for name in tools))
+    offered = ClientTools(tuple(ClientTool(name) for name in tools))
     return to_turn(Key(name="k", history=history), agent_type, caller, asked, ids, offered)
 
 

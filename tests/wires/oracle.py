@@ -11,10 +11,10 @@ from openai.types.completion_usage import CompletionUsage
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.events import Event
-from gateway.settings import Reasoning, ToolActivity
+from gateway.domain.look import Reasoning, ToolActivity
+from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.wires.chat_completions.response import DONE_FRAME, frame
 from gateway.wires.chat_completions.response import ChatCompletionChunk as Chunk
-from gateway.wires.chat_completions.tools import NO_TOOLS, ClientTools
 from gateway.wires.chat_completions.translator import StreamTranslator
 from gateway.wires.envelope import to_response
 

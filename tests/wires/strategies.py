@@ -5,8 +5,8 @@ from typing import cast
 from hypothesis import strategies as st
 
 from gateway.domain.events import Event
+from gateway.domain.look import Reasoning
 from gateway.letta import error_words
-from gateway.settings import Reasoning
 from tests import events as e
 
 PIECES = ("<think>", "</think>", "<", "</", "<th", "think>", "/think>", "ink>", ">", "a", "b ", "\n", "ü", "\u200b")

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain import errors
 from gateway.domain.events import MAX_SHOWN, Event, Remark
-from gateway.settings import Reasoning, ToolActivity
+from gateway.domain.look import Reasoning, ToolActivity
 from gateway.wires.chat_completions.response import frame
 from gateway.wires.chat_completions.think_tags import restore
 from gateway.wires.envelope import UpstreamFailure, to_response

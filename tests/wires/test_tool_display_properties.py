@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.events import CallRefused, Event, ToolCalled, ToolReturned
-from gateway.settings import Reasoning
+from gateway.domain.look import Reasoning
 from gateway.wires.chat_completions.open_webui import StatusFrame
 from gateway.wires.chat_completions.response import frame
 from gateway.wires.chat_completions.think_tags import restore

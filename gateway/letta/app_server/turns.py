@@ -11,6 +11,7 @@ import msgspec
 from gateway.domain import errors
 from gateway.domain.events import PING, Event
 from gateway.domain.messages import PendingCall
+from gateway.domain.request import ClientTool
 from gateway.letta.app_server import memory
 from gateway.letta.app_server.answers import Answer
 from gateway.letta.app_server.conversations import STUCK, Threads
@@ -19,8 +20,9 @@ from gateway.letta.app_server.link import Connection, Link
 from gateway.letta.app_server.memory_tools import MEMORY_TIMEOUT_MS, MemoryTools
 from gateway.letta.app_server.open_turn import OpenTurn
 from gateway.letta.app_server.transcript import Input, to_input
+from gateway.letta.parts import described
 from gateway.letta.undisturbed import undisturbed
-from gateway.letta.upstream import ClientTool, Sending, Take
+from gateway.letta.upstream import Sending, Take
 
 logger = logging.getLogger(__name__)
 # How long a turn may stay queued while the loop does nothing.
@@ -326,7 +328,7 @@ def _payload(sent: list[Input], builtin: list[str], clients: Iterable[ClientTool
 def external_tools(clients: Iterable[ClientTool]) -> list[dict[str, Any]]:
     """The tools that the App Server does not carry out itself: the gateway's, and those of its client."""
     # `auto_background` would end a slow call as a message of the user's, which starts a turn by itself.
-    theirs = [{**msgspec.to_builtins(tool), "timeout_ms": int(LONGEST_CALL_SECONDS * 1000)} for tool in clients]
+    theirs = [{**described(tool), "timeout_ms": int(LONGEST_CALL_SECONDS * 1000)} for tool in clients]
     ours = [{**tool, "timeout_ms": MEMORY_TIMEOUT_MS} for tool in memory.TOOLS]
     return [{"tools": [{**tool, "auto_background": False} for tool in [*ours, *theirs]]}]
 

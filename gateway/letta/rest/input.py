@@ -6,9 +6,10 @@ https://docs.letta.com/api/python/resources/conversations/subresources/messages/
 from typing import Any
 
 from gateway.domain.messages import Message, ToolResult
+from gateway.domain.request import Options
 from gateway.letta.notes import SAID, in_prompt, looks_like_an_exchange
 from gateway.letta.parts import exchanged, text_part, to_parts
-from gateway.letta.upstream import Instructions, Options, Sending
+from gateway.letta.upstream import Instructions, Sending
 
 DENIED = "The user went on without it."
 UNANSWERED = "It gave no answer."

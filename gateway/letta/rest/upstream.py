@@ -19,31 +19,21 @@ from typing import Any, TypeVar, cast
 import aiohttp
 import httpx
 import letta_client
-import msgspec
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
 from gateway.domain import errors
 from gateway.domain.halves import decode
 from gateway.domain.messages import Message
+from gateway.domain.request import NO_OPTIONS, Options
 from gateway.letta.joining import Joiner
+from gateway.letta.parts import described
 from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, Named
 from gateway.letta.rest.decoder import EventDecoder
 from gateway.letta.rest.input import to_input, to_prompt, with_options
 from gateway.letta.rest.listing import Listed, to_past
 from gateway.letta.stream_messages import UNREADABLE
 from gateway.letta.undisturbed import undisturbed
-from gateway.letta.upstream import (
-    NO_OPTIONS,
-    Agent,
-    Conversation,
-    Fork,
-    Options,
-    Past,
-    Sending,
-    Take,
-    Template,
-    making_tag,
-)
+from gateway.letta.upstream import Agent, Conversation, Fork, Past, Sending, Take, Template, making_tag
 from gateway.settings import Letta
 
 logger = logging.getLogger(__name__)
@@ -365,7 +355,7 @@ class RestUpstream:
 
 def _said(sending: Sending) -> dict[str, Any]:
     """What is as long as its caller likes."""
-    tools = [msgspec.to_builtins(tool) for tool in sending.tools]
+    tools = [described(tool) for tool in sending.tools]
     return {"messages": to_input(sending), **({"client_tools": tools} if tools else {})}
 
 

@@ -121,7 +121,7 @@ class Conversations:
         instructions = Instructions(turn.asked.instructions, past.told, prompt if turn.asked.instructions else "")
         told = answers(turn, past.pending, sent)
         return conversation, Sending(
-            sent, instructions, told.denied, told.results, told.approved, told.reason, turn.client_tools, turn.options
+            sent, instructions, told.denied, told.results, told.approved, told.reason, turn.tools.tools, turn.options
         )
 
     async def _ended(self, chat: Chat | None) -> None:

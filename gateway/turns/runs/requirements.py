@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.domain.events import CallWaits, Event, Stop, Text
+from gateway.domain.json_format import JsonFormat
 from gateway.turns.turn import Turn
-from gateway.wires.chat_completions.json_format import JsonFormat
 
 # What a demand is about; thoughts, tools and usage are told as they come.
 JUDGED = Text | Stop
@@ -54,7 +54,7 @@ class Demand(Struct, frozen=True):
 def to_demand(turn: Turn, applied: Container[str]) -> Demand | None:
     """What is demanded of a turn's answer and not among what its Letta sees to itself."""
     # The results of a call go to a turn that has begun; the demand of its first request was told.
-    names = turn.tools.functions if turn.tools.required and not turn.asked.only_results else ()
+    names = turn.tools.tools if turn.tools.required and not turn.asked.only_results else ()
     json = None if "response_format" in applied else turn.json
     return Demand(tuple(function.name for function in names), json) if names or json else None
 

@@ -70,7 +70,7 @@ class Run:
     def __init__(self, turn: Turn, means: Means, demand: Demand | None = None) -> None:
         self.turn = turn
         self._withheld = Withheld(demand)
-        self._strict = StrictCalls(turn.tools.functions)
+        self._strict = StrictCalls(turn.tools.tools)
         self.telling = Telling(self._unread)
         self._means = means
         self._stage = Stage.PREPARING

@@ -15,9 +15,10 @@ import msgspec
 
 from gateway.domain.cache import Cache
 from gateway.domain.errors import InvalidRequest
+from gateway.domain.json_format import JsonFormat
+from gateway.domain.request import ClientTools
 from gateway.turns.runs.judge import FITS, NO_SCHEMA, main
-from gateway.wires.chat_completions.json_format import PARAM, JsonFormat
-from gateway.wires.chat_completions.tools import ClientTools
+from gateway.wires.chat_completions.json_format import PARAM
 
 logger = logging.getLogger(__name__)
 JUDGE = Path(__file__).with_name("judge.py")
@@ -56,13 +57,13 @@ class Schemas:
 
     async def check_strict(self, tools: ClientTools) -> None:
         """The same of the parameters of `strict` functions."""
-        for function in tools.functions:
-            if not function.strict or function.parameters is None:
+        for tool in tools.tools:
+            if not tool.strict:
                 continue
             # Each takes little time, a thousand take more.
             await asyncio.sleep(0)
-            if not await self._is_one(function.parameters):
-                raise InvalidRequest(f"`tools`: the parameters of `{function.name}` are not a JSON Schema.", "tools")
+            if not await self._is_one(tool.parameters):
+                raise InvalidRequest(f"`tools`: the parameters of `{tool.name}` are not a JSON Schema.", "tools")
 
     async def _is_one(self, told: dict[str, Any]) -> bool:
         schema = msgspec.json.encode(told)

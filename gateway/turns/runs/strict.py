@@ -10,17 +10,16 @@ import msgspec
 
 from gateway.domain.events import CallWaits, Event, Stop
 from gateway.domain.halves import mend
+from gateway.domain.json_format import JsonFormat
+from gateway.domain.request import NO_ARGUMENTS, ClientTool
 from gateway.turns.runs.requirements import Fits
-from gateway.wires.chat_completions.calls import NO_ARGUMENTS
-from gateway.wires.chat_completions.json_format import JsonFormat
-from gateway.wires.chat_completions.tools import NO_PARAMETERS, Function
 
 
 class StrictCalls:
     """Holds the calls of each step that waits for its client, from the first of them to where it stops."""
 
-    def __init__(self, functions: Iterable[Function]) -> None:
-        self._schemas = {one.name: one.parameters or NO_PARAMETERS for one in functions if one.strict}
+    def __init__(self, tools: Iterable[ClientTool]) -> None:
+        self._schemas = {tool.name: tool.parameters for tool in tools if tool.strict}
         self._held: list[Event] = []
 
     def take(self, events: list[Event]) -> list[Event]:

@@ -5,11 +5,9 @@ https://developers.openai.com/api/docs/guides/function-calling#streaming
 
 from gateway.domain.events import CallPiece
 from gateway.domain.halves import Mender
+from gateway.domain.request import NO_ARGUMENTS, ClientTools
 from gateway.wires.chat_completions.response import FunctionChunk, ToolCallChunk
-from gateway.wires.chat_completions.tools import ClientTools
 from gateway.wires.chat_completions.writer import Said, Writer
-
-NO_ARGUMENTS = "{}"
 
 
 class ClientCalls:

@@ -7,7 +7,7 @@ thoughts. It takes the text of items as it is: nothing in it need be defused, so
 from collections.abc import Callable
 from typing import Literal
 
-from gateway.settings import Reasoning
+from gateway.domain.look import Reasoning
 from gateway.wires.chat_completions.open_webui import (
     ItemFrame,
     MessageItem,

@@ -10,11 +10,11 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.domain.errors import InvalidRequest
+from gateway.domain.request import ClientTool, ClientTools, no_parameters
 from gateway.wires.chat_completions.limits import TOOLS, check_count, check_depth
 from gateway.wires.schemas import check_expansions
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 class Function(Struct, frozen=True):
@@ -44,23 +44,6 @@ class ToolCall(Struct, frozen=True):
     function: CalledFunction = CalledFunction()
 
 
-class ClientTools(Struct, frozen=True):
-    """What a client's request lets the agent call."""
-
-    functions: tuple[Function, ...] = ()
-    required: bool = False
-    """Whether one of them must be called."""
-    parallel: bool = True
-    """Whether several may be called at once."""
-
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset(function.name for function in self.functions)
-
-
-NO_TOOLS = ClientTools()
-
-
 def to_client_tools(tools: list[Tool] | None, choice: Any, parallel: bool | None) -> ClientTools:
     """`tools`, `tool_choice` and `parallel_tool_calls`. Raises InvalidRequest for what no agent can be given."""
     check_count(len(tools or ()), TOOLS, "tools", "tools")
@@ -72,10 +55,15 @@ def to_client_tools(tools: list[Tool] | None, choice: Any, parallel: bool | None
         names[function.name] = None
     chosen = _chosen(choice, names)
     return ClientTools(
-        tuple(function for function in functions if function.name in chosen),
+        tuple(_to_client_tool(function) for function in functions if function.name in chosen),
         required=_is_required(choice),
         parallel=parallel is not False,
     )
+
+
+def _to_client_tool(function: Function) -> ClientTool:
+    parameters = function.parameters or no_parameters()
+    return ClientTool(function.name, function.description or "", parameters, bool(function.strict))
 
 
 def _function(tool: Tool, param: str) -> Function:

@@ -21,11 +21,11 @@ from gateway.domain.events import (
     ToolCalled,
     ToolReturned,
 )
-from gateway.settings import Reasoning, ToolActivity
+from gateway.domain.look import Reasoning, ToolActivity
+from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.wires.chat_completions.calls import ClientCalls
 from gateway.wires.chat_completions.items import ItemWriter
 from gateway.wires.chat_completions.response import CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage
-from gateway.wires.chat_completions.tools import NO_TOOLS, ClientTools
 from gateway.wires.chat_completions.writer import Writer
 from gateway.wires.envelope import UpstreamFailure
 from gateway.wires.question import Questions

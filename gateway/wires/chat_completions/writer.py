@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from gateway.settings import Reasoning
+from gateway.domain.look import Reasoning
 from gateway.wires.chat_completions.open_webui import ItemFrame
 from gateway.wires.chat_completions.response import (
     ChatCompletionChunk,

@@ -5,8 +5,9 @@ from typing import Any
 
 from gateway.domain.events import Event
 from gateway.domain.messages import Message, ToolResult
+from gateway.domain.request import ClientTool
 from gateway.letta.app_server.upstream import AppServerUpstream
-from gateway.letta.upstream import ClientTool, Sending
+from gateway.letta.upstream import Sending
 from gateway.settings import Letta
 from tests.letta.app_server.upstreams import run
 from tests.servers.fake_app_server import RUNTIME, WELL, FakeAppServer, Frame, word

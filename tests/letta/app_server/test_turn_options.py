@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.request import Options
 from gateway.letta.app_server import turns
 from gateway.letta.app_server.upstream import AppServerUpstream
-from gateway.letta.upstream import Options, Sending
+from gateway.letta.upstream import Sending
 from tests.letta.app_server.parked import CANCELLED, MINE, NEXT, TOOLS, calling, go_on, impatient, resume, sunny, wanted
 from tests.letta.app_server.upstreams import run
 from tests.servers.fake_app_server import FakeAppServer, Frame

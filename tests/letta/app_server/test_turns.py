@@ -7,10 +7,11 @@ import pytest
 
 from gateway.domain import errors
 from gateway.domain.messages import NO_OUTPUT, PendingCall, ToolResult, image_of, message_of
+from gateway.domain.request import ClientTool
 from gateway.letta.app_server import turns
 from gateway.letta.app_server.open_turn import NOT_ANSWERED, WENT_ON
 from gateway.letta.app_server.upstream import AppServerUpstream
-from gateway.letta.upstream import ClientTool, Conversation, Sending
+from gateway.letta.upstream import Conversation, Sending
 from tests import events as e
 from tests.letta.app_server.parked import (
     MINE,

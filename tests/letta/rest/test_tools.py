@@ -9,9 +9,10 @@ import pytest
 from gateway.domain import errors
 from gateway.domain.events import Event, Failure
 from gateway.domain.messages import Message, ToolResult
+from gateway.domain.request import ClientTool
 from gateway.letta.error_words import from_error_message
 from gateway.letta.rest.upstream import RestUpstream
-from gateway.letta.upstream import Agent, ClientTool, Sending
+from gateway.letta.upstream import Agent, Sending
 from gateway.settings import Chats, Letta
 from gateway.turns.runs.run import Means
 from tests.events import ping, stop

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.messages import Message, PendingCall, ToolResult
+from gateway.domain.request import ClientTool, ClientTools
 from gateway.settings import AgentType
 from gateway.turns.runs.pending_calls import ELSE, NO, YES, Answers, answers, verdict
 from gateway.turns.turn import Turn
-from gateway.wires.chat_completions.tools import ClientTools, Function
 from tests.turns.turns import turn
 
 # A person's words
@@ -98,7 +98,7 @@ def test_nothing_but_a_yes_allows(words: str) -> None:
 
 SEARCH, BASH = PendingCall("c1", "search"), PendingCall("c2", "Bash")
 DENYING = AgentType(id="tutor", model="m/one", approvals="deny")
-TOOLS = ClientTools((Function("search"),))
+TOOLS = ClientTools((ClientTool("search"),))
 
 
 def said(*texts: str) -> list[Message]:

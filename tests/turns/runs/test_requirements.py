@@ -7,11 +7,11 @@ import pytest
 from gateway.domain import errors
 from gateway.domain.errors import InvalidModelOutput
 from gateway.domain.events import CallWaits, Stop, StopReason, Text, TokensCounted
+from gateway.domain.json_format import JsonFormat
+from gateway.domain.request import ClientTool, ClientTools
 from gateway.settings import Chats
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.requirements import AGAIN
-from gateway.wires.chat_completions.json_format import JsonFormat
-from gateway.wires.chat_completions.tools import ClientTools, Function
 from tests.events import answer, approval_request, calls_of, ping, reasoning, stop, stops_of, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.store import Store
@@ -20,7 +20,7 @@ from tests.turns.turns import in_conversations, play, read, runs_for, spoken, tu
 pytestmark = pytest.mark.anyio
 
 SCHEMA = JsonFormat({"type": "object", "required": ["a"]})
-TOOL = ClientTools((Function("weather"),), required=True)
+TOOL = ClientTools((ClientTool("weather"),), required=True)
 CALLED: Sequence[Step] = [
     [ping()],
     [reasoning("Hm.")],
@@ -107,7 +107,7 @@ async def test_an_answer_in_words_is_no_call(letta: MemoryLetta, runs: Runs) -> 
 
 async def test_a_call_is_no_json_and_need_not_be(letta: MemoryLetta, runs: Runs) -> None:
     letta.scripts = [CALLED]
-    tools = ClientTools((Function("weather"),))
+    tools = ClientTools((ClientTool("weather"),))
     events = await play(runs, turn("Hi", json=SCHEMA, tools=tools))
 
     assert [call.name for call in calls_of(events)] == ["weather"]

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from gateway.domain.errors import InvalidRequest
+from gateway.domain.json_format import JsonFormat
+from gateway.domain.request import ClientTool, ClientTools
 from gateway.turns.runs.judge import DIFFERS, FITS, NO_SCHEMA, main
 from gateway.turns.runs.schemas import Schemas, is_simple
-from gateway.wires.chat_completions.json_format import JsonFormat
-from gateway.wires.chat_completions.tools import ClientTools, Function
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ async def test_what_is_no_schema_is_refused(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize("schema", NO_SCHEMAS.values(), ids=NO_SCHEMAS)
 async def test_parameters_that_are_no_schema_are_refused_where_they_are_strict(schema: dict[str, Any]) -> None:
     loose, strict = (
-        ClientTools((Function("weather", parameters=schema, strict=is_strict),)) for is_strict in (False, True)
+        ClientTools((ClientTool("weather", parameters=schema, strict=is_strict),)) for is_strict in (False, True)
     )
     await Schemas().check_strict(loose)
     with pytest.raises(InvalidRequest, match="`weather` are not a JSON Schema") as refused:

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.domain.errors import InvalidModelOutput
 from gateway.domain.events import CallWaits, Event, Stop, StopReason
+from gateway.domain.request import ClientTool, ClientTools
 from gateway.turns.runs.registry import Runs
-from gateway.wires.chat_completions.tools import ClientTools, Function
 from tests.events import answer, approval_request, calls_of, ping, reasoning, stop, stops_of, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.turns import play, read, runs_for, spoken, turn
@@ -15,8 +15,8 @@ from tests.turns.turns import play, read, runs_for, spoken, turn
 pytestmark = pytest.mark.anyio
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-STRICT = ClientTools((Function("weather", parameters=SCHEMA, strict=True), Function("clock")))
-LOOSE = ClientTools((Function("weather", parameters=SCHEMA), Function("clock")))
+STRICT = ClientTools((ClientTool("weather", parameters=SCHEMA, strict=True), ClientTool("clock")))
+LOOSE = ClientTools((ClientTool("weather", parameters=SCHEMA), ClientTool("clock")))
 OSLO = '{"city": "Oslo"}'
 # What is not as the schema says: by its value, its names, its form.
 WRONG = {"another type": '{"city": 7}', "nothing": "", "another name": '{"town": "Oslo"}', "no JSON": '{"city": "Os'}

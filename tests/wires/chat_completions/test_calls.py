@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
 from gateway.domain.events import Event, Stop
-from gateway.settings import Reasoning
+from gateway.domain.look import Reasoning
+from gateway.domain.request import ClientTool, ClientTools
 from gateway.wires.chat_completions.response import DONE_FRAME, frame, to_completion
-from gateway.wires.chat_completions.tools import ClientTools, Function
 from tests import events as e
 from tests.wires.oracle import check_stream, check_tags, chunks_of, pieces_of, play, played, translator
 from tests.wires.strategies import ANY, MODES, TEXTS, said
 
-FUNCTIONS = (Function("weather"), Function("clock"))
+FUNCTIONS = (ClientTool("weather"), ClientTool("clock"))
 TOOLS = ClientTools(FUNCTIONS)
 ONE_AT_A_TIME = ClientTools(FUNCTIONS, parallel=False)
 WAITS = e.stop("requires_approval")

@@ -48,7 +48,7 @@ def test_a_request_may_tell_so_much_and_no_more(kind: str) -> None:
 
 def test_a_request_may_bring_a_thousand_tools() -> None:
     tools = [Tool(function=Function(f"tool-{i}")) for i in range(limits.TOOLS + 1)]
-    assert len(to_client_tools(tools[1:], None, None).functions) == 1_000
+    assert len(to_client_tools(tools[1:], None, None).tools) == 1_000
 
     with pytest.raises(InvalidRequest, match="more than 1,000 tools") as refused:
         to_client_tools(tools, None, None)

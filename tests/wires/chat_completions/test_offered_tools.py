@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from gateway.domain.errors import InvalidRequest
-from gateway.wires.chat_completions.tools import NO_TOOLS, ClientTools, Function, Tool, to_client_tools
+from gateway.domain.request import NO_TOOLS, ClientTool, ClientTools
+from gateway.wires.chat_completions.tools import Tool, to_client_tools
 
 Json = dict[str, Any]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -32,13 +33,13 @@ TWO = [tool("weather"), tool("clock")]
 
 
 def test_a_tool_is_offered_with_all_that_its_client_says_of_it() -> None:
-    (function,) = read([tool("weather", description="Of a city.", parameters=SCHEMA, strict=True)]).functions
+    (offered,) = read([tool("weather", description="Of a city.", parameters=SCHEMA, strict=True)]).tools
 
-    assert function == Function("weather", "Of a city.", SCHEMA, strict=True)
+    assert offered == ClientTool("weather", "Of a city.", SCHEMA, strict=True)
 
 
 def test_a_tool_needs_no_more_than_a_name() -> None:
-    assert read([tool("weather")]).functions == (Function("weather"),)
+    assert read([tool("weather")]).tools == (ClientTool("weather"),)
 
 
 @pytest.mark.parametrize("tools", [None, []], ids=["absent", "empty"])
@@ -69,7 +70,7 @@ CHOICES: dict[str, tuple[Any, list[str]]] = {
 def test_the_choice_tells_which_tools_are_offered(choice: Any, offered: list[str]) -> None:
     tools = read(TWO, choice)
 
-    assert [function.name for function in tools.functions] == offered
+    assert [tool.name for tool in tools.tools] == offered
     assert tools.names == set(offered)
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from gateway.domain import errors as letta
 from gateway.domain.events import Event
+from gateway.domain.look import Reasoning
 from gateway.letta import error_words
 from gateway.letta.stream_messages import to_stop
-from gateway.settings import Reasoning
 from gateway.wires.chat_completions.response import ChatCompletionChunk, frame, to_completion
 from gateway.wires.chat_completions.translator import FINISH_REASONS, StreamTranslator
 from gateway.wires.envelope import UPSTREAM, UpstreamFailure

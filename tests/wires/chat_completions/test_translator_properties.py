@@ -11,8 +11,8 @@ from msgspec import UNSET
 from gateway.domain import errors as letta
 from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.domain.events import Event, Text, Thought, ToolCalled
+from gateway.domain.look import Reasoning
 from gateway.http.sse import Answer
-from gateway.settings import Reasoning
 from gateway.turns.runs.log import Reader
 from gateway.wires.chat_completions.response import DONE_FRAME, frame, to_completion
 from gateway.wires.chat_completions.think_tags import restore

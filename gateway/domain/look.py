@@ -1,0 +1,18 @@
+"""How an answer is shown beside its text. Performs no I/O."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Reasoning = Literal["think_tags", "reasoning_content", "hidden"]
+ToolActivity = Literal["thoughts", "rich", "hidden"]
+
+
+class Look(Struct, frozen=True):
+    """How thoughts and tools are shown: `Look("think_tags", "thoughts")`."""
+
+    reasoning: Reasoning
+    tool_activity: ToolActivity
+
+
+PLAIN = Look("hidden", "hidden")
