@@ -11,7 +11,7 @@ from typing import Literal
 from gateway.domain import errors
 from gateway.domain.events import CallWaits, Event, Stop, StopReason, Text
 from gateway.domain.messages import Message, PendingCall
-from gateway.letta.upstream import Agent, Conversation, Fork, Past, Sending, Take, Template
+from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template
 from tests.events import answer, error, ping, stop, usage
 from tests.turns.store import KeptAgent, KeptConversation, Store, UnderWay
 from tests.turns.virtual_time import Gate
@@ -84,6 +84,11 @@ class MemoryLetta:
         if self.delay:
             await asyncio.sleep(self.delay(name))
 
+    @property
+    def capabilities(self) -> Capabilities:
+        applies = frozenset() if self.store.forks else frozenset({"response_format"})
+        return Capabilities(self.store.forks, applies, keeps_runs=not self.store.forks)
+
     async def start(self) -> None:
         await self._call("start")
 
@@ -148,10 +153,6 @@ class MemoryLetta:
         await self._call("delete_conversation", conversation_id)
         self._conversation(conversation_id)
         del self.store.conversations[conversation_id]
-
-    @property
-    def forks(self) -> bool:
-        return self.store.forks
 
     async def recompile(self, conversation_id: str) -> str:
         await self._call("recompile", conversation_id)
@@ -269,10 +270,6 @@ class MemoryLetta:
             kept.run.cancelled.set()
             if not kept.run.deaf:
                 kept.run.over()
-
-    @property
-    def applies(self) -> frozenset[str]:
-        return frozenset() if self.store.forks else frozenset({"response_format"})
 
     async def sees(self, agent_id: str) -> bool:
         await self._call("sees", agent_id)

@@ -27,7 +27,18 @@ from gateway.letta.app_server.link import Address, Link
 from gateway.letta.app_server.memory_tools import MemoryTools
 from gateway.letta.app_server.models import BLIND_PREFIX, SEES_MARK
 from gateway.letta.app_server.turns import Turns
-from gateway.letta.upstream import MAKING_TAG, Agent, Conversation, Fork, Past, Sending, Take, Template, making_tag
+from gateway.letta.upstream import (
+    MAKING_TAG,
+    Agent,
+    Capabilities,
+    Conversation,
+    Fork,
+    Past,
+    Sending,
+    Take,
+    Template,
+    making_tag,
+)
 from gateway.settings import Chats, Letta
 
 T = TypeVar("T")
@@ -52,6 +63,8 @@ BUILTIN_TOOLS = frozenset(
 
 class AppServerUpstream:
     """An `Upstream` over the App Server's protocol. `address` tells where it is, and its token."""
+
+    capabilities = Capabilities(forks=True, applies=frozenset({"max_tokens"}))
 
     def __init__(
         self, settings: Letta, address: Address | None = None, tool_wait_seconds: float = Chats().tool_wait_seconds
@@ -173,14 +186,6 @@ class AppServerUpstream:
     async def has_conversations(self, agent_id: str) -> bool:
         query = {"agent_id": agent_id, "limit": 1, "include_hidden": True}
         return bool((await self._link.request("conversation_list", Conversations, query=query)).conversations)
-
-    @property
-    def applies(self) -> frozenset[str]:
-        return frozenset({"max_tokens"})
-
-    @property
-    def forks(self) -> bool:
-        return True
 
     async def create_conversation(
         self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None

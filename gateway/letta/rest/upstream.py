@@ -33,7 +33,7 @@ from gateway.letta.rest.input import to_input, to_prompt, with_options
 from gateway.letta.rest.listing import Listed, to_past
 from gateway.letta.stream_messages import UNREADABLE
 from gateway.letta.undisturbed import undisturbed
-from gateway.letta.upstream import Agent, Conversation, Fork, Past, Sending, Take, Template, making_tag
+from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template, making_tag
 from gateway.settings import Letta
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,10 @@ class RestUpstream:
 
     https://docs.letta.com/api/python
     """
+
+    # It does not fork, for its own fork copies everything:
+    # https://docs.letta.com/api/python/resources/conversations/methods/fork
+    capabilities = Capabilities(applies=frozenset(Options.__struct_fields__), keeps_runs=True)
 
     def __init__(self, settings: Letta, http_client: httpx.AsyncClient | None = None) -> None:
         limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=KEEPALIVE_SECONDS)
@@ -216,15 +220,6 @@ class RestUpstream:
         with _letta_errors():
             response = await self._letta.conversations.with_raw_response.list(agent_id=agent_id, limit=1)
         return bool(_decode(response, list[Conversation]))
-
-    @property
-    def applies(self) -> frozenset[str]:
-        return frozenset(Options.__struct_fields__)
-
-    @property
-    def forks(self) -> bool:
-        # Its own fork copies everything: https://docs.letta.com/api/python/resources/conversations/methods/fork
-        return False
 
     async def create_conversation(
         self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None

@@ -131,7 +131,7 @@ async def test_a_tool_that_needs_an_approval_makes_the_turn_wait(
         e.approval_request("Bash", "c1", "run-1", "{}"),
         e.stop("requires_approval"),
     ]
-    assert (past.open, past.pending) == (True, (PendingCall("c1", "Bash"),))
+    assert (past.appendable, past.pending) == (True, (PendingCall("c1", "Bash"),))
     assert decisions(server) == []
 
 

@@ -110,7 +110,7 @@ async def test_a_turn_that_never_ends_is_marked_and_left(
     past = await hasty.read_conversation("agent-1", CONVERSATION)
 
     assert marks(server) == [UNFINISHED]
-    assert (past.open, past.pending) == (False, ())
+    assert (past.appendable, past.pending) == (False, ())
     assert [record.getMessage() for record in caplog.records] == [
         "a turn that waited for its client could not be ended: TimeoutError"
     ]

@@ -353,10 +353,10 @@ async def test_a_turn_that_failed_tells_what_came_before(server: FakeAppServer, 
 # what is sent -> the text parts of each message
 SENT: dict[str, tuple[Sending, list[list[str]]]] = {
     "a client's text that was not told yet": (
-        Sending([HI], Instructions("Be kind", told="Be brief")),
+        Sending([HI], Instructions("Be kind", sent_before="Be brief")),
         [[client_note("Be kind"), "Hi"]],
     ),
-    "a client's text that was told": (Sending([HI], Instructions("Be kind", told="Be kind")), [["Hi"]]),
+    "a client's text that was told": (Sending([HI], Instructions("Be kind", sent_before="Be kind")), [["Hi"]]),
     "a past that is in no file": (
         Sending([HI, HELLO, MORE]),
         [[earlier(("user", "Hi"), ("assistant", "Hello")), "More"]],

@@ -278,7 +278,7 @@ async def test_a_client_s_instructions_are_added_to_the_agent_s_own_prompt_for_t
 
 async def test_without_instructions_the_agent_s_own_prompt_stays() -> None:
     letta = replay("plain-answer")
-    await run(letta, sending=Sending(SENDING.messages, Instructions(told="Be kind.", prompt="You are a tutor.")))
+    await run(letta, sending=Sending(SENDING.messages, Instructions(sent_before="Be kind.", prompt="You are a tutor.")))
 
     assert "override_system" not in json.loads(letta.requests[0].content)
 
