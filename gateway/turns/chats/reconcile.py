@@ -186,7 +186,7 @@ def _by_history(request: RequestedPath, known: Sequence[Past], lenient: bool, wo
     for at, past in enumerate(known):
         for strict in (True, False) if lenient and at == 0 else (True,):
             kept, used = follow(past.messages, request.path[:-1], not strict, words=words)
-            whole = past.open and kept == len(past.messages)
+            whole = past.appendable and kept == len(past.messages)
             if (used or whole) and (used, strict, whole) > best:
                 best = (used, strict, whole)
                 decision = _at(at, kept, request.path[used:], known)
@@ -198,14 +198,14 @@ def _by_history(request: RequestedPath, known: Sequence[Past], lenient: bool, wo
 def _at_start(path: list[Message], known: Sequence[Past]) -> Decision:
     """A conversation in which nothing was said serves as well as a new one."""
     for at, past in enumerate(known):
-        if past.open and not past.messages:
+        if past.appendable and not past.messages:
             return Append(at, path)
     return Start(path)
 
 
 def _at(at: int, kept: int, news: list[Message], known: Sequence[Past]) -> Decision:
     past = known[at]
-    if past.open and kept == len(past.messages):
+    if past.appendable and kept == len(past.messages):
         return Append(at, news)
     return Branch(at, kept, news) if kept else Start(news)
 

@@ -53,7 +53,7 @@ class Runs:
         found = self._find(sent)
         if found:
             return found.follow()
-        demand = to_demand(turn, self.means.upstream.applies)
+        demand = to_demand(turn, self.means.upstream.capabilities.applies)
         # What nobody reads any more gives way to what its chat goes on with.
         for other in list(self._under_way.get(turn.marker, ())):
             if other.abandoned and not turn.scratch:

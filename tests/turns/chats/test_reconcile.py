@@ -37,7 +37,7 @@ def past(*told: tuple[str, ...], open: bool = True) -> Past:
         msgspec.structs.replace(message, client_id=ClientId(*ids).new() if ids else "")
         for message, (_, _, *ids) in zip(to_messages([(role, text) for role, text, *_ in told]), told, strict=True)
     ]
-    return Past(messages, open=open)
+    return Past(messages, appendable=open)
 
 
 def asks(
