@@ -14,10 +14,11 @@ from litestar.types import ASGIApp
 from gateway.domain.errors import ModelNotFound
 from gateway.domain.look import PLAIN, Look
 from gateway.domain.request import NO_TOOLS, ClientTools, Options
+from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.http.auth import authenticate
 from gateway.http.body import read_json
 from gateway.http.headers import read_headers
-from gateway.http.sse import Answer, stream, whole
+from gateway.http.sse import Answer, in_one_piece, stream
 from gateway.http.tokens import read_claims
 from gateway.pictures.shown import Pictures, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
@@ -29,11 +30,12 @@ from gateway.turns.runs.log import Reader
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.resend import to_sent
 from gateway.turns.turn import Turn, forwards_tools, to_turn
+from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
 from gateway.wires.chat_completions.json_format import to_json_format
 from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage, decode_request, text_of
 from gateway.wires.chat_completions.think_tags import defuse_answer
 from gateway.wires.chat_completions.tools import to_client_tools
-from gateway.wires.chat_completions.translator import StreamTranslator
+from gateway.wires.narrator import Narrator
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
 CLIENT_CLOSED_REQUEST = 499
@@ -123,20 +125,20 @@ async def _respond(
     tools: ClientTools = NO_TOOLS,
 ) -> ASGIApp:
     """What a run says, streamed or whole."""
-    translator = StreamTranslator(
-        id=f"chatcmpl-{uuid.uuid4().hex}",
+    id = f"chatcmpl-{uuid.uuid4().hex}"
+    include_usage = chat.include_usage or not chat.stream
+    encoder = ChatCompletionEncoder(
+        id=id,
         created=int(time.time()),
         model=chat.model,
         reasoning=look.reasoning,
-        include_usage=chat.include_usage or not chat.stream,
-        tool_activity=look.tool_activity,
-        client_tools=tools,
-        clock=time.monotonic,
+        include_usage=include_usage,
+        additions=OpenWebUIAdditions(id, time.monotonic) if look.tool_activity == "rich" else None,
     )
-    answer = Answer(run, translator)
+    answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder)
     if chat.stream:
         return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds)
-    completion = await whole(answer, request)
+    completion = await in_one_piece(answer, request)
     status = CLIENT_CLOSED_REQUEST if completion is None else 200
     response = Response(completion, status_code=status)
     return cast(ASGIApp, response.to_asgi_response(app=None, request=request))

@@ -9,7 +9,7 @@ from gateway.http.auth import authenticate
 from gateway.http.chat import find_type
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
 from gateway.turns.turn import forwards_tools
-from gateway.wires.chat_completions.response import Model, ModelList
+from gateway.wires.chat_completions.response import ModelList, ModelObject
 
 # OpenAI's `created` says when a model was made. An agent type has no such day; one that is the same for all
 # is the same after a restart, and at every gateway. (2026-01-01)
@@ -36,13 +36,13 @@ async def list_models(request: Request[None, None, State], settings: NamedDepend
 @get("/v1/models/{model:path}", name="retrieve_model")
 async def retrieve_model(
     request: Request[None, None, State], settings: NamedDependency[Settings], model: FromPath[str]
-) -> Model:
+) -> ModelObject:
     key = authenticate(settings, request.headers)
     name = model.removeprefix("/")
     return TASKS if name == TASK_MODEL else to_model(key, find_type(settings, key, name))
 
 
-def to_model(key: Key, agent_type: AgentType) -> Model:
+def to_model(key: Key, agent_type: AgentType) -> ModelObject:
     # Where nobody calls the tools that a request brings, its switches would do nothing: it does not show them.
     forwards = forwards_tools(key, agent_type)
     meta: dict[str, object] = {
@@ -54,11 +54,11 @@ def to_model(key: Key, agent_type: AgentType) -> Model:
         },
         "builtinTools": dict.fromkeys(UNUSED_TOOLS, False),
     }
-    return Model(agent_type.id, CREATED, agent_type.title, {"meta": meta})
+    return ModelObject(agent_type.id, CREATED, agent_type.title, {"meta": meta})
 
 
 # Open WebUI does not offer a hidden model to people.
-TASKS = Model(
+TASKS = ModelObject(
     TASK_MODEL,
     CREATED,
     "Background tasks",

@@ -2,7 +2,7 @@
 
 import re
 
-TAGS = ("<think>", "</think>")
+THINK_TAGS = ("<think>", "</think>")
 _TAG = re.compile(r"<(?=/?think>)")
 # The end of a text that may be the beginning of a tag; what follows decides.
 _BEGINNING = re.compile(r"<(?:/?(?:t(?:h(?:i(?:nk?)?)?)?)?)?\Z")
