@@ -31,6 +31,7 @@ EXCEPTIONS = {
     "frontends.open_webui.items.Items.card": SMALL,
     "frontends.open_webui.items.Items.open": SMALL,
     "wires.chat_completions.limits.check_count": SMALL,
+    **{f"frontends.open_webui.models.{name}": OPERATOR for name in ("agent_info", "hidden_info")},
     "wires.chat_completions.encoder.Additions.frames": "a Protocol",
     "wires.chat_completions.encoder.ChatCompletionEncoder.encode": f"{BY_ANOTHER} (chunks)",
     "wires.chat_completions.encoder.ChatCompletionEncoder.fail": SMALL,
