@@ -18,6 +18,7 @@ from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.http.auth import authenticate
 from gateway.http.body import read_json
 from gateway.http.headers import read_headers
+from gateway.http.record import record_of
 from gateway.http.sse import Answer, in_one_piece, stream
 from gateway.http.tokens import read_claims
 from gateway.pictures.shown import Pictures, shows_addresses, without_addresses
@@ -50,21 +51,26 @@ async def create_chat_completion(
     pictures: NamedDependency[Pictures | None],
 ) -> ASGIApp:
     """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
+    record = record_of(request.scope)
     key = authenticate(settings, request.headers)
+    record.key = key.name
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
     chat = decode_request(body)
     if task := find_task(key, headers, chat):
         check_model(settings, key, chat.model)
+        record.model = chat.model
         return await _respond(request, settings, chat, task_runs.start(task, chat, body), PLAIN)
     if pictures and shows_addresses(chat):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(chat))
         chat = await pictures.bring(chat)
     turn = read_turn(settings, key, headers, chat)
+    record.model, record.agent_type = chat.model, turn.agent_type.id
     await runs.means.schemas.check(turn.json)
     await runs.means.schemas.check_strict(turn.tools)
     reader = runs.start(turn, to_sent(key, headers, turn, body))
+    record.joined = reader.joined
     return await _respond(request, settings, chat, reader, look_for(key, headers, turn, chat), turn.tools)
 
 
@@ -135,7 +141,7 @@ async def _respond(
         include_usage=include_usage,
         additions=OpenWebUIAdditions(id, time.monotonic) if look.tool_activity == "rich" else None,
     )
-    answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder)
+    answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder, record_of(request.scope))
     if chat.stream:
         return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds)
     completion = await in_one_piece(answer, request)

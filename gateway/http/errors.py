@@ -17,6 +17,7 @@ from gateway.domain.errors import (
     RouteNotFound,
     UpstreamError,
 )
+from gateway.http.record import record_of
 from gateway.http.unserved import explain
 from gateway.wires.envelope import ErrorResponse, UpstreamFailure, to_response
 
@@ -38,6 +39,7 @@ def to_gateway_error(error: Exception) -> GatewayError:
 
 def handle_exception(request: Request[Any, Any, Any], exception: Exception) -> Response[ErrorResponse]:
     error = to_gateway_error(exception)
+    record_of(request.scope).fail(error)
     return Response(
         to_response(error), status_code=error.status_code, headers=error.headers, media_type="application/json"
     )

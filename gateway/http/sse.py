@@ -10,8 +10,9 @@ from msgspec import Struct
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import AppStatus, EventSourceResponse
 
-from gateway.domain.errors import UpstreamError
+from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.http.errors import to_gateway_error
+from gateway.http.record import CLIENT_LEFT, Record
 from gateway.turns.runs.log import Reader
 from gateway.wires.encoder import Encoder
 from gateway.wires.narrator import Narrator
@@ -33,7 +34,8 @@ class _EventStream(EventSourceResponse):
 class Answer:
     """One run as one client is told it: joins the reader of the run, a narrator and the encoder of a wire."""
 
-    def __init__(self, run: Reader, narrator: Narrator, encoder: Encoder) -> None:
+    def __init__(self, run: Reader, narrator: Narrator, encoder: Encoder, record: Record) -> None:
+        self.record = record
         self._run = run
         self._narrator = narrator
         self._encoder = encoder
@@ -43,24 +45,34 @@ class Answer:
     async def next_frames(self) -> bytes | None:
         """The frames of what comes next, perhaps none; None after the last. Raises what the run failed with."""
         sayings = await self._next()
-        return None if sayings is None else self._encoder.encode(sayings)
+        if sayings is None:
+            return None
+        frames = self._encoder.encode(sayings)
+        if frames:
+            self.record.has_first_frame()
+        return frames
 
     async def whole(self) -> Struct:
         """The body of the whole answer. Raises what the run failed with."""
         sayings: list[Saying] = []
         while (more := await self._next()) is not None:
             sayings += more
+        self.record.has_first_frame()
         return self._encoder.whole(sayings)
 
     def end(self) -> bytes:
         """The frames after the last ones of an answer that went well."""
+        self.record.outcome = None
         return self._encoder.end()
 
-    def fail(self, error: Exception) -> bytes:
+    def fail(self, error: GatewayError) -> bytes:
         """The frames that close what is open, tell of an error and end the answer."""
-        return self._encoder.encode(self._narrator.receive_error()) + self._encoder.fail(to_gateway_error(error))
+        self.record.fail(error)
+        return self._encoder.encode(self._narrator.receive_error()) + self._encoder.fail(error)
 
     def leave(self) -> None:
+        """Read no more of the run."""
+        self.record.tokens = self._narrator.tokens
         self._run.leave()
 
     async def _next(self) -> Sequence[Saying] | None:
@@ -97,6 +109,8 @@ async def stream(answer: Answer, first_event_seconds: float, ping_seconds: float
     except BaseException:
         answer.leave()
         raise
+    # Until it has its end, it has none: nobody tells of a client that leaves.
+    answer.record.outcome = CLIENT_LEFT
     response = _EventStream(
         _frames(answer, first), sep="\n", ping=ping_seconds, ping_message_factory=lambda: PING_COMMENT
     )
@@ -126,7 +140,7 @@ async def _frames(answer: Answer, first: bytes) -> AsyncGenerator[bytes, None]:
         yield answer.end()
     # Nothing may escape: the body would end without its end, and no client could tell what happened.
     except Exception as error:
-        yield answer.fail(error)
+        yield answer.fail(to_gateway_error(error))
     finally:
         answer.leave()
 
@@ -137,7 +151,10 @@ async def in_one_piece(answer: Answer, request: Request[Any, Any, Any]) -> Struc
     leaving = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return await collecting if collecting.done() else None
+        if collecting.done():
+            return await collecting
+        answer.record.outcome = CLIENT_LEFT
+        return None
     finally:
         answer.leave()
         collecting.cancel()

@@ -103,6 +103,8 @@ class Reader:
     """Reads a run: calls `next` until it gives None or raises, and `leave` at last, or before."""
 
     def __init__(self, telling: Telling) -> None:
+        self.joined = False
+        """True: another request had begun the run."""
         self._telling = telling
         self._read = 0
         self._woken: asyncio.Future[None] | None = None

@@ -12,6 +12,7 @@ from gateway.domain import errors as letta
 from gateway.domain.errors import UpstreamError
 from gateway.domain.events import Event, Text, Thought, ToolCalled
 from gateway.domain.look import Look, Reasoning
+from gateway.http.record import Record
 from gateway.http.sse import Answer
 from gateway.turns.runs.log import Reader
 from gateway.wires.chat_completions.response import DONE_FRAME, frame, to_completion
@@ -150,14 +151,14 @@ class _Reads:
 async def _answered(run: _Reads, mode: Reasoning, include_usage: bool) -> bytes:
     """The frames of an answer, read to its end as a response does."""
     narrator = Narrator(Look(mode, "thoughts"), awaits_usage=include_usage)
-    answer = Answer(cast(Reader, run), narrator, encoder(mode, include_usage))
+    answer = Answer(cast(Reader, run), narrator, encoder(mode, include_usage), Record("req_1"))
     frames = b""
     try:
         while (more := await answer.next_frames()) is not None:
             frames += more
         return frames + answer.end()
     except UpstreamError as error:
-        return frames + answer.fail(error)
+        return frames + answer.fail(UpstreamFailure(error))
 
 
 FAULTS = st.sampled_from([None, letta.BrokenStream("cut"), letta.TimedOut("silent"), letta.Stopped("shutting down")])
