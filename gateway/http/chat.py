@@ -130,7 +130,7 @@ async def _respond(
     look: Look,
     tools: ClientTools = NO_TOOLS,
 ) -> ASGIApp:
-    """What a run says, streamed or whole."""
+    """Answer with a run, streamed or whole."""
     id = f"chatcmpl-{uuid.uuid4().hex}"
     include_usage = chat.include_usage or not chat.stream
     encoder = ChatCompletionEncoder(

@@ -38,6 +38,7 @@ def to_gateway_error(error: Exception) -> GatewayError:
 
 
 def handle_exception(request: Request[Any, Any, Any], exception: Exception) -> Response[ErrorResponse]:
+    """Answer with an error, and note it in the record of the request."""
     error = to_gateway_error(exception)
     record_of(request.scope).fail(error)
     return Response(
@@ -46,7 +47,7 @@ def handle_exception(request: Request[Any, Any, Any], exception: Exception) -> R
 
 
 def handle_http_exception(request: Request[Any, Any, Any], exception: HTTPException) -> Response[ErrorResponse]:
-    """What Litestar refuses by itself; a 405 brings its `Allow`."""
+    """Answer what Litestar refuses by itself; a 405 brings its `Allow`."""
     response = handle_exception(request, _from_litestar(request, exception))
     response.headers.update(exception.headers or {})
     return response

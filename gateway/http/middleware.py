@@ -1,4 +1,4 @@
-"""What requests pass: their id and line in the log; a limit of them; without keys, the guard of the own machine."""
+"""The layers around the application: ids and records, a limit of requests, and a guard where there are no keys."""
 
 import re
 
@@ -110,12 +110,12 @@ def _check_local(headers: Headers) -> None:
 
 
 def is_own_host(headers: Headers) -> bool:
-    """Whether the one `Host` names this machine as a browser on it does."""
+    """Tell a request whose one `Host` names this machine as a browser on it does."""
     hosts = headers.getall("host", [])
     return len(hosts) == 1 and OWN_HOST.fullmatch(hosts[0]) is not None
 
 
 def is_own_origin(headers: Headers) -> bool:
-    """Whether no web page asks, or one of this machine."""
+    """Tell a request that no web page makes, or one of this machine."""
     origins = headers.getall("origin", [])
     return not origins or (len(origins) == 1 and OWN_ORIGIN.fullmatch(origins[0]) is not None)

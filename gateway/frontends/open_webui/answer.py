@@ -20,7 +20,7 @@ from gateway.wires.sayings import (
 
 
 class OpenWebUIAdditions:
-    """What Open WebUI takes beside chunks, or in place of them: the `Additions` of an answer with this id.
+    """The `Additions` of an answer to Open WebUI, whose id is `answer_id`.
 
     A call of a client's tool is an item that Open WebUI itself makes, the last.
     """

@@ -1,4 +1,4 @@
-"""What Open WebUI reads of a model beside OpenAI's fields: its description, and what it can do. Performs no I/O."""
+"""The fields of a model that Open WebUI reads beside OpenAI's: its description, and what it can do. Performs no I/O."""
 
 # What people switch on for a chat in Open WebUI are built-in tools of its own, offered to a model while they are on.
 SWITCHED_TOOLS = ("web_search", "code_interpreter", "image_generation")
@@ -11,7 +11,10 @@ UNUSED_TOOLS = (
 
 
 def agent_info(description: str, calls_tools: bool) -> dict[str, dict[str, object]]:
-    """The `info` of an agent. Without `calls_tools` a request's tools are left alone: its switches would do nothing."""
+    """The `info` of an agent's model.
+
+    Without `calls_tools` nobody calls the tools that a request brings: switches would do nothing, and are not shown.
+    """
     capabilities = {
         "builtin_tools": calls_tools,
         "usage": True,

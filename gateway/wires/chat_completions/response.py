@@ -13,10 +13,14 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class PromptTokensDetails(Struct, frozen=True):
+    """A part of `prompt_tokens`."""
+
     cached_tokens: int = 0
 
 
 class CompletionTokensDetails(Struct, frozen=True):
+    """A part of `completion_tokens`."""
+
     reasoning_tokens: int = 0
 
 
@@ -48,7 +52,7 @@ class ToolCallChunk(Struct, frozen=True, omit_defaults=True):
 
 # omit_defaults: the chunk with the finish reason must carry an empty delta, `{}`.
 class ChunkDelta(Struct, frozen=True, omit_defaults=True):
-    """What a chunk adds to the answer: `ChunkDelta(content="Good morn")`."""
+    """The piece of the answer that a chunk brings: `ChunkDelta(content="Good morn")`."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
@@ -59,6 +63,8 @@ class ChunkDelta(Struct, frozen=True, omit_defaults=True):
 
 
 class ChunkChoice(Struct, frozen=True):
+    """The one choice of a chunk; the finish reason comes with an empty delta."""
+
     delta: ChunkDelta
     finish_reason: FinishReason | None = None
     index: int = 0
@@ -92,6 +98,8 @@ class ChatCompletionToolCall(Struct, frozen=True):
 
 
 class AssistantMessage(Struct, frozen=True):
+    """The message of a whole answer; `content` is None where there is nothing but calls."""
+
     content: str | None
     tool_calls: list[ChatCompletionToolCall] | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
@@ -102,6 +110,8 @@ class AssistantMessage(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
+    """The one choice of a whole answer."""
+
     message: AssistantMessage
     finish_reason: FinishReason
     index: int = 0
@@ -131,6 +141,8 @@ class ModelObject(Struct, frozen=True):
 
 
 class ModelList(Struct, frozen=True):
+    """The models that a key may use."""
+
     data: list[ModelObject]
     object: Literal["list"] = "list"
 
@@ -140,7 +152,7 @@ DONE_FRAME = b"data: [DONE]\n\n"
 
 
 def frame(value: Struct) -> bytes:
-    """The bytes of one server-sent event."""
+    """Write one server-sent event."""
     return b"data: " + _encode(value) + b"\n\n"
 
 
@@ -165,7 +177,7 @@ def to_completion(frames: Iterable[Struct]) -> ChatCompletion:
 
 
 def _to_calls(pieces: Iterable[ToolCallChunk]) -> list[ChatCompletionToolCall]:
-    """The calls that pieces make, each of which comes after the first of its call."""
+    """Put calls together from their pieces, of which the first of each call names it."""
     calls: dict[int, list[ToolCallChunk]] = {}
     for piece in pieces:
         calls.setdefault(piece.index, []).append(piece)
