@@ -1,8 +1,10 @@
-"""What the gateway needs of a Letta, whichever kind it is: the protocol that every upstream obeys."""
+"""All that the gateway needs of a Letta, whichever kind it is: the values that go to and fro, and the calls.
+
+An `Upstream` has `AgentCalls`, `ConversationCalls`, `RunCalls` and `DiagnosisCalls`, and tells its `Capabilities`.
+"""
 
 import uuid
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -13,81 +15,108 @@ from gateway.domain.messages import Message, PendingCall, ToolResult
 from gateway.domain.request import NO_OPTIONS, ClientTool, Options
 
 
+class Capabilities(Struct, frozen=True):
+    """The abilities of a kind of Letta that others lack: `Capabilities(forks=True, applies=frozenset({"max_tokens"}))`.
+
+    They hold for every agent and every run of it, and never change.
+    """
+
+    forks: bool = False
+    """True: `create_conversation` can cut another conversation at a message, and put answers into the new one. False: a
+    new conversation is empty, and a run takes the answers of a path with its messages."""
+    applies: frozenset[str] = frozenset()
+    """The names of the fields of `Options` that it applies to a run."""
+    keeps_runs: bool = False
+    """True: a run goes on to its end, and is kept, when the gateway that has begun it is gone. False: it is broken off,
+    and its conversation is of no use any more."""
+
+
 class Instructions(Struct, frozen=True):
-    """The system text of a client, for one chat."""
+    """The system text of a client, for one chat: `Instructions("Speak French.")`."""
 
     text: str = ""
-    told: str = ""
-    """What the conversation was told before, in a Letta where it must be told in words."""
+    sent_before: str = ""
+    """The text that the conversation was sent last, by a Letta that takes it as a note among the messages."""
     prompt: str = ""
-    """The agent's own compiled prompt, in a Letta that tells it: the text is added to it."""
+    """The agent's own compiled prompt, from a Letta whose `recompile` gives it: the text is added to it."""
 
 
 NO_INSTRUCTIONS = Instructions()
 
 
 class Sending(Struct, frozen=True):
-    """What a run begins with, or goes on with."""
+    """Everything that a run begins with, or goes on with: `Sending([Message("user", "Hi")])`.
+
+    A run that waits for calls goes on with `Sending([], results=(ToolResult("call_1", "12 degrees"),))`.
+    """
 
     messages: list[Message]
     instructions: Instructions = NO_INSTRUCTIONS
     denied: tuple[str, ...] = ()
-    """Calls that wait for an answer, or an approval, which they will not get."""
+    """The ids of calls that wait for a result or an approval, and get none."""
     results: tuple[ToolResult, ...] = ()
-    """The answers to others."""
+    """The results of calls of the client's tools."""
     approved: tuple[str, ...] = ()
-    """Those that are allowed."""
+    """The ids of calls that are allowed."""
     reason: str = ""
-    """Why the denied ones are."""
+    """The words that the agent is told about the denied calls; empty for those of the Letta's kind."""
     tools: tuple[ClientTool, ...] = ()
     """Tools of the client's that the agent may call beside its own."""
     options: Options = NO_OPTIONS
 
     @property
     def resumes(self) -> bool:
-        """Whether it answers calls that wait, and so is of no use where none does."""
+        """True: it answers calls that wait, and is of no use where none does."""
         return bool(self.results or self.approved)
 
 
 class Past(Struct, frozen=True):
-    """What a conversation holds, the oldest message first; all of an answer's parts are one message."""
+    """The content of a conversation, the oldest message first; all parts of an answer are one message.
+
+    `Past([Message("user", "Hi"), Message("assistant", "Hello")])`
+    """
 
     messages: list[Message]
-    told: str = ""
-    """The client's instructions that it was last told in words."""
+    instructions_sent: str = ""
+    """The client's instructions that it was sent last, by a Letta that takes them as a note among the messages."""
     pending: tuple[PendingCall, ...] = ()
-    """Its calls that wait."""
-    open: bool = True
-    """Whether a turn can be added; else a turn without an end, which is not in `messages`, stands in the way."""
+    """Its calls that wait, for a result or for an approval."""
+    appendable: bool = True
+    """False: an earlier turn has no end, and lets no other begin; its messages are `unfinished`."""
     unfinished: list[Message] = []
-    """What was said in that turn, as far as it is kept."""
+    """The messages of a turn without an end, as far as they are kept; they are not among `messages`."""
 
 
 class Fork(Struct, frozen=True):
-    """Where another conversation has the beginning of a path."""
+    """The place where a conversation is cut, for another one to begin with what was said before it.
+
+    `Fork("conv-1", "message-4", kept=4)`
+    """
 
     conversation_id: str
     message_id: str
-    """The last message of it that is kept."""
+    """The last message that the new conversation begins with."""
     kept: int
-    """How many messages of the path that makes."""
+    """The number of messages of the path that it begins with."""
 
 
 class Template(Struct, frozen=True):
-    """What an agent is made of."""
+    """An agent type as a Letta makes agents of it."""
 
     model: str
+    """The model's handle, `openai/gpt-4.1`."""
     tags: tuple[str, ...]
     name: str
     system: str | None
     tools: tuple[str, ...]
     blocks: dict[str, str]
+    """The memory blocks: their texts by their labels."""
     embedding: str | None
     metadata: dict[str, Any]
 
 
 class Agent(Struct, frozen=True):
-    """An agent as Letta tells of it."""
+    """An agent as Letta lists it."""
 
     id: str
     created_at: datetime | None = None
@@ -96,7 +125,7 @@ class Agent(Struct, frozen=True):
 
 
 class Conversation(Struct, frozen=True):
-    """A conversation as Letta tells of it."""
+    """A conversation as Letta lists it."""
 
     id: str
     created_at: datetime | None = None
@@ -106,18 +135,18 @@ class Conversation(Struct, frozen=True):
     agent_id: str = ""
     tags: tuple[str, ...] = ()
     hidden: bool | None = None
-    heard: int = 0
-    """How many messages of a path the agent has heard in it; told of one that is made."""
+    seeded: int = 0
+    """The number of messages of the path that it began with, as `create_conversation` tells; no listing does."""
 
     @property
     def used_at(self) -> datetime:
-        """When it was last used or changed."""
+        """The moment at which it was last used or changed."""
         moments = [at for at in (self.created_at, self.updated_at, self.last_message_at) if at]
         return max(moments, default=datetime.max.replace(tzinfo=UTC))
 
 
 def age(made: Agent | Conversation) -> tuple[datetime, str]:
-    """Sorts what Letta made, the oldest first; the id decides between two of one moment."""
+    """The key that sorts agents or conversations, the oldest first; the id decides between two of one moment."""
     return made.created_at or datetime.max.replace(tzinfo=UTC), made.id
 
 
@@ -125,19 +154,19 @@ MAKING_TAG = "gw-making:"
 
 
 def making_tag() -> str:
-    """A tag for what is made together, by which it is found again should Letta refuse to make all of it."""
+    """A tag for all that is made together, by which it is found again should Letta refuse to make the whole of it."""
     return f"{MAKING_TAG}{uuid.uuid4().hex}"
 
 
-class Upstream(Protocol):
-    """A Letta to talk to. Every call raises UpstreamError and nothing else."""
+Take = Callable[[list[Event]], None]
+"""A callback that takes the events of a run: all that came at once in one list, which is never empty."""
 
-    async def start(self) -> None:
-        """Called before anything else; called again, it does nothing."""
-        ...
+
+class AgentCalls(Protocol):
+    """The calls about agents. All of them raise UpstreamError."""
 
     async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
-        """Every agent that carries all of `tags`."""
+        """List every agent that carries all of `tags`."""
         ...
 
     async def create_agent(self, template: Template) -> Agent: ...
@@ -153,10 +182,26 @@ class Upstream(Protocol):
         """Delete an agent and its memory blocks."""
         ...
 
-    async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
-        """The conversations of an agent, or of all, with `summary` somewhere in theirs.
+    async def check_agent(self, agent_id: str) -> None:
+        """Return if there is such an agent and the key may use it. Raises NotFound."""
+        ...
 
-        Look closer before relying on it: a search may be coarse.
+    async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
+        """List the names of the tools that an agent has of its own; `tools` are those of its agent type."""
+        ...
+
+    async def sees(self, agent_id: str) -> bool:
+        """Tell if pictures reach the agent's model; where they do not, words stand in their place."""
+        ...
+
+
+class ConversationCalls(Protocol):
+    """The calls about the conversations of agents. All of them raise UpstreamError."""
+
+    async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
+        """List the conversations of an agent, or of all, with `summary` somewhere in theirs.
+
+        There may be others among them, for a search may be coarse: callers look at each summary.
         """
         ...
 
@@ -165,10 +210,10 @@ class Upstream(Protocol):
     async def create_conversation(
         self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
     ) -> Conversation:
-        """A conversation in which the agent has heard as much of `path` as can be made so: `heard` tells.
+        """Make a conversation that begins with as much of `path` as a conversation can be given: `seeded` tells.
 
-        `fork` is for a Letta that can cut; of the rest, the answers count, for what was said after the last of them
-        can be sent.
+        `fork` is for a Letta that forks. Of the rest of `path` only what ends with an answer is put there: what was
+        said after the last answer can be sent.
         """
         ...
 
@@ -178,64 +223,63 @@ class Upstream(Protocol):
 
     async def delete_conversation(self, agent_id: str, conversation_id: str) -> None: ...
 
-    async def sees(self, agent_id: str) -> bool:
-        """Whether pictures reach the agent's model; else words stand in their place."""
-        ...
+    async def recompile(self, conversation_id: str) -> str:
+        """Let a living conversation see its agent's present system prompt and memory.
 
-    async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
-        """The tools that an agent has of its own; `tools` are those of its agent type."""
-        ...
-
-    @property
-    def forks(self) -> bool:
-        """Whether a conversation can be made of the beginning of another, and of answers given before.
-
-        Otherwise a run takes the answers, with the rest of the path.
+        Gives the compiled prompt, for `Instructions.prompt`; empty where instructions are sent as a note.
         """
         ...
 
-    @property
-    def applies(self) -> frozenset[str]:
-        """Which of the `Options` it can apply to a run."""
-        ...
 
-    async def recompile(self, conversation_id: str) -> str:
-        """Let a living conversation see its agent's present system prompt and memory; gives them, or nothing."""
-        ...
+class RunCalls(Protocol):
+    """The calls about runs. All of them raise UpstreamError."""
 
-    def run(
-        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
-    ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
-        """Send messages and give what Letta says, as it comes, all that came at once in one list.
+    async def run(
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
+    ) -> None:
+        """Send messages, have `take` called with what Letta says as it comes, and return when the run has stopped.
 
         `tools` are those of the agent type, for a Letta whose agents have none of their own. A run that calls tools of
-        the client's ends with the `stop_reason` `requires_approval`, and goes on with a sending that answers them.
+        the client's stops with `StopReason.WAITING`, and goes on with a sending that answers them. Nobody listens to
+        the run any more once `take` raises, or the caller is cancelled: what was opened for it is closed, whatever is
+        cancelled meanwhile, and the exception comes out.
         Raises Stuck where nothing waits for these answers.
         """
         ...
 
     async def is_running(self, conversation_id: str) -> bool:
-        """Whether a run of a conversation is under way, whoever has begun it; as far as this Letta tells."""
+        """Tell if a run of a conversation is under way, whoever has begun it; as far as this Letta knows."""
         ...
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         """End the run of a conversation; returns when it is ended, or when there was none."""
         ...
 
+
+class DiagnosisCalls(Protocol):
+    """The calls that tell how a Letta is, and what it has. All of them raise UpstreamError."""
+
     async def check_health(self) -> None:
-        """Returns if Letta answers, in words the gateway knows."""
+        """Return if Letta answers, in words the gateway knows."""
         ...
 
     async def list_models(self) -> list[str]:
-        """The handles of the models Letta knows."""
+        """List the handles of the models that Letta knows."""
         ...
 
     async def unknown_tools(self, names: Iterable[str]) -> list[str]:
-        """Those of `names` that Letta has no tool for."""
+        """List those of `names` that Letta has no tool for."""
         ...
 
-    async def check_agent(self, agent_id: str) -> None:
-        """Returns if there is such an agent and the key may use it."""
+
+class Upstream(AgentCalls, ConversationCalls, RunCalls, DiagnosisCalls, Protocol):
+    """A Letta to talk to. Every call raises UpstreamError and nothing else."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def start(self) -> None:
+        """Get it ready, before anything else is called; called again, it does nothing. Raises UpstreamError."""
         ...
 
     async def aclose(self) -> None: ...

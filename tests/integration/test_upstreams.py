@@ -34,6 +34,7 @@ from gateway.letta.upstream import (
     Template,
     Upstream,
 )
+from tests.following import following
 from tests.servers.app_server import AppServer
 from tests.servers.real_letta import RealLetta, upstream_to
 from tests.servers.scripted_model import INTRODUCTION, THOUGHT, ScriptedModel
@@ -94,9 +95,7 @@ async def tell(
     """One turn; gives all that Letta says."""
     said = [message if isinstance(message, Message) else Message("user", message) for message in messages]
     events: list[Event] = []
-    async with upstream.run(agent.id, chat.id, Sending(said, instructions), tools) as batches:
-        async for batch in batches:
-            events += batch
+    await upstream.run(agent.id, chat.id, Sending(said, instructions), tools, events.extend)
     return [event for event in events if not isinstance(event, SignOfLife)]
 
 
@@ -104,7 +103,7 @@ async def again(upstream: Upstream, agent: Agent, chat: Conversation) -> Convers
     """The chat as the next request finds it, or a fork of what was said in it before a turn without an end."""
     (found,) = await upstream.find_conversations(agent.id, chat.summary or "")
     past = await upstream.read_conversation(agent.id, found)
-    if past.open:
+    if past.appendable:
         return found
     return await upstream.create_conversation(agent.id, MARKER, past.messages, whole(found, past))
 
@@ -224,7 +223,7 @@ async def test_what_was_said_before_reaches_the_model_to_the_letter(
 ) -> None:
     agent, chat = await chat_of(upstream, letta, *history)
     # A Letta that cannot be given a past is told it with the first turn.
-    path = history[chat.heard :]
+    path = history[chat.seeded :]
     await tell(upstream, agent, chat, *path, f"now {mark}")
     await tell(upstream, agent, chat, f"then {mark}")
 
@@ -237,7 +236,7 @@ async def test_what_was_said_before_reaches_the_model_to_the_letter(
 async def test_only_an_app_server_is_given_a_past_before_the_first_turn(upstream: Upstream, letta: RealLetta) -> None:
     _, chat = await chat_of(upstream, letta, *HISTORIES["one turn"])
 
-    assert chat.heard == (2 if letta.name == "app-server" else 0)
+    assert chat.seeded == (2 if letta.name == "app-server" else 0)
 
 
 async def test_a_chat_is_resumed_by_another_process(
@@ -351,7 +350,7 @@ async def test_a_cancelled_turn_leaves_nothing_and_the_next_begins_at_once(
 ) -> None:
     agent, chat = await chat_of(upstream, letta)
     await tell(upstream, agent, chat, f"before {mark}")
-    async with upstream.run(agent.id, chat.id, Sending([Message("user", f"{mark}\n{script}")]), ()) as batches:
+    async with following(upstream, agent.id, chat.id, Sending([Message("user", f"{mark}\n{script}")])) as batches:
         said = ""
         while "after" in script and not said.endswith("two"):
             said += spoken(await anext(batches))
@@ -373,7 +372,7 @@ async def test_a_cancelled_turn_is_known_to_have_no_end_by_another_process(
     agent, chat = await chat_of(upstream, letta)
     await tell(upstream, agent, chat, f"before {mark}")
     sending = Sending([Message("user", f"{mark}\n!hang-after one two")])
-    async with upstream.run(agent.id, chat.id, sending, ()) as batches:
+    async with following(upstream, agent.id, chat.id, sending) as batches:
         while "two" not in spoken(await anext(batches)):
             pass
     await upstream.cancel(agent.id, chat.id)
@@ -382,7 +381,7 @@ async def test_a_cancelled_turn_is_known_to_have_no_end_by_another_process(
         past = await another.read_conversation(agent.id, found)
 
     assert texts(past) == [("user", f"before {mark}"), ("assistant", f"{FIRST}before {mark}")]
-    assert past.open == (letta.name == "v1")
+    assert past.appendable == (letta.name == "v1")
 
 
 async def test_a_conversation_is_read_as_it_was_said_with_the_client_ids(
@@ -406,7 +405,7 @@ async def test_instructions_stand_beside_the_agent_s_own_prompt(
     agent, chat = await chat_of(upstream, letta)
     prompt = await upstream.recompile(chat.id)
     await tell(upstream, agent, chat, f"one {mark}", instructions=Instructions("Speak French.", "", prompt))
-    told = (await upstream.read_conversation(agent.id, chat)).told
+    told = (await upstream.read_conversation(agent.id, chat)).instructions_sent
 
     (received,) = model.received(f"one {mark}")
     everything = "\n".join(text for _, text in received)
@@ -429,7 +428,7 @@ async def _fork_and_go_on(upstream: Upstream, letta: RealLetta, model: ScriptedM
     past = await upstream.read_conversation(agent.id, chat)
     path = past.messages[:kept] + [Message("user", "said"), Message("assistant", "answered"), Message("user", "more")]
     fork = await upstream.create_conversation(agent.id, "a fork", path, Fork(chat.id, past.messages[kept - 1].id, kept))
-    assert fork.heard == kept + 2
+    assert fork.seeded == kept + 2
     await tell(upstream, agent, fork, "more", f"now {mark}")
 
     said = [(message.role, message.content) for message in path]
@@ -481,9 +480,8 @@ async def test_two_conversations_of_one_agent_run_side_by_side(
 ) -> None:
     agent, one = await chat_of(upstream, letta)
     two = await upstream.create_conversation(agent.id, f"{MARKER} two", [])
-    async with upstream.run(
-        agent.id, one.id, Sending([Message("user", f"{mark}\n!hang-after one two")]), ()
-    ) as batches:
+    sending = Sending([Message("user", f"{mark}\n!hang-after one two")])
+    async with following(upstream, agent.id, one.id, sending) as batches:
         said = ""
         while not said.endswith("two"):
             said += spoken(await anext(batches))

@@ -5,14 +5,13 @@ errors in that way.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from gateway.domain import errors
 from gateway.domain.events import CallWaits, Event, Stop, StopReason, Text
 from gateway.domain.messages import Message, PendingCall
-from gateway.letta.upstream import Agent, Conversation, Fork, Past, Sending, Template
+from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template
 from tests.events import answer, error, ping, stop, usage
 from tests.turns.store import KeptAgent, KeptConversation, Store, UnderWay
 from tests.turns.virtual_time import Gate
@@ -85,6 +84,11 @@ class MemoryLetta:
         if self.delay:
             await asyncio.sleep(self.delay(name))
 
+    @property
+    def capabilities(self) -> Capabilities:
+        applies = frozenset() if self.store.forks else frozenset({"format"})
+        return Capabilities(self.store.forks, applies, keeps_runs=not self.store.forks)
+
     async def start(self) -> None:
         await self._call("start")
 
@@ -150,19 +154,14 @@ class MemoryLetta:
         self._conversation(conversation_id)
         del self.store.conversations[conversation_id]
 
-    @property
-    def forks(self) -> bool:
-        return self.store.forks
-
     async def recompile(self, conversation_id: str) -> str:
         await self._call("recompile", conversation_id)
         kept = self._conversation(conversation_id)
         return "" if self.store.forks else self._agent(kept.agent_id).prompt
 
-    @asynccontextmanager
     async def run(
-        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
-    ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
+    ) -> None:
         self.sent.append((conversation_id, sending))
         self.tools.append(tuple(tools))
         try:
@@ -173,9 +172,9 @@ class MemoryLetta:
             raise
         run = self._begin(conversation_id, sending)
         if run is None:
-            yield self._events(CONFLICT, None)
+            await self._play(CONFLICT, None, take)
         else:
-            yield self._events(self.scripts.pop(0) if self.scripts else ANSWER, run)
+            await self._play(self.scripts.pop(0) if self.scripts else ANSWER, run, take)
 
     def _begin(self, conversation_id: str, sending: Sending) -> UnderWay | None:
         """None where a call waits for an approval."""
@@ -192,7 +191,7 @@ class MemoryLetta:
             return None
         return self.store.begin(kept, sending)
 
-    async def _events(self, steps: Sequence[Step], run: UnderWay | None) -> AsyncGenerator[list[Event], None]:
+    async def _play(self, steps: Sequence[Step], run: UnderWay | None, take: Take) -> None:
         for i, step in enumerate(steps):
             match step:
                 case "deaf" if run:
@@ -210,9 +209,9 @@ class MemoryLetta:
                     if run and run.cancelled.is_set() and not run.deaf:
                         break
                     self._keep(step, run)
-                    yield step
+                    take(step)
         if run and run.cancelled.is_set() and not run.deaf:
-            yield [stop(CANCELLED)]
+            take([stop(CANCELLED)])
         elif run:
             run.over()
 
@@ -271,10 +270,6 @@ class MemoryLetta:
             kept.run.cancelled.set()
             if not kept.run.deaf:
                 kept.run.over()
-
-    @property
-    def applies(self) -> frozenset[str]:
-        return frozenset() if self.store.forks else frozenset({"response_format"})
 
     async def sees(self, agent_id: str) -> bool:
         await self._call("sees", agent_id)

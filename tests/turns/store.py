@@ -148,7 +148,7 @@ class Store:
             last_answer = max((i for i, message in enumerate(path) if message.role == "assistant"), default=-1)
             kept.heard += [self._stored(message) for message in path[len(kept.heard) : last_answer + 1]]
         self.touch(kept)
-        return msgspec.structs.replace(kept.conversation, heard=len(kept.heard))
+        return msgspec.structs.replace(kept.conversation, seeded=len(kept.heard))
 
     def _copy(self, base: KeptConversation, kept: KeptConversation, fork: Fork) -> None:
         assert self.forks, "this Letta cannot cut"
@@ -199,7 +199,7 @@ class Store:
         assert not (answers and self.takes_path), "answers that the conversation could have been given"
         instructions = sending.instructions
         assert not instructions.prompt, "a prompt that this Letta has not told"
-        if instructions.text != instructions.told and sent:
+        if instructions.text != instructions.sent_before and sent:
             kept.notes[sent[0].id] = instructions.text
 
     def end(self, run: UnderWay) -> None:

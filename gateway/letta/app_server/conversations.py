@@ -51,7 +51,7 @@ class Threads:
         last = max((i + 1 for i, message in enumerate(path) if message.role == "assistant"), default=0)
         if last > kept and await self.histories.put(agent_id, made.id, path[kept:last]):
             kept = last
-        return msgspec.structs.replace(made, heard=kept)
+        return msgspec.structs.replace(made, seeded=kept)
 
     async def _make(self, agent_id: str, summary: str, fork: Fork | None) -> Conversation:
         if fork is None:
@@ -80,7 +80,7 @@ class Threads:
         stuck = began_with == STUCK or (not waits and calls_wait(answer.messages))
         cut = unfinished(answer.messages, began_with, stuck)
         past, lost = to_past(answer.messages[cut:][::-1]), to_past(answer.messages[:cut][::-1])
-        return msgspec.structs.replace(past, open=not cut and began_with is None, unfinished=lost.messages)
+        return msgspec.structs.replace(past, appendable=not cut and began_with is None, unfinished=lost.messages)
 
     async def rename(self, conversation_id: str, summary: str, hidden: bool) -> None:
         await self._update(conversation_id, summary=summary, hidden=hidden)

@@ -108,7 +108,7 @@ def _told(messages: list[Message]) -> list[str]:
 
 def _instructed(instructions: Instructions) -> list[str]:
     """The client's text, where it is not what the conversation was told last."""
-    if instructions.text == instructions.told:
+    if instructions.text == instructions.sent_before:
         return []
     return [note(CLIENT_REMINDER, instructions.text or WITHDRAWN)]
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -21,7 +21,8 @@ from gateway.letta.app_server.memory_tools import MEMORY_TIMEOUT_MS, MemoryTools
 from gateway.letta.app_server.open_turn import OpenTurn
 from gateway.letta.app_server.transcript import Input, to_input
 from gateway.letta.parts import described
-from gateway.letta.upstream import Sending
+from gateway.letta.undisturbed import undisturbed
+from gateway.letta.upstream import Sending, Take
 
 logger = logging.getLogger(__name__)
 # How long a turn may stay queued while the loop does nothing.
@@ -80,10 +81,7 @@ class Turns:
         if turn and turn.reader.started:
             turn.ask(asked)
 
-    @asynccontextmanager
-    async def run(
-        self, runtime: Runtime, sending: Sending, tools: Iterable[str]
-    ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
+    async def run(self, runtime: Runtime, sending: Sending, tools: Iterable[str], take: Take) -> None:
         """As `Upstream.run`."""
         sent = to_input(sending)
         payload = _payload(sent, [*tools], sending.tools)
@@ -95,11 +93,11 @@ class Turns:
         else:
             turn, queued = await self._begin(runtime, sending, payload)
         try:
-            yield self._events(turn, queued)
+            await self._follow(turn, queued, take)
         finally:
             self._rest(turn)
             if not turn.reader.parked:
-                await self._reset(turn)
+                await undisturbed(self._reset(turn))
 
     async def _begin(self, runtime: Runtime, sending: Sending, payload: dict[str, Any]) -> tuple[OpenTurn, bool]:
         """A new turn, and whether it is queued behind another."""
@@ -126,7 +124,7 @@ class Turns:
             self._threads.begin(turn.conversation_id, turn.began_with)
             return await self._send(turn.runtime, payload)
         except BaseException:
-            await self._reset(turn)
+            await undisturbed(self._reset(turn))
             raise
 
     async def _set(self, conversation_id: str, model_settings: dict[str, Any]) -> None:
@@ -241,8 +239,8 @@ class Turns:
         connection.runtimes[id] = known
         return connection
 
-    async def _events(self, turn: OpenTurn, queued: bool) -> AsyncGenerator[list[Event], None]:
-        """The events of a turn, those of the frames that came at once in one list. Raises UpstreamError."""
+    async def _follow(self, turn: OpenTurn, queued: bool, take: Take) -> None:
+        """Have the events of a turn taken, those of the frames that came at once in one list. Raises UpstreamError."""
         reader, conversation_id = turn.reader, turn.conversation_id
         while not (reader.finished or reader.parked):
             waiting = queued and not reader.started
@@ -258,10 +256,10 @@ class Turns:
                 frames.append(turn.inbox.get_nowait())
             events, failure = _read(reader, frames)
             if events:
-                yield events
+                take(events)
             elif reader.asked and not waiting and not failure:
                 # However long the model says nothing now, the turn can be cancelled.
-                yield [PING]
+                take([PING])
             if failure:
                 if reader.failure:
                     await self._leave(conversation_id, reader.failure)

@@ -11,15 +11,13 @@ Where it must be handled with care:
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
 
 from gateway.domain import errors
-from gateway.domain.events import Event
 from gateway.domain.messages import Message
 from gateway.letta.app_server import memory
 from gateway.letta.app_server.answers import Agents, Answer, Conversations, Info, KeptAgent, Model, Models, OneAgent
@@ -29,7 +27,18 @@ from gateway.letta.app_server.link import Address, Link
 from gateway.letta.app_server.memory_tools import MemoryTools
 from gateway.letta.app_server.models import BLIND_PREFIX, SEES_MARK
 from gateway.letta.app_server.turns import Turns
-from gateway.letta.upstream import MAKING_TAG, Agent, Conversation, Fork, Past, Sending, Template, making_tag
+from gateway.letta.upstream import (
+    MAKING_TAG,
+    Agent,
+    Capabilities,
+    Conversation,
+    Fork,
+    Past,
+    Sending,
+    Take,
+    Template,
+    making_tag,
+)
 from gateway.settings import Chats, Letta
 
 T = TypeVar("T")
@@ -54,6 +63,8 @@ BUILTIN_TOOLS = frozenset(
 
 class AppServerUpstream:
     """An `Upstream` over the App Server's protocol. `address` tells where it is, and its token."""
+
+    capabilities = Capabilities(forks=True, applies=frozenset({"max_tokens"}))
 
     def __init__(
         self, settings: Letta, address: Address | None = None, tool_wait_seconds: float = Chats().tool_wait_seconds
@@ -102,10 +113,10 @@ class AppServerUpstream:
         if taker := self._takers.get(head.type):
             taker(data)
 
-    def run(
-        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
-    ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
-        return self._turns.run(Runtime(agent_id, conversation_id), sending, tools)
+    async def run(
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
+    ) -> None:
+        await self._turns.run(Runtime(agent_id, conversation_id), sending, tools, take)
 
     async def is_running(self, conversation_id: str) -> bool:
         return self._turns.is_under_way(conversation_id)
@@ -175,14 +186,6 @@ class AppServerUpstream:
     async def has_conversations(self, agent_id: str) -> bool:
         query = {"agent_id": agent_id, "limit": 1, "include_hidden": True}
         return bool((await self._link.request("conversation_list", Conversations, query=query)).conversations)
-
-    @property
-    def applies(self) -> frozenset[str]:
-        return frozenset({"max_tokens"})
-
-    @property
-    def forks(self) -> bool:
-        return True
 
     async def create_conversation(
         self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None

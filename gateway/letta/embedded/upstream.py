@@ -4,19 +4,18 @@ import asyncio
 import logging
 import re
 import shutil
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from gateway.domain import errors
-from gateway.domain.events import Event
 from gateway.domain.messages import Message
 from gateway.letta.app_server.answers import Answer, Providers
 from gateway.letta.app_server.models import models_mod
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.embedded.process import AppServerProcess, default_state
 from gateway.letta.embedded.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations
-from gateway.letta.upstream import Agent, Conversation, Fork, Sending, Template
+from gateway.letta.upstream import Agent, Conversation, Fork, Sending, Take, Template
 from gateway.offline import create_offline_model
 from gateway.serving import beside
 from gateway.settings import Provider, Settings
@@ -69,11 +68,11 @@ class EmbeddedUpstream(AppServerUpstream):
                 f"replaced by a copy of it; deleting {path.parent} gives the chat up."
             )
 
-    def run(
-        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
-    ) -> AbstractAsyncContextManager[AsyncGenerator[list[Event], None]]:
+    async def run(
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
+    ) -> None:
         self._check_room(sum(message.weight for message in sending.messages))
-        return super().run(agent_id, conversation_id, sending, tools)
+        await super().run(agent_id, conversation_id, sending, tools, take)
 
     async def create_conversation(
         self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None

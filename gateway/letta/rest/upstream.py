@@ -12,8 +12,8 @@ Where letta-client's habits are left:
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import aiohttp
@@ -22,18 +22,18 @@ import letta_client
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
 from gateway.domain import errors
-from gateway.domain.events import Event
 from gateway.domain.halves import decode
+from gateway.domain.joining import Joiner
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
-from gateway.letta.joining import Joiner
 from gateway.letta.parts import described
 from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, Named
 from gateway.letta.rest.decoder import EventDecoder
 from gateway.letta.rest.input import to_input, to_prompt, with_options
 from gateway.letta.rest.listing import Listed, to_past
 from gateway.letta.stream_messages import UNREADABLE
-from gateway.letta.upstream import Agent, Conversation, Fork, Past, Sending, Template, making_tag
+from gateway.letta.undisturbed import undisturbed
+from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template, making_tag
 from gateway.settings import Letta
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,10 @@ class RestUpstream:
 
     https://docs.letta.com/api/python
     """
+
+    # It does not fork, for its own fork copies everything:
+    # https://docs.letta.com/api/python/resources/conversations/methods/fork
+    capabilities = Capabilities(applies=frozenset(Options.__struct_fields__), keeps_runs=True)
 
     def __init__(self, settings: Letta, http_client: httpx.AsyncClient | None = None) -> None:
         limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=KEEPALIVE_SECONDS)
@@ -217,15 +221,6 @@ class RestUpstream:
             response = await self._letta.conversations.with_raw_response.list(agent_id=agent_id, limit=1)
         return bool(_decode(response, list[Conversation]))
 
-    @property
-    def applies(self) -> frozenset[str]:
-        return frozenset(Options.__struct_fields__)
-
-    @property
-    def forks(self) -> bool:
-        # Its own fork copies everything: https://docs.letta.com/api/python/resources/conversations/methods/fork
-        return False
-
     async def create_conversation(
         self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
     ) -> Conversation:
@@ -259,19 +254,17 @@ class RestUpstream:
             response = await self._letta.conversations.with_raw_response.recompile(conversation_id)
         return _decode(response, str)
 
-    @asynccontextmanager
     async def run(
-        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str]
-    ) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
+    ) -> None:
         altered = sending.options != NO_OPTIONS
         if altered or conversation_id in self._altered:
             await self._alter(agent_id, conversation_id, sending.options)
         try:
-            async with self._stream(conversation_id, sending) as events:
-                yield events
+            await self._stream(conversation_id, sending, take)
         finally:
             if altered:
-                await self._reset(conversation_id)
+                await undisturbed(self._reset(conversation_id))
 
     async def _alter(self, agent_id: str, conversation_id: str, options: Options) -> None:
         """Have the conversation's model called otherwise; all that its agent has set is set again, or would be lost."""
@@ -295,8 +288,7 @@ class RestUpstream:
         except errors.UpstreamError as error:
             logger.warning("a conversation's settings could not be reset: %s: %s", type(error).__name__, error)
 
-    @asynccontextmanager
-    async def _stream(self, conversation_id: str, sending: Sending) -> AsyncIterator[AsyncGenerator[list[Event], None]]:
+    async def _stream(self, conversation_id: str, sending: Sending, take: Take) -> None:
         with _letta_errors(sending=True):
             # include_pings: the first ping names the run before the model has said anything.
             async with self._once.conversations.messages.with_streaming_response.create(
@@ -309,7 +301,7 @@ class RestUpstream:
                 extra_body=_said(sending),
                 timeout=self._run_timeout,
             ) as response:
-                yield _events(response.http_response)
+                await _read(response.http_response, take)
 
     async def is_running(self, conversation_id: str) -> bool:
         with _letta_errors():
@@ -362,21 +354,20 @@ def _said(sending: Sending) -> dict[str, Any]:
     return {"messages": to_input(sending), **({"client_tools": tools} if tools else {})}
 
 
-async def _events(response: httpx.Response) -> AsyncGenerator[list[Event], None]:
-    """The events of a stream, those of one read in one list. Raises UpstreamError."""
+async def _read(response: httpx.Response, take: Take) -> None:
+    """Have the events of a stream taken, those of one read in one list. Raises BrokenStream."""
     decoder, joiner = EventDecoder(), Joiner()
-    with _letta_errors(sending=True):
-        # Not `aiter_bytes`: nothing is compressed, and each of its layers costs every event.
-        async for data in cast(httpx.AsyncByteStream, response.stream):
-            events = decoder.feed(data)
-            if decoder.halved:
-                events = joiner.join(events)
-            if events:
-                yield events
-            if decoder.broken:
-                break
+    # Not `aiter_bytes`: nothing is compressed, and each of its layers costs every event.
+    async for data in cast(httpx.AsyncByteStream, response.stream):
+        events = decoder.feed(data)
+        if decoder.halved:
+            events = joiner.join(events)
+        if events:
+            take(events)
+        if decoder.broken:
+            break
     if rest := joiner.end():
-        yield rest
+        take(rest)
     if decoder.broken:
         raise decoder.broken
     decoder.feed_eof()

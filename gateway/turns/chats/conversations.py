@@ -43,7 +43,7 @@ class KnownConversation:
         if answer:
             said.append(Message("assistant", f"{before.content}\n\n{answer}" if before else answer))
         instructions = sending.instructions
-        told = instructions.text if sending.messages else self.past.told
+        told = instructions.text if sending.messages else self.past.instructions_sent
         self.past = Past(said, "" if instructions.prompt else told, pending)
 
 
@@ -68,7 +68,7 @@ class Chat:
     @property
     def weight(self) -> int:
         in_conversations = (message for known in self.known for message in known.past.messages)
-        told = sum(len(known.past.told) for known in self.known)
+        told = sum(len(known.past.instructions_sent) for known in self.known)
         return 100 + told + sum(message.weight for message in (*in_conversations, *(self.unkept or []), *self.later))
 
     def use(self, conversation: KnownConversation) -> None:
@@ -118,7 +118,9 @@ class Conversations:
         except BaseException:
             self._in_use.discard(conversation.id)
             raise
-        instructions = Instructions(turn.asked.instructions, past.told, prompt if turn.asked.instructions else "")
+        instructions = Instructions(
+            turn.asked.instructions, past.instructions_sent, prompt if turn.asked.instructions else ""
+        )
         told = answers(turn, past.pending, sent)
         return conversation, Sending(
             sent, instructions, told.denied, told.results, told.approved, told.reason, turn.tools.tools, turn.options
@@ -150,7 +152,7 @@ class Conversations:
         if isinstance(decision, Start):
             return await self._create(agent, turn, version, decision.path)
         known = free[decision.at]
-        if isinstance(decision, Append) and not (self._upstream.forks and _has_answers(decision.news)):
+        if isinstance(decision, Append) and not (self._upstream.capabilities.forks and _has_answers(decision.news)):
             return known, decision.news
         return await self._branch(agent, turn, version, decision, known.id, known.past.messages)
 
@@ -159,17 +161,17 @@ class Conversations:
         free = [known for known in chat.known if known.id not in self._in_use]
         pasts = [known.past for known in free]
         one_chat = not turn.scratch
-        return decide(turn.asked, turn.ids, turn.keeps_history, pasts, chat.missing, one_chat), free
+        return decide(turn.asked, turn.ids, turn.keeps_history, pasts, chat.missing, one_chat, turn.texts), free
 
     async def _branch(
         self, agent: KnownAgent, turn: Turn, version: int, decision: Append | Branch, id: str, messages: list[Message]
     ) -> tuple[KnownConversation, list[Message]]:
         """Go on elsewhere with what is kept of the conversation's `messages`."""
         begun = messages[: decision.kept] if isinstance(decision, Branch) else messages
-        if not self._upstream.forks:
+        if not self._upstream.capabilities.forks:
             begun = await self._with_pictures(agent, id, begun)
             begun = _with_exchanges(begun, turn.asked.path) if turn.keeps_history else begun
-        fork = Fork(id, begun[-1].id, len(begun)) if self._upstream.forks and begun else None
+        fork = Fork(id, begun[-1].id, len(begun)) if self._upstream.capabilities.forks and begun else None
         return await self._create(agent, turn, version, [*begun, *decision.news], fork)
 
     async def _with_pictures(self, agent: KnownAgent, id: str, messages: list[Message]) -> list[Message]:
@@ -186,10 +188,10 @@ class Conversations:
         summary = Summary(turn.marker, temporary=turn.temporary)
         created = await self._upstream.create_conversation(agent.id, str(summary), path[:-1], fork)
         # Letta gives what a fork holds ids of its own.
-        heard = [msgspec.structs.replace(message, id="") for message in _light(path[: created.heard])]
-        told = (await self._upstream.read_conversation(agent.id, created)).told if fork else ""
+        heard = [msgspec.structs.replace(message, id="") for message in _light(path[: created.seeded])]
+        told = (await self._upstream.read_conversation(agent.id, created)).instructions_sent if fork else ""
         compiled = None if fork else version
-        return KnownConversation(created.id, summary, Past(heard, told), compiled), path[created.heard :]
+        return KnownConversation(created.id, summary, Past(heard, told), compiled), path[created.seeded :]
 
     async def _load(self, agent: KnownAgent, chat: Chat, turn: Turn, patient: bool) -> None:
         """Ask Letta for the chat's conversations: the present one first, then the branches used last."""
@@ -232,7 +234,7 @@ class Conversations:
 
         A Letta that forks keeps it by itself, in the conversation. Raises nothing.
         """
-        if turn.keeps_history or self._upstream.forks:
+        if turn.keeps_history or self._upstream.capabilities.forks:
             return
         try:
             await self._rename(conversation, msgspec.structs.replace(conversation.summary, note=to_note(sent, True)))

@@ -55,7 +55,7 @@ class Runs:
             reader = found.follow()
             reader.joined = True
             return reader
-        demand = to_demand(turn, self.means.upstream.applies)
+        demand = to_demand(turn, self.means.upstream.capabilities.applies)
         # What nobody reads any more gives way to what its chat goes on with.
         for other in list(self._under_way.get(turn.marker, ())):
             if other.abandoned and not turn.scratch:

@@ -306,20 +306,22 @@ class Run:
     async def _read(self, sending: Sending) -> None:
         self._reading = True
         try:
-            async with self._means.upstream.run(*self._where, sending, self.turn.agent_type.tools) as batches:
-                async for events in batches:
-                    self._held += events
-                    if self._is_refusal():
-                        self._watch_for(DRAIN_SECONDS)
-                    else:
-                        self._pass_on()
-                    if self._left and self._stage is Stage.RUNNING:
-                        self._begin_cancel()
+            await self._means.upstream.run(*self._where, sending, self.turn.agent_type.tools, self._receive)
             self._pass_on()
         finally:
             self._reading = False
             if self._cancelling:
                 await asyncio.wait([self._cancelling])
+
+    def _receive(self, events: list[Event]) -> None:
+        """Take what Letta says. Raises Busy."""
+        self._held += events
+        if self._is_refusal():
+            self._watch_for(DRAIN_SECONDS)
+        else:
+            self._pass_on()
+        if self._left and self._stage is Stage.RUNNING:
+            self._begin_cancel()
 
     def _begin_cancel(self) -> None:
         """Cancel the run, and read on: its end may have been near, and Letta then keeps the turn, until it says more.

@@ -16,6 +16,7 @@ from gateway.letta.app_server.open_turn import NOT_ALLOWED, NOT_ANSWERED, WENT_O
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.upstream import Conversation, Sending
 from tests import events as e
+from tests.following import following
 from tests.letta.app_server.parked import (
     MINE,
     NEXT,
@@ -80,7 +81,7 @@ async def test_a_tool_is_allowed_denied_or_asked_about_as_the_turn_lists_it(
     server: FakeAppServer, upstream: AppServerUpstream, tool: str
 ) -> None:
     server.turn = [word("Hm.")]
-    async with upstream.run("agent-1", "conv-1", Sending([MINE], tools=TOOLS), ("Bash",)) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([MINE], tools=TOOLS), ("Bash",)) as batches:
         await anext(batches)
         await heard(upstream)
         await server.send(permission(tool, "c1"), permission("Read", "c2"))
@@ -106,7 +107,8 @@ async def test_what_is_asked_before_a_turn_has_started_is_another_gateway_s(
 ) -> None:
     server.turn = []
     server.answers["input"] = {"accepted": True, "disposition": "queued"}
-    async with upstream.run("agent-1", "conv-1", Sending([MINE]), ("Bash",)):
+    async with following(upstream, "agent-1", "conv-1", Sending([MINE]), ("Bash",)):
+        await server.arrived("input")
         await server.send(permission("Read", "c1"), BASH)
         await heard(upstream)
 
@@ -129,7 +131,7 @@ async def test_a_tool_that_needs_an_approval_makes_the_turn_wait(
         e.approval_request("Bash", "c1", "run-1", "{}"),
         e.stop("requires_approval"),
     ]
-    assert (past.open, past.pending) == (True, (PendingCall("c1", "Bash"),))
+    assert (past.appendable, past.pending) == (True, (PendingCall("c1", "Bash"),))
     assert decisions(server) == []
 
 

@@ -94,7 +94,7 @@ async def test_a_turn_that_waits_elsewhere_is_no_part_of_the_past(
         *("Hi", "Hello"),
         *(["More", "Let me see."] if read else []),
     ]
-    assert (past.open, past.pending) == (read, ())
+    assert (past.appendable, past.pending) == (read, ())
 
 
 async def test_a_turn_that_waits_here_is_a_part_of_the_past(
@@ -107,7 +107,7 @@ async def test_a_turn_that_waits_here_is_a_part_of_the_past(
     past = await upstream.read_conversation("agent-1", Conversation("conv-1"))
 
     assert [message.content for message in past.messages] == ["Hi", "Hello", "More", "Let me see."]
-    assert past.open
+    assert past.appendable
     assert [call.name for call in past.pending] == ["weather"]
 
 

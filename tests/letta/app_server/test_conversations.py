@@ -11,6 +11,7 @@ from gateway.domain.messages import Message
 from gateway.letta.app_server import conversations, turns
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.upstream import Conversation, Past, Sending
+from tests.following import following
 from tests.letta.app_server.upstreams import run, upstream_of
 from tests.letta.words import DEVICE, client_note
 from tests.servers.fake_app_server import RUNTIME, FakeAppServer, Frame, status, word
@@ -53,7 +54,7 @@ SAID = [Message("user", "Hi", "gw1-1", "ui-1"), Message("assistant", "Hello", id
 
 def without(*lost: Message) -> Past:
     """What was said, with a turn that has no end after it, of which is kept what was `lost`."""
-    return Past(SAID, open=False, unfinished=[*lost])
+    return Past(SAID, appendable=False, unfinished=[*lost])
 
 
 # Finding
@@ -105,7 +106,7 @@ async def test_a_conversation_is_read_as_it_is(server: FakeAppServer, upstream: 
     past = await upstream.read_conversation("agent-1", Conversation("conv-1"))
 
     said = [*SAID, Message("user", "More", "gw1-3", "ui-3"), Message("assistant", "Sure", id="ui-4:1")]
-    assert past == Past(said, told="Be kind")
+    assert past == Past(said, instructions_sent="Be kind")
     (asked_for,) = server.sent("conversation_messages_list")
     assert (asked_for["conversation_id"], asked_for["query"]["order"]) == ("conv-1", "desc")
 
@@ -137,7 +138,7 @@ async def test_after_a_turn_that_ended_well_the_next_can_be_added(
     await run(upstream, Sending([MINE]))
     server.answers["conversation_messages_list"] = listing(*TURN)
 
-    assert (await upstream.read_conversation("agent-1", Conversation("conv-1"))).open
+    assert (await upstream.read_conversation("agent-1", Conversation("conv-1"))).appendable
     assert server.sent("conversation_update") == []
 
 
@@ -157,7 +158,7 @@ async def be_cancelled_by_others(server: FakeAppServer, upstream: AppServerUpstr
 
 async def cancel(server: FakeAppServer, upstream: AppServerUpstream) -> None:
     server.turn = [word("Hel")]
-    async with upstream.run("agent-1", "conv-1", Sending([MINE]), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([MINE])) as batches:
         await anext(batches)
         await upstream.cancel("agent-1", "conv-1")
 
@@ -199,14 +200,14 @@ async def test_a_turn_without_an_end_that_was_never_stored_still_stands_in_the_w
     await cancel(server, upstream)
     server.answers["conversation_messages_list"] = listing(*TURN)
 
-    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == Past(SAID, open=False)
+    assert await upstream.read_conversation("agent-1", Conversation("conv-1")) == Past(SAID, appendable=False)
 
 
 async def test_a_turn_whose_connection_broke_is_no_part_of_the_past(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     server.turn = [word("Hel")]
-    async with upstream.run("agent-1", "conv-1", Sending([MINE]), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([MINE])) as batches:
         await anext(batches)
         server.cut()
         with pytest.raises(errors.BrokenStream):
@@ -249,7 +250,7 @@ async def test_a_mark_that_cannot_be_set_changes_nothing_of_the_failure(
     assert [record.getMessage() for record in caplog.records] == [
         "a turn without an end could not be marked: conversation_update was refused"
     ]
-    assert not (await upstream.read_conversation("agent-1", Conversation("conv-1"))).open
+    assert not (await upstream.read_conversation("agent-1", Conversation("conv-1"))).appendable
 
 
 async def test_only_so_many_turns_without_an_end_are_remembered(
@@ -262,7 +263,7 @@ async def test_only_so_many_turns_without_an_end_are_remembered(
     server.answers["conversation_messages_list"] = listing(*TURN)
     pasts = [await upstream.read_conversation("agent-1", Conversation(f"conv-{i}")) for i in (1, 2, 3)]
 
-    assert [past.open for past in pasts] == [True, False, False]
+    assert [past.appendable for past in pasts] == [True, False, False]
 
 
 # Marking

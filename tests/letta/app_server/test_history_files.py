@@ -89,11 +89,11 @@ async def test_a_past_is_put_into_the_files_of_a_fresh_conversation(
     files = Files(server, FORMAT)
     made = await upstream.create_conversation("agent-1", "s", [HI, HELLO])
 
-    assert made == Conversation("conv-1", summary="s", heard=2)
+    assert made == Conversation("conv-1", summary="s", seeded=2)
     assert server.sent("conversation_create")[0]["body"] == {"agent_id": "agent-1", "summary": "s"}
     assert files.said == [("user", "Hi"), ("assistant", "Hello")]
     assert files.in_context == ["ui-imp-0", "ui-imp-1"]
-    assert upstream.forks
+    assert upstream.capabilities.forks
 
 
 async def test_what_came_after_the_last_answer_can_be_sent_and_is_not_put_there(
@@ -102,7 +102,7 @@ async def test_what_came_after_the_last_answer_can_be_sent_and_is_not_put_there(
     files = Files(server, FORMAT)
     made = await upstream.create_conversation("agent-1", "s", [HI, HELLO, MORE, HI])
 
-    assert made.heard == 2
+    assert made.seeded == 2
     assert files.said == [("user", "Hi"), ("assistant", "Hello")]
 
 
@@ -113,7 +113,7 @@ async def test_without_answers_nothing_is_written(
     Files(server, FORMAT)
     made = await upstream.create_conversation("agent-1", "s", path)
 
-    assert made.heard == 0
+    assert made.seeded == 0
     assert server.sent("read_file", "write_file", "runtime_start") == []
 
 
@@ -126,7 +126,7 @@ async def test_the_beginning_of_another_conversation_is_forked(
     Files(server, FORMAT, ("user", "Hi"), ("assistant", "Hello"))
     made = await upstream.create_conversation("agent-1", "s", [HI, HELLO, MORE], FORK)
 
-    assert (made.id, made.heard) == ("conv-1", 2)
+    assert (made.id, made.seeded) == ("conv-1", 2)
     (fork,), (update,) = server.sent("conversation_fork"), server.sent("conversation_update")
     assert (fork["conversation_id"], fork["body"]) == ("conv-0", {"message_id": "ui-2", "hidden": True})
     assert update["conversation_id"] == "conv-1"
@@ -140,7 +140,7 @@ async def test_the_rest_of_a_past_is_put_after_what_a_fork_holds(
     files = Files(server, FORMAT, ("user", "Hi"), ("assistant", "Hello"))
     made = await upstream.create_conversation("agent-1", "s", [*PATH, HI], FORK)
 
-    assert made.heard == 4
+    assert made.seeded == 4
     assert files.said == [("user", "Hi"), ("assistant", "Hello"), ("user", "More"), ("assistant", "Sure")]
     assert files.in_context == ["ui-msg-0", "ui-msg-1", "ui-imp-0", "ui-imp-1"]
 
@@ -150,7 +150,7 @@ async def test_a_fork_whose_files_are_unknown_has_heard_what_was_forked(
 ) -> None:
     Files(server, {**FORMAT, "schema_version": 3}, ("user", "Hi"), ("assistant", "Hello"))
 
-    assert (await upstream.create_conversation("agent-1", "s", PATH, FORK)).heard == 2
+    assert (await upstream.create_conversation("agent-1", "s", PATH, FORK)).seeded == 2
     assert server.sent("write_file") == []
 
 
@@ -189,7 +189,7 @@ async def test_in_an_unknown_format_nothing_is_written_and_nothing_is_heard(
     with caplog.at_level(logging.WARNING):
         made = await upstream.create_conversation("agent-1", "s", [HI, HELLO])
 
-    assert made.heard == 0
+    assert made.seeded == 0
     assert server.sent("write_file") == []
     assert "a chat's past is told in words" in caplog.text
 
@@ -212,7 +212,7 @@ async def test_a_conversation_that_is_kept_otherwise_is_left_as_it_is(
     files = Files(server, FORMAT)
     files.content[name] = content
 
-    assert (await upstream.create_conversation("agent-1", "s", [HI, HELLO])).heard == 0
+    assert (await upstream.create_conversation("agent-1", "s", [HI, HELLO])).seeded == 0
     assert server.sent("write_file") == []
 
 
@@ -223,7 +223,7 @@ async def test_without_a_place_for_the_files_nothing_is_heard(
     Files(server, FORMAT)
     server.before["runtime_start"] = [{**DEVICE, "device_status": {"memory_directory": directory}}]
 
-    assert (await upstream.create_conversation("agent-1", "s", [HI, HELLO])).heard == 0
+    assert (await upstream.create_conversation("agent-1", "s", [HI, HELLO])).seeded == 0
     assert server.sent("read_file", "write_file") == []
 
 

@@ -235,7 +235,7 @@ def test_a_past_comes_back_as_it_was(history: list[Message]) -> None:
     found = to_past(listed)
 
     assert [(m.role, m.content) for m in found.messages] == [(m.role, m.content) for m in history]
-    assert (found.told, found.pending, found.open) == ("", (), True)
+    assert (found.instructions_sent, found.pending, found.appendable) == ("", (), True)
     assert conversation["in_context_message_ids"] == [message["id"] for message in messages]
     assert {**conversation, "in_context_message_ids": []} == KEPT
 

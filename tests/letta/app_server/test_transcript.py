@@ -33,13 +33,13 @@ INPUTS: dict[str, tuple[list[Message], Instructions, list[list[str]]]] = {
         Instructions("Be kind"),
         [[client_note("Be kind"), "Hi"], ["More"]],
     ),
-    "the text that was told before": ([HI], Instructions("Be kind", told="Be kind"), [["Hi"]]),
+    "the text that was told before": ([HI], Instructions("Be kind", sent_before="Be kind"), [["Hi"]]),
     "another than was told before": (
         [HI],
-        Instructions("Be brief", told="Be kind"),
+        Instructions("Be brief", sent_before="Be kind"),
         [[client_note("Be brief"), "Hi"]],
     ),
-    "none any more": ([HI], Instructions(told="Be kind"), [[client_note(WITHDRAWN), "Hi"]]),
+    "none any more": ([HI], Instructions(sent_before="Be kind"), [[client_note(WITHDRAWN), "Hi"]]),
     "what was said earlier": (
         [HI, HELLO, MORE],
         NO_INSTRUCTIONS,
@@ -103,7 +103,7 @@ def test_whatever_stands_before_a_picture_is_the_person_s(
     past = to_past([Listed("1", "user_message", "gw1-a-b-c-d", [part(DEVICE), *sent["content"]])])
 
     assert past.messages == [msgspec.structs.replace(message, id="1")]
-    assert past.told == instructions.text
+    assert past.instructions_sent == instructions.text
 
 
 @pytest.mark.parametrize(("messages", "instructions", "sent"), INPUTS.values(), ids=INPUTS)
@@ -188,7 +188,7 @@ def test_a_conversation_holds_what_was_said_and_told_in_it(
     past = to_past(listed)
 
     assert [(message.role, message.content) for message in past.messages] == said
-    assert past.told == instructions
+    assert past.instructions_sent == instructions
 
 
 def test_a_message_has_the_ids_of_its_listing() -> None:
@@ -211,7 +211,9 @@ def test_what_was_sent_is_found_again_with_the_client_s_text_whatever_it_says(
     listed: list[Listed] = []
     said = list(past)
     for i, (questions, text) in enumerate(turns):
-        sent = to_input(Sending([*(past if i == 0 else []), *questions], Instructions(text, to_past(listed).told)))
+        sent = to_input(
+            Sending([*(past if i == 0 else []), *questions], Instructions(text, to_past(listed).instructions_sent))
+        )
         for message in sent:
             device = [{"type": "text", "text": DEVICE}] if not listed else []
             parts = [*device, *message["content"]]
@@ -221,7 +223,7 @@ def test_what_was_sent_is_found_again_with_the_client_s_text_whatever_it_says(
         found = to_past(listed)
 
         assert [(m.role, m.content) for m in found.messages] == [(m.role, m.content) for m in said]
-        assert found.told == ("" if text == WITHDRAWN else text)
+        assert found.instructions_sent == ("" if text == WITHDRAWN else text)
 
 
 # A turn without an end

@@ -70,7 +70,7 @@ async def test_a_turn_that_waits_is_a_part_of_its_conversation(
     server.answers["conversation_messages_list"] = {"success": True, "messages": []}
     past = await upstream.read_conversation("agent-1", CONVERSATION)
 
-    assert past.open
+    assert past.appendable
     assert past.pending == (PendingCall("c1", "weather"), PendingCall("c2", "clock"))
     assert server.sent("conversation_update") == []
 

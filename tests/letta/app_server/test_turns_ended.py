@@ -12,6 +12,7 @@ from gateway.letta.app_server.open_turn import NOT_ANSWERED
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.upstream import Conversation, Past, Sending
 from tests import events as e
+from tests.following import following
 from tests.letta.app_server.parked import (
     CANCELLED,
     MINE,
@@ -109,7 +110,7 @@ async def test_a_turn_that_never_ends_is_marked_and_left(
     past = await hasty.read_conversation("agent-1", CONVERSATION)
 
     assert marks(server) == [UNFINISHED]
-    assert (past.open, past.pending) == (False, ())
+    assert (past.appendable, past.pending) == (False, ())
     assert [record.getMessage() for record in caplog.records] == [
         "a turn that waited for its client could not be ended: TimeoutError"
     ]
@@ -255,7 +256,7 @@ async def test_a_cancel_of_a_turn_that_goes_on_with_results_ends_it(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     await park(server, upstream, "weather")
-    async with upstream.run("agent-1", "conv-1", sunny("c1"), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", sunny("c1")) as batches:
         await server.send(wanted("weather", "c1"))
         await go_on(server, word("Hel"))
         assert await anext(batches) == [e.answer("Hel", "run-2")]
@@ -268,8 +269,9 @@ async def test_who_stops_reading_a_turn_that_goes_on_leaves_nothing_that_waits(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     await park(server, upstream, "weather")
-    async with upstream.run("agent-1", "conv-1", sunny("c1"), ()):
-        pass
+    async with following(upstream, "agent-1", "conv-1", sunny("c1")):
+        await server.send(wanted("weather", "c1"))
+        await server.arrived("external_tool_call_response")
 
     with pytest.raises(errors.Stuck):
         await run(upstream, sunny("c1"))
@@ -305,7 +307,7 @@ async def test_closing_while_a_turn_is_ended_waits_for_that_end_alone(server: Fa
 async def test_closing_with_an_answer_under_way_ends_only_what_waits(server: FakeAppServer) -> None:
     upstream = impatient(server, 600)
     server.turn = [word("Hel")]
-    async with upstream.run("agent-1", "conv-1", Sending([MINE]), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([MINE])) as batches:
         await anext(batches)
         await upstream.aclose()
 

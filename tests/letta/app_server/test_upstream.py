@@ -17,6 +17,7 @@ from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.upstream import Agent, Instructions, Sending, Template
 from gateway.settings import Secret
 from tests import events as e
+from tests.following import following
 from tests.letta.app_server.upstreams import run, upstream_of
 from tests.letta.words import HELLO, HI, MORE, client_note, earlier, texts
 from tests.servers.fake_app_server import RUNTIME, WELL, Answer, FakeAppServer, Frame, status, word
@@ -284,7 +285,8 @@ async def test_a_turn_says_what_the_agent_says(server: FakeAppServer, upstream: 
 
 async def test_a_turn_whose_model_says_nothing_has_begun(server: FakeAppServer, upstream: AppServerUpstream) -> None:
     server.turn = []
-    async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([HI])) as batches:
+        await server.arrived("input")
         await server.send(status("SENDING_API_REQUEST") | {"runtime": RUNTIME})
         await server.send(status("WAITING_FOR_API_RESPONSE") | {"runtime": RUNTIME})
 
@@ -330,7 +332,7 @@ async def test_a_connection_that_breaks_within_a_turn_breaks_the_turn(
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     server.turn = [word("Hel")]
-    async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([HI])) as batches:
         assert await heard(batches) == [e.answer("Hel", "run-1")]
         server.cut()
         with pytest.raises(errors.BrokenStream) as raised:
@@ -342,7 +344,7 @@ async def test_a_connection_that_breaks_within_a_turn_breaks_the_turn(
 async def test_a_turn_that_failed_tells_what_came_before(server: FakeAppServer, upstream: AppServerUpstream) -> None:
     failed: Frame = {"type": "turn_finished", "stop_reason": "error", "error": "429: slow down"}
     server.turn = [word("Hel"), failed]
-    async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([HI])) as batches:
         assert await heard(batches) == [e.answer("Hel", "run-1")]
         with pytest.raises(errors.RateLimited):
             await heard(batches)
@@ -351,10 +353,10 @@ async def test_a_turn_that_failed_tells_what_came_before(server: FakeAppServer, 
 # what is sent -> the text parts of each message
 SENT: dict[str, tuple[Sending, list[list[str]]]] = {
     "a client's text that was not told yet": (
-        Sending([HI], Instructions("Be kind", told="Be brief")),
+        Sending([HI], Instructions("Be kind", sent_before="Be brief")),
         [[client_note("Be kind"), "Hi"]],
     ),
-    "a client's text that was told": (Sending([HI], Instructions("Be kind", told="Be kind")), [["Hi"]]),
+    "a client's text that was told": (Sending([HI], Instructions("Be kind", sent_before="Be kind")), [["Hi"]]),
     "a past that is in no file": (
         Sending([HI, HELLO, MORE]),
         [[earlier(("user", "Hi"), ("assistant", "Hello")), "More"]],
@@ -487,7 +489,7 @@ async def test_what_needs_an_approval_and_was_not_allowed_with_the_turn_is_denie
     server: FakeAppServer, upstream: AppServerUpstream
 ) -> None:
     server.turn = [word("Hm.")]
-    async with upstream.run("agent-1", "conv-1", Sending([HI]), ()) as batches:
+    async with following(upstream, "agent-1", "conv-1", Sending([HI])) as batches:
         while not e.text_in(await anext(batches)):
             pass
         asked = {"subtype": "can_use_tool", "tool_name": "Bash", "tool_call_id": "call-1", "input": {"command": "true"}}

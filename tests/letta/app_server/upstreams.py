@@ -18,5 +18,6 @@ async def run(
     upstream: AppServerUpstream, sending: Sending, tools: tuple[str, ...] = (), conversation: str = "conv-1"
 ) -> list[Event]:
     """What a turn says."""
-    async with upstream.run("agent-1", conversation, sending, tools) as batches:
-        return [event async for batch in batches for event in batch if event != PING]
+    events: list[Event] = []
+    await upstream.run("agent-1", conversation, sending, tools, events.extend)
+    return [event for event in events if event != PING]

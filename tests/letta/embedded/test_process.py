@@ -29,7 +29,7 @@ GATEWAY = """
 import asyncio, sys
 from pathlib import Path
 import uvloop
-from gateway.letta.process import AppServerProcess
+from gateway.letta.embedded.process import AppServerProcess
 
 async def main():
     server = AppServerProcess(Path(sys.argv[1]))

@@ -129,12 +129,14 @@ async def run(letta: Replay, events: list[Event] | None = None, sending: Sending
     events = [] if events is None else events
     upstream = letta.upstream()
     try:
-        async with upstream.run("agent-1", "conv-1", sending, ()) as reads:
-            async for read in reads:
-                events += read
+        await upstream.run("agent-1", "conv-1", sending, (), events.extend)
     finally:
         await upstream.aclose()
     return events
+
+
+def unheard(events: list[Event]) -> None:
+    """Takes what a run says, where only what was sent matters."""
 
 
 @pytest.mark.parametrize("size", [1_000_000, 100, 7], ids=["at once", "in pieces", "in crumbs"])
@@ -237,8 +239,8 @@ async def test_garbage_within_a_run_is_a_broken_stream() -> None:
 
 async def test_all_that_came_in_one_read_is_given_at_once() -> None:
     upstream = replay("plain-answer").upstream()
-    async with upstream.run("agent-1", "conv-1", SENDING, ()) as reads:
-        sizes = [len(read) async for read in reads]
+    sizes: list[int] = []
+    await upstream.run("agent-1", "conv-1", SENDING, (), lambda events: sizes.append(len(events)))
 
     assert sizes == [22]
 
@@ -276,7 +278,7 @@ async def test_a_client_s_instructions_are_added_to_the_agent_s_own_prompt_for_t
 
 async def test_without_instructions_the_agent_s_own_prompt_stays() -> None:
     letta = replay("plain-answer")
-    await run(letta, sending=Sending(SENDING.messages, Instructions(told="Be kind.", prompt="You are a tutor.")))
+    await run(letta, sending=Sending(SENDING.messages, Instructions(sent_before="Be kind.", prompt="You are a tutor.")))
 
     assert "override_system" not in json.loads(letta.requests[0].content)
 
@@ -296,18 +298,16 @@ async def test_what_waits_for_an_approval_is_denied_before_anything_is_said() ->
 
 async def test_a_run_may_be_silent_for_three_of_letta_s_pings() -> None:
     letta = replay("plain-answer")
-    async with letta.upstream(Letta(upstream="rest", ping_seconds=4.0)).run("agent-1", "conv-1", SENDING, ()) as reads:
-        _ = [read async for read in reads]
+    upstream = letta.upstream(Letta(upstream="rest", ping_seconds=4.0))
+    await upstream.run("agent-1", "conv-1", SENDING, (), unheard)
 
     assert letta.requests[0].extensions["timeout"]["read"] == 12.0
 
 
 async def test_letta_s_key_is_sent() -> None:
     letta = replay("plain-answer")
-    async with letta.upstream(Letta(upstream="rest", api_key=Secret("sk-let"))).run(
-        "agent-1", "conv-1", SENDING, ()
-    ) as reads:
-        _ = [read async for read in reads]
+    upstream = letta.upstream(Letta(upstream="rest", api_key=Secret("sk-let")))
+    await upstream.run("agent-1", "conv-1", SENDING, (), unheard)
 
     assert letta.requests[0].headers["authorization"] == "Bearer sk-let"
 

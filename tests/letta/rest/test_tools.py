@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from gateway.domain import errors
-from gateway.domain.events import Failure
+from gateway.domain.events import Event, Failure
 from gateway.domain.messages import Message, ToolResult
 from gateway.domain.request import ClientTool
 from gateway.letta.error_words import from_error_message
@@ -107,8 +107,9 @@ async def sent(sending: Sending) -> Any:
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=b"data: [DONE]\n\n")
 
     upstream = RestUpstream(Letta(base_url="http://letta"), httpx.AsyncClient(transport=httpx.MockTransport(answer)))
-    async with upstream.run("agent-1", "conv-1", sending, ("run_code",)) as reads:
-        assert [read async for read in reads] == []
+    events: list[Event] = []
+    await upstream.run("agent-1", "conv-1", sending, ("run_code",), events.extend)
+    assert events == []
     return bodies[0]
 
 

@@ -303,9 +303,9 @@ async def test_a_conversation_is_made_in_which_nothing_was_heard(path: list[Mess
     letta = FakeLetta({"POST /v1/conversations/": {"id": "conv-1", "summary": "gw1:0123"}})
     made = await letta.upstream.create_conversation("agent-1", "gw1:0123", path, fork)
 
-    assert made == Conversation("conv-1", summary="gw1:0123", heard=0)
+    assert made == Conversation("conv-1", summary="gw1:0123", seeded=0)
     assert (letta.query, letta.body) == ([("agent_id", "agent-1")], {"summary": "gw1:0123"})
-    assert not letta.upstream.forks
+    assert not letta.upstream.capabilities.forks
 
 
 MESSAGES = "GET /v1/conversations/conv-1/messages"

@@ -102,7 +102,7 @@ async def test_what_a_turn_begins_with_is_noted_only_where_nobody_else_would_kno
         notes.append(from_note(summary.note))
         conversations.release(turn("Hi"), found)
 
-    begun = Unkept([]) if either.forks else Unkept(sending.messages, begun=True)
+    begun = Unkept([]) if either.store.forks else Unkept(sending.messages, begun=True)
     assert notes == [Unkept([]), begun]
 
 

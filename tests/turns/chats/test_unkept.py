@@ -85,4 +85,4 @@ MISSING: dict[str, tuple[list[Message], list[Message], list[Message], list[Messa
 def test_what_is_missing_is_told_by_the_note_and_by_the_turn_without_an_end(
     said: list[Message], unfinished: list[Message], noted: list[Message], missing: list[Message]
 ) -> None:
-    assert missing_in(Past(said, open=not unfinished, unfinished=unfinished), noted) == missing
+    assert missing_in(Past(said, appendable=not unfinished, unfinished=unfinished), noted) == missing
