@@ -14,7 +14,7 @@ IN_ROOMS = [name for name in FILES if "/" in name]
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "domain": (),
     "wires": ("domain",),
-    "frontends": ("wires.chat_completions", "settings", "domain"),
+    "frontends": ("wires.chat_completions", "wires.sayings", "settings", "domain"),
     "pictures": ("settings", "domain"),
     "tasks": ("turns.runs", "settings", "domain"),
     "turns": ("letta.upstream", "letta.notes", "settings", "domain"),

@@ -14,5 +14,10 @@ class Look(Struct, frozen=True):
     reasoning: Reasoning
     tool_activity: ToolActivity
 
+    @property
+    def joins_thoughts(self) -> bool:
+        """True: a client puts the thoughts of all steps into one text; else each block of them stands apart."""
+        return self.reasoning == "reasoning_content" and self.tool_activity != "rich"
+
 
 PLAIN = Look("hidden", "hidden")

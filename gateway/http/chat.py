@@ -14,11 +14,13 @@ from gateway.domain.errors import ModelNotFound
 from gateway.domain.look import PLAIN, Look
 from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.domain.request import Request as NeutralRequest
+from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
 from gateway.http.auth import authenticate
 from gateway.http.body import read_json
 from gateway.http.headers import read_headers, read_resend
-from gateway.http.sse import Answer, stream, whole
+from gateway.http.record import record_of
+from gateway.http.sse import Answer, in_one_piece, stream
 from gateway.http.texts import ITEM_TEXTS, TEXTS
 from gateway.http.tokens import read_claims
 from gateway.pictures.shown import Pictures, look_at, shows_addresses, without_addresses
@@ -31,8 +33,9 @@ from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.resend import to_sent
 from gateway.turns.runs.schemas import Schemas
 from gateway.turns.turn import Turn, forwards_tools, to_turn
+from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
 from gateway.wires.chat_completions.read import read
-from gateway.wires.chat_completions.translator import StreamTranslator
+from gateway.wires.narrator import Narrator
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
 CLIENT_CLOSED_REQUEST = 499
@@ -48,21 +51,26 @@ async def create_chat_completion(
     pictures: NamedDependency[Pictures | None],
 ) -> ASGIApp:
     """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
+    record = record_of(request.scope)
     key = authenticate(settings, request.headers)
+    record.key = key.name
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
     asked = read(body)
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
+        record.model = asked.model
         return await _respond(request, settings, asked, task_runs.start(task, asked, body), PLAIN)
     if pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(asked))
         asked = await pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
+    record.model, record.agent_type = asked.model, turn.agent_type.id
     await schemas.check(turn.json)
     await schemas.check_strict(turn.tools)
     reader = runs.start(turn, to_sent(key, read_resend(headers), turn, body))
+    record.joined = reader.joined
     return await _respond(request, settings, asked, reader, look_for(key, headers, turn, asked), turn.tools)
 
 
@@ -96,21 +104,21 @@ async def _respond(
     look: Look,
     tools: ClientTools = NO_TOOLS,
 ) -> ASGIApp:
-    """What a run says, streamed or whole."""
-    translator = StreamTranslator(
-        id=f"chatcmpl-{uuid.uuid4().hex}",
+    """Answer with a run, streamed or whole."""
+    id = f"chatcmpl-{uuid.uuid4().hex}"
+    include_usage = chat.include_usage or not chat.stream
+    encoder = ChatCompletionEncoder(
+        id=id,
         created=int(time.time()),
         model=chat.model,
         reasoning=look.reasoning,
-        include_usage=chat.include_usage or not chat.stream,
-        tool_activity=look.tool_activity,
-        client_tools=tools,
-        clock=time.monotonic,
+        include_usage=include_usage,
+        additions=OpenWebUIAdditions(id, time.monotonic) if look.tool_activity == "rich" else None,
     )
-    answer = Answer(run, translator)
+    answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder, record_of(request.scope))
     if chat.stream:
         return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds)
-    completion = await whole(answer, request)
+    completion = await in_one_piece(answer, request)
     status = CLIENT_CLOSED_REQUEST if completion is None else 200
     response = Response(completion, status_code=status)
     return cast(ASGIApp, response.to_asgi_response(app=None, request=request))

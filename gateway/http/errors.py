@@ -17,6 +17,7 @@ from gateway.domain.errors import (
     RouteNotFound,
     UpstreamError,
 )
+from gateway.http.record import record_of
 from gateway.http.unserved import explain
 from gateway.wires.envelope import ErrorResponse, UpstreamFailure, to_response
 
@@ -37,14 +38,16 @@ def to_gateway_error(error: Exception) -> GatewayError:
 
 
 def handle_exception(request: Request[Any, Any, Any], exception: Exception) -> Response[ErrorResponse]:
+    """Answer with an error, and note it in the record of the request."""
     error = to_gateway_error(exception)
+    record_of(request.scope).fail(error)
     return Response(
         to_response(error), status_code=error.status_code, headers=error.headers, media_type="application/json"
     )
 
 
 def handle_http_exception(request: Request[Any, Any, Any], exception: HTTPException) -> Response[ErrorResponse]:
-    """What Litestar refuses by itself; a 405 brings its `Allow`."""
+    """Answer what Litestar refuses by itself; a 405 brings its `Allow`."""
     response = handle_exception(request, _from_litestar(request, exception))
     response.headers.update(exception.headers or {})
     return response

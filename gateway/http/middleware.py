@@ -1,15 +1,13 @@
-"""What requests pass: their id and line in the log; a limit of them; without keys, the guard of the own machine."""
+"""The layers around the application: ids and records, a limit of requests, and a guard where there are no keys."""
 
-import logging
 import re
-import time
-import uuid
 
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.domain.errors import Forbidden, GatewayError, Overloaded
+from gateway.http.record import Record, keep_record, new_request_id, record_of
 from gateway.wires.envelope import to_json
 
 # How a browser on this machine writes where it is; any other name may have been pointed here from outside, and what no
@@ -18,45 +16,38 @@ _OWN = r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?"
 OWN_HOST = re.compile(_OWN)
 OWN_ORIGIN = re.compile(f"https?://{_OWN}")
 
-access = logging.getLogger("gateway.access")
-
 
 def with_request_id(app: ASGIApp) -> ASGIApp:
-    """Give every response an `x-request-id`, and log one line that carries it."""
+    """Give every response an `x-request-id`, and write the record of its request, which carries the same."""
 
     async def identified(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        id, started, status = _new_id(), time.monotonic(), 0
+        record = Record(new_request_id(), scope["method"])
+        keep_record(scope, record)
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableScopeHeaders.from_message(message)["x-request-id"] = id
+                record.status = message["status"]
+                MutableScopeHeaders.from_message(message)["x-request-id"] = record.id
             await send(message)
 
         try:
             await app(scope, receive, send_with_id)
         finally:
-            milliseconds = (time.monotonic() - started) * 1000
-            # The route and not the path: a path may hold anything.
-            route = scope.get("path_template") or "-"
-            access.info("%s %s %s %s %.0f ms", id, scope.get("method"), route, status or "-", milliseconds)
+            record.route = scope.get("path_template") or "-"
+            record.end()
 
     return identified
 
 
-def _new_id() -> str:
-    return f"req_{uuid.uuid4().hex}"
-
-
 def refuse(error: GatewayError) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of an answer to what never became a request; it has an id and its line in the log, too."""
-    id = _new_id()
-    access.info("%s - - %s -", id, error.status_code)
-    return _told(error, **{"connection": "close", "x-request-id": id})
+    record = Record(new_request_id(), status=error.status_code)
+    record.fail(error)
+    record.write()
+    return _told(error, **{"connection": "close", "x-request-id": record.id})
 
 
 def _told(error: GatewayError, **more: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
@@ -78,7 +69,7 @@ def at_most(count: int, path: str, app: ASGIApp) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP or scope["path"] != path:
             await app(scope, receive, send)
         elif under_way >= count:
-            await _send_overloaded(send)
+            await _send_overloaded(scope, send)
         else:
             under_way += 1
             try:
@@ -89,8 +80,9 @@ def at_most(count: int, path: str, app: ASGIApp) -> ASGIApp:
     return limited
 
 
-async def _send_overloaded(send: Send) -> None:
+async def _send_overloaded(scope: Scope, send: Send) -> None:
     error = Overloaded("This gateway has as many answers under way as it takes. Please try again later.")
+    record_of(scope).fail(error)
     headers, body = _told(error)
     await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
@@ -118,12 +110,12 @@ def _check_local(headers: Headers) -> None:
 
 
 def is_own_host(headers: Headers) -> bool:
-    """Whether the one `Host` names this machine as a browser on it does."""
+    """Tell a request whose one `Host` names this machine as a browser on it does."""
     hosts = headers.getall("host", [])
     return len(hosts) == 1 and OWN_HOST.fullmatch(hosts[0]) is not None
 
 
 def is_own_origin(headers: Headers) -> bool:
-    """Whether no web page asks, or one of this machine."""
+    """Tell a request that no web page makes, or one of this machine."""
     origins = headers.getall("origin", [])
     return not origins or (len(origins) == 1 and OWN_ORIGIN.fullmatch(origins[0]) is not None)

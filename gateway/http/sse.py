@@ -1,4 +1,4 @@
-"""A run as a response: server-sent events, or one whole completion. The only module that knows sse-starlette."""
+"""A run as a response: server-sent events, or one whole answer. The only module that knows sse-starlette."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -6,19 +6,19 @@ from typing import Any, cast
 
 from litestar import Request
 from litestar.types import ASGIApp
+from msgspec import Struct
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import AppStatus, EventSourceResponse
 
-from gateway.domain.errors import UpstreamError
-from gateway.domain.events import Event
+from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.http.errors import to_gateway_error
+from gateway.http.record import CLIENT_LEFT, Record
 from gateway.turns.runs.log import Reader
-from gateway.wires.chat_completions.response import DONE_FRAME, ChatCompletion, frame, to_completion
-from gateway.wires.chat_completions.translator import StreamTranslator
-from gateway.wires.envelope import UpstreamFailure, to_response
-from gateway.wires.tool_display import Told
+from gateway.wires.encoder import Encoder
+from gateway.wires.narrator import Narrator
+from gateway.wires.sayings import Saying
 
-PING = ServerSentEvent(comment="ping", sep="\n")
+PING_COMMENT = ServerSentEvent(comment="ping", sep="\n")
 
 # sse-starlette would cut every stream on SIGTERM; the gateway ends its runs itself, each with an error told.
 AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
@@ -32,112 +32,133 @@ class _EventStream(EventSourceResponse):
 
 
 class Answer:
-    """The chunks of one run, as they come."""
+    """One run as one client is told it: joins the reader of the run, a narrator and the encoder of a wire."""
 
-    def __init__(self, run: Reader, translator: StreamTranslator) -> None:
+    def __init__(self, run: Reader, narrator: Narrator, encoder: Encoder, record: Record) -> None:
+        self.record = record
         self._run = run
-        self._translator = translator
+        self._narrator = narrator
+        self._encoder = encoder
         self._ended = False
-        self._failure: UpstreamFailure | None = None
+        self._failure: UpstreamError | None = None
 
-    async def next(self) -> Sequence[Told] | None:
-        """The next chunks, none of them or many; None after the last. Raises GatewayError where the run fails."""
+    async def next_frames(self) -> bytes | None:
+        """The frames of what comes next, perhaps none; None after the last. Raises what the run failed with."""
+        sayings = await self._next()
+        if sayings is None:
+            return None
+        frames = self._encoder.encode(sayings)
+        if frames:
+            self.record.has_first_frame()
+        return frames
+
+    async def whole(self) -> Struct:
+        """The body of the whole answer. Raises what the run failed with."""
+        sayings: list[Saying] = []
+        while (more := await self._next()) is not None:
+            sayings += more
+        self.record.has_first_frame()
+        return self._encoder.whole(sayings)
+
+    def end(self) -> bytes:
+        """The frames after the last ones of an answer that went well."""
+        self.record.outcome = None
+        return self._encoder.end()
+
+    def fail(self, error: GatewayError) -> bytes:
+        """The frames that close what is open, tell of an error and end the answer."""
+        self.record.fail(error)
+        return self._encoder.encode(self._narrator.receive_error()) + self._encoder.fail(error)
+
+    def leave(self) -> None:
+        """Read no more of the run."""
+        self.record.tokens = self._narrator.tokens
+        self._run.leave()
+
+    async def _next(self) -> Sequence[Saying] | None:
         if self._failure:
             raise self._failure
         if self._ended:
             return None
         try:
-            return self._translate(await self._run.next())
-        except UpstreamError as error:
-            # What breaks after the reason to stop changes nothing of it.
-            if not self._translator.stopped:
-                raise UpstreamFailure(error) from error
-            return self._translate(None)
-
-    def _translate(self, events: list[Event] | None) -> list[Told]:
-        chunks: list[Told] = []
+            events = await self._run.next()
+        except UpstreamError:
+            # An upstream that breaks after the run's reason to stop takes nothing from the answer.
+            if not self._narrator.stopped:
+                raise
+            events = None
+        sayings: list[Saying] = []
         try:
             for event in events or ():
-                chunks += self._translator.receive(event)
-            if events is None or self._translator.complete:
+                sayings += self._narrator.receive(event)
+            if events is None or self._narrator.complete:
                 self._ended = True
-                chunks += self._translator.receive_eof()
-        except UpstreamFailure as error:
+                sayings += self._narrator.receive_eof()
+        except UpstreamError as error:
             # What came before the failure, in the same read, is told before it.
             self._failure = error
-            if not chunks:
+            if not sayings:
                 raise
-        return chunks
-
-    def close(self) -> Sequence[Told]:
-        """The chunks that close what is open, before an error is told."""
-        return self._translator.receive_error()
-
-    def leave(self) -> None:
-        self._run.leave()
+        return sayings
 
 
 async def stream(answer: Answer, first_event_seconds: float, ping_seconds: float) -> ASGIApp:
-    """The answer as events. Raises GatewayError if the run fails within `first_event_seconds`."""
+    """The answer as events. Raises GatewayError or UpstreamError if the run fails within `first_event_seconds`."""
     try:
         first = await _first_frames(answer, first_event_seconds)
     except BaseException:
         answer.leave()
         raise
-    response = _EventStream(_frames(answer, first), sep="\n", ping=ping_seconds, ping_message_factory=lambda: PING)
+    # Until it has its end, it has none: nobody tells of a client that leaves.
+    answer.record.outcome = CLIENT_LEFT
+    response = _EventStream(
+        _frames(answer, first), sep="\n", ping=ping_seconds, ping_message_factory=lambda: PING_COMMENT
+    )
     # Whether the connection is kept is the server's to say, and said once.
     del response.headers["connection"]
     return cast(ASGIApp, response)
 
 
 async def _first_frames(answer: Answer, seconds: float) -> bytes:
-    """The frames of the first chunks; a ping if none came in time."""
+    """The first frames; a ping if none came in time."""
     try:
         async with asyncio.timeout(seconds):
-            while (chunks := await answer.next()) == []:
+            while (frames := await answer.next_frames()) == b"":
                 pass
     except TimeoutError:
-        return PING.encode()
-    return _to_frames(chunks)
+        return PING_COMMENT.encode()
+    return frames or b""
 
 
 async def _frames(answer: Answer, first: bytes) -> AsyncGenerator[bytes, None]:
     """Every frame of the stream, those of one read of the upstream in one piece. Raises nothing."""
     try:
         yield first
-        while (chunks := await answer.next()) is not None:
-            if chunks:
-                yield _to_frames(chunks)
-        yield DONE_FRAME
+        while (frames := await answer.next_frames()) is not None:
+            if frames:
+                yield frames
+        yield answer.end()
     # Nothing may escape: the body would end without its end, and no client could tell what happened.
     except Exception as error:
-        yield _to_frames(answer.close()) + frame(to_response(to_gateway_error(error))) + DONE_FRAME
+        yield answer.fail(to_gateway_error(error))
     finally:
         answer.leave()
 
 
-def _to_frames(chunks: Sequence[Told] | None) -> bytes:
-    return b"".join([frame(chunk) for chunk in chunks or ()])
-
-
-async def whole(answer: Answer, request: Request[Any, Any, Any]) -> ChatCompletion | None:
-    """The answer in one piece; None if the client left before its end. Raises GatewayError."""
-    collecting = asyncio.create_task(_collect(answer))
+async def in_one_piece(answer: Answer, request: Request[Any, Any, Any]) -> Struct | None:
+    """The whole answer; None if the client left before its end. Raises GatewayError or UpstreamError."""
+    collecting = asyncio.create_task(answer.whole())
     leaving = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return await collecting if collecting.done() else None
+        if collecting.done():
+            return await collecting
+        answer.record.outcome = CLIENT_LEFT
+        return None
     finally:
         answer.leave()
         collecting.cancel()
         leaving.cancel()
-
-
-async def _collect(answer: Answer) -> ChatCompletion:
-    told: list[Told] = []
-    while (more := await answer.next()) is not None:
-        told += more
-    return to_completion(told)
 
 
 async def _disconnected(request: Request[Any, Any, Any]) -> None:

@@ -13,7 +13,10 @@ from gateway.domain.errors import RETRY_AFTER_SECONDS, GatewayError
 
 
 class Error(Struct, frozen=True):
-    """What is wrong. `message` is a fixed sentence, or names a parameter: no internals, nothing of the request."""
+    """An error: `Error("The model `x` does not exist …", "invalid_request_error", "model", "model_not_found")`.
+
+    `message` is a fixed sentence, or names a parameter: no internals, nothing of the request.
+    """
 
     message: str
     type: str
@@ -22,20 +25,24 @@ class Error(Struct, frozen=True):
 
 
 class ErrorResponse(Struct, frozen=True):
+    """The body of a response that tells of an error, and the event of a stream that does."""
+
     error: Error
 
 
 def to_response(error: GatewayError) -> ErrorResponse:
-    """The body that tells of an error."""
+    """Put an error into its envelope."""
     return ErrorResponse(Error(str(error), error.type, error.param, error.code))
 
 
 def to_json(error: GatewayError) -> bytes:
-    """The same, encoded."""
+    """Encode an error in its envelope."""
     return msgspec.json.encode(to_response(error))
 
 
 class _Row(Struct, frozen=True):
+    """A row of the table of errors of Letta's: status, code and sentence for a client."""
+
     status: HTTPStatus
     code: str
     message: str

@@ -16,14 +16,14 @@ _FENCE = re.compile(r"`{3,}")
 
 
 def asks(answer: str) -> bool:
-    """Whether an answer, as its client tells it, holds a question."""
+    """Tell answers that hold a question, as their client tells them, from others."""
     return _INTRODUCTION in answer
 
 
 def end_of_question(text: str, start: int) -> tuple[int, bool]:
-    """Where a question ends whose beginning ends at `start`, and whether it is one.
+    """Find the end of a question whose beginning ends at `start`; the second value is False where it is none.
 
-    What is none ends with the lines that could be of its calls; within them no other question has its end.
+    A text that is none ends with the lines that could be of its calls; within them no other question has its end.
     """
     calls = _CALLS.match(text, start)
     end = calls.end() if calls else start
@@ -39,12 +39,12 @@ class Questions:
         self._arguments: dict[str, list[str]] = {}
 
     def call(self, call: CallPiece) -> None:
-        """A call, or a piece of one."""
+        """Take a call, or a piece of one."""
         self._names[call.id] = call.name or self._names.get(call.id, "")
         self._arguments.setdefault(call.id, []).append(call.arguments)
 
     def ask(self) -> str:
-        """The question; empty where nothing waits."""
+        """Word the question about all calls; it is empty where nothing waits."""
         if not self._names:
             return ""
         arguments = {id: "".join(pieces) for id, pieces in self._arguments.items()}
@@ -61,7 +61,7 @@ def _shown(arguments: str) -> str:
 
 
 def _indented(arguments: str) -> str:
-    """As they came, where they are no JSON."""
+    """Indent JSON; arguments that are none stay as they came."""
     try:
         return json.dumps(json.loads(mend(arguments)), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):

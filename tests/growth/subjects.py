@@ -8,7 +8,6 @@ SMALL = "one value of a few fields at a time: what is long in them is passed on 
 HEADERS = "reads headers, which the server bounds"
 OPERATOR = "reads what the operator wrote"
 IDS = "digests ids, each of at most 512 characters"
-KINDS_OF_TOOLS, ON_A_CALL = ("Hidden", "Thoughts", "Tools"), ("call", "refuse", "receive")
 BY_ANOTHER = "only hands on, to what stands in the table"
 EXCEPTIONS = {
     "domain.request.last_answer": SMALL,
@@ -34,23 +33,21 @@ EXCEPTIONS = {
     "letta.app_server.transcript.emptied": "reads a file of the App Server's, of which it changes one field",
     "letta.app_server.transcript.folder_of": "reads ids that Letta made",
     "offline.request.ChatRequest.offers": SMALL,
-    "wires.chat_completions.calls.ClientCalls.is_one": SMALL,
-    "wires.chat_completions.items.ItemWriter.call": SMALL,
-    "wires.chat_completions.items.ItemWriter.card": SMALL,
-    "wires.chat_completions.items.Verbatim.feed": SMALL,
+    "frontends.open_webui.cards.Cards.begin": f"{BY_ANOTHER} (Cards.receive)",
+    "frontends.open_webui.frames.status": SMALL,
+    "frontends.open_webui.frames.tool_card": SMALL,
+    "frontends.open_webui.items.Items.card": SMALL,
+    "frontends.open_webui.items.Items.open": SMALL,
     "wires.chat_completions.limits.check_count": SMALL,
-    "wires.chat_completions.open_webui.status": SMALL,
-    "wires.chat_completions.open_webui.tool_card": SMALL,
+    **{f"frontends.open_webui.models.{name}": OPERATOR for name in ("agent_info", "hidden_info")},
+    "wires.chat_completions.encoder.Additions.frames": "a Protocol",
+    "wires.chat_completions.encoder.ChatCompletionEncoder.encode": f"{BY_ANOTHER} (chunks)",
+    "wires.chat_completions.encoder.ChatCompletionEncoder.fail": SMALL,
+    "wires.chat_completions.encoder.ChatCompletionEncoder.whole": f"{BY_ANOTHER} (chunks, to_completion)",
+    "wires.chat_completions.encoder.to_usage": SMALL,
     "wires.chat_completions.response.frame": SMALL,
-    "wires.tool_display.tools_of": SMALL,
-    "wires.chat_completions.translator.to_usage": SMALL,
-    **{
-        f"wires.tool_display.{kind}.{how}": SMALL
-        for kind in ("Hidden", "Thoughts", "Tools")
-        for how in ("call", "refuse", "receive")
-    },
-    **{f"wires.tool_display.Cards.{how}": f"{BY_ANOTHER} (Cards.receive)" for how in ("call", "refuse")},
-    **{f"wires.chat_completions.writer.Writer.{how}": SMALL for how in ("call", "finish", "tell_usage")},
+    "wires.client_calls.ClientCalls.is_one": SMALL,
+    **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
     "settings.Key.may_use": OPERATOR,
     "settings.Settings.types_for": OPERATOR,
     "settings.is_loopback": OPERATOR,

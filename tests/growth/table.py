@@ -7,15 +7,30 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from gateway.domain import errors as wire_errors
 from gateway.domain import halves, joining, messages, tasks
-from gateway.domain.events import CallPiece, CallWaits, Event, Text, ToolCalled, ToolReturned, shortened
+from gateway.domain.events import (
+    CallPiece,
+    CallWaits,
+    Event,
+    StopReason,
+    Text,
+    Thought,
+    ToolCalled,
+    ToolReturned,
+    shortened,
+)
 from gateway.domain.json_format import JsonFormat
+from gateway.domain.look import Look, ToolActivity
 from gateway.domain.messages import Message, PendingCall, ToolResult, message_of
 from gateway.domain.request import NO_TOOLS, ClientTool, ClientTools, RequestMessage, ShownPicture
 from gateway.domain.resend import NEVER_SENT
 from gateway.frontends import reading
+from gateway.frontends.open_webui.answer import OpenWebUIAdditions
+from gateway.frontends.open_webui.cards import Cards
+from gateway.frontends.open_webui.items import Items
 from gateway.frontends.open_webui.messages import bare_question
 from gateway.http import texts
 from gateway.http.encodings import Decoder
@@ -37,19 +52,13 @@ from gateway.turns.runs import pending_calls, requirements, resend, strict
 from gateway.turns.runs.course import Course
 from gateway.turns.turn import Turn
 from gateway.wires import question, schemas
-from gateway.wires.chat_completions import (
-    calls,
-    json_format,
-    limits,
-    request,
-    response,
-    think_tags,
-    tools,
-    translator,
-    writer,
-)
+from gateway.wires.chat_completions import json_format, limits, request, response, think_tags, tools
+from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
 from gateway.wires.chat_completions.read import to_request
 from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage
+from gateway.wires.client_calls import ClientCalls
+from gateway.wires.narrator import Narrator
+from gateway.wires.sayings import ClientCallBegun, ClientCallContinued, Finished, Saying
 from gateway.wires.visible_text import visible_text
 from tests.asking import path_shown
 from tests.growth.kinds import (
@@ -91,14 +100,36 @@ def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], 
     return tried
 
 
-def write() -> writer.Writer:
-    return writer.Writer(id="x", created=1, model="m", reasoning="think_tags", include_usage=False)
+def encoder() -> ChatCompletionEncoder:
+    return ChatCompletionEncoder(id="x", created=1, model="m", reasoning="think_tags")
 
 
-def translate() -> translator.StreamTranslator:
-    how: dict[str, Any] = {"reasoning": "think_tags", "include_usage": False, "tool_activity": "rich"}
-    how["clock"] = lambda: 0.0
-    return translator.StreamTranslator(id="x", created=1, model="m", **how)
+def narrator(activity: ToolActivity = "thoughts") -> Narrator:
+    return Narrator(Look("think_tags", activity))
+
+
+def items() -> Items:
+    return Items("x", lambda: 0.0)
+
+
+def additions() -> Callable[[Saying], object]:
+    return OpenWebUIAdditions("x", lambda: 0.0).frames
+
+
+def cards(count: int) -> tuple[Cards, list[ToolReturned]]:
+    """So many tools that run, and their returns."""
+    running = Cards(items())
+    for i in range(count):
+        running.begin(call(i), "Using x…", "x failed.")
+    return running, [ToolReturned(f"call-{i}", "") for i in range(count)]
+
+
+def chunks_of_call(count: int) -> list[Struct]:
+    """A call in so many pieces, and its end."""
+    pieces = [ClientCallContinued(0, "and more of it") for _ in range(count)]
+    said: list[Saying] = [ClientCallBegun(0, "a", "x"), *pieces, Finished(StopReason.WAITING)]
+    writes = encoder()
+    return [chunk for one in said for chunk in writes.chunks(one)]
 
 
 def body(more: str) -> bytes:
@@ -332,8 +363,8 @@ TABLE: dict[str, dict[str, Make]] = {
     },
     "wires.question.asks": of_text(question.asks),
     "wires.question.end_of_question": of_text(lambda text: question.end_of_question(text, len(ASKED))),
-    "wires.chat_completions.calls.ClientCalls.call": {
-        "pieces": in_pieces(lambda: calls.ClientCalls(write(), NO_TOOLS).call, piece_of_call)
+    "wires.client_calls.ClientCalls.receive": {
+        "pieces": in_pieces(lambda: ClientCalls(NO_TOOLS).receive, piece_of_call)
     },
     "wires.chat_completions.tools.to_client_tools": {
         "tools": of(offered, lambda some: tools.to_client_tools(some, None, None), 1_000),
@@ -374,40 +405,29 @@ TABLE: dict[str, dict[str, Make]] = {
     "wires.chat_completions.request.text_of": {
         "parts": of(lambda count: [request.ContentPart("text", "a")] * count, request.text_of)
     },
-    "wires.chat_completions.response.to_completion": {
-        "calls in pieces": of(
-            lambda count: (
-                [*write().finish("stop")]
-                + [
-                    chunk
-                    for i in range(count)
-                    for chunk in write().call(
-                        response.ToolCallChunk(0, "a", function=response.FunctionChunk("and more of it", "x"))
-                    )
-                ]
-            ),
-            response.to_completion,
-        )
-    },
+    "wires.chat_completions.response.to_completion": {"pieces of a call": of(chunks_of_call, response.to_completion)},
     "wires.schemas.check_expansions": {
         "referring": of(referring, refused(schemas.check_expansions, "x"), 60),
         "doubling": of(doubling, refused(schemas.check_expansions, "x"), 60),
     },
-    "wires.tool_display.Cards.receive": {
-        "calls": of(
-            lambda count: (
-                [ToolCalled(call(i)) for i in range(count)] + [ToolReturned(f"call-{i}", "") for i in range(count)]
-            ),
-            lambda events: [*map(translate().receive, events)],
-        )
+    "wires.narrator.Narrator.receive": {
+        "words": in_pieces(lambda: narrator().receive, lambda i: Text("<so"), 20),
+        "calls": in_pieces(lambda: narrator().receive, lambda i: ToolCalled(call(i)), 20),
+        "hidden calls": in_pieces(lambda: narrator("hidden").receive, lambda i: ToolCalled(call(i)), 20),
     },
-    "wires.chat_completions.translator.StreamTranslator.receive": {
-        "words": in_pieces(lambda: translate().receive, lambda i: Text("<so"), 20)
+    "wires.chat_completions.encoder.ChatCompletionEncoder.chunks": {
+        "words": in_pieces(lambda: encoder().chunks, lambda i: Text("<so"), 20),
+        "thoughts": in_pieces(lambda: encoder().chunks, lambda i: Thought("<so"), 20),
+    }
+    | of_text(lambda text: encoder().chunks(Text(text)), **WRITER),
+    "frontends.open_webui.answer.OpenWebUIAdditions.frames": {
+        "words": in_pieces(additions, lambda i: Text("<so"), 20),
+        "calls": in_pieces(additions, lambda i: ToolCalled(call(i)), 20),
     },
-    "wires.chat_completions.writer.Writer.answer": of_text(lambda text: write().answer(text), **WRITER),
-    "wires.chat_completions.writer.Writer.think": of_text(lambda text: write().think(text, "s"), **WRITER),
-    "wires.chat_completions.writer.Writer.note": of_text(lambda text: write().note(text, "s"), **WRITER),
-    "wires.chat_completions.writer.Writer.ask": of_text(lambda text: write().ask(text), **WRITER),
+    "frontends.open_webui.cards.Cards.receive": {
+        "calls": of(cards, lambda pair: [pair[0].receive(one) for one in pair[1]])
+    },
+    "frontends.open_webui.items.Items.add": of_text(lambda text: items().add("message", text)),
     "turns.chats.path.read_path": {"chat": of(told, path_shown), "calls": of(told_calls, refused(path_shown))},
     "turns.runs.requirements.AnswerGate.take": {
         "events": in_pieces(

@@ -10,9 +10,9 @@ import pytest
 
 from gateway.domain.look import Reasoning, ToolActivity
 from gateway.settings import Chats, Key
+from tests.frontends.open_webui.cards import part
 from tests.gateways import FRONTEND, PROGRAMS, chat, gateway, http
 from tests.servers.fake_letta import PING, STOP, THOUGHT, USAGE, WORD, FakeLetta, Hold, Step
-from tests.wires.cards import part
 from tests.wires.oracle import check_stream
 
 URL = "/v1/chat/completions"

@@ -1,6 +1,5 @@
 """A bug behind the gateway: an error of its own, told to nobody but the log, and there without words."""
 
-import asyncio
 import json
 import logging
 import socket
@@ -13,6 +12,7 @@ import pytest
 from gateway.app import create_app
 from tests.events import answer, ping, reasoning
 from tests.gateways import KEY, chat, gateway, http, settings_for
+from tests.http.asgi import call, post
 from tests.servers.fake_letta import FakeLetta
 from tests.servers.threads import served
 from tests.turns.memory_letta import MemoryLetta, Step
@@ -119,40 +119,14 @@ def test_after_a_bug_the_next_request_is_answered() -> None:
 # What a server other than uvicorn might pass on
 
 
-async def call(letta: MemoryLetta, scope: dict[str, Any], *received: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the application sends to a client of which it receives this, and that then stays."""
-    incoming = list(received)
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> Any:
-        return incoming.pop(0) if incoming else await asyncio.Event().wait()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    app: Any = create_app(settings_for("http://letta"), upstream=letta)
-    common: dict[str, Any] = {"query_string": b"", "root_path": "", "client": None, "server": None, "extensions": {}}
-    await app({"asgi": {"version": "3.0"}, "http_version": "1.1", **common, **scope}, receive, send)
-    return sent
-
-
-def post(**headers: str) -> dict[str, Any]:
-    """The scope of a chat completion."""
-    given = {"authorization": f"Bearer {KEY}", "content-type": "application/json", **headers}
-    return {
-        "type": "http",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/v1/chat/completions",
-        "raw_path": b"/v1/chat/completions",
-        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
-    }
+def app(letta: MemoryLetta) -> Any:
+    return create_app(settings_for("http://letta"), upstream=letta)
 
 
 @pytest.mark.anyio
 async def test_an_empty_message_after_the_body_is_not_a_client_that_left() -> None:
     body = {"type": "http.request", "body": json.dumps(chat()).encode(), "more_body": False}
-    start, content, *_ = await call(MemoryLetta(), post(), body, {"type": "http.request", "body": b""})
+    start, content, *_ = await call(app(MemoryLetta()), post(), body, {"type": "http.request", "body": b""})
 
     assert start["status"] == 200
     assert json.loads(content["body"])["choices"][0]["message"]["content"] == "Hello"
@@ -160,7 +134,7 @@ async def test_an_empty_message_after_the_body_is_not_a_client_that_left() -> No
 
 @pytest.mark.anyio
 async def test_what_litestar_refuses_by_itself_is_a_400_in_the_envelope() -> None:
-    start, content, *_ = await call(MemoryLetta(), post(**{"content-length": "many"}))
+    start, content, *_ = await call(app(MemoryLetta()), post(**{"content-length": "many"}))
 
     assert start["status"] == 400
     assert json.loads(content["body"])["error"]["type"] == "invalid_request_error"
@@ -169,7 +143,7 @@ async def test_what_litestar_refuses_by_itself_is_a_400_in_the_envelope() -> Non
 @pytest.mark.anyio
 async def test_a_websocket_is_closed() -> None:
     scope = {"type": "websocket", "scheme": "ws", "path": "/v1/models", "raw_path": b"/v1/models", "headers": []}
-    sent = await call(MemoryLetta(), {**scope, "subprotocols": []}, {"type": "websocket.connect"})
+    sent = await call(app(MemoryLetta()), {**scope, "subprotocols": []}, {"type": "websocket.connect"})
 
     assert [message["type"] for message in sent] == ["websocket.close"]
 

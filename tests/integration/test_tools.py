@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from gateway.settings import AgentType
+from tests.frontends.open_webui.cards import ADDED, Parted, part
 from tests.gateways import FRONTEND, TUTOR, chat, gateway, http
 from tests.integration.words import someone, unheard
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
-from tests.wires.cards import ADDED, Parted, part
 from tests.wires.oracle import check_stream
 
 URL = "/v1/chat/completions"

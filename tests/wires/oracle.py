@@ -2,21 +2,24 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
 from openai.types.chat import ChatCompletionChunk
 from openai.types.completion_usage import CompletionUsage
 
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.domain.events import Event
-from gateway.domain.look import Reasoning, ToolActivity
+from gateway.domain.look import Look, Reasoning, ToolActivity
 from gateway.domain.request import NO_TOOLS, ClientTools
+from gateway.frontends.open_webui.answer import OpenWebUIAdditions
+from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
 from gateway.wires.chat_completions.response import DONE_FRAME, frame
 from gateway.wires.chat_completions.response import ChatCompletionChunk as Chunk
-from gateway.wires.chat_completions.translator import StreamTranslator
-from gateway.wires.envelope import to_response
+from gateway.wires.envelope import UpstreamFailure, to_response
+from gateway.wires.narrator import Narrator
+from gateway.wires.sayings import Saying
 
 ID, CREATED, MODEL = "chatcmpl-1", 1_790_000_000, "tutor"
 CHUNK_KEYS = {"id", "object", "created", "model", "choices"}
@@ -162,27 +165,60 @@ def check_tags(stream: Stream, mode: Reasoning = "think_tags") -> None:
     assert not stream.reasoning or mode == "reasoning_content"
 
 
-def translator(
+class Machine:
+    """A narrator and an encoder, joined as in a response. Raises the error that a client is told."""
+
+    def __init__(self, narrator: Narrator, encoder: ChatCompletionEncoder) -> None:
+        self.narrator = narrator
+        self._encoder = encoder
+
+    def receive(self, event: Event) -> list[Struct]:
+        return self._told(lambda: self.narrator.receive(event))
+
+    def receive_eof(self) -> list[Struct]:
+        return self._told(self.narrator.receive_eof)
+
+    def receive_error(self) -> list[Struct]:
+        return self._told(self.narrator.receive_error)
+
+    def _told(self, say: Callable[[], Sequence[Saying]]) -> list[Struct]:
+        try:
+            sayings = say()
+        except UpstreamError as error:
+            raise UpstreamFailure(error) from None
+        return [chunk for saying in sayings for chunk in self._encoder.chunks(saying)]
+
+
+def machine_for(
     reasoning: Reasoning = "think_tags",
     include_usage: bool = False,
     tools: ToolActivity = "thoughts",
     id: str = ID,
     clients: ClientTools = NO_TOOLS,
     clock: Callable[[], float] = lambda: 0.0,
-) -> StreamTranslator:
-    return StreamTranslator(
+) -> Machine:
+    narrator = Narrator(Look(reasoning, tools), clients, awaits_usage=include_usage)
+    return Machine(narrator, encoder(reasoning, include_usage, tools, id, clock))
+
+
+def encoder(
+    reasoning: Reasoning = "think_tags",
+    include_usage: bool = False,
+    tools: ToolActivity = "thoughts",
+    id: str = ID,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> ChatCompletionEncoder:
+    return ChatCompletionEncoder(
         id=id,
         created=CREATED,
         model=MODEL,
         reasoning=reasoning,
         include_usage=include_usage,
-        tool_activity=tools,
-        client_tools=clients,
-        clock=clock,
+        additions=OpenWebUIAdditions(id, clock) if tools == "rich" else None,
     )
 
 
-def chunks_of(machine: StreamTranslator, events: Iterable[Event]) -> list[Chunk]:
+def chunks_of(machine: Machine, events: Iterable[Event]) -> list[Chunk]:
     """The chunks of a run that ends well."""
     told = [told for event in events for told in machine.receive(event)] + [*machine.receive_eof()]
     return [one for one in told if isinstance(one, Chunk)]
@@ -196,7 +232,7 @@ def play(
     clients: ClientTools = NO_TOOLS,
 ) -> bytes:
     """The frames that a client gets for `events`: an error ends them as it does in a response."""
-    machine = translator(reasoning, include_usage, tools, clients=clients)
+    machine = machine_for(reasoning, include_usage, tools, clients=clients)
     frames: list[bytes] = []
     try:
         for event in events:

@@ -217,6 +217,8 @@ class Reader:
     """Reads a run: calls `next` until it gives None or raises, and `leave` at last, or before."""
 
     def __init__(self, log: RunLog, after: int = 0) -> None:
+        self.joined = False
+        """True: another request had begun the run."""
         self._log = log
         self._after = after
         self._first, self._begun, self.place = log.begin(after)

@@ -52,7 +52,9 @@ class Runs:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError."""
         found = self._find(sent)
         if found:
-            return found.follow()
+            reader = found.follow()
+            reader.joined = True
+            return reader
         requirement = to_requirement(turn, self.shared.upstream.capabilities.applies)
         # What nobody reads any more gives way to what its chat goes on with.
         for other in list(self._under_way.get(turn.marker, ())):

@@ -1,4 +1,4 @@
-"""What a client gets: chunk, whole completion, model list; and their frames. Performs no I/O.
+"""The bodies of responses: a chunk, a whole completion, the list of models; and their frames. Performs no I/O.
 
 https://developers.openai.com/api/reference/resources/chat/subresources/completions/streaming-events
 """
@@ -13,14 +13,20 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class PromptTokensDetails(Struct, frozen=True):
+    """A part of `prompt_tokens`."""
+
     cached_tokens: int = 0
 
 
 class CompletionTokensDetails(Struct, frozen=True):
+    """A part of `completion_tokens`."""
+
     reasoning_tokens: int = 0
 
 
-class Usage(Struct, frozen=True):
+class CompletionUsage(Struct, frozen=True):
+    """The tokens of a whole run."""
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
@@ -29,6 +35,8 @@ class Usage(Struct, frozen=True):
 
 
 class FunctionChunk(Struct, frozen=True, omit_defaults=True):
+    """The function of a `ToolCallChunk`, or a piece of its arguments."""
+
     arguments: str | None = None
     name: str | None = None
 
@@ -43,7 +51,9 @@ class ToolCallChunk(Struct, frozen=True, omit_defaults=True):
 
 
 # omit_defaults: the chunk with the finish reason must carry an empty delta, `{}`.
-class Delta(Struct, frozen=True, omit_defaults=True):
+class ChunkDelta(Struct, frozen=True, omit_defaults=True):
+    """The piece of the answer that a chunk brings: `ChunkDelta(content="Good morn")`."""
+
     role: Literal["assistant"] | None = None
     content: str | None = None
     # Two names of one thing: DeepSeek's, and that of vLLM, Ollama and OpenRouter.
@@ -53,35 +63,45 @@ class Delta(Struct, frozen=True, omit_defaults=True):
 
 
 class ChunkChoice(Struct, frozen=True):
-    delta: Delta
+    """The one choice of a chunk; the finish reason comes with an empty delta."""
+
+    delta: ChunkDelta
     finish_reason: FinishReason | None = None
     index: int = 0
     logprobs: None = None
 
 
 class ChatCompletionChunk(Struct, frozen=True):
+    """One event of a stream."""
+
     id: str
     created: int
     model: str
     choices: list[ChunkChoice]
-    usage: Usage | None | UnsetType = UNSET
+    usage: CompletionUsage | None | UnsetType = UNSET
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
 
 
-class CalledFunction(Struct, frozen=True):
+class ChatCompletionFunction(Struct, frozen=True):
+    """The function that a tool call of a whole answer names, with all its arguments."""
+
     name: str
     arguments: str
 
 
-class ToolCall(Struct, frozen=True):
+class ChatCompletionToolCall(Struct, frozen=True):
+    """A call of a client's tool in a whole answer."""
+
     id: str
-    function: CalledFunction
+    function: ChatCompletionFunction
     type: Literal["function"] = "function"
 
 
 class AssistantMessage(Struct, frozen=True):
+    """The message of a whole answer; `content` is None where there is nothing but calls."""
+
     content: str | None
-    tool_calls: list[ToolCall] | UnsetType = UNSET
+    tool_calls: list[ChatCompletionToolCall] | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
     role: Literal["assistant"] = "assistant"
@@ -90,6 +110,8 @@ class AssistantMessage(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
+    """The one choice of a whole answer."""
+
     message: AssistantMessage
     finish_reason: FinishReason
     index: int = 0
@@ -97,15 +119,17 @@ class Choice(Struct, frozen=True):
 
 
 class ChatCompletion(Struct, frozen=True):
+    """A whole answer."""
+
     id: str
     created: int
     model: str
     choices: list[Choice]
-    usage: Usage | UnsetType = UNSET
+    usage: CompletionUsage | UnsetType = UNSET
     object: Literal["chat.completion"] = "chat.completion"
 
 
-class Model(Struct, frozen=True):
+class ModelObject(Struct, frozen=True):
     """An agent type as a model; `name` and `info` are what Open WebUI reads besides."""
 
     id: str
@@ -117,7 +141,9 @@ class Model(Struct, frozen=True):
 
 
 class ModelList(Struct, frozen=True):
-    data: list[Model]
+    """The models that a key may use."""
+
+    data: list[ModelObject]
     object: Literal["list"] = "list"
 
 
@@ -126,18 +152,18 @@ DONE_FRAME = b"data: [DONE]\n\n"
 
 
 def frame(value: Struct) -> bytes:
-    """The bytes of one server-sent event."""
+    """Write one server-sent event."""
     return b"data: " + _encode(value) + b"\n\n"
 
 
-def to_completion(told: Iterable[Struct]) -> ChatCompletion:
-    """The whole answer, folded from the chunks of a stream that ended well and was asked for its usage."""
-    chunks = [one for one in told if isinstance(one, ChatCompletionChunk)]
+def to_completion(frames: Iterable[Struct]) -> ChatCompletion:
+    """Fold the whole answer from the chunks of a stream that ended well."""
+    chunks = [one for one in frames if isinstance(one, ChatCompletionChunk)]
     choices = [choice for chunk in chunks for choice in chunk.choices]
     content = "".join(choice.delta.content or "" for choice in choices)
     reasoning = "".join(choice.delta.reasoning_content or "" for choice in choices)
     finish_reason = next(choice.finish_reason for choice in reversed(choices) if choice.finish_reason)
-    usage = next((chunk.usage for chunk in chunks if isinstance(chunk.usage, Usage)), UNSET)
+    usage = next((chunk.usage for chunk in chunks if isinstance(chunk.usage, CompletionUsage)), UNSET)
     calls = _to_calls(piece for choice in choices for piece in choice.delta.tool_calls or ())
     said = content if content or not calls else None
     message = AssistantMessage(said, calls or UNSET, reasoning or UNSET, reasoning or UNSET)
@@ -150,14 +176,14 @@ def to_completion(told: Iterable[Struct]) -> ChatCompletion:
     )
 
 
-def _to_calls(pieces: Iterable[ToolCallChunk]) -> list[ToolCall]:
-    """The calls that pieces make, each of which comes after the first of its call."""
+def _to_calls(pieces: Iterable[ToolCallChunk]) -> list[ChatCompletionToolCall]:
+    """Put calls together from their pieces, of which the first of each call names it."""
     calls: dict[int, list[ToolCallChunk]] = {}
     for piece in pieces:
         calls.setdefault(piece.index, []).append(piece)
     return [_to_call(pieces_of_one) for pieces_of_one in calls.values()]
 
 
-def _to_call(pieces: list[ToolCallChunk]) -> ToolCall:
+def _to_call(pieces: list[ToolCallChunk]) -> ChatCompletionToolCall:
     first, arguments = pieces[0], "".join(piece.function.arguments or "" for piece in pieces)
-    return ToolCall(first.id or "", CalledFunction(first.function.name or "", arguments))
+    return ChatCompletionToolCall(first.id or "", ChatCompletionFunction(first.function.name or "", arguments))

@@ -2,7 +2,7 @@
 
 import re
 
-TAGS = ("<think>", "</think>")
+THINK_TAGS = ("<think>", "</think>")
 _TAG = re.compile(r"<(?=/?think>)")
 # The end of a text that may be the beginning of a tag; what follows decides.
 _BEGINNING = re.compile(r"<(?:/?(?:t(?:h(?:i(?:nk?)?)?)?)?)?\Z")
@@ -28,21 +28,22 @@ class Defuser:
         return _TAG.sub("<" + ZERO_WIDTH_SPACE, text.removesuffix(self._held))
 
     def flush(self) -> str:
+        """Give the characters that are held back, at the end of the text."""
         held, self._held = self._held, ""
         return held
 
     def interrupt(self) -> str:
-        """What is held, defused: more of the text follows elsewhere, and may make a tag of it."""
+        """Give them defused: more of the text follows elsewhere, and may make a tag of them."""
         return self.flush().replace("<", "<" + ZERO_WIDTH_SPACE)
 
 
 def restore(text: str) -> str:
-    """`text` as it was before it was defused."""
+    """Take out of `text` what defusing put in."""
     return text.replace("<" + ZERO_WIDTH_SPACE, "<")
 
 
 def defuse_answer(text: str) -> str:
-    """An answer of which no tag is one, but those of thoughts that it begins with."""
+    """Defuse every tag of an answer but those of the thoughts that it begins with."""
     thoughts = _THOUGHTS.match(text)
     begins = thoughts.end() if thoughts else 0
     return text[:begins] + _TAG.sub("<" + ZERO_WIDTH_SPACE, text[begins:])

@@ -28,7 +28,7 @@ from gateway.domain.events import (
 )
 from gateway.letta.app_server.frames import Frame, HalvedFrame, TurnReader, from_loop_error, from_provider
 from tests import events as e
-from tests.wires.cards import part
+from tests.frontends.open_webui.cards import part
 from tests.wires.oracle import check_stream, play, played
 
 RUNS = Path(__file__).parents[2] / "runs" / "app-server"

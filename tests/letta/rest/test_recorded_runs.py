@@ -1,4 +1,4 @@
-"""Recorded runs, replayed through the real letta-client and the translator."""
+"""Recorded runs, replayed through the real letta-client and shown by narrator and encoder."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +17,7 @@ from gateway.letta.rest.upstream import RestUpstream
 from gateway.letta.upstream import Conversation, Instructions, Sending
 from gateway.settings import Letta, Secret
 from tests import events as e
-from tests.wires.cards import Card, part
+from tests.frontends.open_webui.cards import Card, part
 from tests.wires.oracle import check_stream, play, played
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from gateway.domain.look import Reasoning
 from gateway.domain.request import ClientTool, ClientTools
 from gateway.wires.chat_completions.response import DONE_FRAME, frame, to_completion
 from tests import events as e
-from tests.wires.oracle import check_stream, check_tags, chunks_of, pieces_of, play, played, translator
+from tests.wires.oracle import check_stream, check_tags, chunks_of, machine_for, pieces_of, play, played
 from tests.wires.strategies import ANY, MODES, TEXTS, said
 
 FUNCTIONS = (ClientTool("weather"), ClientTool("clock"))
@@ -140,7 +140,7 @@ def test_who_wants_one_call_at_a_time_gets_the_first(events: list[Event]) -> Non
 
 
 def test_a_call_is_told_by_its_name_before_its_arguments_are_known() -> None:
-    machine = translator(clients=TOOLS)
+    machine = machine_for(clients=TOOLS)
     machine.receive(piece("weather"))
     (chunk,) = machine.receive(piece(None, '{"ci'))
 
@@ -199,7 +199,7 @@ def test_a_run_that_fails_within_a_call_is_an_error_after_what_came(ending: list
 
 def whole(events: list[Event], tools: ClientTools = TOOLS, mode: Reasoning = "think_tags") -> ChatCompletion:
     """The whole answer, as the openai SDK reads it."""
-    told = to_completion(chunks_of(translator(mode, include_usage=True, clients=tools), events))
+    told = to_completion(chunks_of(machine_for(mode, include_usage=True, clients=tools), events))
     return ChatCompletion.model_validate_json(frame(told)[6:], strict=True)
 
 
@@ -223,7 +223,7 @@ def test_a_whole_answer_has_no_content_where_nothing_is_said_beside_its_calls(
 
 
 def test_an_answer_without_calls_has_no_such_field() -> None:
-    assert b"tool_calls" not in frame(to_completion(chunks_of(translator(clients=TOOLS), [e.answer("a"), e.stop()])))
+    assert b"tool_calls" not in frame(to_completion(chunks_of(machine_for(clients=TOOLS), [e.answer("a"), e.stop()])))
 
 
 # For any pieces whatever
@@ -253,7 +253,7 @@ def test_any_calls_among_any_events_make_a_well_formed_stream(
 def test_the_whole_answer_has_the_calls_that_the_stream_adds_up_to(
     events: list[Event], mode: Reasoning, tools: ClientTools
 ) -> None:
-    chunks = chunks_of(translator(mode, include_usage=True, clients=tools), events)
+    chunks = chunks_of(machine_for(mode, include_usage=True, clients=tools), events)
     stream = check_stream(b"".join(map(frame, chunks)) + DONE_FRAME, include_usage=True)
     message = whole(events, tools, mode).choices[0].message
     calls: Any = message.tool_calls or []

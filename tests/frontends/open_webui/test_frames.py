@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openai.types.responses import ResponseFunctionToolCall, ResponseFunctionToolCallOutputItem
 
-from gateway.wires.chat_completions.open_webui import status, tool_card
+from gateway.frontends.open_webui.frames import status, tool_card
 from gateway.wires.chat_completions.response import frame
 
 

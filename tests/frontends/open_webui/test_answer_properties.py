@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from gateway.domain.events import CallRefused, Event, ToolCalled, ToolReturned
 from gateway.domain.look import Reasoning
-from gateway.wires.chat_completions.open_webui import StatusFrame
+from gateway.frontends.open_webui.frames import StatusFrame
 from gateway.wires.chat_completions.response import frame
 from gateway.wires.chat_completions.think_tags import restore
-from tests.wires.cards import part
-from tests.wires.oracle import check_stream, play, played, translator
+from tests.frontends.open_webui.cards import part
+from tests.wires.oracle import check_stream, machine_for, play, played
 from tests.wires.strategies import ANY, CALLS, MODES, REFUSALS, RETURNS
 
 TOOLS = st.lists(st.one_of(CALLS, REFUSALS, RETURNS), max_size=12)
@@ -41,7 +41,7 @@ def _follow(event: Event, running: dict[str, str]) -> list[str]:
 
 @given(TOOLS)
 def test_the_last_status_line_is_done_unless_a_tool_runs(events: list[Event]) -> None:
-    machine = translator(tools="rich")
+    machine = machine_for(tools="rich")
     running: dict[str, str] = {}
     last = b'"done":true'
     for event in events:

@@ -1,4 +1,4 @@
-"""What holds for the translation of any events whatever."""
+"""Rules that the stream of any events whatever obeys."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from gateway.domain import errors as letta
-from gateway.domain.errors import GatewayError, UpstreamError
+from gateway.domain.errors import UpstreamError
 from gateway.domain.events import Event, Text, Thought, ToolCalled
-from gateway.domain.look import Reasoning
+from gateway.domain.look import Look, Reasoning
+from gateway.http.record import Record
 from gateway.http.sse import Answer
 from gateway.turns.runs.log import Reader
 from gateway.wires.chat_completions.response import DONE_FRAME, frame, to_completion
 from gateway.wires.chat_completions.think_tags import restore
 from gateway.wires.envelope import UpstreamFailure, to_response
-from gateway.wires.tool_display import Told
+from gateway.wires.narrator import Narrator
 from tests import events as e
-from tests.wires.oracle import check_stream, check_tags, chunks_of, play, played, translator
+from tests.wires.oracle import check_stream, check_tags, chunks_of, encoder, machine_for, play, played
 from tests.wires.strategies import ANY, MODES, PLAIN_TEXTS, TEXTS, good_runs, said
 
 
@@ -41,7 +42,7 @@ def test_hidden_thoughts_are_told_nowhere(events: list[Event]) -> None:
 
 @given(good_runs, MODES)
 def test_the_whole_answer_is_what_the_stream_adds_up_to(events: list[Event], mode: Reasoning) -> None:
-    chunks = chunks_of(translator(mode, include_usage=True), events)
+    chunks = chunks_of(machine_for(mode, include_usage=True), events)
     whole = to_completion(chunks)
     stream = check_stream(b"".join(map(frame, chunks)) + DONE_FRAME, include_usage=True)
 
@@ -149,16 +150,15 @@ class _Reads:
 
 async def _answered(run: _Reads, mode: Reasoning, include_usage: bool) -> bytes:
     """The frames of an answer, read to its end as a response does."""
-    answer = Answer(cast(Reader, run), translator(mode, include_usage))
-    told: list[Told] = []
+    narrator = Narrator(Look(mode, "thoughts"), awaits_usage=include_usage)
+    answer = Answer(cast(Reader, run), narrator, encoder(mode, include_usage), Record("req_1"))
+    frames = b""
     try:
-        while (more := await answer.next()) is not None:
-            told += more
-        ending = b""
-    except GatewayError as error:
-        told += answer.close()
-        ending = frame(to_response(error))
-    return b"".join(map(frame, told)) + ending + DONE_FRAME
+        while (more := await answer.next_frames()) is not None:
+            frames += more
+        return frames + answer.end()
+    except UpstreamError as error:
+        return frames + answer.fail(UpstreamFailure(error))
 
 
 FAULTS = st.sampled_from([None, letta.BrokenStream("cut"), letta.TimedOut("silent"), letta.Stopped("shutting down")])

@@ -1,4 +1,4 @@
-"""What is shown of tools, in each of the three ways, by example."""
+"""What Open WebUI is told of texts, thoughts and tools, by example; and what others are told of the same runs."""
 
 import json
 
@@ -11,8 +11,8 @@ from gateway.wires.chat_completions.response import frame
 from gateway.wires.chat_completions.think_tags import restore
 from gateway.wires.envelope import UpstreamFailure, to_response
 from tests import events as e
-from tests.wires.cards import part
-from tests.wires.oracle import check_stream, check_tags, play, played, translator
+from tests.frontends.open_webui.cards import part
+from tests.wires.oracle import check_stream, check_tags, machine_for, play, played
 
 SEARCH = [e.tool_call("web_search"), e.tool_call(None, arguments='{"q":'), e.tool_call(None, arguments=' "tea"}')]
 TWO = e.tool_calls("one", "two")
@@ -218,39 +218,12 @@ def test_open_webui_is_told_texts_that_look_like_tags_to_the_letter(text: str) -
 def test_open_webui_is_told_how_long_each_thought_took() -> None:
     def durations(seconds: list[float]) -> list[int]:
         clock = iter(seconds)
-        machine = translator(tools="rich", clock=lambda: next(clock))
+        machine = machine_for(tools="rich", clock=lambda: next(clock))
         events = [e.reasoning("a", "s1"), e.reasoning("b", "s2"), e.answer("c", "s2"), e.stop()]
         told = [json.loads(frame(one)[6:]) for event in events for one in machine.receive(event)]
         return [one["item"]["duration"] for one in told if "duration" in one.get("item", {})]
 
     assert durations([10.0, 13.9, 14.0, 14.5, 20.0]) == [3, 0]
-
-
-# events -> the content where tools are hidden
-HIDDEN: dict[str, tuple[list[Event], str]] = {
-    "a tool": ([*SEARCH, e.tool_return(), e.answer("Tea."), e.stop()], "Tea."),
-    "thoughts stay": (
-        [e.reasoning("Hm."), *SEARCH, e.tool_return(), e.answer("Tea."), e.stop()],
-        "<think>Hm.</think>Tea.",
-    ),
-    "a tool that is not allowed": ([e.refused("Bash"), e.answer("I may not."), e.stop()], "I may not."),
-    "a line that is about no tool stays": (
-        [Remark("The model's provider failed."), e.error()],
-        "<think>The model's provider failed.\n</think>",
-    ),
-    "a tool without a return": ([*SEARCH, e.error()], ""),
-}
-
-
-@pytest.mark.parametrize(("events", "content"), HIDDEN.values(), ids=HIDDEN)
-def test_hidden_tools_leave_no_word(events: list[Event], content: str) -> None:
-    assert played(events, tools="hidden").content == content
-
-
-def test_a_tool_that_is_not_allowed_is_a_line_in_the_thoughts() -> None:
-    stream = played([e.reasoning("Hm."), e.refused("Bash"), e.tool_return(status="error"), e.answer("a"), e.stop()])
-
-    assert stream.content == "<think>Hm.\nBash is not allowed here: nothing was done.\n</think>a"
 
 
 @pytest.mark.parametrize("tools", ["thoughts", "hidden"])
@@ -271,7 +244,7 @@ def test_a_card_of_megabytes_is_shortened() -> None:
 
 def test_cards_of_two_answers_have_ids_of_their_own() -> None:
     def ids(completion: str) -> set[str]:
-        machine = translator(tools="rich", id=completion)
+        machine = machine_for(tools="rich", id=completion)
         machine.receive(e.tool_call("x"))
         told = [json.loads(frame(one)[6:]) for one in machine.receive(e.tool_return())]
         return {one["item"][name] for one in told if "item" in one for name in ("id", "call_id")}
@@ -281,7 +254,7 @@ def test_cards_of_two_answers_have_ids_of_their_own() -> None:
 
 
 def test_a_run_that_is_stopped_from_this_side_leaves_no_call_open() -> None:
-    machine = translator(tools="rich")
+    machine = machine_for(tools="rich")
     frames = [*map(frame, machine.receive(e.tool_call("x"))), *map(frame, machine.receive_error())]
     frames.append(frame(to_response(UpstreamFailure(errors.Stopped("shutting down")))))
 

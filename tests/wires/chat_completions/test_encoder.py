@@ -1,21 +1,21 @@
-"""Events in, chunks out: every rule of the translation, by example."""
+"""Events in, chunks out: what a client of Chat Completions gets, by example."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
 from gateway.domain import errors as letta
-from gateway.domain.events import Event
+from gateway.domain.events import Event, Remark
 from gateway.domain.look import Reasoning
 from gateway.letta import error_words
 from gateway.letta.stream_messages import to_stop
+from gateway.wires.chat_completions.encoder import FINISH_REASONS
 from gateway.wires.chat_completions.response import ChatCompletionChunk, frame, to_completion
-from gateway.wires.chat_completions.translator import FINISH_REASONS, StreamTranslator
 from gateway.wires.envelope import UPSTREAM, UpstreamFailure
-from gateway.wires.tool_display import Told
 from tests import events as e
-from tests.wires.oracle import check_stream, check_tags, chunks_of, play, played, translator
+from tests.wires.oracle import check_stream, check_tags, chunks_of, machine_for, play, played
 from tests.wires.strategies import GOOD_STOPS
 
 ROLE = {"role": "assistant", "content": ""}
@@ -239,6 +239,34 @@ def test_a_tag_around_thoughts_shown_elsewhere_is_defused() -> None:
     assert "<think>" not in stream.content
 
 
+SEARCH = [e.tool_call("web_search"), e.tool_call(None, arguments='{"q":'), e.tool_call(None, arguments=' "tea"}')]
+# events -> the content where tools are hidden
+HIDDEN: dict[str, tuple[list[Event], str]] = {
+    "a tool": ([*SEARCH, e.tool_return(), e.answer("Tea."), e.stop()], "Tea."),
+    "thoughts stay": (
+        [e.reasoning("Hm."), *SEARCH, e.tool_return(), e.answer("Tea."), e.stop()],
+        "<think>Hm.</think>Tea.",
+    ),
+    "a tool that is not allowed": ([e.refused("Bash"), e.answer("I may not."), e.stop()], "I may not."),
+    "a line that is about no tool stays": (
+        [Remark("The model's provider failed."), e.error()],
+        "<think>The model's provider failed.\n</think>",
+    ),
+    "a tool without a return": ([*SEARCH, e.error()], ""),
+}
+
+
+@pytest.mark.parametrize(("events", "content"), HIDDEN.values(), ids=HIDDEN)
+def test_hidden_tools_leave_no_word(events: list[Event], content: str) -> None:
+    assert played(events, tools="hidden").content == content
+
+
+def test_a_tool_that_is_not_allowed_is_a_line_in_the_thoughts() -> None:
+    stream = played([e.reasoning("Hm."), e.refused("Bash"), e.tool_return(status="error"), e.answer("a"), e.stop()])
+
+    assert stream.content == "<think>Hm.\nBash is not allowed here: nothing was done.\n</think>a"
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_letta_s_own_tools_are_never_tool_calls(mode: Reasoning) -> None:
     frames = play([e.tool_call("web_search"), *e.tool_calls("a", "b"), e.approval_request("c"), e.stop()], mode)
@@ -248,7 +276,7 @@ def test_letta_s_own_tools_are_never_tool_calls(mode: Reasoning) -> None:
 
 
 def test_hidden_thoughts_and_tools_make_no_chunk() -> None:
-    machine = translator("hidden")
+    machine = machine_for("hidden")
 
     assert machine.receive(e.reasoning("Hm.")) == []
     assert machine.receive(e.tool_call("web_search")) == []
@@ -258,7 +286,8 @@ def test_the_finish_reasons_are_openai_s() -> None:
     told = {name: FINISH_REASONS.get(to_stop(name).reason) for name in (*GOOD_STOPS, *error_words.FAILED_STOPS)}
 
     assert {name for name, reason in told.items() if reason == "length"} == {"max_steps", "max_tokens_exceeded"}
-    assert set(FINISH_REASONS.values()) == {"stop", "length"}
+    assert {name for name, reason in told.items() if reason == "tool_calls"} == {"requires_approval"}
+    assert set(FINISH_REASONS.values()) == {"stop", "length", "tool_calls"}
     assert {name for name, reason in told.items() if reason is None} == error_words.FAILED_STOPS.keys()
 
 
@@ -277,7 +306,7 @@ FAILURES: dict[str, tuple[int, str]] = {
 
 @pytest.mark.parametrize("reason", error_words.FAILED_STOPS)
 def test_a_reason_to_stop_without_an_answer_is_an_error(reason: str) -> None:
-    machine = translator()
+    machine = machine_for()
     machine.receive(e.stop(reason))
 
     with pytest.raises(UpstreamFailure) as raised:
@@ -298,7 +327,7 @@ def test_an_error_in_a_stream_has_its_code_and_closes_the_thoughts(reason: str) 
 
 @pytest.mark.parametrize("reason", ["tired", "END_TURN"])
 def test_a_reason_nobody_knows_is_an_error_that_names_it(reason: str) -> None:
-    machine = translator()
+    machine = machine_for()
     machine.receive(e.answer("a"))
 
     with pytest.raises(UpstreamFailure, match=f"`{reason}`") as raised:
@@ -310,7 +339,7 @@ def test_a_reason_nobody_knows_is_an_error_that_names_it(reason: str) -> None:
 @pytest.mark.parametrize("reason", ["", None])
 def test_no_reason_to_stop_is_an_error_too(reason: str | None) -> None:
     with pytest.raises(UpstreamFailure):
-        translator().receive(e.stop(reason))
+        machine_for().receive(e.stop(reason))
 
 
 # error_type, message -> status, code, whether an SDK is told not to resend
@@ -335,7 +364,7 @@ ERROR_MESSAGES: dict[str, tuple[Event, int, str, bool]] = {
 
 @pytest.mark.parametrize(("event", "status", "code", "final"), ERROR_MESSAGES.values(), ids=ERROR_MESSAGES)
 def test_an_error_message_is_told_as_its_error(event: Event, status: int, code: str, final: bool) -> None:
-    machine = translator()
+    machine = machine_for()
     machine.receive(e.stop("llm_api_error"))
 
     with pytest.raises(UpstreamFailure) as raised:
@@ -458,7 +487,7 @@ def test_usage_that_letta_does_not_tell_has_no_chunk() -> None:
 
 
 def test_a_chunk_is_openai_s_to_the_byte() -> None:
-    begin, piece = translator().receive(e.answer("Hi"))
+    begin, piece = machine_for().receive(e.answer("Hi"))
 
     head = b'data: {"id":"chatcmpl-1","created":1790000000,"model":"tutor","choices":[{"delta":'
     tail = b',"finish_reason":null,"index":0,"logprobs":null}],"object":"chat.completion.chunk"}\n\n'
@@ -467,40 +496,14 @@ def test_a_chunk_is_openai_s_to_the_byte() -> None:
 
 
 def test_the_finish_reason_rides_on_an_empty_delta() -> None:
-    machine = translator()
+    machine = machine_for()
     machine.receive(e.answer("Hi"))
     (chunk,) = machine.receive(e.stop("max_steps"))
 
     assert b'"choices":[{"delta":{},"finish_reason":"length",' in frame(chunk)
 
 
-def test_an_answer_is_finished_with_its_reason_and_complete_with_its_usage() -> None:
-    machine = translator(include_usage=True)
-    seen = []
-    for event in (e.answer("a"), e.stop(), e.usage()):
-        machine.receive(event)
-        seen.append((machine.finished, machine.complete))
-
-    assert seen == [(False, False), (True, False), (True, True)]
-
-
-def test_an_answer_nobody_wants_the_usage_of_is_complete_with_its_reason() -> None:
-    machine = translator()
-    machine.receive(e.stop())
-
-    assert machine.complete
-
-
-def test_a_failed_answer_is_never_complete() -> None:
-    machine = translator()
-    machine.receive(e.stop("cancelled"))
-    assert (machine.finished, machine.complete) == (False, False)
-
-    machine.receive_error()
-    assert (machine.finished, machine.complete) == (True, False)
-
-
-def _deltas(told: Sequence[Told]) -> list[str | None]:
+def _deltas(told: Sequence[Struct]) -> list[str | None]:
     chunks = [one for one in told if isinstance(one, ChatCompletionChunk)]
     return [choice.delta.content for chunk in chunks for choice in chunk.choices]
 
@@ -518,7 +521,7 @@ OPEN: dict[str, tuple[list[Event], list[str]]] = {
 
 @pytest.mark.parametrize(("events", "closing"), OPEN.values(), ids=OPEN)
 def test_an_error_closes_what_is_open_once(events: list[Event], closing: list[str]) -> None:
-    machine = translator()
+    machine = machine_for()
     for event in events:
         machine.receive(event)
 
@@ -526,37 +529,8 @@ def test_an_error_closes_what_is_open_once(events: list[Event], closing: list[st
     assert machine.receive_error() == []
 
 
-def _ended_well() -> StreamTranslator:
-    machine = translator(include_usage=True)
-    for event in (e.answer("a"), e.stop(), e.usage()):
-        machine.receive(event)
-    machine.receive_eof()
-    return machine
-
-
-def _ended_badly() -> StreamTranslator:
-    machine = translator(include_usage=True)
-    machine.receive(e.reasoning("a"))
-    machine.receive_error()
-    return machine
-
-
-@pytest.mark.parametrize("machine", [_ended_well, _ended_badly])
-def test_nothing_follows_the_end(machine: Callable[[], StreamTranslator]) -> None:
-    ended = machine()
-
-    assert ended.receive(e.answer("late")) == []
-    assert ended.receive(e.reasoning("late")) == []
-    assert ended.receive(e.usage()) == []
-    assert ended.receive_error() == []
-
-
-def test_the_end_is_told_once() -> None:
-    assert _ended_well().receive_eof() == []
-
-
 def _chunks(events: list[Event], mode: Reasoning) -> list[ChatCompletionChunk]:
-    return chunks_of(translator(mode, include_usage=True), events)
+    return chunks_of(machine_for(mode, include_usage=True), events)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,4 +1,4 @@
-"""What Open WebUI takes within a stream beside chunks: status lines, and the items of an answer. Performs no I/O.
+"""The frames that Open WebUI takes beside chunks: status lines, and the items of an answer. Performs no I/O.
 
 Any other client takes each frame for a chunk, and breaks at one of these.
 """
@@ -9,6 +9,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 
 class Status(Struct, frozen=True):
+    """The line that a status event shows: `Status("Using web_search…", done=False)`."""
+
     description: str
     done: bool
 
@@ -22,10 +24,14 @@ class StatusEvent(Struct, frozen=True):
 
 
 class StatusFrame(Struct, frozen=True):
+    """The frame of a status event."""
+
     event: StatusEvent
 
 
 class FunctionCall(Struct, frozen=True):
+    """The call of a tool, the upper half of a card."""
+
     id: str
     call_id: str
     name: str
@@ -35,12 +41,14 @@ class FunctionCall(Struct, frozen=True):
 
 
 class InputText(Struct, frozen=True):
+    """The text that a tool gave."""
+
     text: str
     type: Literal["input_text"] = "input_text"
 
 
 class FunctionCallOutput(Struct, frozen=True):
-    """`failed` is a word of Open WebUI's own."""
+    """The result of a call, the lower half of a card; `failed` is a word of Open WebUI's own."""
 
     id: str
     call_id: str
@@ -50,13 +58,15 @@ class FunctionCallOutput(Struct, frozen=True):
 
 
 class OutputText(Struct, frozen=True):
+    """The text of a `MessageItem`."""
+
     text: str
     annotations: tuple[None, ...] = ()
     type: Literal["output_text"] = "output_text"
 
 
 class MessageItem(Struct, frozen=True):
-    """What the agent says."""
+    """A text of the agent's answer."""
 
     id: str
     content: tuple[OutputText, ...]
@@ -66,12 +76,14 @@ class MessageItem(Struct, frozen=True):
 
 
 class ReasoningText(Struct, frozen=True):
+    """The text of a `ReasoningItem`."""
+
     text: str
     type: Literal["reasoning_text"] = "reasoning_text"
 
 
 class ReasoningItem(Struct, frozen=True):
-    """What it thinks; `duration`, in seconds, is Open WebUI's own."""
+    """A block of its thoughts; `duration`, in seconds, is Open WebUI's own."""
 
     id: str
     content: tuple[ReasoningText, ...]
@@ -107,11 +119,12 @@ ItemFrame = OutputItemFrame | OutputTextDelta
 
 
 def status(description: str, done: bool) -> StatusFrame:
+    """Frame a status line."""
     return StatusFrame(StatusEvent(Status(description, done)))
 
 
 def tool_card(id: str, name: str, arguments: str, output: str, failed: bool, index: int) -> list[OutputItemFrame]:
-    """A call and what came of it, two items from `index` on; `id` is like no other's in the chat.
+    """Frame a call and its result, two items from `index` on; `id` is like no other's in the chat.
 
     All of it at once: a call without its output has Open WebUI run the tool itself, and ask again.
     """
