@@ -24,7 +24,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 # What still points the other way.
 LEFT: dict[str, set[str]] = {
-    "letta/embedded/upstream.py": {"gateway.offline.create_offline_model", "gateway.serving.beside"},
     "pictures/fetcher.py": {
         "gateway.__version__",
         "gateway.wires.chat_completions.images.MEGABYTE",
@@ -85,7 +84,7 @@ ADDRESSES = {
     "uvicorn": ["connection.py", "serving.py"],
     "httptools": ["connection.py"],
     "backports": ["http/encodings.py"],
-    "websockets": ["letta/app_server/link.py"],
+    "websockets": ["letta/app_server/connection.py"],
     "platformdirs": ["letta/embedded/process.py"],
     "openai": ["tasks/plain_model.py"],
     "httpx2": ["tasks/plain_model.py"],

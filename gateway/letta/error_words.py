@@ -20,7 +20,7 @@ from gateway.domain.errors import (
 )
 
 # `error_type` of an `error_message`. Those not listed (`internal_error`, `stream_incomplete`, …) are RunFailed.
-ERROR_TYPES: dict[str, type[RunFailed]] = {
+STREAM_ERRORS: dict[str, type[RunFailed]] = {
     "llm_error": ModelFailed,
     "llm_rate_limit": RateLimited,
     "llm_authentication": ModelRefused,
@@ -76,7 +76,7 @@ def from_error_message(error_type: str | None, message: str | None, detail: obje
         return Stuck(f"error_type {error_type}")
     if text.startswith("CONFLICT"):
         return Busy(f"error_type {error_type}")
-    return ERROR_TYPES.get(error_type or "", RunFailed)(f"error_type {error_type}")
+    return STREAM_ERRORS.get(error_type or "", RunFailed)(f"error_type {error_type}")
 
 
 def from_stop_reason(stop_reason: str) -> RunFailed:

@@ -28,9 +28,25 @@ from gateway.domain.events import (
 from gateway.domain.halves import decode
 from gateway.letta import error_words
 from gateway.letta.joining import Joiner
-from gateway.letta.stream_messages import UNREADABLE, StreamMessage, text_of, to_events, to_stop, to_tokens
+from gateway.letta.parts import from_parts
+from gateway.letta.stream_messages import (
+    UNREADABLE,
+    StreamedCall,
+    StreamMessage,
+    content_text,
+    to_events,
+    to_stop,
+    to_tokens,
+)
+from gateway.letta.upstream import Conversation
 
 PROTOCOL_VERSION = 1
+# How many agents or conversations it is asked for at once.
+PAGE = 100
+# The App Server itself knows these models by their ids alone, and shows pictures to none of them.
+BLIND_PREFIX = "openai-compatible/"
+# The gateway's own mod ends the names of those of them so that are shown pictures.
+SEES_MARK = " (sees pictures)"
 # A loop that waits for input runs nothing: what it queues meanwhile, it will never run.
 IDLE = "WAITING_ON_INPUT"
 # One that has asked the model has found agent and conversation, and taken the messages.
@@ -61,7 +77,7 @@ class LoopStatus(Struct, frozen=True):
     client_message_ids_by_run_id: dict[str, list[str]] = {}
 
 
-class Delta(StreamMessage, frozen=True):
+class StreamDelta(StreamMessage, frozen=True):
     """One message of a turn: one of Letta's, or of the App Server's own loop."""
 
     id: str | None = None
@@ -79,7 +95,7 @@ class Frame(Struct, frozen=True):
     type: str = ""
     runtime: Runtime | None = None
     # stream_delta; with a `subagent_id` it is not the agent who speaks
-    delta: Delta | None = None
+    delta: StreamDelta | None = None
     subagent_id: str | None = None
     # update_loop_status
     loop_status: LoopStatus | None = None
@@ -108,7 +124,7 @@ class ToolRequest(Struct, frozen=True):
         return self.input if isinstance(self.input, dict) else {}
 
 
-class Asked(Struct, frozen=True):
+class PermissionAsked(Struct, frozen=True):
     """What a `control_request` is about."""
 
     tool_name: str = ""
@@ -121,7 +137,7 @@ class ControlRequest(Struct, frozen=True):
     request_id: str
     agent_id: str | None = None
     conversation_id: str | None = None
-    request: Asked = Asked()
+    request: PermissionAsked = PermissionAsked()
 
 
 class DeviceStatus(Struct, frozen=True):
@@ -134,7 +150,92 @@ class DeviceUpdate(Struct, frozen=True):
     device_status: DeviceStatus = DeviceStatus()
 
 
-READ = frozenset({"stream_delta", "update_loop_status", "turn_finished"})
+# Answers to requests, as far as they are read.
+
+
+class ServerAnswer(Struct, frozen=True):
+    """What every answer tells; those with a body are subclasses."""
+
+    success: bool = True
+    accepted: bool = True
+    disposition: str | None = None
+    error: str | None = None
+
+
+class KeptAgent(Struct, frozen=True):
+    id: str
+    tags: list[str] = []
+    model: str | None = None
+
+
+class AgentsListed(ServerAnswer, frozen=True):
+    agents: list[KeptAgent] = []
+
+
+class OneAgent(ServerAnswer, frozen=True):
+    agent: KeptAgent | None = None
+
+
+class ConversationsListed(ServerAnswer, frozen=True):
+    conversations: list[Conversation] = []
+
+
+class OneConversation(ServerAnswer, frozen=True):
+    conversation: Conversation | None = None
+
+
+class KeptMessage(Struct, frozen=True):
+    """A message of a conversation's listing, or a part of one."""
+
+    id: str
+    message_type: str = ""
+    otid: str | None = None
+    content: str | list[dict[str, Any]] = ""
+    # approval_request_message
+    tool_call: StreamedCall | None = None
+    # tool_return_message
+    tool_call_id: str | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        return [piece for piece in from_parts(self.content) if isinstance(piece, str)]
+
+
+class MessagesListed(ServerAnswer, frozen=True):
+    messages: list[KeptMessage] = []
+
+
+class File(ServerAnswer, frozen=True):
+    content: str | None = None
+
+
+class ModelEntry(Struct, frozen=True):
+    handle: str
+    label: str | None = None
+
+
+class ModelsListed(ServerAnswer, frozen=True):
+    entries: list[ModelEntry] = []
+
+
+class Connected(Struct, frozen=True):
+    is_connected: bool = False
+
+
+class KnownProvider(Struct, frozen=True):
+    id: str
+    connected: Connected = Connected()
+
+
+class ProvidersListed(ServerAnswer, frozen=True):
+    providers: list[KnownProvider] = []
+
+
+class Info(ServerAnswer, frozen=True):
+    protocol_version: int = 0
+
+
+RUNTIME_FRAMES = frozenset({"stream_delta", "update_loop_status", "turn_finished"})
 
 
 class TurnReader:
@@ -224,13 +325,13 @@ class TurnReader:
             return []
         return [to_stop(reason)]
 
-    def _read(self, delta: Delta) -> list[Event]:
+    def _read(self, delta: StreamDelta) -> list[Event]:
         if not self._is_ours(delta):
             return []
         match delta.message_type:
             case "assistant_message":
                 self._shown = True
-                return [Text(text_of(delta.content), delta.run_id)]
+                return [Text(content_text(delta.content), delta.run_id)]
             case "reasoning_message":
                 self._shown = True
                 return [Thought(delta.reasoning or "", delta.run_id)]
@@ -251,7 +352,7 @@ class TurnReader:
                 self.failure = from_loop_error(_inner_message(delta.message or ""))
         return []
 
-    def _is_ours(self, delta: Delta) -> bool:
+    def _is_ours(self, delta: StreamDelta) -> bool:
         if delta.run_id:
             return delta.run_id in self._runs
         return not self._ids.isdisjoint(delta.client_message_ids)
@@ -281,7 +382,7 @@ class TurnReader:
         twins.append(f"{call.id}~{len(twins) + 2}")
         return msgspec.structs.replace(call, id=twins[-1])
 
-    def _classify(self, delta: Delta) -> list[Event]:
+    def _classify(self, delta: StreamDelta) -> list[Event]:
         """The calls of a step are known, and which of them wait; if any does, so does the turn."""
         calls, self._calls = self._calls, {}
         events: list[Event] = [event for id, event in calls.items() if id not in delta.user_input_tool_call_ids]
@@ -294,7 +395,7 @@ class TurnReader:
             events.append(Stop(StopReason.WAITING))
         return events
 
-    def _give_up(self, delta: Delta) -> list[Event]:
+    def _give_up(self, delta: StreamDelta) -> list[Event]:
         """Fail at the first retry: the App Server would try 16 times, and store the message four times."""
         if delta.message_type == "event_message" and delta.event_type != "retry":
             return []
@@ -304,7 +405,7 @@ class TurnReader:
         return [Remark("The model's provider failed.", delta.run_id)] if self._shown else []
 
 
-def _with_cached(tokens: TokensCounted, said: Delta) -> TokensCounted:
+def _with_cached(tokens: TokensCounted, said: StreamDelta) -> TokensCounted:
     """Its `prompt_tokens` leave out what the provider had in its cache; Letta's, like OpenAI's, are all of them."""
     if said.total_tokens is None:
         return tokens

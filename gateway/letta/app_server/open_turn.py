@@ -14,16 +14,14 @@ from msgspec import Struct
 
 from gateway.domain import errors
 from gateway.domain.messages import Image, Message, PendingCall
+from gateway.letta.app_server.connection import AppServerConnection, Inbox, OpenSocket
 from gateway.letta.app_server.frames import ControlRequest, Runtime, ToolRequest, TurnReader
-from gateway.letta.app_server.link import Connection, Inbox, Link
+from gateway.letta.notes import CLIENT_GAVE_NO_ANSWER, NOT_AVAILABLE, denial
 from gateway.letta.parts import flattened, to_parts
 from gateway.letta.upstream import Sending
 
 logger = logging.getLogger(__name__)
-NOT_ALLOWED = "This tool is not available."
-NOT_ANSWERED = "The client gave no answer to this call."
-WENT_ON = "The user went on without it."
-Answer = dict[str, Any]
+OutgoingFrame = dict[str, Any]
 
 
 class Reply(Struct, frozen=True):
@@ -35,16 +33,23 @@ class Reply(Struct, frozen=True):
 
 
 class OpenTurn:
-    def __init__(self, link: Link, connection: Connection, runtime: Runtime, reader: TurnReader, inbox: Inbox) -> None:
-        self.connection = connection
+    def __init__(
+        self,
+        connection: AppServerConnection,
+        socket: OpenSocket,
+        runtime: Runtime,
+        reader: TurnReader,
+        inbox: Inbox,
+    ) -> None:
+        self.socket = socket
         """The calls are asked over it, and can be answered over no other."""
         self.runtime = runtime
         self.reader = reader
         self.inbox = inbox
-        self._link = link
+        self._connection = connection
         self.stack = ExitStack()
         """What ends with the turn."""
-        self._asked: dict[str, Callable[[Reply], Answer]] = {}
+        self._asked: dict[str, Callable[[Reply], OutgoingFrame]] = {}
         """Calls that the App Server waits for, and how each is answered."""
         self._given: dict[str, Reply] = {}
         """Answers to calls that it has not asked for yet."""
@@ -79,9 +84,9 @@ class OpenTurn:
         elif name in self.reader.builtin:
             self._wait(id, lambda reply: self._decision(asked.request_id, reply))
         else:
-            self._tell(self._decision(asked.request_id, Reply(NOT_ALLOWED, failed=True)))
+            self._tell(self._decision(asked.request_id, Reply(NOT_AVAILABLE, failed=True)))
 
-    def _wait(self, id: str, answer: Callable[[Reply], Answer]) -> None:
+    def _wait(self, id: str, answer: Callable[[Reply], OutgoingFrame]) -> None:
         reply = self._given.pop(id, None)
         if reply:
             self._tell(answer(reply))
@@ -90,7 +95,7 @@ class OpenTurn:
 
     def answer(self, sending: Sending, client_message_ids: list[str]) -> None:
         """Tell what the calls wait for, now or once each is asked for; the turn goes on."""
-        why_not = sending.reason or (WENT_ON if sending.messages else NOT_ANSWERED)
+        why_not = denial(sending.reason, bool(sending.messages), CLIENT_GAVE_NO_ANSWER)
         replies = {id: Reply(why_not, failed=True) for id in self.reader.waiting}
         replies |= {one.tool_call_id: Reply(one.said.content, images=one.images) for one in sending.results}
         replies |= {id: Reply("") for id in sending.approved}
@@ -108,16 +113,16 @@ class OpenTurn:
                 self._given[id] = reply
 
     def give_up(self) -> None:
-        """Answer what is asked of a turn that was aborted: until then it does not end."""
-        self._reply({id: Reply(NOT_ANSWERED, failed=True) for id in [*self.reader.waiting, *self._asked]})
+        """OutgoingFrame what is asked of a turn that was aborted: until then it does not end."""
+        self._reply({id: Reply(CLIENT_GAVE_NO_ANSWER, failed=True) for id in [*self.reader.waiting, *self._asked]})
 
-    def _decision(self, request_id: str, reply: Reply) -> Answer:
+    def _decision(self, request_id: str, reply: Reply) -> OutgoingFrame:
         decision = {"behavior": "deny", "message": reply.text} if reply.failed else {"behavior": "allow"}
         payload = {"kind": "approval_response", "request_id": request_id, "decision": decision}
         return {"type": "input", "runtime": self.runtime, "payload": payload}
 
-    def _tell(self, answer: Answer) -> None:
-        telling = asyncio.create_task(self._link.tell(answer))
+    def _tell(self, answer: OutgoingFrame) -> None:
+        telling = asyncio.create_task(self._connection.tell(answer))
         self._telling.add(telling)
         telling.add_done_callback(self._told)
 
@@ -146,7 +151,7 @@ def _joined(replies: list[Reply]) -> Reply:
     return Reply(text, all(reply.failed for reply in replies), tuple(image for one in replies for image in one.images))
 
 
-def _result(request_id: str, reply: Reply) -> Answer:
+def _result(request_id: str, reply: Reply) -> OutgoingFrame:
     content = flattened(to_parts(Message("user", reply.text, images=reply.images)))
     result = {"content": content, "is_error": reply.failed}
     return {"type": "external_tool_call_response", "request_id": request_id, "result": result}

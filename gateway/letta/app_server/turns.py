@@ -13,13 +13,12 @@ from gateway.domain.events import PING, Event
 from gateway.domain.messages import PendingCall
 from gateway.domain.request import ClientTool
 from gateway.letta.app_server import memory
-from gateway.letta.app_server.answers import Answer
-from gateway.letta.app_server.conversations import STUCK, Threads
-from gateway.letta.app_server.frames import ControlRequest, Frame, Runtime, ToolRequest, TurnReader
-from gateway.letta.app_server.link import Connection, Link
+from gateway.letta.app_server.connection import AppServerConnection, OpenSocket
+from gateway.letta.app_server.conversations import AppServerConversations
+from gateway.letta.app_server.frames import ControlRequest, Frame, Runtime, ServerAnswer, ToolRequest, TurnReader
+from gateway.letta.app_server.input import Input, to_input
 from gateway.letta.app_server.memory_tools import MEMORY_TIMEOUT_MS, MemoryTools
 from gateway.letta.app_server.open_turn import OpenTurn
-from gateway.letta.app_server.transcript import Input, to_input
 from gateway.letta.parts import described
 from gateway.letta.undisturbed import undisturbed
 from gateway.letta.upstream import Sending, Take
@@ -40,9 +39,15 @@ ENDING_SECONDS = 10.0
 
 
 class Turns:
-    def __init__(self, link: Link, threads: Threads, memory_tools: MemoryTools, tool_wait_seconds: float) -> None:
-        self._link = link
-        self._threads = threads
+    def __init__(
+        self,
+        connection: AppServerConnection,
+        conversations: AppServerConversations,
+        memory_tools: MemoryTools,
+        tool_wait_seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._conversations = conversations
         self._memory_tools = memory_tools
         self._tool_wait_seconds = tool_wait_seconds
         self._turns: dict[str, OpenTurn] = {}
@@ -68,7 +73,7 @@ class Turns:
         """A call of a tool of the gateway's, or of its client's."""
         request = msgspec.json.decode(data, type=ToolRequest)
         turn = self._turns.get(request.runtime.conversation_id or "")
-        if turn and request.tool_name not in memory.NAMES:
+        if turn and request.tool_name not in memory.MEMORY_TOOL_NAMES:
             turn.take(request)
         else:
             self._memory_tools.answer(request)
@@ -104,24 +109,24 @@ class Turns:
         ids = [message["client_message_id"] for message in payload["messages"]]
         names = [tool.name for tool in sending.tools]
         builtin = payload["client_toolset"]["include"]
-        reader = TurnReader(ids, builtin, memory.NAMES, names)
+        reader = TurnReader(ids, builtin, memory.MEMORY_TOOL_NAMES, names)
         with ExitStack() as stack:
-            inbox = stack.enter_context(self._link.inbox(runtime.conversation_id or ""))
-            connection = await self._subscribe(runtime, sending.tools, asks=bool(builtin))
-            turn = OpenTurn(self._link, connection, runtime, reader, inbox)
+            inbox = stack.enter_context(self._connection.inbox(runtime.conversation_id or ""))
+            socket = await self._subscribe(runtime, sending.tools, asks=bool(builtin))
+            turn = OpenTurn(self._connection, socket, runtime, reader, inbox)
             self._turns[turn.conversation_id] = turn
             stack.callback(self._turns.pop, turn.conversation_id, None)
             answer = await self._send_first(turn, sending, payload)
             turn.stack = stack.pop_all()
         return turn, answer.disposition == "queued"
 
-    async def _send_first(self, turn: OpenTurn, sending: Sending, payload: dict[str, Any]) -> Answer:
+    async def _send_first(self, turn: OpenTurn, sending: Sending, payload: dict[str, Any]) -> ServerAnswer:
         """What a turn begins with; should it not be taken, nothing is left of what it was to be called with."""
         try:
             if most := sending.options.max_tokens:
                 turn.altered = True
                 await self._set(turn.conversation_id, {"max_tokens": most})
-            self._threads.begin(turn.conversation_id, turn.began_with)
+            self._conversations.begin(turn.conversation_id, turn.began_with)
             return await self._send(turn.runtime, payload)
         except BaseException:
             await undisturbed(self._reset(turn))
@@ -130,7 +135,7 @@ class Turns:
     async def _set(self, conversation_id: str, model_settings: dict[str, Any]) -> None:
         """What a conversation's model is called with; nothing for what its agent has set."""
         body = {"model_settings": model_settings}
-        await self._link.request("conversation_update", Answer, conversation_id=conversation_id, body=body)
+        await self._connection.request("conversation_update", ServerAnswer, conversation_id=conversation_id, body=body)
 
     async def _reset(self, turn: OpenTurn) -> None:
         """Have the conversation as it was before the turn. Raises nothing."""
@@ -143,7 +148,7 @@ class Turns:
 
     async def _resume(self, turn: OpenTurn, sending: Sending, payload: dict[str, Any]) -> bool:
         """Go on with a turn that waits; what is said beside the answers comes after them, in the same turn."""
-        self._threads.begin(turn.conversation_id, turn.began_with)
+        self._conversations.begin(turn.conversation_id, turn.began_with)
         try:
             if payload["messages"]:
                 await self._send(turn.runtime, payload)
@@ -159,7 +164,7 @@ class Turns:
             turn.close()
             return
         # It is no turn without an end: what was said in it stands.
-        self._threads.end(turn.conversation_id)
+        self._conversations.end(turn.conversation_id)
         seconds = self._tool_wait_seconds
         if turn.reader.calls_clients:
             seconds = min(seconds, LONGEST_CALL_SECONDS - CALL_MARGIN_SECONDS)
@@ -177,7 +182,7 @@ class Turns:
         turn = self._turns.get(conversation_id)
         if turn is None or not turn.reader.parked:
             return None
-        if turn.connection is not await self._link.connection():
+        if turn.socket is not await self._connection.open_socket():
             # The App Server has ended it.
             turn.close()
             await self._reset(turn)
@@ -200,13 +205,13 @@ class Turns:
             turn.close()
         await self._reset(turn)
         if not ended:
-            self._threads.begin(turn.conversation_id, turn.began_with)
-            await self._threads.tag_unfinished(turn.conversation_id)
+            self._conversations.begin(turn.conversation_id, turn.began_with)
+            await self._conversations.tag_unfinished(turn.conversation_id)
 
-    async def _send(self, runtime: Runtime, payload: dict[str, Any]) -> Answer:
+    async def _send(self, runtime: Runtime, payload: dict[str, Any]) -> ServerAnswer:
         """Raises UpstreamError, `taken` where the message may have arrived."""
         try:
-            return await self._link.request("input", Answer, runtime=runtime, payload=payload)
+            return await self._connection.request("input", ServerAnswer, runtime=runtime, payload=payload)
         except (errors.TimedOut, errors.BrokenStream) as error:
             raise type(error)(str(error), taken=True) from error
         except errors.Refused as error:
@@ -216,14 +221,14 @@ class Turns:
             await self._check_room(runtime, taken=False)
             raise
 
-    async def _subscribe(self, runtime: Runtime, tools: tuple[ClientTool, ...], asks: bool) -> Connection:
+    async def _subscribe(self, runtime: Runtime, tools: tuple[ClientTool, ...], asks: bool) -> OpenSocket:
         """Have the frames of a conversation come here, and the gateway's and its client's tools known in it."""
-        connection, id = await self._link.connection(), runtime.conversation_id or ""
+        socket, id = await self._connection.open_socket(), runtime.conversation_id or ""
         external, known = external_tools(tools), hash(tools and msgspec.json.encode(tools))
-        if id not in connection.runtimes:
-            await self._link.request(
+        if id not in socket.runtimes:
+            await self._connection.request(
                 "runtime_start",
-                Answer,
+                ServerAnswer,
                 agent_id=runtime.agent_id,
                 conversation_id=runtime.conversation_id,
                 # What an agent may use at all is said turn by turn.
@@ -233,11 +238,11 @@ class Turns:
                 force_device_status=False,
                 external_tools=external,
             )
-        elif connection.runtimes[id] != known:
+        elif socket.runtimes[id] != known:
             update = {"runtimes": [runtime], "external_tools": external}
-            await self._link.request("runtime_external_tools_update", Answer, updates=[update])
-        connection.runtimes[id] = known
-        return connection
+            await self._connection.request("runtime_external_tools_update", ServerAnswer, updates=[update])
+        socket.runtimes[id] = known
+        return socket
 
     async def _follow(self, turn: OpenTurn, queued: bool, take: Take) -> None:
         """Have the events of a turn taken, those of the frames that came at once in one list. Raises UpstreamError."""
@@ -267,36 +272,36 @@ class Turns:
         if reader.parked:
             return
         if reader.ended_well:
-            self._threads.end(conversation_id)
+            self._conversations.end(conversation_id)
         else:
-            await self._threads.tag_unfinished(conversation_id)
+            await self._conversations.tag_unfinished(conversation_id)
 
     async def _leave(self, conversation_id: str, failure: errors.UpstreamError) -> None:
         """Have it known that the conversation is of no use any more."""
         if isinstance(failure, errors.Stuck):
             # It is an earlier turn that has no end.
-            self._threads.begin(conversation_id, STUCK)
-        await self._threads.tag_unfinished(conversation_id)
+            self._conversations.begin(conversation_id, None)
+        await self._conversations.tag_unfinished(conversation_id)
 
     async def _check_queue(self, runtime: Runtime, reader: TurnReader) -> None:
         """Another gateway's turn is waited for; a loop that does nothing will never come to this one. Raises Stuck."""
         if not reader.idle:
             return
-        self._threads.begin(runtime.conversation_id or "", STUCK)
+        self._conversations.begin(runtime.conversation_id or "", None)
         await self._abort(runtime)
         raise errors.Stuck("queued behind a turn without an end")
 
     async def _check_room(self, runtime: Runtime, taken: bool) -> None:
         """A loop that cannot write any more says nothing more either. Raises NoSpace."""
         try:
-            await self._threads.histories.check_room(runtime.agent_id or "")
+            await self._conversations.files.check_room(runtime.agent_id or "")
         except errors.NoSpace as error:
             raise errors.NoSpace(str(error), taken=taken) from error
         except errors.UpstreamError as error:
             logger.warning("whether there is room could not be told: %s: %s", type(error).__name__, error)
 
     async def _abort(self, runtime: Runtime) -> None:
-        await self._link.request("abort_message", Answer, runtime=runtime)
+        await self._connection.request("abort_message", ServerAnswer, runtime=runtime)
 
     async def cancel(self, runtime: Runtime) -> None:
         """As `Upstream.cancel`."""
@@ -307,7 +312,7 @@ class Turns:
             return
         # Its end is not waited for, which a silent model would put off for ever: the chat goes on in a fork.
         await self._abort(runtime)
-        await self._threads.tag_unfinished(conversation_id)
+        await self._conversations.tag_unfinished(conversation_id)
 
     async def aclose(self) -> None:
         """End the turns that wait for their client: nobody could answer them any more."""
@@ -320,7 +325,7 @@ def _payload(sent: list[Input], builtin: list[str], clients: Iterable[ClientTool
         "kind": "create_message",
         "messages": sent,
         "client_toolset": {"base": "none", "include": builtin},
-        "client_tool_allowlist": [*builtin, *memory.NAMES, *(tool.name for tool in clients)],
+        "client_tool_allowlist": [*builtin, *memory.MEMORY_TOOL_NAMES, *(tool.name for tool in clients)],
         "exclude_interactive_tools": True,
     }
 
@@ -329,7 +334,7 @@ def external_tools(clients: Iterable[ClientTool]) -> list[dict[str, Any]]:
     """The tools that the App Server does not carry out itself: the gateway's, and those of its client."""
     # `auto_background` would end a slow call as a message of the user's, which starts a turn by itself.
     theirs = [{**described(tool), "timeout_ms": int(LONGEST_CALL_SECONDS * 1000)} for tool in clients]
-    ours = [{**tool, "timeout_ms": MEMORY_TIMEOUT_MS} for tool in memory.TOOLS]
+    ours = [{**tool, "timeout_ms": MEMORY_TIMEOUT_MS} for tool in memory.MEMORY_TOOLS]
     return [{"tools": [{**tool, "auto_background": False} for tool in [*ours, *theirs]]}]
 
 

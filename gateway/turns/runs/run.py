@@ -15,6 +15,7 @@ from gateway.domain import errors
 from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
 from gateway.domain.events import CallRefused, CallWaits, Event, Failure, SignOfLife, Stop, StopReason, ToolCalled
 from gateway.domain.messages import PendingCall
+from gateway.letta.notes import NOBODY_ALLOWS
 from gateway.letta.upstream import Sending, Upstream
 from gateway.settings import Chats
 from gateway.turns.chats.conversations import Conversations, KnownConversation
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
 # How often a silent run is looked at before it counts as hanging.
 LOOKS = 4
-DENIED = "Nobody is here who could allow it."
 # Each is a run of its own in Letta, with its own limit of steps.
 MOST_DENIALS = 10
 # How long another run of the conversation, which is not the gateway's, is given before the next try.
@@ -240,7 +240,7 @@ class Run:
         for _ in range(MOST_DENIALS):
             if not self._denies():
                 return
-            await self._read(self._denial(sending, DENIED))
+            await self._read(self._denial(sending, NOBODY_ALLOWS))
         if self._denies():
             raise errors.RunFailed("the agent asks for nothing but what nobody can allow")
 

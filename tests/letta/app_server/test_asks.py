@@ -10,10 +10,11 @@ from gateway.domain import errors
 from gateway.domain.events import Stop, Text, ToolCalled
 from gateway.domain.messages import PendingCall
 from gateway.letta.app_server import turns
+from gateway.letta.app_server.connection import AppServerConnection, OpenSocket
 from gateway.letta.app_server.frames import ControlRequest, Runtime, ToolRequest, TurnReader
-from gateway.letta.app_server.link import Connection, Link
-from gateway.letta.app_server.open_turn import NOT_ALLOWED, NOT_ANSWERED, WENT_ON, OpenTurn
+from gateway.letta.app_server.open_turn import OpenTurn
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.notes import CLIENT_GAVE_NO_ANSWER, NOT_AVAILABLE, WENT_ON
 from gateway.letta.upstream import Conversation, Sending
 from tests import events as e
 from tests.following import following
@@ -70,8 +71,8 @@ async def test_only_where_a_tool_is_listed_anything_is_asked(
 AT_ONCE: dict[str, dict[str, Any] | None] = {
     "memory_insert": ALLOW,
     "weather": ALLOW,
-    "Read": deny(NOT_ALLOWED),
-    "nobody's": deny(NOT_ALLOWED),
+    "Read": deny(NOT_AVAILABLE),
+    "nobody's": deny(NOT_AVAILABLE),
     "Bash": None,
 }
 
@@ -88,7 +89,7 @@ async def test_a_tool_is_allowed_denied_or_asked_about_as_the_turn_lists_it(
         await server.arrived("input", 3 if AT_ONCE[tool] else 2)
 
     at_once = [("ask-c1", AT_ONCE[tool])] if AT_ONCE[tool] else []
-    assert decisions(server) == [*at_once, ("ask-c2", deny(NOT_ALLOWED))]
+    assert decisions(server) == [*at_once, ("ask-c2", deny(NOT_AVAILABLE))]
 
 
 async def test_what_is_asked_of_a_conversation_without_a_turn_here_is_another_gateway_s(
@@ -138,7 +139,7 @@ async def test_a_tool_that_needs_an_approval_makes_the_turn_wait(
 # what is said -> what is decided
 SAID: dict[str, tuple[Sending, dict[str, str]]] = {
     "yes": (Sending([], approved=("c1",)), ALLOW),
-    "no": (Sending([], denied=("c1",)), deny(NOT_ANSWERED)),
+    "no": (Sending([], denied=("c1",)), deny(CLIENT_GAVE_NO_ANSWER)),
     "no, with a reason": (Sending([], denied=("c1",), reason="too late"), deny("too late")),
     "something else": (Sending([NEXT], denied=("c1",)), deny(WENT_ON)),
     "yes, as a message": (Sending([NEXT], approved=("c1",)), ALLOW),
@@ -206,7 +207,7 @@ async def test_a_call_of_the_client_s_and_an_approval_wait_together(
     await going_on
 
     assert results(server) == [("ask-c1", "sunny c1", False)]
-    assert decisions(server) == [("ask-c2", deny(NOT_ANSWERED))]
+    assert decisions(server) == [("ask-c2", deny(CLIENT_GAVE_NO_ANSWER))]
 
 
 # Told
@@ -222,7 +223,7 @@ class DeadLink:
 async def test_an_answer_that_cannot_be_told_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     reader = TurnReader(["m-1"], builtin=["Bash"], clients=["weather"])
     runtime = Runtime("agent-1", "conv-1")
-    turn = OpenTurn(cast(Link, DeadLink()), cast(Connection, None), runtime, reader, asyncio.Queue())
+    turn = OpenTurn(cast(AppServerConnection, DeadLink()), cast(OpenSocket, None), runtime, reader, asyncio.Queue())
     reader.waiting = {"c1": "weather"}
     turn.take(ToolRequest("ask-c1", "weather", {}, runtime, "c1"))
     others = asyncio.all_tasks()
