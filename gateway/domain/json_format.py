@@ -18,6 +18,9 @@ class JsonFormat(Struct, frozen=True):
 
     schema: dict[str, Any] | None = None
     """The JSON Schema that it must match; None for any object."""
+    place: str = "response_format"
+    """Where it stands, in the wire's words."""
+    schema_place: str = "response_format.json_schema.schema"
 
     def find(self, answer: str) -> str | None:
         """The JSON that an answer is, without a fence around it; None if it is none, or no object where any will do.

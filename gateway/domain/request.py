@@ -1,8 +1,17 @@
-"""What a request asks for beside its messages, whichever wire it came by. Performs no I/O."""
+"""The neutral request: what a client asks, whichever wire it came by. Performs no I/O.
 
-from typing import Any
+Beside each message and option stands the name of its place in the request, so that errors of the core speak the wire's
+words without knowing them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from msgspec import Struct, field
+
+from gateway.domain.errors import InvalidRequest
+from gateway.domain.json_format import JsonFormat
+from gateway.domain.messages import Image
 
 NO_ARGUMENTS = "{}"
 
@@ -21,6 +30,8 @@ class ClientTool(Struct, frozen=True):
     """The JSON Schema of its arguments."""
     strict: bool = False
     """True: a call whose arguments do not match is not told to the client."""
+    place: str = "tools"
+    """Where its schema stands, in the wire's words."""
 
 
 class ClientTools(Struct, frozen=True):
@@ -49,10 +60,127 @@ class Options(Struct, frozen=True, omit_defaults=True):
     temperature: float | None = None
     max_tokens: int | None = None
     """The limit of one call of the model, in tokens."""
-    response_format: dict[str, Any] | None = None
-    """In OpenAI's words."""
+    format: dict[str, Any] | None = None
+    """The form of an answer that is to be JSON, in OpenAI's words."""
     reasoning_effort: str | None = None
     """In OpenAI's words: `minimal`, `low`, `medium`, `high`, …"""
 
 
 NO_OPTIONS = Options()
+
+
+class ShownPicture(Struct, frozen=True):
+    """A picture as a request shows it, not yet looked at: by an address, or as a data URL."""
+
+    url: str
+    place: str
+    """Where the `url` stands, in the wire's words: `messages[0].content[1].image_url.url`."""
+    detail: str | None = None
+    """How closely the model is to look at it: `low`, `high` or `auto`."""
+
+
+class Unusable(Struct, frozen=True):
+    """A piece of a message that no agent can be given. A new one is refused; in what was said before, `text` stands.
+
+    `Unusable("messages[0].content[0]", "this gateway takes parts of the types `text` and `image_url` only")`
+    """
+
+    place: str
+    problem: str
+    text: str = ""
+    is_picture: bool = False
+
+
+Piece = str | Image | ShownPicture | Unusable
+"""A piece of a message: text, a picture before or after it was looked at, or what cannot be used."""
+RequestRole = Literal["system", "developer", "user", "assistant", "tool", "function"]
+SYSTEM_ROLES = ("system", "developer")
+
+
+class ToldCall(Struct, frozen=True):
+    """A call of a client's tool that an earlier answer made, as it is told again: `ToldCall("call_1", "weather")`."""
+
+    id: str
+    name: str = ""
+    arguments: str = ""
+    """JSON."""
+
+
+class RequestMessage(Struct, frozen=True):
+    """One message of a request: `RequestMessage("user", ("What is it?",), "messages[0]")`."""
+
+    role: RequestRole
+    pieces: tuple[Piece, ...]
+    place: str
+    """Where it stands, in the wire's words; its errors name it."""
+    name: str = ""
+    """Who says it, among several persons of one chat."""
+    calls: tuple[ToldCall, ...] = ()
+    """Of an answer: the calls that it made."""
+    call_id: str = ""
+    """Of a result (`tool`): the call that it came of."""
+
+    @property
+    def text(self) -> str:
+        """Its texts, a line each."""
+        texts = (piece.text if isinstance(piece, Unusable) else piece for piece in self.pieces)
+        return "\n".join(text for text in texts if isinstance(text, str) and text)
+
+
+class Request(Struct, frozen=True):
+    """A request as the core takes it: what is asked of which kind of agent, and in which form the answer is wanted."""
+
+    model: str
+    messages: tuple[RequestMessage, ...]
+    """At least one."""
+    place: str = "messages"
+    """Where the messages stand, in the wire's words."""
+    tools: ClientTools | InvalidRequest = NO_TOOLS
+    """What is wrong with them matters only where the agent may call them."""
+    json: JsonFormat | InvalidRequest | None = None
+    """What an answer in words must be, if not any text; what is wrong with it matters to no background task."""
+    options: Options = NO_OPTIONS
+    stream: bool = False
+    include_usage: bool = False
+    hides_reasoning: bool = False
+    """True: the client wants to see no thoughts."""
+    users: dict[str, str] = {}
+    """Who asks, by the fields of the body that may say so."""
+    metadata: dict[str, Any] = {}
+
+    def check_calls(self) -> None:
+        """Raises InvalidRequest for a result of a call that nobody made, and for calls at the end, without results.
+
+        https://developers.openai.com/api/docs/guides/function-calling
+        """
+        made: set[str] = set()
+        for message in self.messages:
+            made |= {call.id for call in message.calls}
+            if message.role == "tool" and message.call_id not in made:
+                place = f"{message.place}.tool_call_id"
+                raise InvalidRequest(f"`{place}`: no message before it makes a call of this id.", place)
+        if self.messages[-1].role == "assistant" and self.messages[-1].calls:
+            raise InvalidRequest(
+                f"`{self.place}` ends with tool calls: expected a `tool` message with the result of each.", self.place
+            )
+
+    @property
+    def wants_json(self) -> bool:
+        return self.options.format is not None
+
+    def checked_tools(self) -> ClientTools:
+        """The client's tools. Raises InvalidRequest."""
+        if isinstance(self.tools, InvalidRequest):
+            raise self.tools
+        return self.tools
+
+    def checked_json(self) -> JsonFormat | None:
+        """The form of the answer. Raises InvalidRequest."""
+        if isinstance(self.json, InvalidRequest):
+            raise self.json
+        return self.json
+
+
+def last_answer(messages: Sequence[RequestMessage]) -> int:
+    """The place of the last answer among the messages; -1 if there is none. What follows it is new."""
+    return max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Mapping
 from typing import cast
 
-import msgspec
 from litestar import Request, Response, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -13,26 +12,25 @@ from litestar.types import ASGIApp
 
 from gateway.domain.errors import ModelNotFound
 from gateway.domain.look import PLAIN, Look
-from gateway.domain.request import NO_TOOLS, ClientTools, Options
+from gateway.domain.request import NO_TOOLS, ClientTools
+from gateway.domain.request import Request as NeutralRequest
+from gateway.frontends.reading import find_task, read_named, takes_items
 from gateway.http.auth import authenticate
 from gateway.http.body import read_json
-from gateway.http.headers import read_headers
+from gateway.http.headers import read_headers, read_resend
 from gateway.http.sse import Answer, stream, whole
+from gateway.http.texts import ITEM_TEXTS, TEXTS
 from gateway.http.tokens import read_claims
-from gateway.pictures.shown import Pictures, shows_addresses, without_addresses
+from gateway.pictures.shown import Pictures, look_at, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
-from gateway.tasks.prompts import find_task
 from gateway.tasks.runs import TaskRuns
-from gateway.turns.chats.path import to_asked
-from gateway.turns.people.identity import identify, read_ids, takes_items
+from gateway.turns.chats.path import read_path
+from gateway.turns.people.identity import identify, message_ids
 from gateway.turns.runs.log import Reader
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.resend import to_sent
 from gateway.turns.turn import Turn, forwards_tools, to_turn
-from gateway.wires.chat_completions.json_format import to_json_format
-from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage, decode_request, text_of
-from gateway.wires.chat_completions.think_tags import defuse_answer
-from gateway.wires.chat_completions.tools import to_client_tools
+from gateway.wires.chat_completions.read import read
 from gateway.wires.chat_completions.translator import StreamTranslator
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
@@ -51,60 +49,34 @@ async def create_chat_completion(
     key = authenticate(settings, request.headers)
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
-    chat = decode_request(body)
-    if task := find_task(key, headers, chat):
-        check_model(settings, key, chat.model)
-        return await _respond(request, settings, chat, task_runs.start(task, chat, body), PLAIN)
-    if pictures and shows_addresses(chat):
+    asked = read(body)
+    if task := find_task(key, headers, asked):
+        check_model(settings, key, asked.model)
+        return await _respond(request, settings, asked, task_runs.start(task, asked, body), PLAIN)
+    if pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
-        read_turn(settings, key, headers, without_addresses(chat))
-        chat = await pictures.bring(chat)
-    turn = read_turn(settings, key, headers, chat)
+        read_turn(settings, key, headers, without_addresses(asked))
+        asked = await pictures.bring(asked)
+    turn = read_turn(settings, key, headers, asked)
     await runs.means.schemas.check(turn.json)
     await runs.means.schemas.check_strict(turn.tools)
-    reader = runs.start(turn, to_sent(key, headers, turn, body))
-    return await _respond(request, settings, chat, reader, look_for(key, headers, turn, chat), turn.tools)
+    reader = runs.start(turn, to_sent(key, read_resend(headers), turn, body))
+    return await _respond(request, settings, asked, reader, look_for(key, headers, turn, asked), turn.tools)
 
 
-def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], chat: ChatCompletionRequest) -> Turn:
+def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], request: NeutralRequest) -> Turn:
     """The turn that a request is. Raises GatewayError, in the order of the lines."""
-    messages = with_literal_tags(chat.messages) if takes_items(key, headers) else chat.messages
-    asked = to_asked(messages, settings.images)
-    json = to_json_format(chat.response_format)
-    agent_type = find_type(settings, key, chat.model)
-    forwards = forwards_tools(key, agent_type)
-    tools = to_client_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls) if forwards else NO_TOOLS
-    caller = identify(key, headers, chat, read_claims(key, headers))
-    turn = to_turn(key, agent_type, caller, asked, read_ids(key, headers, caller.chat, caller.former_chat), tools)
-    return msgspec.structs.replace(turn, options=to_options(chat), json=json)
+    texts = ITEM_TEXTS if takes_items(key, headers) else TEXTS
+    path = read_path(look_at(request, settings.images.max_mb), texts)
+    json = request.checked_json()
+    agent_type = find_type(settings, key, request.model)
+    tools = request.checked_tools() if forwards_tools(key, agent_type) else NO_TOOLS
+    named = read_named(key, headers, request, read_claims(key, headers))
+    caller = identify(key, named)
+    return to_turn(key, agent_type, caller, path, message_ids(named, caller), tools, request.options, json, texts)
 
 
-def with_literal_tags(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """The chat as Open WebUI tells it again: thoughts that came as items are left out, so a tag in an answer is text.
-
-    (An answer that came whole has its thoughts at the beginning.)
-    """
-    return [
-        msgspec.structs.replace(message, content=defuse_answer(text_of(message.content)))
-        if message.role == "assistant" and message.content
-        else message
-        for message in messages
-    ]
-
-
-def to_options(chat: ChatCompletionRequest) -> Options:
-    """What a request asks of the model's settings; where no Letta can apply it, it is the agent's own that hold."""
-    # Who wants no thoughts to be shown says nothing about thinking.
-    effort = chat.reasoning_effort if chat.reasoning_effort != "none" else None
-    return Options(
-        chat.temperature,
-        chat.most_tokens,
-        chat.response_format if chat.wants_json else None,
-        effort if isinstance(effort, str) else None,
-    )
-
-
-def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: ChatCompletionRequest) -> Look:
+def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: NeutralRequest) -> Look:
     """Only a stream to Open WebUI can be told more than chunks: any other client breaks at a frame that is none."""
     reasoning, activity = key.reasoning or turn.agent_type.reasoning, key.tool_activity
     if chat.hides_reasoning or (chat.wants_json and reasoning == "think_tags"):
@@ -117,7 +89,7 @@ def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: ChatComplet
 async def _respond(
     request: Request[None, None, State],
     settings: Settings,
-    chat: ChatCompletionRequest,
+    chat: NeutralRequest,
     run: Reader,
     look: Look,
     tools: ClientTools = NO_TOOLS,

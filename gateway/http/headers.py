@@ -1,14 +1,19 @@
 """The headers of a request that say who asks, where it belongs and what it is: each once, as text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from litestar.datastructures import Headers
 
-from gateway.domain.errors import AmbiguousHeader
+from gateway.domain.errors import AmbiguousHeader, InvalidRequest
+from gateway.domain.resend import Resend
+from gateway.frontends import headers as frontends
+from gateway.frontends.readings import as_text
 from gateway.settings import Key
-from gateway.turns.people.identity import CHAT_HEADERS, EMAIL_HEADER, NAME_HEADER
-from gateway.turns.people.readings import as_text
-from gateway.turns.runs.resend import IDEMPOTENCY_HEADER, RETRY_HEADER
+
+# https://github.com/openai/openai-python: how often the SDK has sent the request before.
+RETRY_HEADER = "x-stainless-retry-count"
+IDEMPOTENCY_HEADER = "idempotency-key"
+LONGEST_IDEMPOTENCY_KEY = 512
 
 
 def read_headers(key: Key, headers: Headers) -> dict[str, str]:
@@ -24,8 +29,16 @@ def read_headers(key: Key, headers: Headers) -> dict[str, str]:
 
 
 def _names(key: Key) -> Iterator[str]:
-    """All that a request of this key may tell in a header."""
-    yield from (source.name for source in key.user_from if source.kind != "body")
-    yield from (NAME_HEADER, EMAIL_HEADER, *CHAT_HEADERS, IDEMPOTENCY_HEADER, RETRY_HEADER)
-    named = (key.task_header, key.message_id_header, key.user_message_id_header, key.parent_id_header)
-    yield from (name.lower() for name in named)
+    """The names of all headers that count for a request of this key."""
+    yield from frontends.names(key)
+    yield from (IDEMPOTENCY_HEADER, RETRY_HEADER)
+
+
+def read_resend(headers: Mapping[str, str]) -> Resend:
+    """What a request says of having been sent before. Raises InvalidRequest for an idempotency key that is too long."""
+    named, tries = headers.get(IDEMPOTENCY_HEADER, ""), headers.get(RETRY_HEADER)
+    if len(named) > LONGEST_IDEMPOTENCY_KEY:
+        problem = f"`{IDEMPOTENCY_HEADER}` is longer than {LONGEST_IDEMPOTENCY_KEY} characters."
+        raise InvalidRequest(problem, IDEMPOTENCY_HEADER)
+    # Whatever is no number says that it was sent before, too.
+    return Resend(named, None if tries is None else int(tries not in ("", "0")))

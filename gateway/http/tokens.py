@@ -6,8 +6,9 @@ import jwt
 
 from gateway.domain.errors import InvalidUserToken
 from gateway.domain.halves import whole
+from gateway.domain.named import Claims
+from gateway.frontends.headers import read_header
 from gateway.settings import Key
-from gateway.turns.people.identity import Claims, read_header
 
 # https://docs.openwebui.com/reference/env-configuration#forward_user_info_header_jwt_secret
 ISSUER = "open-webui"

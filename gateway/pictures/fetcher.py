@@ -20,8 +20,8 @@ from yarl import URL
 
 from gateway import __version__
 from gateway.pictures.addresses import is_public
+from gateway.pictures.data_urls import MEGABYTE, SIGNATURES
 from gateway.pictures.shown import FetchFailed
-from gateway.wires.chat_completions.images import MEGABYTE, SIGNATURES
 
 # The largest picture and the longest wait, redirects and everything included.
 MAX_MB = 10

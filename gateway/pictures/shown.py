@@ -5,26 +5,24 @@ Clients send all of a chat with every message: what was fetched is kept for a wh
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from gateway.domain.cache import Cache
 from gateway.domain.errors import BodyTooLarge, InvalidRequest
-from gateway.wires.chat_completions.images import MEGABYTE, Unfetched, to_data_url
-from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl
+from gateway.domain.request import Piece, Request, RequestMessage, ShownPicture, Unusable, last_answer
+from gateway.pictures.data_urls import MEGABYTE, to_data_url, to_image
 
 # Of all that is kept, in characters.
 KEPT = 64 * MEGABYTE
 # For so long an address is not asked again.
 FRESH_SECONDS = 600.0
 MAX_ADDRESSES = 50
-# Who shows pictures: people, and the tools of clients.
-SHOWING = ("user", "tool")
 _ADDRESS = re.compile("https?:", re.IGNORECASE)
 # What stands for a picture that is not fetched yet.
-_STAND_IN = ContentPart("text", "A picture")
+STAND_IN = "A picture"
 
 
 class FetchFailed(Exception):
@@ -54,21 +52,26 @@ class Pictures:
         self._found: Cache[str, _Found] = Cache(KEPT)
         self._under_way: dict[str, asyncio.Task[_Found]] = {}
 
-    async def bring(self, chat: ChatCompletionRequest) -> ChatCompletionRequest:
-        """The request with its pictures in the places of their addresses, or `Unfetched` where there is none.
+    async def bring(self, request: Request) -> Request:
+        """The request with its pictures in the places of their addresses, or `Unusable` where there is none.
 
         Raises InvalidRequest for more addresses or larger pictures than one request may have.
         """
-        asked = dict(_addresses(chat.messages))
+        asked = dict(_addresses(request.messages))
         if not asked:
-            return chat
+            return request
         if len(asked) > MAX_ADDRESSES:
-            raise InvalidRequest(f"`messages` shows more than {MAX_ADDRESSES} pictures by address.", "messages")
+            place = request.place
+            raise InvalidRequest(f"`{place}` shows more than {MAX_ADDRESSES} pictures by address.", place)
         found = await asyncio.gather(*(self._get(url, new) for url, new in asked.items()))
         if sum(len(one.picture) for one in found) > self._max_mb * MEGABYTE:
             raise BodyTooLarge(f"The pictures of this request are larger than {self._max_mb} MB together.")
-        shown = {url: _shown(one, asked[url]) for url, one in zip(asked, found, strict=True)}
-        return msgspec.structs.replace(chat, messages=[_with(message, shown) for message in chat.messages])
+        shown = {url: (one, asked[url]) for url, one in zip(asked, found, strict=True)}
+
+        def filled(piece: Piece) -> Piece:
+            return _shown(piece, *shown[piece.url]) if isinstance(piece, ShownPicture) and piece.url in shown else piece
+
+        return _with_pieces(request, filled)
 
     async def _get(self, url: str, new: bool) -> _Found:
         """Whoever shows a picture for the first time wants to know whether it can be seen now."""
@@ -94,20 +97,39 @@ class Pictures:
         return found
 
 
-def shows_addresses(chat: ChatCompletionRequest) -> bool:
-    """Whether the request shows a picture by its address."""
-    return any(True for _ in _addresses(chat.messages))
+def shows_addresses(request: Request) -> bool:
+    """True for a request that shows a picture by its address."""
+    return any(True for _ in _addresses(request.messages))
 
 
-def without_addresses(chat: ChatCompletionRequest) -> ChatCompletionRequest:
+def without_addresses(request: Request) -> Request:
     """The request with a word in the place of each such picture: all else of it can be looked at before a fetch."""
+    return _with_pieces(request, lambda piece: STAND_IN if _is_address(piece) else piece)
+
+
+def look_at(request: Request, max_mb: int) -> Request:
+    """The request with its pictures read, each at most `max_mb` MiB; one that is none becomes `Unusable`.
+
+    A picture that an earlier result showed is told of in words: it is left as it is.
+    """
+    after = last_answer(request.messages)
+    return _with_pieces(
+        request,
+        lambda piece: to_image(piece, max_mb) if isinstance(piece, ShownPicture) else piece,
+        results_after=after,
+    )
+
+
+def _with_pieces(request: Request, change: Callable[[Piece], Piece], results_after: int = -1) -> Request:
+    """The request with each piece of what persons and tools show changed."""
     messages = [
-        msgspec.structs.replace(message, content=[_STAND_IN if _address(part) else part for part in _parts(message)])
-        if any(map(_address, _parts(message)))
+        msgspec.structs.replace(message, pieces=tuple(map(change, message.pieces)))
+        if any(isinstance(piece, ShownPicture) for piece in message.pieces)
+        and (message.role == "user" or i > results_after)
         else message
-        for message in chat.messages
+        for i, message in enumerate(request.messages)
     ]
-    return msgspec.structs.replace(chat, messages=messages)
+    return msgspec.structs.replace(request, messages=tuple(messages))
 
 
 def _checked(fetched: bytes) -> str:
@@ -118,41 +140,22 @@ def _checked(fetched: bytes) -> str:
         raise FetchFailed(str(error)) from None
 
 
-def _addresses(messages: list[ChatMessage]) -> Iterator[tuple[str, bool]]:
-    """Every address that a person or a tool shows, and whether it came after the last answer; the new ones last."""
-    last_answer = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)
+def _addresses(messages: Sequence[RequestMessage]) -> Iterator[tuple[str, bool]]:
+    """Every address that a person or a tool shows, and True if it came after the last answer; the new ones last."""
+    after = last_answer(messages)
     for i, message in enumerate(messages):
         # What a tool showed for an earlier answer is told in words, if at all.
-        for part in _parts(message) if message.role == "user" or i > last_answer else ():
-            if url := _address(part):
-                yield url, i > last_answer
+        for piece in message.pieces if message.role == "user" or i > after else ():
+            if isinstance(piece, ShownPicture) and _is_address(piece):
+                yield piece.url, i > after
 
 
-def _parts(message: ChatMessage) -> list[ContentPart]:
-    return message.content if message.role in SHOWING and isinstance(message.content, list) else []
+def _is_address(piece: Piece) -> bool:
+    return isinstance(piece, ShownPicture) and _ADDRESS.match(piece.url) is not None
 
 
-def _address(part: ContentPart) -> str | None:
-    shows = part.type == "image_url" and part.image_url and _ADDRESS.match(part.image_url.url)
-    return part.image_url.url if shows and part.image_url else None
-
-
-def _shown(found: _Found, new: bool) -> ImageUrl:
+def _shown(piece: ShownPicture, found: _Found, new: bool) -> Piece:
+    """The picture of an address; each is looked at as its own part says."""
     if found.picture and not (new and found.problem):
-        return ImageUrl(found.picture)
-    return Unfetched("", problem=found.problem)
-
-
-def _with(message: ChatMessage, shown: dict[str, ImageUrl]) -> ChatMessage:
-    """The message with what is `shown` in the places of its addresses; each is looked at as its part says."""
-    parts = _parts(message)
-    if not any(map(_address, parts)):
-        return message
-
-    def filled(part: ContentPart) -> ContentPart:
-        if not (url := _address(part)) or url not in shown or not part.image_url:
-            return part
-        image_url = msgspec.structs.replace(shown[url], detail=part.image_url.detail)
-        return msgspec.structs.replace(part, image_url=image_url)
-
-    return msgspec.structs.replace(message, content=[filled(part) for part in parts])
+        return msgspec.structs.replace(piece, url=found.picture)
+    return Unusable(piece.place, found.problem, is_picture=True)

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.tasks import prompts
-from gateway.tasks.prompts import Task
-from gateway.wires.chat_completions.request import ChatCompletionRequest, text_of
+from gateway.domain import tasks
+from gateway.domain.request import Request
+from gateway.domain.tasks import Task
 
 TITLE_WORDS, TITLE_CHARACTERS = 6, 50
 QUERY_CHARACTERS = 200
@@ -39,23 +39,23 @@ class Chat(Struct, frozen=True):
         return self.said[-1] if self.said else ""
 
 
-def to_answer(task: Task, request: ChatCompletionRequest) -> str:
+def to_answer(task: Task, request: Request) -> str:
     """The answer, in the form that the task wants."""
-    prompt = text_of(request.messages[-1].content)
+    prompt = request.messages[-1].text
     return _formed(task, request, _ANSWERS[task.kind](prompt) if task.kind in _ANSWERS else "")
 
 
-def to_empty_answer(task: Task, request: ChatCompletionRequest) -> str:
+def to_empty_answer(task: Task, request: Request) -> str:
     """The same form with nothing in it."""
     answer = _ANSWERS[task.kind]("") if task.kind in _ANSWERS else ""
     return _formed(task, request, "" if isinstance(answer, str) else type(answer)())
 
 
-def _formed(task: Task, request: ChatCompletionRequest, answer: str | list[str]) -> str:
+def _formed(task: Task, request: Request, answer: str | list[str]) -> str:
     """`answer` as the object that the request's schema describes, or as the task's own."""
     key = _KEYS.get(task.kind)
     if key and request.wants_json:
-        others = [name for name in _properties(request.response_format) if name != key]
+        others = [name for name in _properties(request.options.format) if name != key]
         return _to_json({key: answer, **dict.fromkeys(others, "")})
     if key and task.in_json:
         return _to_json({key: answer})
@@ -123,27 +123,27 @@ def _query(prompt: str) -> list[str]:
 
 # The key of the object that a task's answer is read as; the others are read as text.
 _KEYS = {
-    prompts.TITLE: "title",
-    prompts.TAGS: "tags",
-    prompts.FOLLOW_UPS: "follow_ups",
-    prompts.QUERIES: "queries",
-    prompts.AUTOCOMPLETE: "text",
-    prompts.IMAGE_PROMPT: "prompt",
-    prompts.FUNCTIONS: "tool_calls",
-    prompts.MEMORY_REVIEW: "operations",
+    tasks.TITLE: "title",
+    tasks.TAGS: "tags",
+    tasks.FOLLOW_UPS: "follow_ups",
+    tasks.QUERIES: "queries",
+    tasks.AUTOCOMPLETE: "text",
+    tasks.IMAGE_PROMPT: "prompt",
+    tasks.FUNCTIONS: "tool_calls",
+    tasks.MEMORY_REVIEW: "operations",
 }
 _ANSWERS: dict[str, Callable[[str], str | list[str]]] = {
-    prompts.TITLE: lambda prompt: to_title(read_chat(prompt).first),
+    tasks.TITLE: lambda prompt: to_title(read_chat(prompt).first),
     # What its prompt asks for where nothing certain can be said.
-    prompts.TAGS: lambda prompt: ["General"],
-    prompts.FOLLOW_UPS: lambda prompt: [],
-    prompts.QUERIES: _query,
-    prompts.AUTOCOMPLETE: lambda prompt: "",
-    prompts.EMOJI: lambda prompt: EMOJI,
-    prompts.IMAGE_PROMPT: lambda prompt: read_chat(prompt).last,
-    prompts.MERGE: _merge,
-    prompts.FUNCTIONS: lambda prompt: [],
+    tasks.TAGS: lambda prompt: ["General"],
+    tasks.FOLLOW_UPS: lambda prompt: [],
+    tasks.QUERIES: _query,
+    tasks.AUTOCOMPLETE: lambda prompt: "",
+    tasks.EMOJI: lambda prompt: EMOJI,
+    tasks.IMAGE_PROMPT: lambda prompt: read_chat(prompt).last,
+    tasks.MERGE: _merge,
+    tasks.FUNCTIONS: lambda prompt: [],
     # Empty, Open WebUI makes a summary of its own, of all that was said.
-    prompts.COMPACTION: lambda prompt: "",
-    prompts.MEMORY_REVIEW: lambda prompt: [],
+    tasks.COMPACTION: lambda prompt: "",
+    tasks.MEMORY_REVIEW: lambda prompt: [],
 }

@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletionChunk
 from gateway.domain.errors import TaskModelFailed
 from gateway.domain.events import Event, Stop, StopReason, Text, TokensCounted
 from gateway.domain.halves import decode
-from gateway.letta.joining import Joiner
+from gateway.domain.joining import Joiner
 from gateway.settings import Tasks
 
 logger = logging.getLogger(__name__)

@@ -6,11 +6,11 @@ from contextlib import aclosing
 from typing import Protocol
 
 from gateway.domain.events import Event, Stop, StopReason, Text, TokensCounted
+from gateway.domain.request import Request
+from gateway.domain.tasks import Task
 from gateway.settings import Tasks
 from gateway.tasks.answers import to_answer, to_empty_answer
-from gateway.tasks.prompts import Task
 from gateway.turns.runs.log import Reader, Telling
-from gateway.wires.chat_completions.request import ChatCompletionRequest
 
 ENDS = (Stop(StopReason.END), TokensCounted())
 
@@ -33,7 +33,7 @@ class TaskRuns:
         self._model = model
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def start(self, task: Task, request: ChatCompletionRequest, body: bytes) -> Reader:
+    def start(self, task: Task, request: Request, body: bytes) -> Reader:
         """Answer a task."""
         if self._model:
             return self._ask(self._model, body)

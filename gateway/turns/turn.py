@@ -5,21 +5,22 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, NO_TOOLS, ClientTools, Options
 from gateway.letta.notes import GO_AHEAD
 from gateway.settings import AgentType, Key
 from gateway.turns.chats.markers import conversation_marker, pictures_of, scratch_marker, thread_marker
-from gateway.turns.chats.path import Asked
-from gateway.turns.chats.reconcile import NO_IDS, Ids, bare_question
+from gateway.turns.chats.path import RequestedPath
+from gateway.turns.chats.reconcile import NO_IDS, Ids
 from gateway.turns.people.identity import Caller, keeps_history
 
 
 class Turn(Struct, frozen=True, dict=True):
     agent_type: AgentType
     caller: Caller
-    asked: Asked
+    asked: RequestedPath
     ids: Ids = NO_IDS
     keeps_history: bool = True
     """Whether `asked` is the whole chat."""
@@ -28,6 +29,8 @@ class Turn(Struct, frozen=True, dict=True):
     options: Options = NO_OPTIONS
     json: JsonFormat | None = None
     """What an answer in words must be, if not any text."""
+    texts: ClientTexts = PLAIN_TEXTS
+    """How the texts of its client are read."""
 
     @property
     def scratch(self) -> bool:
@@ -68,7 +71,7 @@ class Turn(Struct, frozen=True, dict=True):
         return self._scratch_marker(Message("assistant", said[1].content.strip()), self.caller.user.id)
 
     def _scratch_marker(self, first: Message, user: str) -> str:
-        begins = bare_question(first.content) + pictures_of(first)
+        begins = self.texts.bare(first.content) + pictures_of(first)
         return scratch_marker(self.agent_type.id, self.caller.user.scope, user, begins)
 
     def told(self, words: str) -> "Turn":
@@ -87,10 +90,19 @@ def forwards_tools(key: Key, agent_type: AgentType) -> bool:
 
 
 def to_turn(
-    key: Key, agent_type: AgentType, caller: Caller, asked: Asked, ids: Ids, tools: ClientTools = NO_TOOLS
+    key: Key,
+    agent_type: AgentType,
+    caller: Caller,
+    asked: RequestedPath,
+    ids: Ids,
+    tools: ClientTools = NO_TOOLS,
+    options: Options = NO_OPTIONS,
+    json: JsonFormat | None = None,
+    texts: ClientTexts = PLAIN_TEXTS,
 ) -> Turn:
+    """The turn that a request asks for."""
+    whole = keeps_history(key, caller, asked)
     if agent_type.conversations == "single":
         # Of the one thread a client shows no more than a part: only its last message is new, wherever it stands.
-        asked = msgspec.structs.replace(asked, path=asked.path[-1:], new=1)
-        return Turn(agent_type, caller, asked, keeps_history=False, tools=tools)
-    return Turn(agent_type, caller, asked, ids, keeps_history(key, caller, asked), tools)
+        asked, ids, whole = msgspec.structs.replace(asked, path=asked.path[-1:], new=1), NO_IDS, False
+    return Turn(agent_type, caller, asked, ids, whole, tools, options, json, texts)

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from gateway.frontends.headers import CHAT_HEADERS
+from gateway.frontends.open_webui import EMAIL_HEADER, NAME_HEADER
 from gateway.letta.notes import CONTINUE
 from gateway.settings import Settings
 from gateway.turns.chats.markers import agent_tags
-from gateway.turns.people.identity import CHAT_HEADERS, EMAIL_HEADER, NAME_HEADER
 from tests.clients.documents import DEPLOY, LETTA, settings_of
 from tests.clients.node import run_node
 from tests.frontend import Said

@@ -11,6 +11,14 @@ IDS = "digests ids, each of at most 512 characters"
 KINDS_OF_TOOLS, ON_A_CALL = ("Hidden", "Thoughts", "Tools"), ("call", "refuse", "receive")
 BY_ANOTHER = "only hands on, to what stands in the table"
 EXCEPTIONS = {
+    "domain.request.last_answer": SMALL,
+    **{f"frontends.headers.{name}": HEADERS for name in ("names", "read_header", "read_id", "read_person")},
+    **{f"frontends.librechat.{name}": HEADERS for name in ("decode_header", "is_placeholder")},
+    "frontends.prompts.Prompt.fits": f"{BY_ANOTHER} (find_task)",
+    "frontends.prompts.worded": f"{BY_ANOTHER} (find_task)",
+    **{f"frontends.reading.{name}": HEADERS for name in ("read_named", "takes_items")},
+    "wires.chat_completions.read.read": f"{BY_ANOTHER} (decode_request, to_request)",
+    "wires.chat_completions.read.to_message": f"{BY_ANOTHER} (to_request)",
     "pictures.addresses.is_public": "reads an address of a name server's answer",
     "letta.error_words.from_stop_reason": SMALL,
     "letta.rest.input.with_options": "reads an agent's settings, and a handful of options",
@@ -52,18 +60,14 @@ EXCEPTIONS = {
     "turns.runs.requirements.to_demand": SMALL,
     "turns.people.identity.identify": HEADERS,
     "turns.people.identity.keeps_history": SMALL,
-    "turns.people.identity.read_header": HEADERS,
-    "turns.people.identity.read_ids": HEADERS,
-    "turns.people.identity.takes_items": HEADERS,
+    "turns.people.identity.message_ids": HEADERS,
     **{
         f"turns.chats.markers.{name}": "digests ids, each of at most 512 characters"
         for name in ("agent_tags", "conversation_marker", "id_digest", "thread_marker")
     },
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",
-    **{f"turns.people.readings.{name}": HEADERS for name in ("as_text", "former")},
+    **{f"frontends.readings.{name}": HEADERS for name in ("as_text", "former")},
     "tasks.answers.to_empty_answer": f"{BY_ANOTHER} (to_answer)",
-    "tasks.prompts.Prompt.fits": f"{BY_ANOTHER} (find_task)",
-    "tasks.prompts.worded": f"{BY_ANOTHER} (find_task)",
     "turns.people.template.applied": "reads what the gateway itself wrote on an agent",
     "turns.people.template.fill": OPERATOR,
     "turns.people.template.to_template": OPERATOR,

@@ -9,13 +9,17 @@ from typing import Any
 import msgspec
 
 from gateway.domain import errors as wire_errors
-from gateway.domain import halves, messages
+from gateway.domain import halves, joining, messages, tasks
 from gateway.domain.events import CallPiece, CallWaits, Event, Text, ToolCalled, ToolReturned, shortened
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.messages import Message, PendingCall, ToolResult, last_answer, message_of
-from gateway.domain.request import NO_TOOLS, ClientTool, ClientTools
+from gateway.domain.request import NO_TOOLS, ClientTool, ClientTools, RequestMessage, ShownPicture
+from gateway.domain.resend import NEVER_SENT
+from gateway.frontends import reading
+from gateway.frontends.open_webui.messages import bare_question
+from gateway.http import texts
 from gateway.http.encodings import Decoder
-from gateway.letta import error_words, joining, notes, parts, past, stream_messages
+from gateway.letta import error_words, notes, parts, past, stream_messages
 from gateway.letta.app_server import frames, history_format, memory
 from gateway.letta.app_server import input as app_server_input
 from gateway.letta.app_server import listing as app_server_listing
@@ -25,16 +29,17 @@ from gateway.letta.stream_messages import UNREADABLE, StreamedCall, StreamedRetu
 from gateway.letta.upstream import Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
+from gateway.pictures import data_urls
 from gateway.settings import OPEN_KEY
-from gateway.tasks import answers, prompts
-from gateway.turns.chats import likeness, markers, path, tool_history, unkept, visible_text
+from gateway.tasks import answers
+from gateway.turns.chats import likeness, markers, tool_history, unkept
 from gateway.turns.chats import reconcile as chats
+from gateway.turns.chats.path import RequestedPath
 from gateway.turns.runs import pending_calls, requirements, resend, strict
 from gateway.turns.turn import Turn
 from gateway.wires import question, schemas
 from gateway.wires.chat_completions import (
     calls,
-    images,
     json_format,
     limits,
     request,
@@ -44,6 +49,10 @@ from gateway.wires.chat_completions import (
     translator,
     writer,
 )
+from gateway.wires.chat_completions.read import to_request
+from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage
+from gateway.wires.visible_text import visible_text
+from tests.asking import path_shown
 from tests.growth.kinds import (
     ASKED,
     allowing,
@@ -109,6 +118,18 @@ def called_in_pieces(count: int) -> strict.StrictCalls:
     return held
 
 
+def messages_of(told: list[ChatMessage]) -> tuple[RequestMessage, ...]:
+    return to_request(ChatCompletionRequest("m", told)).messages
+
+
+def asking_of(told: list[ChatMessage]) -> object:
+    return to_request(ChatCompletionRequest("m", told))
+
+
+def noted(messages: tuple[RequestMessage, ...]) -> object:
+    return tool_history.tool_notes(messages, texts.TEXTS)
+
+
 async def fits(json: JsonFormat, answer: str) -> bool:
     return True
 
@@ -138,9 +159,9 @@ def turn_of(count: int) -> tuple[Turn, list[PendingCall]]:
     return asks, [PendingCall(f"call-{i}", "x") for i in range(count)]
 
 
-def known(count: int) -> tuple[path.Asked, list[Past]]:
+def known(count: int) -> tuple[RequestedPath, list[Past]]:
     """A chat that differs from what is known of it in every message, at last in one that nothing explains."""
-    return path.Asked([*respaced(count | 1), Message("assistant", "No"), Message("user", "Hi")]), [
+    return RequestedPath([*respaced(count | 1), Message("assistant", "No"), Message("user", "Hi")]), [
         Past(dialogue(count | 1)) for _ in range(3)
     ]
 
@@ -231,7 +252,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.app_server.frames.from_provider": of_text(frames.from_provider, contexts=Shape("", "context", "")),
     "letta.rest.input.to_input": {"messages": of(with_options, input.to_input)},
     "letta.rest.input.to_prompt": of_text(lambda text: input.to_prompt(Instructions(text, "", text))),
-    "letta.joining.Joiner.join": {
+    "domain.joining.Joiner.join": {
         "halves": in_pieces(lambda: joining.Joiner().join, lambda i: [Text("so \ud83d")]),
         "calls": in_pieces(
             lambda: joining.Joiner().join, lambda i: [ToolCalled(CallPiece(f"call-{i}", "x", "\ud83d"))]
@@ -324,10 +345,15 @@ TABLE: dict[str, dict[str, Make]] = {
     "wires.chat_completions.think_tags.defuse_answer": of_text(
         think_tags.defuse_answer, blocks=Shape("", "<think></think>", "")
     ),
+    "wires.chat_completions.read.to_request": {
+        "chat": of(told, asking_of),
+        "calls": of(told_calls, asking_of),
+    },
+    "wires.visible_text.visible_text": of_text(visible_text, ended=Shape("", "<think></think>", "")),
     "wires.chat_completions.think_tags.restore": of_text(think_tags.restore, **WRITER),
-    "wires.chat_completions.images.to_data_url": of_text(refused(lambda text: images.to_data_url(GIF + text.encode()))),
-    "wires.chat_completions.images.to_image": of_text(
-        refused(lambda text: images.to_image(request.ImageUrl(text), "x", 5)),
+    "pictures.data_urls.to_data_url": of_text(refused(lambda text: data_urls.to_data_url(GIF + text.encode()))),
+    "pictures.data_urls.to_image": of_text(
+        lambda text: data_urls.to_image(ShownPicture(text, "x"), 5),
         types=Shape("data:image/png", ";a=a", "x"),
     ),
     "domain.json_format.JsonFormat.find": of_text(
@@ -383,7 +409,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "wires.chat_completions.writer.Writer.think": of_text(lambda text: write().think(text, "s"), **WRITER),
     "wires.chat_completions.writer.Writer.note": of_text(lambda text: write().note(text, "s"), **WRITER),
     "wires.chat_completions.writer.Writer.ask": of_text(lambda text: write().ask(text), **WRITER),
-    "turns.chats.path.to_asked": {"chat": of(told, path.to_asked), "calls": of(told_calls, refused(path.to_asked))},
+    "turns.chats.path.read_path": {"chat": of(told, path_shown), "calls": of(told_calls, refused(path_shown))},
     "turns.runs.requirements.Withheld.take": {
         "events": in_pieces(
             lambda: requirements.Withheld(requirements.Demand(json=JsonFormat())).take,
@@ -391,13 +417,12 @@ TABLE: dict[str, dict[str, Make]] = {
         )
     },
     "turns.runs.requirements.Demand.find": of_text(requirements.Demand(json=JsonFormat()).find),
-    "turns.chats.tool_history.check_calls": {"calls": of(told_calls, tool_history.check_calls)},
-    "turns.chats.tool_history.exchanged": {
-        "calls": of(told_calls, tool_history.exchanged),
-        "chat": of(told, tool_history.exchanged),
+    "turns.chats.tool_history.tool_notes": {
+        "calls": of(lambda count: messages_of(told_calls(count)), noted),
+        "chat": of(lambda count: messages_of(told(count)), noted),
     },
     "turns.chats.tool_history.results_of": {
-        "calls": of(told_calls, lambda messages: tool_history.results_of(messages, path.DEFAULT_IMAGES))
+        "calls": of(lambda count: messages_of(told_calls(count)), tool_history.results_of)
     },
     "turns.chats.markers.PathDigest.add": {
         "path": in_pieces(lambda: markers.PathDigest().add, lambda i: "a message of a path")
@@ -405,7 +430,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.chats.markers.parse_client_id": of_text(markers.parse_client_id, dashes=Shape("gw1", "-", "")),
     "turns.chats.markers.parse_summary": of_text(markers.parse_summary, states=Shape("", " (replaced)", " [] gw1:x")),
     "turns.chats.markers.scratch_marker": of_text(lambda text: markers.scratch_marker("t", "s", "u", text)),
-    "turns.runs.resend.to_sent": of_text(lambda text: resend.to_sent(OPEN_KEY, {}, turn("Hi"), text.encode())),
+    "turns.runs.resend.to_sent": of_text(lambda text: resend.to_sent(OPEN_KEY, NEVER_SENT, turn("Hi"), text.encode())),
     "turns.chats.likeness.readings": of_text(
         lambda text: [*likeness.readings(text)], escapes=Shape("", "&amp;", ""), numbers=Shape("&#", "1", ";")
     ),
@@ -418,14 +443,15 @@ TABLE: dict[str, dict[str, Make]] = {
         speakers=Shape("<chat_history>", "USER: a\n", "</chat_history>"),
     ),
     "tasks.answers.to_answer": of_text(
-        lambda text: answers.to_answer(prompts.Task(prompts.MERGE), asking("Responses from models:" + text)),
+        lambda text: answers.to_answer(tasks.Task(tasks.MERGE), to_request(asking("Responses from models:" + text))),
         answers=Shape("", '"""', ""),
     ),
     "tasks.answers.to_title": of_text(answers.to_title, marks=Shape("", "# ", "")),
-    "tasks.prompts.find_task": of_text(lambda text: prompts.find_task(OPEN_KEY, {}, asking(text, system=text))),
-    "turns.chats.visible_text.without_thoughts": of_text(
-        visible_text.without_thoughts, ended=Shape("", "<think></think>", "")
+    "frontends.reading.find_task": of_text(
+        lambda text: reading.find_task(OPEN_KEY, {}, to_request(asking(text, system=text)))
     ),
+    "http.texts.visible": of_text(texts.visible, ended=Shape("", "<think></think>", "")),
+    "http.texts.visible_of_items": of_text(texts.visible_of_items, ended=Shape("", "<think></think>", "")),
     "turns.runs.strict.StrictCalls.take": {
         "events": in_pieces(
             lambda: strict_calls().take,
@@ -433,12 +459,16 @@ TABLE: dict[str, dict[str, Make]] = {
         )
     },
     "turns.runs.strict.StrictCalls.find_fault": {"calls": of(called_in_pieces, judged)},
-    "turns.chats.reconcile.answer_words": of_text(chats.answer_words),
-    "turns.chats.reconcile.bare_question": of_text(chats.bare_question, contexts=Shape("", "</context>", "")),
+    "turns.chats.reconcile.Words.of_answer": of_text(lambda text: chats.Words(texts.TEXTS).of_answer(text)),
+    "turns.chats.reconcile.Words.of_question": of_text(
+        lambda text: chats.Words(texts.TEXTS).of_question(text), contexts=Shape("", "</context>", "")
+    ),
+    "turns.chats.reconcile.answer_words": of_text(lambda text: chats.answer_words(text, texts.TEXTS)),
+    "frontends.open_webui.messages.bare_question": of_text(bare_question, contexts=Shape("", "</context>", "")),
     "turns.chats.reconcile.decide": {
         "another chat": of(known, lambda pair: chats.decide(pair[0], chats.NO_IDS, True, pair[1])),
         "one id": of(
-            lambda count: (path.Asked(respaced(count | 1)), one_id(count)),
+            lambda count: (RequestedPath(respaced(count | 1)), one_id(count)),
             lambda pair: chats.decide(pair[0], chats.Ids("b", "c", "a"), True, pair[1]),
         ),
     },

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from gateway import __version__
 from gateway.pictures.addresses import is_public
+from gateway.pictures.data_urls import MEGABYTE
 from gateway.pictures.fetcher import AT_ONCE, REDIRECTS, Fetcher, resolve
 from gateway.pictures.shown import FetchFailed
-from gateway.wires.chat_completions.images import MEGABYTE
 from tests.pictures.drawn import picture
 from tests.servers.picture_server import HERE, NAME, Hold, Names, PictureServer, Step, answer, fetcher_of, leading_to
 

@@ -7,10 +7,12 @@ import msgspec
 import pytest
 
 from gateway.domain.errors import BodyTooLarge, InvalidRequest
-from gateway.pictures.shown import FRESH_SECONDS, KEPT, MAX_ADDRESSES, FetchFailed, Pictures
-from gateway.turns.chats.path import Asked, to_asked
-from gateway.wires.chat_completions.images import MEGABYTE
-from gateway.wires.chat_completions.request import ChatCompletionRequest
+from gateway.domain.request import Request
+from gateway.pictures.data_urls import MEGABYTE
+from gateway.pictures.shown import FRESH_SECONDS, KEPT, MAX_ADDRESSES, FetchFailed, Pictures, look_at
+from gateway.turns.chats.path import RequestedPath, read_path
+from gateway.wires.chat_completions.request import ChatMessage
+from tests.asking import asking
 from tests.pictures.drawn import picture
 from tests.turns.virtual_time import Gate, VirtualTimeLoop, idle
 
@@ -53,8 +55,8 @@ def shows(*urls: str, text: str = "look", **more: Any) -> Json:
     return {"role": "user", "content": [{"type": "text", "text": text}, *parts]}
 
 
-def request(*messages: Json) -> ChatCompletionRequest:
-    return msgspec.convert({"model": "tutor", "messages": messages}, ChatCompletionRequest)
+def request(*messages: Json) -> Request:
+    return asking(msgspec.convert(messages, list[ChatMessage]))
 
 
 async def seen(pictures: Pictures, *messages: Json) -> list[list[str]]:
@@ -63,8 +65,8 @@ async def seen(pictures: Pictures, *messages: Json) -> list[list[str]]:
     return [[image.data for image in message.images] for message in asked.path]
 
 
-async def read(pictures: Pictures, *messages: Json) -> Asked:
-    return to_asked((await pictures.bring(request(*messages))).messages)
+async def read(pictures: Pictures, *messages: Json) -> RequestedPath:
+    return read_path(look_at(await pictures.bring(request(*messages)), max_mb=5))
 
 
 async def refusal(pictures: Pictures, *messages: Json) -> InvalidRequest:

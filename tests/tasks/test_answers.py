@@ -5,13 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.domain.request import Request
+from gateway.domain.tasks import Task
 from gateway.tasks.answers import to_answer, to_empty_answer, to_title
-from gateway.tasks.prompts import Task
-from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage
+from gateway.wires.chat_completions.request import ChatMessage
+from tests.asking import asking
 
 
-def asked(prompt: str, response_format: Any = None) -> ChatCompletionRequest:
-    return ChatCompletionRequest("tutor", [ChatMessage("user", prompt)], response_format=response_format)
+def asked(prompt: str, response_format: Any = None) -> Request:
+    return asking([ChatMessage("user", prompt)], response_format=response_format)
 
 
 def history(*lines: str) -> str:

@@ -9,11 +9,11 @@ from gateway.domain.messages import ToolResult
 from gateway.domain.request import ClientTool, ClientTools
 from gateway.letta.upstream import Sending
 from gateway.settings import AgentType, Key
-from gateway.turns.chats.path import to_asked
 from gateway.turns.chats.reconcile import NO_IDS, Ids
 from gateway.turns.people.identity import Caller, User
 from gateway.turns.turn import Turn, to_turn
 from gateway.wires.chat_completions.request import ChatMessage
+from tests.asking import path_shown
 from tests.events import approval_request, ping, stop
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.turns import TUTOR
@@ -48,7 +48,7 @@ def request(
 ) -> Turn:
     """The turn that a request of these messages and tools is."""
     caller = Caller(User("school", "ada", "ada"), chat, frontend=chat is not None)
-    asked = to_asked(msgspec.convert(messages, list[ChatMessage]))
+    asked = path_shown(msgspec.convert(messages, list[ChatMessage]))
     offered = ClientTools(tuple(ClientTool(name) for name in tools))
     return to_turn(Key(name="k", history=history), agent_type, caller, asked, ids, offered)
 

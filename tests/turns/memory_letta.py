@@ -86,7 +86,7 @@ class MemoryLetta:
 
     @property
     def capabilities(self) -> Capabilities:
-        applies = frozenset() if self.store.forks else frozenset({"response_format"})
+        applies = frozenset() if self.store.forks else frozenset({"format"})
         return Capabilities(self.store.forks, applies, keeps_runs=not self.store.forks)
 
     async def start(self) -> None:

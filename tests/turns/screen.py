@@ -7,14 +7,15 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.domain.messages import Message, Role, image_of
+from gateway.domain.resend import NEVER_SENT, Resend
+from gateway.http.texts import TEXTS
 from gateway.letta.notes import CONTINUE
 from gateway.settings import AgentType, Key, UserSource
-from gateway.turns.chats.path import to_asked
 from gateway.turns.chats.reconcile import answer_words
-from gateway.turns.people.identity import identify, read_ids
 from gateway.turns.runs.resend import Sent, to_sent
 from gateway.turns.turn import Turn, to_turn
 from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage, ContentPart, ImageUrl
+from tests.asking import called_by, path_shown
 from tests.pictures.drawn import Picture
 
 TUTOR = AgentType(id="tutor", model="m/one")
@@ -148,16 +149,15 @@ class Screen:
         if self.system:
             messages.insert(0, ChatMessage("system", self.system))
         headers = self._headers(question, answer)
-        caller = identify(self.client.key, headers, ChatCompletionRequest("tutor", messages))
-        ids = read_ids(self.client.key, headers, caller.chat)
-        turn = to_turn(self.client.key, TUTOR, caller, to_asked(messages), ids)
+        caller, ids = called_by(self.client.key, headers, ChatCompletionRequest("tutor", messages))
+        turn = to_turn(self.client.key, TUTOR, caller, path_shown(messages), ids, texts=TEXTS)
         body = msgspec.json.encode(messages)
-        sent, resent = (to_sent(self.client.key, self._counted(headers, n), turn, body) for n in (0, 1))
+        sent, resent = (to_sent(self.client.key, self._counted(n), turn, body) for n in (0, 1))
         return Request(turn, sent, resent, [self._line(message) for message in path])
 
-    def _counted(self, headers: dict[str, str], retries: int) -> dict[str, str]:
+    def _counted(self, tries: int) -> Resend:
         """Programs say how often they have sent a request before; frontends do not."""
-        return headers if self.client.ids else headers | {"x-stainless-retry-count": f"{retries}"}
+        return NEVER_SENT if self.client.ids else Resend(tries=tries)
 
     def _line(self, message: Shown) -> Line:
         longer = message.replaced or (message.cut and not self.client.ids)
@@ -185,7 +185,9 @@ class Heard(NamedTuple):
 
 def heard(context: Sequence[Message]) -> list[Heard]:
     """What an agent has heard, in words without spaces; an answer that was continued is one."""
-    return list(_joined(Heard(m.role, answer_words(m.content) + _signs(m)) for m in context if m.content != CONTINUE))
+    return list(
+        _joined(Heard(m.role, answer_words(m.content, TEXTS) + _signs(m)) for m in context if m.content != CONTINUE)
+    )
 
 
 def _signs(message: Message) -> str:
@@ -214,7 +216,7 @@ def is_path(context: Sequence[Message], wanted: Sequence[Line]) -> bool:
 
 def _fits(said: Heard, line: Line, last: bool) -> bool:
     """An answer that is missing may only be one that was followed by what follows on screen."""
-    words = answer_words(line.text)
+    words = answer_words(line.text, TEXTS)
     longer = line.longer and said.words.startswith(words) and (words != "" or not last)
-    among = {words, *map(answer_words, line.held)} - {""}
+    among = {words, *(answer_words(text, TEXTS) for text in line.held)} - {""}
     return said.role == line.role and (said.words in among or longer)

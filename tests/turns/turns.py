@@ -9,7 +9,7 @@ from gateway.domain.messages import Message, Role
 from gateway.settings import AgentType, Chats
 from gateway.turns.chats.conversations import Conversations, KnownConversation
 from gateway.turns.chats.markers import Summary, conversation_marker, parse_summary
-from gateway.turns.chats.path import Asked
+from gateway.turns.chats.path import RequestedPath
 from gateway.turns.people.agents import KnownAgent
 from gateway.turns.people.identity import Caller, User
 from gateway.turns.runs.log import Reader
@@ -58,8 +58,9 @@ def turn(
     roles: str = "",
     **fields: Any,
 ) -> Turn:
-    caller = Caller(User("school", user, user), chat, frontend)
-    return Turn(agent_type, caller, Asked(path_of(texts or ("Hi",), roles), instructions), **fields)
+    temporary = frontend and (chat or "").startswith("temporary:")
+    caller = Caller(User("school", user, user), chat, frontend, temporary=temporary)
+    return Turn(agent_type, caller, RequestedPath(path_of(texts or ("Hi",), roles), instructions), **fields)
 
 
 async def read(run: Reader) -> list[Event]:

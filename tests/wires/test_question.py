@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.domain.events import MAX_SHOWN, CallPiece, Event
-from gateway.turns.chats.visible_text import without_thoughts
+from gateway.http.texts import visible
 from gateway.wires.question import Questions
 from tests import events as e
 from tests.wires.oracle import played
@@ -161,8 +161,8 @@ def test_a_question_leaves_nothing_in_a_history_and_takes_nothing_along(
 ) -> None:
     shown = asked_after(before, calls, thought)
 
-    assert without_thoughts(shown) == before.strip()
-    assert without_thoughts(f"{shown}\n\n{after}").split() == [*before.split(), *after.split()]
+    assert visible(shown) == before.strip()
+    assert visible(f"{shown}\n\n{after}").split() == [*before.split(), *after.split()]
 
 
 LIKE_QUESTIONS = {
@@ -175,14 +175,14 @@ LIKE_QUESTIONS = {
 
 @pytest.mark.parametrize("text", LIKE_QUESTIONS.values(), ids=LIKE_QUESTIONS)
 def test_what_only_looks_like_a_question_is_what_the_agent_said(text: str) -> None:
-    assert without_thoughts(text) == text
-    assert without_thoughts(asked_after(text, [("x", "{}")])) == text
+    assert visible(text) == text
+    assert visible(asked_after(text, [("x", "{}")])) == text
 
 
 def test_thoughts_that_hold_a_question_are_thoughts_to_their_end() -> None:
     thought = f"I should say:\n{ask(('x', '{}'))}\nand wait."
 
-    assert without_thoughts(f"<think>{thought}</think>Hello") == "Hello"
+    assert visible(f"<think>{thought}</think>Hello") == "Hello"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +190,6 @@ def test_thoughts_that_hold_a_question_are_thoughts_to_their_end() -> None:
 )
 def test_a_long_answer_is_looked_through_in_no_time(text: str) -> None:
     began = perf_counter()
-    without_thoughts(f"a{text}b")
+    visible(f"a{text}b")
 
     assert perf_counter() - began < 2

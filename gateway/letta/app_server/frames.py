@@ -26,8 +26,8 @@ from gateway.domain.events import (
     ToolCalled,
 )
 from gateway.domain.halves import decode
+from gateway.domain.joining import Joiner
 from gateway.letta import error_words
-from gateway.letta.joining import Joiner
 from gateway.letta.parts import from_parts
 from gateway.letta.stream_messages import (
     UNREADABLE,

@@ -63,7 +63,7 @@ def with_options(settings: dict[str, Any], options: Options) -> dict[str, Any]:
     wanted = {
         "temperature": options.temperature,
         "max_output_tokens": options.max_tokens,
-        "response_format": options.response_format,
+        "response_format": options.format,
         "reasoning": {"reasoning_effort": effort} if effort else None,
     }
     return {**settings, **{name: value for name, value in wanted.items() if value is not None and name in settings}}

@@ -23,9 +23,9 @@ from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
 from gateway.domain import errors
 from gateway.domain.halves import decode
+from gateway.domain.joining import Joiner
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
-from gateway.letta.joining import Joiner
 from gateway.letta.parts import described
 from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, Named
 from gateway.letta.rest.decoder import EventDecoder

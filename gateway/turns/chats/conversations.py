@@ -161,7 +161,7 @@ class Conversations:
         free = [known for known in chat.known if known.id not in self._in_use]
         pasts = [known.past for known in free]
         one_chat = not turn.scratch
-        return decide(turn.asked, turn.ids, turn.keeps_history, pasts, chat.missing, one_chat), free
+        return decide(turn.asked, turn.ids, turn.keeps_history, pasts, chat.missing, one_chat, turn.texts), free
 
     async def _branch(
         self, agent: KnownAgent, turn: Turn, version: int, decision: Append | Branch, id: str, messages: list[Message]

@@ -9,17 +9,14 @@ from itertools import islice, product
 
 from msgspec import Struct
 
+from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.messages import Message
 from gateway.letta.notes import CONTINUE, GO_AHEAD, STAND_INS
 from gateway.letta.upstream import Past
 from gateway.turns.chats.likeness import readings, seen
 from gateway.turns.chats.markers import ClientId, parse_client_id, pictures_of
-from gateway.turns.chats.path import Asked
-from gateway.turns.chats.visible_text import without_thoughts
+from gateway.turns.chats.path import RequestedPath
 
-# Frontends put what they found about a question before it, and its files, in one request and not in the next.
-# https://docs.openwebui.com/features/rag
-CONTEXT_ENDS = ("</context>", "</attached_files>")
 # So often the message of an id is looked for in one conversation.
 MOST_PLACES = 10
 
@@ -62,49 +59,66 @@ class Start(Struct, frozen=True):
 
 
 Decision = Append | Branch | Start
-Words = dict[str, str]
-"""The words of answers, by their texts: of one decision, for which each is read once."""
+
+
+class Words:
+    """The words of answers and questions, each read once: of one decision."""
+
+    def __init__(self, texts: ClientTexts = PLAIN_TEXTS) -> None:
+        self._texts = texts
+        self._answers: dict[str, str] = {}
+
+    def of_answer(self, answer: str) -> str:
+        """The words of an answer that are compared."""
+        if answer not in self._answers:
+            self._answers[answer] = answer_words(answer, self._texts)
+        return self._answers[answer]
+
+    def of_question(self, question: str) -> tuple[str, str]:
+        """The words of a question: all of them, and without what a frontend put before it."""
+        return seen(question), seen(self._texts.bare(question))
 
 
 def decide(
-    asked: Asked,
+    request: RequestedPath,
     ids: Ids,
     keeps_history: bool,
     known: Sequence[Past],
     unkept: Sequence[Message] = (),
     one_chat: bool = True,
+    texts: ClientTexts = PLAIN_TEXTS,
 ) -> Decision:
     """What to do about a request, of all that is known of its chat: the conversation used last comes first.
 
     `keeps_history`: whether the request tells the whole chat; if not, only what it says after the last answer is new,
     and `unkept` is what was said before that Letta has not kept. `one_chat`: whether all that is `known` is certainly
-    of this chat.
+    of this chat. `texts` tells how the client's texts are read.
     """
-    waiting = _where_it_waits(asked, known)
+    words = Words(texts)
+    waiting = _where_it_waits(request, known, words)
     if waiting is not None:
-        return Append(waiting, asked.beside_results)
+        return Append(waiting, request.beside_results)
     # Who wants an answer to go on is where it ends, not where it began.
-    words: Words = {}
-    parent, *before = [one.answer if asked.goes_on else one.parent for one in (ids, ids.former) if one]
+    parent, *before = [one.answer if request.goes_on else one.parent for one in (ids, ids.former) if one]
     for named in (parent, *before):
-        decision = None if named is None else _by_id(named, asked, keeps_history, known, words)
+        decision = None if named is None else _by_id(named, request, keeps_history, known, words)
         if decision:
             return decision
     if not keeps_history:
-        return _next(asked, known, unkept)
-    return _by_history(asked, known, one_chat and parent is None, words)
+        return _next(request, known, unkept)
+    return _by_history(request, known, one_chat and parent is None, words)
 
 
-def _where_it_waits(asked: Asked, known: Sequence[Past]) -> int | None:
+def _where_it_waits(request: RequestedPath, known: Sequence[Past], words: Words) -> int | None:
     """The conversation in which the calls wait whose results came; None if none does.
 
     Models may give the same id to a call again: the question must be the same, as far as the request tells it.
     """
-    answered = {result.tool_call_id for result in asked.results}
-    question = _last_question(asked.path[: asked.before_results])
+    answered = {result.tool_call_id for result in request.results}
+    question = _last_question(request.path[: request.before_results])
     for at, past in enumerate(known):
         last = _last_question(past.messages)
-        same = question is None or last is None or last.content == GO_AHEAD or _same_question(last, question)
+        same = question is None or last is None or last.content == GO_AHEAD or _same_question(last, question, words)
         if same and any(call.tool_call_id in answered for call in past.pending):
             return at
     return None
@@ -114,29 +128,31 @@ def _last_question(messages: Sequence[Message]) -> Message | None:
     return next((message for message in reversed(messages) if message.role == "user"), None)
 
 
-def _next(asked: Asked, known: Sequence[Past], unkept: Sequence[Message]) -> Decision:
+def _next(request: RequestedPath, known: Sequence[Past], unkept: Sequence[Message]) -> Decision:
     """What is new is the next message, or the last one asked again."""
-    again = is_same(unkept[-1:], asked.news[:1])
-    news = [*(unkept[:-1] if again else unkept), *asked.news]
+    again = is_same(unkept[-1:], request.news[:1])
+    news = [*(unkept[:-1] if again else unkept), *request.news]
     return _at(0, len(known[0].messages), news, known) if known else Start(news)
 
 
-def _by_id(parent: str, asked: Asked, keeps_history: bool, known: Sequence[Past], words: Words) -> Decision | None:
+def _by_id(
+    parent: str, request: RequestedPath, keeps_history: bool, known: Sequence[Past], words: Words
+) -> Decision | None:
     """What the parent's id says, unless it is not known, or the screen shows another path to it."""
     if not parent:
-        return _at_start(asked.path if keeps_history else asked.news, known)
+        return _at_start(request.path if keeps_history else request.news, known)
     places = [(at, *place) for at, past in enumerate(known) for place in _latest_places(parent, past.messages)]
     if places and not keeps_history:
         at, kept, _ = places[0]
-        return _at(at, kept, asked.news, known)
+        return _at(at, kept, request.news, known)
     # A filter of the frontend's changes messages on their way here, and not in the chat: the ids tell that they are
     # the same.
     for named, lenient in product((False, True), repeat=2):
         for at, kept, is_its_answer in places:
             begun = known[at].messages[:kept]
-            followed, used = follow(begun, asked.path[:-1], lenient and is_its_answer, named, words)
+            followed, used = follow(begun, request.path[:-1], lenient and is_its_answer, named, words)
             if followed == kept:
-                return _at(at, kept, asked.path[used:], known)
+                return _at(at, kept, request.path[used:], known)
     return None
 
 
@@ -159,22 +175,22 @@ def _places(parent: str, messages: list[Message]) -> Iterator[tuple[int, bool]]:
         end = i
 
 
-def _by_history(asked: Asked, known: Sequence[Past], lenient: bool, words: Words) -> Decision:
+def _by_history(request: RequestedPath, known: Sequence[Past], lenient: bool, words: Words) -> Decision:
     """The conversation that holds most of the path; of several, one that holds nothing else; the latest of those.
 
     Only the one used last may differ in what clients do to answers, and only where that explains more of the path: the
     difference may be all that tells an answer from one that it replaced. (With ids a known answer is found by its id.)
     """
-    decision: Decision = Start(asked.path)
+    decision: Decision = Start(request.path)
     best = (0, False, False)
     for at, past in enumerate(known):
         for strict in (True, False) if lenient and at == 0 else (True,):
-            kept, used = follow(past.messages, asked.path[:-1], not strict, words=words)
+            kept, used = follow(past.messages, request.path[:-1], not strict, words=words)
             whole = past.appendable and kept == len(past.messages)
             if (used or whole) and (used, strict, whole) > best:
                 best = (used, strict, whole)
-                decision = _at(at, kept, asked.path[used:], known)
-            if best == (len(asked.path) - 1, True, True):
+                decision = _at(at, kept, request.path[used:], known)
+            if best == (len(request.path) - 1, True, True):
                 return decision
     return decision
 
@@ -202,13 +218,13 @@ def follow(
     `lenient`: answers may be cut, or missing where more of the path follows. After `path` comes a user's message.
     `named`: questions may have other words. `words` are those that are known.
     """
-    words = {} if words is None else words
+    words = words or Words()
     k = p = 0
     while k < len(kept):
         theirs = path[p] if p < len(path) else None
         said = k + 1 if _is_unasked(kept, k, theirs, lenient) else k
         if kept[said].role == "user":
-            if theirs is None or theirs.role != "user" or not _same_question(kept[k], theirs, named):
+            if theirs is None or theirs.role != "user" or not _same_question(kept[k], theirs, words, named):
                 break
             k, p = k + 1, p + 1
         else:
@@ -246,7 +262,7 @@ def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bo
         return k + 1
     if theirs.role == "user":
         return _last_end(kept, k) if lenient else None
-    found = [_end_of_words(kept, k, _words_of(text, words), words) for text in readings(theirs.content)]
+    found = [_end_of_words(kept, k, words.of_answer(text), words) for text in readings(theirs.content)]
     if ends := [end for end, _ in found if end is not None]:
         return max(ends)
     return _last_end(kept, k) if lenient and any(more for _, more in found) else None
@@ -273,22 +289,16 @@ def _end_of_words(kept: list[Message], k: int, told: str, words: Words) -> tuple
             end = i if said == len(told) else end
             if _ends_at(kept, i):
                 return end, False
-        elif piece := _words_of(kept[i].content, words):
+        elif piece := words.of_answer(kept[i].content):
             if not told.startswith(piece, said):
                 return end, piece.startswith(told[said:])
             said += len(piece)
     return len(kept) if said == len(told) else end, False
 
 
-def _words_of(answer: str, words: Words) -> str:
-    if answer not in words:
-        words[answer] = answer_words(answer)
-    return words[answer]
-
-
-def answer_words(text: str) -> str:
-    """What of an answer is compared."""
-    return seen(without_thoughts(text))
+def answer_words(text: str, texts: ClientTexts = PLAIN_TEXTS) -> str:
+    """The words of an answer that are compared."""
+    return seen(texts.visible(text))
 
 
 def is_same(one: Sequence[Message], other: Sequence[Message]) -> bool:
@@ -300,26 +310,13 @@ def _exactly(message: Message) -> tuple[str, str, str]:
     return message.role, message.content, pictures_of(message)
 
 
-def _same_question(kept: Message, theirs: Message, named: bool = False) -> bool:
+def _same_question(kept: Message, theirs: Message, words: Words, named: bool = False) -> bool:
     shown = pictures_of(theirs)
     if pictures_of(kept) != shown:
         return False
     # What the gateway itself has asked for is no question of theirs.
     if (named and kept.content not in (CONTINUE, GO_AHEAD)) or kept.content == theirs.content:
         return True
-    mine = seen(kept.content), seen(bare_question(kept.content))
-    return any(_says(text, mine, bool(shown)) for text in readings(theirs.content))
-
-
-def _says(question: str, mine: tuple[str, str], shows: bool) -> bool:
-    """Whether a question is `mine`, as a whole or without what a frontend put before it."""
-    whole, bare = mine
-    asked = seen(bare_question(question))
-    return seen(question) == whole or (asked == bare and bool(asked or shows))
-
-
-def bare_question(question: str) -> str:
-    """A question without what a frontend put before it."""
-    for end in CONTEXT_ENDS:
-        question = question.rpartition(end)[2]
-    return question
+    whole, bare = words.of_question(kept.content)
+    told = (words.of_question(text) for text in readings(theirs.content))
+    return any(one == whole or (without == bare and bool(without or shown)) for one, without in told)

@@ -55,7 +55,7 @@ def to_demand(turn: Turn, applied: Container[str]) -> Demand | None:
     """What is demanded of a turn's answer and not among what its Letta sees to itself."""
     # The results of a call go to a turn that has begun; the demand of its first request was told.
     names = turn.tools.tools if turn.tools.required and not turn.asked.only_results else ()
-    json = None if "response_format" in applied else turn.json
+    json = None if "format" in applied else turn.json
     return Demand(tuple(function.name for function in names), json) if names or json else None
 
 

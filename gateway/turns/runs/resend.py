@@ -1,19 +1,13 @@
 """Whether a request was sent before. Performs no I/O."""
 
-from collections.abc import Mapping
 from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
 
-from gateway.domain.errors import InvalidRequest
+from gateway.domain.resend import Resend
 from gateway.settings import Key
-from gateway.turns.people.identity import MAX_ID_LENGTH
 from gateway.turns.turn import Turn
-
-# https://github.com/openai/openai-python: how often the SDK has sent the request before.
-RETRY_HEADER = "x-stainless-retry-count"
-IDEMPOTENCY_HEADER = "idempotency-key"
 
 
 class Sent(Struct, frozen=True):
@@ -39,19 +33,15 @@ class Sent(Struct, frozen=True):
 NEW = Sent()
 
 
-def to_sent(key: Key, headers: Mapping[str, str], turn: Turn, body: bytes) -> Sent:
-    """Raises InvalidRequest for an idempotency key that is too long."""
-    caller, ids, retries = turn.caller, turn.ids, headers.get(RETRY_HEADER)
-    named = headers.get(IDEMPOTENCY_HEADER, "")
-    if len(named) > MAX_ID_LENGTH:
-        raise InvalidRequest(f"`{IDEMPOTENCY_HEADER}` is longer than {MAX_ID_LENGTH} characters.", IDEMPOTENCY_HEADER)
+def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
+    caller, ids = turn.caller, turn.ids
     who = [key.name, caller.user.scope, caller.user.id]
     what = [caller.chat, turn.agent_type.id, ids.answer, ids.user, ids.parent, sha256(body).hexdigest()]
     return Sent(
         request=_digest([*who, *what]),
-        idempotency_key=_digest([*who, named]) if named else "",
-        again=retries not in (None, "", "0"),
-        may_come_again=bool(named) or retries is not None,
+        idempotency_key=_digest([*who, resend.idempotency_key]) if resend.idempotency_key else "",
+        again=bool(resend.tries),
+        may_come_again=bool(resend.idempotency_key) or resend.tries is not None,
         alive=ids.answer is not None and ids.user is not None,
     )
 

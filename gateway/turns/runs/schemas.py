@@ -18,7 +18,6 @@ from gateway.domain.errors import InvalidRequest
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.request import ClientTools
 from gateway.turns.runs.judge import FITS, NO_SCHEMA, main
-from gateway.wires.chat_completions.json_format import PARAM
 
 logger = logging.getLogger(__name__)
 JUDGE = Path(__file__).with_name("judge.py")
@@ -53,7 +52,7 @@ class Schemas:
     async def check(self, json: JsonFormat | None) -> None:
         """Raises InvalidRequest for what is no JSON Schema, or takes too long to find out."""
         if json and json.schema is not None and not await self._is_one(json.schema):
-            raise InvalidRequest("`response_format.json_schema.schema` is not a JSON Schema.", PARAM)
+            raise InvalidRequest(f"`{json.schema_place}` is not a JSON Schema.", json.place)
 
     async def check_strict(self, tools: ClientTools) -> None:
         """The same of the parameters of `strict` functions."""
@@ -63,7 +62,9 @@ class Schemas:
             # Each takes little time, a thousand take more.
             await asyncio.sleep(0)
             if not await self._is_one(tool.parameters):
-                raise InvalidRequest(f"`tools`: the parameters of `{tool.name}` are not a JSON Schema.", "tools")
+                raise InvalidRequest(
+                    f"`{tool.place}`: the parameters of `{tool.name}` are not a JSON Schema.", tool.place
+                )
 
     async def _is_one(self, told: dict[str, Any]) -> bool:
         schema = msgspec.json.encode(told)

@@ -10,19 +10,20 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.messages import Message
+from gateway.http.texts import visible
 from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.settings import Images
-from gateway.turns.chats.path import Asked, to_asked
-from gateway.turns.chats.visible_text import without_thoughts
+from gateway.turns.chats.path import RequestedPath
 from gateway.wires.chat_completions.request import ChatMessage
 from gateway.wires.chat_completions.think_tags import Defuser
+from tests.asking import path_shown
 from tests.pictures.drawn import picture
 
 Json = dict[str, Any]
 
 
-def read(messages: list[Json]) -> Asked:
-    return to_asked(msgspec.convert(messages, list[ChatMessage]))
+def read(messages: list[Json]) -> RequestedPath:
+    return path_shown(msgspec.convert(messages, list[ChatMessage]))
 
 
 def said(messages: list[Message]) -> list[tuple[str, str]]:
@@ -188,7 +189,7 @@ def test_the_limit_of_pictures_is_the_configured_one() -> None:
     large = user([picture(700, 700, noise=True).part])
 
     with pytest.raises(InvalidRequest, match="larger than 1 MB"):
-        to_asked(msgspec.convert([large], list[ChatMessage]), Images(max_mb=1))
+        path_shown(msgspec.convert([large], list[ChatMessage]), Images(max_mb=1))
     assert read([large]).path[0].images
 
 
@@ -308,7 +309,7 @@ def test_an_answer_is_sent_as_the_agent_said_it(shown: str, word: str | None) ->
     asked = read([user("Hi"), assistant(shown), user("More")])
 
     assert said(asked.path) == [HI, ("assistant", shown if word is None else word), MORE]
-    assert without_thoughts(shown) == asked.path[1].content
+    assert visible(shown) == asked.path[1].content
 
 
 @pytest.mark.parametrize("shown", ["<think>Hm.</think>", "<think>Hm.", "<think>Hm.</think>\n\n"])

@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.messages import Image, Message, image_of
+from gateway.http.texts import TEXTS
 from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.letta.upstream import Past
 from gateway.turns.chats.markers import ClientId, pictures_of
-from gateway.turns.chats.path import Asked, to_asked
-from gateway.turns.chats.reconcile import NO_IDS, Append, Branch, Decision, Ids, Start, decide, follow
+from gateway.turns.chats.path import RequestedPath
+from gateway.turns.chats.reconcile import NO_IDS, Append, Branch, Decision, Ids, Start, Words, decide, follow
 from gateway.wires.chat_completions.request import ChatMessage
+from tests.asking import path_shown
 
 Json = dict[str, Any]
 Told = list[tuple[str, str]]
@@ -46,8 +48,8 @@ def asks(
     for before, message in pairwise(messages):
         if message["role"] == "tool":
             before["tool_calls"], message["tool_call_id"] = [{"id": "c1"}], "c1"
-    asked = to_asked(msgspec.convert(messages, list[ChatMessage]))
-    return in_short(decide(asked, ids, keeps_history, known, unkept), known)
+    asked = path_shown(msgspec.convert(messages, list[ChatMessage]))
+    return in_short(decide(asked, ids, keeps_history, known, unkept, texts=TEXTS), known)
 
 
 def in_short(decision: Decision, known: Sequence[Past]) -> tuple[str, int, int, Told]:
@@ -157,14 +159,14 @@ QUESTIONS: dict[str, tuple[Message, Message, bool]] = {
 
 @pytest.mark.parametrize(("kept", "asked", "same"), QUESTIONS.values(), ids=QUESTIONS)
 def test_a_question_is_its_words_and_its_pictures(kept: Message, asked: Message, same: bool) -> None:
-    assert follow([kept], [asked], lenient=False) == ((1, 1) if same else (0, 0))
+    assert follow([kept], [asked], lenient=False, words=Words(TEXTS)) == ((1, 1) if same else (0, 0))
 
 
 @pytest.mark.parametrize("again", [True, False], ids=["the same picture", "another picture"])
 def test_a_message_that_nobody_has_answered_comes_again_with_its_picture(again: bool) -> None:
     unkept = [question("Look", RED)]
     news = question("Look", RED if again else BLUE)
-    decision = decide(Asked([news]), NO_IDS, False, [], unkept)
+    decision = decide(RequestedPath([news]), NO_IDS, False, [], unkept)
 
     assert decision == Start([news] if again else [*unkept, news])
 
@@ -527,7 +529,7 @@ FOLLOWED: dict[str, tuple[Told, Told, bool, tuple[int, int]]] = {
 def test_what_is_kept_may_be_the_beginning_of_a_path(
     kept: Told, path: Told, lenient: bool, fitting: tuple[int, int]
 ) -> None:
-    assert follow(to_messages(kept), to_messages(path), lenient) == fitting
+    assert follow(to_messages(kept), to_messages(path), lenient, words=Words(TEXTS)) == fitting
 
 
 TALKS = st.lists(st.sampled_from(["a", "b", "ab"]), max_size=8).map(

@@ -6,13 +6,15 @@ import msgspec
 import pytest
 
 from gateway.domain.messages import Message
+from gateway.frontends.reading import find_task
 from gateway.letta.upstream import Past
-from gateway.tasks.prompts import find_task
 from gateway.turns.chats.markers import ClientId, pictures_of
-from gateway.turns.chats.path import Asked, to_asked
+from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Ids, Start, decide
-from gateway.turns.people.identity import Caller, identify, keeps_history, read_ids
+from gateway.turns.people.identity import Caller, keeps_history
+from gateway.wires.chat_completions.read import read
 from gateway.wires.chat_completions.request import decode_request
+from tests.asking import called_by, path_shown
 from tests.recorded import DECISIONS, KEY, RECORDED, Recorded
 
 TURNS = [recorded for recorded in RECORDED if DECISIONS[recorded.name] in ("append", "branch", "start")]
@@ -72,7 +74,7 @@ def test_a_chat_that_shows_tool_cards_goes_on_at_its_end(with_ids: bool) -> None
 def test_a_task_is_known_by_its_header_or_else_by_its_words(with_header: bool) -> None:
     found = {}
     for recorded in (*TURNS, *TASKS):
-        task = find_task(KEY, _headers(recorded, with_header), decode_request(recorded.json))
+        task = find_task(KEY, _headers(recorded, with_header), read(recorded.json))
         found[recorded.name] = f"task: {task.kind}" if task else "turn"
 
     assert found == {
@@ -85,10 +87,10 @@ def _seen(message: Message) -> tuple[str, str, str]:
     return message.role, message.content, pictures_of(message)
 
 
-def _read(recorded: Recorded, with_ids: bool) -> tuple[Asked, Caller, Ids]:
+def _read(recorded: Recorded, with_ids: bool) -> tuple[RequestedPath, Caller, Ids]:
     request, headers = decode_request(recorded.json), _headers(recorded, with_ids)
-    caller = identify(KEY, headers, request)
-    return to_asked(request.messages), caller, read_ids(KEY, headers, caller.chat)
+    caller, ids = called_by(KEY, headers, request)
+    return path_shown(request.messages), caller, ids
 
 
 def _headers(recorded: Recorded, named: bool) -> dict[str, str]:
@@ -105,5 +107,5 @@ def _answer_to(recorded: Recorded) -> str:
     return f"The answer to {recorded.name}."
 
 
-def _asked(recorded: Recorded) -> Asked:
-    return to_asked(decode_request(recorded.json).messages)
+def _asked(recorded: Recorded) -> RequestedPath:
+    return path_shown(decode_request(recorded.json).messages)

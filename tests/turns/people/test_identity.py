@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import GatewayError, InvalidRequest, UserRequired
+from gateway.domain.named import Claims
+from gateway.frontends.reading import read_named
 from gateway.settings import OPEN_KEY, Key, Secret, UserSource
 from gateway.turns.chats.markers import id_digest
-from gateway.turns.chats.path import to_asked
 from gateway.turns.chats.reconcile import NO_IDS, Ids
-from gateway.turns.people.identity import Caller, Claims, User, identify, keeps_history, read_ids
+from gateway.turns.people.identity import Caller, User, keeps_history, message_ids
 from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage, decode_request
+from tests.asking import asking, called_by, path_shown
 
 Headers = dict[str, str]
 Body = dict[str, Any]
@@ -34,7 +36,13 @@ def to_request(body: Body) -> ChatCompletionRequest:
 
 
 def ask(key: Key, headers: Headers | None = None, body: Body | None = None) -> Caller:
-    return identify(key, headers or {}, to_request(body or {}))
+    return called_by(key, headers or {}, to_request(body or {}))[0]
+
+
+def ids_of(key: Key, headers: Headers, chat: str, former_chat: str = "") -> Ids:
+    """The message ids of a request in this chat."""
+    caller = Caller(named("ada"), chat, former_chat=former_chat)
+    return message_ids(read_named(key, headers, asking([ChatMessage("user", "Hello")])), caller)
 
 
 PROGRAM = to_key()
@@ -284,11 +292,11 @@ IDS: dict[str, tuple[Key, Headers, Ids]] = {
 
 @pytest.mark.parametrize(("key", "headers", "ids"), IDS.values(), ids=IDS.keys())
 def test_headers_tell_where_a_message_belongs(key: Key, headers: Headers, ids: Ids) -> None:
-    assert read_ids(key, headers, "c1") == ids
+    assert ids_of(key, headers, "c1") == ids
 
 
 def test_the_same_message_id_in_two_chats_is_two_ids() -> None:
-    one, other = (read_ids(ME, {ANSWER_ID: "a", PARENT_ID: "p"}, chat) for chat in ("c1", "c2"))
+    one, other = (ids_of(ME, {ANSWER_ID: "a", PARENT_ID: "p"}, chat) for chat in ("c1", "c2"))
 
     assert one.answer != other.answer
     assert one.parent != other.parent
@@ -325,7 +333,7 @@ def test_ids_of_headers_are_known_as_an_earlier_version_read_them(
 
 def test_whoever_a_token_names_may_have_been_met_in_a_header() -> None:
     key = to_key("jwt:X-Token", jwt_secret=Secret("s" * 32))
-    caller = identify(key, {"x-token": "any"}, to_request({}), Claims("é", "E" * 300, "e" * 300))
+    caller, _ = called_by(key, {"x-token": "any"}, to_request({}), Claims("é", "E" * 300, "e" * 300))
 
     assert caller.user == User("caller", "é", "E" * 256, "e" * 256, MISREAD)
 
@@ -349,17 +357,17 @@ FORMER_IDS: dict[str, tuple[Headers, str, Ids | None]] = {
 
 @pytest.mark.parametrize(("headers", "chat", "before"), FORMER_IDS.values(), ids=FORMER_IDS.keys())
 def test_message_ids_are_known_as_an_earlier_version_read_them(headers: Headers, chat: str, before: Ids | None) -> None:
-    assert read_ids(ME, headers, "c1", chat).former == before
+    assert ids_of(ME, headers, "c1", chat).former == before
 
 
 def test_a_message_id_that_was_too_long_as_it_was_read_before_is_one() -> None:
-    assert read_ids(ME, {ANSWER_ID: "é" * 512}, "c1").answer == digest("é" * 512)
+    assert ids_of(ME, {ANSWER_ID: "é" * 512}, "c1").answer == digest("é" * 512)
 
 
 @pytest.mark.parametrize("name", [ANSWER_ID, QUESTION_ID, PARENT_ID])
 def test_a_message_id_that_is_too_long_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        read_ids(ME, {name: "m" * 513}, "c1")
+        ids_of(ME, {name: "m" * 513}, "c1")
 
     assert caught.value.param == name
 
@@ -387,7 +395,7 @@ def test_the_key_or_else_the_chat_id_tells_what_a_message_alone_means(
     key: Key, headers: Headers, body: Body, said: list[str], whole: bool
 ) -> None:
     roles: list[Any] = ["user", "assistant", "user"]
-    asked = to_asked([ChatMessage(role, text) for role, text in zip(roles, said, strict=False)])
+    asked = path_shown([ChatMessage(role, text) for role, text in zip(roles, said, strict=False)])
 
     assert keeps_history(key, ask(key, headers, body), asked) is whole
 

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from gateway.domain.errors import InvalidRequest
+from gateway.http.headers import IDEMPOTENCY_HEADER, RETRY_HEADER, read_resend
 from gateway.settings import AgentType, Key
 from gateway.turns.chats.reconcile import NO_IDS, Ids
 from gateway.turns.people.identity import Caller, User
-from gateway.turns.runs.resend import IDEMPOTENCY_HEADER, RETRY_HEADER, Sent, to_sent
+from gateway.turns.runs.resend import Sent, to_sent
 from gateway.turns.turn import Turn
 from tests.turns.turns import turn
 
@@ -19,7 +20,7 @@ IDS = Ids("answer", "question", "")
 
 
 def sent(headers: dict[str, str] | None = None, key: Key = KEY, asked: Turn | None = None, body: bytes = BODY) -> Sent:
-    return to_sent(key, headers or {}, asked or turn(), body)
+    return to_sent(key, read_resend(headers or {}), asked or turn(), body)
 
 
 def of(**fields: Any) -> Turn:

@@ -8,7 +8,7 @@ import pytest
 from gateway.domain import errors
 from gateway.settings import AgentType, Chats, Key
 from gateway.turns.chats.markers import thread_marker
-from gateway.turns.chats.path import Asked
+from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import NO_IDS
 from gateway.turns.people.identity import Caller, User
 from gateway.turns.runs.registry import Runs
@@ -161,7 +161,9 @@ THREAD = AgentType(id="diary", model="m/one", conversations="single")
 
 def in_thread(*texts: str, chat: str | None = "chat", frontend: bool = True) -> Turn:
     key = Key(name="school", scope="school")
-    return to_turn(key, THREAD, Caller(User("school", "ada", "ada"), chat, frontend), Asked(path_of(texts)), NO_IDS)
+    return to_turn(
+        key, THREAD, Caller(User("school", "ada", "ada"), chat, frontend), RequestedPath(path_of(texts)), NO_IDS
+    )
 
 
 async def test_a_thread_has_one_conversation_and_hears_only_what_is_new(letta: MemoryLetta, runs: Runs) -> None:

@@ -1,15 +1,16 @@
 """Pictures of requests: data URLs that are read, and those that are refused, by name and without a word of them."""
 
 import base64
+import re
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.errors import InvalidRequest
-from gateway.wires.chat_completions.images import Unfetched, to_data_url, to_image
-from gateway.wires.chat_completions.request import ImageUrl
+from gateway.domain.messages import Image
+from gateway.domain.request import ShownPicture, Unusable
+from gateway.pictures.data_urls import to_data_url, to_image
 from tests.pictures.drawn import GIF, JPEG, WEBP, Picture, picture
 
 PARAM = "messages[2].content[1]"
@@ -27,21 +28,31 @@ READ: dict[str, tuple[str, Picture]] = {
 }
 
 
+def read(url: str, detail: str | None = None) -> Image | Unusable:
+    return to_image(ShownPicture(url, f"{PARAM}.image_url.url", detail), max_mb=1)
+
+
+def seen(url: str, detail: str | None = None) -> Image:
+    image = read(url, detail)
+    assert isinstance(image, Image)
+    return image
+
+
 @pytest.mark.parametrize(("url", "shown"), READ.values(), ids=READ)
 def test_a_picture_is_read_as_what_its_bytes_are(url: str, shown: Picture) -> None:
-    image = to_image(ImageUrl(url), PARAM, max_mb=1)
+    image = seen(url)
 
     assert (image.media_type, image.data, image.detail) == (shown.media_type, shown.base64, None)
 
 
 @pytest.mark.parametrize("detail", ["auto", "low", "high"])
 def test_a_picture_keeps_its_detail(detail: str) -> None:
-    assert to_image(ImageUrl(PNG.url, detail), PARAM, max_mb=1).detail == detail
+    assert seen(PNG.url, detail).detail == detail
 
 
 def test_equal_pictures_have_equal_digests_however_closely_they_are_looked_at() -> None:
     urls = [PNG.url, PNG.url.replace("png", "PNG"), picture().url]
-    digests = [to_image(ImageUrl(url, detail), PARAM, max_mb=1).digest for url in urls for detail in (None, "low")]
+    digests = [seen(url, detail).digest for url in urls for detail in (None, "low")]
 
     assert len(set(digests[:4])) == 1
     assert len(set(digests)) == 2
@@ -88,24 +99,21 @@ REFUSED: dict[str, Refused] = {
 
 @pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
 def test_what_is_no_picture_is_refused_by_name(refused: Refused) -> None:
-    with pytest.raises(InvalidRequest, match=refused.reason) as caught:
-        to_image(ImageUrl(refused.url, refused.detail), PARAM, max_mb=1)
+    unusable = read(refused.url, refused.detail)
 
-    param = f"{PARAM}.image_url.{refused.field}"
-    assert (caught.value.status_code, caught.value.param) == (400, param)
-    assert str(caught.value).startswith(f"`{param}`: ")
-    assert "secret" not in str(caught.value)
+    assert isinstance(unusable, Unusable)
+    assert (unusable.place, unusable.is_picture) == (f"{PARAM}.image_url.{refused.field}", True)
+    assert re.search(refused.reason, unusable.problem)
+    assert "secret" not in unusable.problem
 
 
 def test_a_picture_may_be_as_large_as_the_limit() -> None:
-    assert to_image(ImageUrl(Picture(PNG.data.ljust(MEGABYTE, b"x")).url), PARAM, max_mb=1).data
+    assert seen(Picture(PNG.data.ljust(MEGABYTE, b"x")).url).data
 
 
 @pytest.mark.parametrize(("url", "shown"), READ.values(), ids=READ)
 def test_what_was_fetched_is_read_as_what_its_bytes_are(url: str, shown: Picture) -> None:
-    made = ImageUrl(to_data_url(shown.data))
-
-    assert to_image(made, PARAM, max_mb=1) == to_image(ImageUrl(url), PARAM, max_mb=1)
+    assert seen(to_data_url(shown.data)) == seen(url)
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"RIFF____WAVEfmt "])
@@ -114,17 +122,11 @@ def test_what_was_fetched_and_is_no_picture_is_refused(data: bytes) -> None:
         to_data_url(data)
 
 
-def test_what_could_not_be_fetched_is_refused_for_its_reason() -> None:
-    with pytest.raises(InvalidRequest, match=r"image_url\.url`: it is gone\.$"):
-        to_image(Unfetched("", problem="it is gone"), PARAM, max_mb=1)
-
-
 @given(st.binary(max_size=64), st.sampled_from([PNG.data[:8], JPEG[:3], GIF[:6], b""]))
 def test_whatever_is_in_it_a_picture_is_read_whole_or_refused(rest: bytes, beginning: bytes) -> None:
     data = beginning + rest
-    try:
-        image = to_image(ImageUrl(Picture(data).url), PARAM, max_mb=1)
-    except InvalidRequest:
+    image = read(Picture(data).url)
+    if isinstance(image, Unusable):
         assert not beginning
     else:
         assert base64.b64decode(image.data) == data

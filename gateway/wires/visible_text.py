@@ -1,32 +1,33 @@
-"""Answers as their agent wrote them, without what was shown beside. Performs no I/O."""
+"""Answers as their agent wrote them, without the thoughts, cards and questions that were shown beside.
 
-from collections.abc import Iterator
+Performs no I/O.
+"""
+
+from collections.abc import Iterator, Mapping
 
 from gateway.wires.chat_completions.think_tags import restore
 from gateway.wires.question import QUESTION, end_of_question
 
-# A block of thoughts as the translator wrote it, or one that a frontend made of it: how it begins, how it ends.
-_BLOCKS = {
-    "<think>": "</think>",
-    '<details type="reasoning"': "</details>",
-    '<details type="tool_calls"': "</details>",
-    '<details type="code_interpreter"': "</details>",
-}
+# A block of thoughts: how it begins, how it ends.
+THOUGHTS = {"<think>": "</think>"}
 _PARAGRAPH = "\n\n"
 
 
-def without_thoughts(text: str) -> str:
-    """The visible part of an answer, as the agent wrote it."""
-    return restore("".join(_visible(text))).strip()
+def visible_text(text: str, blocks: Mapping[str, str] = THOUGHTS) -> str:
+    """The part of an answer that its agent wrote and a person sees.
+
+    `blocks` are what is left out, by how each begins: how it ends.
+    """
+    return restore("".join(_visible(text, blocks))).strip()
 
 
-def _visible(text: str) -> Iterator[str]:
+def _visible(text: str, blocks: Mapping[str, str]) -> Iterator[str]:
     """The pieces of a text between the blocks of thoughts and the questions.
 
     Whichever begins first, what looks like another within it is a part of it.
     """
     shown = 0
-    begins = {mark: found for mark in (*_BLOCKS, QUESTION) if (found := text.find(mark)) >= 0}
+    begins = {mark: found for mark in (*blocks, QUESTION) if (found := text.find(mark)) >= 0}
     while begins:
         mark = min(begins, key=begins.__getitem__)
         start = begins[mark]
@@ -39,7 +40,7 @@ def _visible(text: str) -> Iterator[str]:
             if start >= shown + len(_PARAGRAPH) and text.startswith(_PARAGRAPH, start - len(_PARAGRAPH)):
                 start -= len(_PARAGRAPH)
         else:
-            end = _after(text, _BLOCKS[mark], start)
+            end = _after(text, blocks[mark], start)
         yield text[shown:start]
         shown = end
         for mark in [mark for mark, at in begins.items() if at < end]:

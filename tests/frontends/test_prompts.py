@@ -5,17 +5,21 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.domain.request import Request
+from gateway.domain.tasks import Task
+from gateway.frontends.prompts import Prompt, worded
+from gateway.frontends.reading import PROMPTS, find_task
 from gateway.settings import Key
-from gateway.tasks.prompts import PROMPTS, Prompt, Task, find_task, worded
-from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage, ContentPart, Role
+from gateway.wires.chat_completions.request import ChatMessage, ContentPart, Role
+from tests.asking import asking
 
 KEY = Key(name="frontend")
 HISTORY = "### Chat History:\n<chat_history>\nUSER: I like tea\nASSISTANT: So do I.\n</chat_history>"
 TITLE_PROMPT = f"### Task:\nGenerate a concise title summarizing the chat history.\n### Guidelines:\n- …\n{HISTORY}"
 
 
-def request(*said: tuple[Role, str], **more: Any) -> ChatCompletionRequest:
-    return ChatCompletionRequest("tutor", [ChatMessage(role, text) for role, text in said], **more)
+def request(*said: tuple[Role, str], **more: Any) -> Request:
+    return asking([ChatMessage(role, text) for role, text in said], **more)
 
 
 # client -> the messages of a task, and which it is. Each begins as its client's prompt does.
@@ -245,7 +249,7 @@ def test_every_prompt_of_the_table_says_where_it_stands() -> None:
     assert {prompt.source for prompt in PROMPTS if not prompt.source.startswith("https://github.com/")} == set()
 
 
-TURNS: dict[str, ChatCompletionRequest] = {
+TURNS: dict[str, Request] = {
     "a real message with a file": request(
         ("user", f"### Task:\nRespond to the user query using the provided context.\n<context></context>\n{HISTORY}")
     ),
@@ -257,13 +261,13 @@ TURNS: dict[str, ChatCompletionRequest] = {
     "a prompt with a system text": request(("system", "Be kind."), ("user", TITLE_PROMPT)),
     "a system prompt that begins as one": request(("system", "Available Tools: a hammer"), ("user", "Build a house")),
     "a wish for a title": request(("user", "Provide a concise, 5-word-or-less title for the conversation we had.")),
-    "a message of parts": ChatCompletionRequest("tutor", [ChatMessage("user", [ContentPart("text", "hello")])]),
-    "no text": ChatCompletionRequest("tutor", [ChatMessage("user")]),
+    "a message of parts": asking([ChatMessage("user", [ContentPart("text", "hello")])]),
+    "no text": asking([ChatMessage("user")]),
 }
 
 
 @pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
-def test_a_real_turn_is_no_task(turn: ChatCompletionRequest) -> None:
+def test_a_real_turn_is_no_task(turn: Request) -> None:
     assert find_task(KEY, {}, turn) is None
 
 
@@ -311,9 +315,6 @@ def test_a_key_may_name_another_header() -> None:
 def test_whoever_asks_the_model_for_tasks_wants_a_title_unless_something_else_is_known() -> None:
     wish: list[tuple[Role, str]] = [("user", "Name this chat: tea")]
     asked = [wish, *(said for said, _ in ASKED.values())]
-    found = [
-        find_task(KEY, {}, ChatCompletionRequest("task", [ChatMessage(role, text) for role, text in said]))
-        for said in asked
-    ]
+    found = [find_task(KEY, {}, msgspec.structs.replace(request(*said), model="task")) for said in asked]
 
     assert found == [Task("title_generation", in_json=False), *(task for _, task in ASKED.values())]

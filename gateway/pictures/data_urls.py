@@ -1,16 +1,15 @@
-"""A picture of a request: a data URL, checked, or one that was made of what was fetched. Performs no I/O.
+"""Pictures as data URLs: read, checked, and made of what was fetched. Performs no I/O.
 
 https://developers.openai.com/api/docs/guides/images-vision
 """
 
 import binascii
 import re
-from typing import get_args
 
-from gateway.domain.errors import InvalidRequest
 from gateway.domain.messages import Image, image_of
-from gateway.wires.chat_completions.request import Detail, ImageUrl
+from gateway.domain.request import ShownPicture, Unusable
 
+DETAILS = ("auto", "low", "high")
 MEGABYTE = 1024 * 1024
 # https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern
 SIGNATURES: dict[str, re.Pattern[bytes]] = {
@@ -23,33 +22,21 @@ SIGNATURES: dict[str, re.Pattern[bytes]] = {
 _DATA_URL = re.compile(r"data:image/[\w.+-]+(?:;[\w.-]+=[\w.-]+)*;base64,", re.IGNORECASE | re.ASCII)
 
 
-class Unfetched(ImageUrl, frozen=True):
-    """A picture that could not be fetched from its address."""
-
-    problem: str = ""
-    """Why, in words for the client."""
-
-
-def to_image(shown: ImageUrl, param: str, max_mb: int) -> Image:
-    """The picture of the part `param`. Raises InvalidRequest, which names its field and repeats nothing of it."""
+def to_image(shown: ShownPicture, max_mb: int) -> Image | Unusable:
+    """The picture of a data URL, or what is wrong with it."""
     try:
-        if isinstance(shown, Unfetched):
-            raise ValueError(shown.problem)
         media_type, data = _read(shown.url, max_mb)
     except ValueError as error:
-        raise _refused(f"{param}.image_url.url", str(error)) from None
-    if shown.detail is not None and shown.detail not in get_args(Detail):
-        raise _refused(f"{param}.image_url.detail", f"expected one of {', '.join(get_args(Detail))}")
+        return Unusable(shown.place, str(error), is_picture=True)
+    if shown.detail is not None and shown.detail not in DETAILS:
+        place = f"{shown.place.removesuffix('.url')}.detail"
+        return Unusable(place, f"expected one of {', '.join(DETAILS)}", is_picture=True)
     return image_of(media_type, data, shown.detail)
 
 
 def to_data_url(picture: bytes) -> str:
     """Raises ValueError, with what is wrong, for bytes that are no picture."""
     return f"data:{_media_type(picture)};base64,{_encode(picture)}"
-
-
-def _refused(param: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(f"`{param}`: {problem}.", param)
 
 
 def _read(url: str, max_mb: int) -> tuple[str, str]:

@@ -1,0 +1,111 @@
+"""`wire.read` of Chat Completions: the body of a request, as the neutral request. Performs no I/O."""
+
+from collections.abc import Iterator
+
+from gateway.domain.errors import InvalidRequest
+from gateway.domain.json_format import JsonFormat
+from gateway.domain.request import (
+    ClientTools,
+    Options,
+    Piece,
+    Request,
+    RequestMessage,
+    ShownPicture,
+    ToldCall,
+    Unusable,
+)
+from gateway.wires.chat_completions.json_format import to_json_format
+from gateway.wires.chat_completions.request import (
+    ChatCompletionRequest,
+    ChatMessage,
+    ContentPart,
+    decode_request,
+)
+from gateway.wires.chat_completions.tools import to_client_tools
+
+OTHER_PART = "this gateway takes parts of the types `text` and `image_url` only"
+# The fields that may say who asks.
+USER_FIELDS = ("user", "safety_identifier")
+
+
+def read(body: bytes) -> Request:
+    """The request in `body`. Raises InvalidRequest."""
+    return to_request(decode_request(body))
+
+
+def to_request(chat: ChatCompletionRequest) -> Request:
+    users = {name: value for name in USER_FIELDS if (value := getattr(chat, name))}
+    return Request(
+        model=chat.model,
+        messages=tuple(to_message(message, f"messages[{i}]") for i, message in enumerate(chat.messages)),
+        tools=_tools(chat),
+        json=_json(chat),
+        options=_options(chat),
+        stream=bool(chat.stream),
+        include_usage=chat.include_usage,
+        hides_reasoning=chat.hides_reasoning,
+        users=users,
+        metadata=chat.metadata or {},
+    )
+
+
+def _tools(chat: ChatCompletionRequest) -> ClientTools | InvalidRequest:
+    try:
+        return to_client_tools(chat.tools, chat.tool_choice, chat.parallel_tool_calls)
+    except InvalidRequest as error:
+        return error
+
+
+def _json(chat: ChatCompletionRequest) -> JsonFormat | InvalidRequest | None:
+    try:
+        return to_json_format(chat.response_format)
+    except InvalidRequest as error:
+        return error
+
+
+def _options(chat: ChatCompletionRequest) -> Options:
+    """The model's settings that a request asks for; where no Letta can apply one, the agent's own holds."""
+    # Who wants no thoughts to be shown says nothing about thinking.
+    effort = chat.reasoning_effort if chat.reasoning_effort != "none" else None
+    return Options(
+        chat.temperature,
+        chat.most_tokens,
+        chat.response_format if chat.wants_json else None,
+        effort if isinstance(effort, str) else None,
+    )
+
+
+def to_message(message: ChatMessage, place: str) -> RequestMessage:
+    calls = [ToldCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()]
+    pieces = tuple(_pieces(message, f"{place}.content"))
+    name = message.name or ""
+    return RequestMessage(message.role, pieces, place, name, tuple(calls), message.tool_call_id or "")
+
+
+def _pieces(message: ChatMessage, place: str) -> Iterator[Piece]:
+    content = message.content
+    if content is None or isinstance(content, str):
+        yield content or ""
+        return
+    for i, part in enumerate(content):
+        if message.role == "user":
+            yield _piece_of_a_person(part, f"{place}[{i}]")
+        elif message.role == "tool":
+            yield _piece_of_a_result(part, f"{place}[{i}]")
+        else:
+            yield part.text or part.refusal or ""
+
+
+def _piece_of_a_person(part: ContentPart, place: str) -> Piece:
+    if part.type == "image_url" and part.image_url:
+        return ShownPicture(part.image_url.url, f"{place}.image_url.url", part.image_url.detail)
+    if part.type != "text":
+        return Unusable(place, OTHER_PART, part.text or "")
+    return part.text or ""
+
+
+def _piece_of_a_result(part: ContentPart, place: str) -> Piece:
+    if part.image_url:
+        return ShownPicture(part.image_url.url, f"{place}.image_url.url", part.image_url.detail)
+    text = part.text or part.refusal or ""
+    return text if text or part.type == "text" else Unusable(place, OTHER_PART)
