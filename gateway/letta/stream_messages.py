@@ -6,7 +6,6 @@ Types and fields that nobody here knows are left out, so that a new one is skipp
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from gateway.domain.errors import UnknownStopReason
@@ -27,9 +26,6 @@ from gateway.domain.events import (
     shortened,
 )
 from gateway.letta.error_words import FAILED_STOPS, from_error_message, from_stop_reason
-
-# What decoding raises for what is not as expected.
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class StreamedCall(Struct, frozen=True):

@@ -11,6 +11,7 @@ import msgspec
 from gateway.domain import errors as wire_errors
 from gateway.domain import halves, joining, messages, tasks
 from gateway.domain.events import CallPiece, CallWaits, Event, Text, ToolCalled, ToolReturned, shortened
+from gateway.domain.halves import UNREADABLE
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.messages import Message, PendingCall, ToolResult, last_answer, message_of
 from gateway.domain.request import NO_TOOLS, ClientTool, ClientTools, RequestMessage, ShownPicture
@@ -23,9 +24,10 @@ from gateway.letta import error_words, notes, parts, past, stream_messages
 from gateway.letta.app_server import frames, history_format, memory
 from gateway.letta.app_server import input as app_server_input
 from gateway.letta.app_server import listing as app_server_listing
+from gateway.letta.app_server.turn_machine import TurnMachine
 from gateway.letta.rest import decoder as letta
 from gateway.letta.rest import input, listing
-from gateway.letta.stream_messages import UNREADABLE, StreamedCall, StreamedReturn, StreamMessage
+from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
 from gateway.letta.upstream import Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
@@ -171,9 +173,22 @@ def one_id(count: int) -> list[Past]:
     return [Past([msgspec.structs.replace(one, client_id="gw1-a-a-c-d") for one in dialogue(count)])]
 
 
-def read_turn(count: int) -> tuple[frames.TurnReader, frames.Frame]:
+def read_turn(count: int) -> tuple[TurnMachine, frames.Frame]:
     ids = [f"gw-{i}" for i in range(count)]
-    return frames.TurnReader(ids), frames.Frame(loop_status=frames.LoopStatus("", {"run": ids}))
+    return TurnMachine(frames.Runtime(), ids), frames.Frame(loop_status=frames.LoopStatus("", {"run": ids}))
+
+
+def parked_turn(count: int) -> tuple[TurnMachine, Sending]:
+    """One that waits for the results of many calls of one step."""
+    machine = TurnMachine(frames.Runtime(), ["gw-1"], clients=["weather"])
+    machine.receive(frames.Frame(loop_status=frames.LoopStatus("", {"run": ["gw-1"]})))
+    for i in range(count):
+        call = StreamedCall("weather", f"call-{i}", "{}")
+        delta = frames.StreamDelta("approval_request_message", run_id="run", tool_call=call)
+        machine.receive(frames.Frame("stream_delta", delta=delta))
+    classified = frames.StreamDelta("approval_classification_end", run_id="run")
+    machine.receive(frames.Frame("stream_delta", delta=classified))
+    return machine, Sending([], results=tuple(ToolResult(f"call-{i}", "so") for i in range(count)))
 
 
 def with_options(size: int) -> Sending:
@@ -244,12 +259,13 @@ TABLE: dict[str, dict[str, Make]] = {
         "one line in pieces": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b"data: and more of it", 20),
         "many lines": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b'data: {"message_type": "x"}\n', 28),
     },
-    "letta.app_server.frames.TurnReader.receive": {"ids": of(read_turn, lambda pair: pair[0].receive(pair[1]))},
-    "letta.app_server.frames.TurnReader.resume": {
-        "ids": of(lambda count: [f"gw-{i}" for i in range(count)], lambda ids: frames.TurnReader(["gw"]).resume(ids))
+    "letta.app_server.turn_machine.TurnMachine.receive": {"ids": of(read_turn, lambda pair: pair[0].receive(pair[1]))},
+    "letta.app_server.turn_machine.TurnMachine.answer": {
+        "calls": of(parked_turn, lambda pair: pair[0].answer(pair[1], ["gw-2"]))
     },
-    "letta.app_server.frames.from_loop_error": of_text(frames.from_loop_error, statuses=Shape("", "429: context ", "")),
-    "letta.app_server.frames.from_provider": of_text(frames.from_provider, contexts=Shape("", "context", "")),
+    "letta.error_words.innermost_message": of_text(error_words.innermost_message, **DEEP),
+    "letta.error_words.from_loop_error": of_text(error_words.from_loop_error, statuses=Shape("", "429: context ", "")),
+    "letta.error_words.from_provider": of_text(error_words.from_provider, contexts=Shape("", "context", "")),
     "letta.rest.input.to_input": {"messages": of(with_options, input.to_input)},
     "letta.rest.input.to_prompt": of_text(lambda text: input.to_prompt(Instructions(text, "", text))),
     "domain.joining.Joiner.join": {

@@ -15,10 +15,9 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from gateway.domain import errors
-from gateway.domain.halves import decode, decode_pieces, mended
+from gateway.domain.halves import UNREADABLE, decode, decode_pieces, mended
 from gateway.letta import error_words
-from gateway.letta.app_server.frames import RUNTIME_FRAMES, Frame, HalvedFrame, Head, ServerAnswer
-from gateway.letta.stream_messages import UNREADABLE
+from gateway.letta.app_server.frames import RUNTIME_FRAMES, Arrival, Frame, HalvedFrame, Head, ServerAnswer
 from gateway.settings import is_loopback
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ BROKE = "the connection to the App Server broke"
 
 T = TypeVar("T", bound="ServerAnswer")
 Address = Callable[[], Awaitable[tuple[str, str | None]]]
-Inbox = asyncio.Queue[Frame | errors.UpstreamError]
+Hear = Callable[[Arrival], None]
 
 
 class OpenSocket:
@@ -72,7 +71,7 @@ class AppServerConnection:
         self._socket: OpenSocket | None = None
         self._connecting: asyncio.Task[OpenSocket] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._inboxes: dict[str, Inbox] = {}
+        self._listeners: dict[str, Hear] = {}
         self._closed = False
 
     async def open_socket(self) -> OpenSocket:
@@ -176,9 +175,9 @@ class AppServerConnection:
             self._answer(head, data)
 
     def _deliver(self, frame: Frame) -> None:
-        inbox = self._inboxes.get((frame.runtime and frame.runtime.conversation_id) or "")
-        if inbox:
-            inbox.put_nowait(frame)
+        hear = self._listeners.get((frame.runtime and frame.runtime.conversation_id) or "")
+        if hear:
+            hear(frame)
 
     def _lose(self, socket: OpenSocket) -> None:
         """Tell everybody who waits that nothing more will come."""
@@ -187,8 +186,8 @@ class AppServerConnection:
         for waiting in socket.waiting.values():
             if not waiting.done():
                 waiting.set_exception(errors.BrokenStream(BROKE, taken=False))
-        for conversation_id in socket.runtimes.keys() & self._inboxes.keys():
-            self._inboxes[conversation_id].put_nowait(errors.BrokenStream(BROKE))
+        for conversation_id in socket.runtimes.keys() & self._listeners.keys():
+            self._listeners[conversation_id](errors.BrokenStream(BROKE))
 
     async def _reconnect(self) -> None:
         """Connect again before somebody needs it, ever less often."""
@@ -248,14 +247,17 @@ class AppServerConnection:
             raise errors.BrokenStream(BROKE, taken=False) from error
 
     @contextmanager
-    def inbox(self, conversation_id: str) -> Iterator[Inbox]:
-        """Where the frames of a conversation arrive; an error once the connection is lost that they came over."""
-        inbox = self._inboxes[conversation_id] = asyncio.Queue()
+    def listening(self, conversation_id: str, hear: Hear) -> Iterator[None]:
+        """While entered, `hear` is called with each frame of a conversation as it arrives, and must raise nothing.
+
+        Once the connection is lost that they came over, it is called with an error. Whoever began to listen last hears.
+        """
+        self._listeners[conversation_id] = hear
         try:
-            yield inbox
+            yield
         finally:
-            if self._inboxes.get(conversation_id) is inbox:
-                del self._inboxes[conversation_id]
+            if self._listeners.get(conversation_id) is hear:
+                del self._listeners[conversation_id]
 
     async def aclose(self) -> None:
         self._closed = True

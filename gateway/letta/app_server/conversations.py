@@ -5,6 +5,7 @@ none begin. Such a conversation is left as it is, and what was said before can b
 """
 
 import logging
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -12,7 +13,14 @@ from msgspec import Struct
 from gateway.domain import errors
 from gateway.domain.messages import Message, last_answer
 from gateway.letta.app_server.connection import AppServerConnection
-from gateway.letta.app_server.frames import PAGE, ConversationsListed, MessagesListed, OneConversation, ServerAnswer
+from gateway.letta.app_server.frames import (
+    PAGE,
+    ConversationsListed,
+    MessagesListed,
+    OneConversation,
+    Runtime,
+    ServerAnswer,
+)
 from gateway.letta.app_server.history_files import HistoryFiles
 from gateway.letta.app_server.listing import calls_wait, to_past, unfinished
 from gateway.letta.upstream import Conversation, Fork, Past
@@ -102,6 +110,19 @@ class AppServerConversations:
         await self.files.erase(agent_id, conversation_id)
         await self._update(conversation_id, summary=DELETED, hidden=True, archived=True)
 
+    async def set_model_settings(self, conversation_id: str, settings: dict[str, Any]) -> None:
+        """Set what a conversation's model is called with, `{"max_tokens": 500}`; nothing for what its agent has set."""
+        await self._update(conversation_id, model_settings=settings)
+
+    async def check_room(self, runtime: Runtime, taken: bool) -> None:
+        """A loop that cannot write any more says nothing more either. Raises NoSpace, with `taken`."""
+        try:
+            await self.files.check_room(runtime.agent_id or "")
+        except errors.NoSpace as error:
+            raise errors.NoSpace(str(error), taken=taken) from error
+        except errors.UpstreamError as error:
+            logger.warning("whether there is room could not be told: %s: %s", type(error).__name__, error)
+
     async def _update(self, conversation_id: str, **body: object) -> None:
         await self._connection.request("conversation_update", ServerAnswer, conversation_id=conversation_id, body=body)
 
@@ -114,6 +135,13 @@ class AppServerConversations:
     def end(self, conversation_id: str) -> None:
         """A turn has ended well."""
         self._unfinished.pop(conversation_id, None)
+
+    async def leave(self, conversation_id: str, failure: errors.UpstreamError) -> None:
+        """Have it known that a conversation is of no use any more, for the failure of a turn. Raises nothing."""
+        if isinstance(failure, errors.Stuck):
+            # It is an earlier turn that has no end.
+            self.begin(conversation_id, None)
+        await self.tag_unfinished(conversation_id)
 
     async def tag_unfinished(self, conversation_id: str) -> None:
         """Have the App Server keep that a turn has no end: not all that it lists of one is what the model is shown."""

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from gateway.domain import errors
+from gateway.domain.halves import UNREADABLE
 from gateway.domain.messages import Message
 from gateway.letta.app_server.connection import AppServerConnection
 from gateway.letta.app_server.frames import DeviceUpdate, File, MessagesListed, ServerAnswer
 from gateway.letta.app_server.history_format import backend_of, emptied, folder_of, is_known_format, with_history
-from gateway.letta.stream_messages import UNREADABLE
 
 logger = logging.getLogger(__name__)
 # Written where the App Server keeps its files, to see whether it can, and then made small.

@@ -13,11 +13,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.domain.halves import decode
+from gateway.domain.halves import UNREADABLE, decode
 from gateway.domain.messages import Message
 from gateway.letta.app_server.input import new_client_id, said_parts
 from gateway.letta.parts import flattened
-from gateway.letta.stream_messages import UNREADABLE
 
 FORMAT = {"schema_version": 2, "message_format": "pi-session-entry-jsonl", "provider_stack": "pi-ai"}
 _MEMORY_FOLDER = re.compile(r"(?P<backend>/.*)/memfs/[^/]+/memory/?")

@@ -4,17 +4,24 @@ It takes users' messages only: the answers that a conversation could not be give
 """
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from gateway.domain.messages import Image, Message, Role, last_answer
+from gateway.domain.request import ClientTool
+from gateway.letta.app_server import memory
 from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, SAID, WITHDRAWN, looks_like_a_note, note
-from gateway.letta.parts import MessagePart, exchange_notes, text_part, to_parts
+from gateway.letta.parts import MessagePart, described, exchange_notes, text_part, to_parts
 from gateway.letta.upstream import Instructions, Sending
 
 Input = dict[str, Any]
+# How long the App Server waits for the answer to a call at most, in seconds.
+LONGEST_CALL_SECONDS = 300.0
+# And for that to a call of one of the gateway's own tools: longer than the requests that it makes may take.
+MEMORY_TIMEOUT_MS = 120_000
 
 
 class EarlierLine(Struct, frozen=True, omit_defaults=True):
@@ -72,3 +79,22 @@ def _instructed(instructions: Instructions) -> list[str]:
     if instructions.text == instructions.sent_before:
         return []
     return [note(CLIENT_REMINDER, instructions.text or WITHDRAWN)]
+
+
+def to_payload(sent: list[Input], builtin: list[str], clients: Iterable[ClientTool]) -> dict[str, Any]:
+    """The `payload` of an `input` frame: messages, and all the tools that the agent may use in their turn."""
+    return {
+        "kind": "create_message",
+        "messages": sent,
+        "client_toolset": {"base": "none", "include": builtin},
+        "client_tool_allowlist": [*builtin, *memory.MEMORY_TOOL_NAMES, *(tool.name for tool in clients)],
+        "exclude_interactive_tools": True,
+    }
+
+
+def external_tools(clients: Iterable[ClientTool]) -> list[dict[str, Any]]:
+    """The tools that the App Server does not carry out itself: the gateway's, and those of its client."""
+    # `auto_background` would end a slow call as a message of the user's, which starts a turn by itself.
+    theirs = [{**described(tool), "timeout_ms": int(LONGEST_CALL_SECONDS * 1000)} for tool in clients]
+    ours = [{**tool, "timeout_ms": MEMORY_TIMEOUT_MS} for tool in memory.MEMORY_TOOLS]
+    return [{"tools": [{**tool, "auto_background": False} for tool in [*ours, *theirs]]}]

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gateway.domain.halves import UNREADABLE
 from gateway.domain.messages import Image, Message, message_of
 from gateway.letta.app_server import memory
 from gateway.letta.app_server.frames import KeptMessage
@@ -9,7 +10,6 @@ from gateway.letta.app_server.input import EarlierLine
 from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, SAID, WITHDRAWN, looks_like_a_note, told_in
 from gateway.letta.parts import from_parts
 from gateway.letta.past import add_message, merge_answers
-from gateway.letta.stream_messages import UNREADABLE
 from gateway.letta.upstream import Past
 
 

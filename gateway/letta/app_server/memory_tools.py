@@ -11,8 +11,6 @@ from gateway.letta.app_server.connection import AppServerConnection
 from gateway.letta.app_server.frames import File, ServerAnswer, ToolRequest
 
 logger = logging.getLogger(__name__)
-# Longer than the requests that a call makes may take.
-MEMORY_TIMEOUT_MS = 120_000
 # How long to wait before a locked memory is written to again, each time.
 LOCKED_SECONDS = (0.1, 0.3, 1.0)
 

@@ -39,7 +39,7 @@ from gateway.letta.app_server.frames import (
     ServerAnswer,
 )
 from gateway.letta.app_server.memory_tools import MemoryTools
-from gateway.letta.app_server.turns import Turns
+from gateway.letta.app_server.turns import AppServerTurns
 from gateway.letta.upstream import (
     MAKING_TAG,
     Agent,
@@ -97,7 +97,7 @@ class AppServerUpstream:
         )
         self._memory_tools = MemoryTools(self._connection)
         self._conversations = AppServerConversations(self._connection)
-        self._turns = Turns(self._connection, self._conversations, self._memory_tools, tool_wait_seconds)
+        self._turns = AppServerTurns(self._connection, self._conversations, self._memory_tools, tool_wait_seconds)
         # It makes agents one by one: the time limit of one must not run while others are made.
         self._making = asyncio.Lock()
         self._seeing: set[str] = set()

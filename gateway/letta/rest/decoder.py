@@ -5,8 +5,8 @@ from msgspec import Struct
 
 from gateway.domain.errors import BrokenStream
 from gateway.domain.events import Event
-from gateway.domain.halves import decode, decode_pieces
-from gateway.letta.stream_messages import UNREADABLE, StreamMessage, to_events
+from gateway.domain.halves import UNREADABLE, decode, decode_pieces
+from gateway.letta.stream_messages import StreamMessage, to_events
 
 
 class _Named(Struct, frozen=True):

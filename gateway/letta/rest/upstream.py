@@ -22,7 +22,7 @@ import letta_client
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
 from gateway.domain import errors
-from gateway.domain.halves import decode
+from gateway.domain.halves import UNREADABLE, decode
 from gateway.domain.joining import Joiner
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
@@ -31,7 +31,6 @@ from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, Na
 from gateway.letta.rest.decoder import EventDecoder
 from gateway.letta.rest.input import to_input, to_prompt, with_options
 from gateway.letta.rest.listing import ListedMessage, to_past
-from gateway.letta.stream_messages import UNREADABLE
 from gateway.letta.undisturbed import undisturbed
 from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template, making_tag
 from gateway.settings import Letta

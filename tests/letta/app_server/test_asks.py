@@ -4,15 +4,17 @@ import asyncio
 import logging
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from gateway.domain import errors
 from gateway.domain.events import Stop, Text, ToolCalled
 from gateway.domain.messages import PendingCall
 from gateway.letta.app_server import turns
-from gateway.letta.app_server.connection import AppServerConnection, OpenSocket
-from gateway.letta.app_server.frames import ControlRequest, Runtime, ToolRequest, TurnReader
-from gateway.letta.app_server.open_turn import OpenTurn
+from gateway.letta.app_server.connection import AppServerConnection
+from gateway.letta.app_server.frames import ControlRequest, Frame, Runtime, ToolRequest
+from gateway.letta.app_server.turn_machine import TurnMachine
+from gateway.letta.app_server.turns import OpenTurn
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.notes import CLIENT_GAVE_NO_ANSWER, NOT_AVAILABLE, WENT_ON
 from gateway.letta.upstream import Conversation, Sending
@@ -36,7 +38,7 @@ from tests.letta.app_server.parked import (
     wanted,
 )
 from tests.letta.app_server.upstreams import run
-from tests.servers.fake_app_server import FakeAppServer, word
+from tests.servers.fake_app_server import WELL, FakeAppServer, word
 
 pytestmark = pytest.mark.anyio
 
@@ -114,6 +116,31 @@ async def test_what_is_asked_before_a_turn_has_started_is_another_gateway_s(
         await heard(upstream)
 
     assert decisions(server) == []
+
+
+async def test_what_is_asked_right_behind_the_first_frames_of_a_turn_is_the_turn_s(
+    server: FakeAppServer, upstream: AppServerUpstream
+) -> None:
+    server.turn = [permission("Read", "c1"), word("Hello"), *WELL]
+    events = await run(upstream, Sending([MINE]), ("Bash",))
+    await heard(upstream)
+
+    assert e.text_in(events) == "Hello"
+    assert decisions(server) == [("ask-c1", deny(NOT_AVAILABLE))]
+
+
+async def test_what_is_asked_right_behind_a_call_that_waits_is_answered_later(
+    server: FakeAppServer, upstream: AppServerUpstream
+) -> None:
+    server.turn = [*calling("Bash"), BASH]
+    await run(upstream, Sending([MINE]), ("Bash",))
+    server.turn = []
+    going_on = resume(upstream, Sending([], approved=("c1",)))
+    await server.arrived("input", 2)
+    await go_on(server)
+    await going_on
+
+    assert decisions(server) == [("ask-c1", ALLOW)]
 
 
 # Asked about
@@ -221,15 +248,19 @@ class DeadLink:
 
 
 async def test_an_answer_that_cannot_be_told_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    reader = TurnReader(["m-1"], builtin=["Bash"], clients=["weather"])
     runtime = Runtime("agent-1", "conv-1")
-    turn = OpenTurn(cast(AppServerConnection, DeadLink()), cast(OpenSocket, None), runtime, reader, asyncio.Queue())
-    reader.waiting = {"c1": "weather"}
-    turn.take(ToolRequest("ask-c1", "weather", {}, runtime, "c1"))
+    machine = TurnMachine(runtime, ["m-1"], builtin=["Bash"], clients=["weather"])
+    turn = OpenTurn(cast(AppServerConnection, DeadLink()), machine)
+    begun = {"status": "", "client_message_ids_by_run_id": {"run-1": ["m-1"]}}
+    for frame in ({"type": "update_loop_status", "loop_status": begun}, *calling("weather")):
+        if "delta" in frame:
+            frame = {**frame, "delta": {"run_id": "run-1", **frame["delta"]}}
+        turn.hear(msgspec.convert(frame, Frame))
+    turn.take_call(ToolRequest("ask-c1", "weather", {}, runtime, "c1"))
     others = asyncio.all_tasks()
     with caplog.at_level(logging.WARNING):
         turn.answer(sunny("c1"), [])
-        turn.ask(ControlRequest("ask-c2"))
+        turn.take_question(ControlRequest("ask-c2"))
         await asyncio.wait(asyncio.all_tasks() - others)
 
     assert [record.getMessage() for record in caplog.records] == [

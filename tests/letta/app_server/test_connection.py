@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
 from gateway.domain import errors
 from gateway.letta.app_server import connection
-from gateway.letta.app_server.connection import AppServerConnection, Inbox
-from gateway.letta.app_server.frames import File, Frame, HalvedFrame, Head, ServerAnswer
+from gateway.letta.app_server.connection import AppServerConnection
+from gateway.letta.app_server.frames import Arrival, File, Frame, HalvedFrame, Head, ServerAnswer
 from gateway.letta.stream_messages import content_text
 from tests.servers.fake_app_server import FakeAppServer, word
 
@@ -61,6 +61,17 @@ async def linked(server: FakeAppServer, token: str | None = None, request_second
 async def server() -> AsyncIterator[FakeAppServer]:
     async with FakeAppServer() as fake:
         yield fake
+
+
+Inbox = asyncio.Queue[Arrival]
+
+
+@contextmanager
+def inbox(one: Linked, conversation_id: str) -> Iterator[Inbox]:
+    """What arrives for a conversation."""
+    arrived: Inbox = asyncio.Queue()
+    with one.link.listening(conversation_id, arrived.put_nowait):
+        yield arrived
 
 
 async def received(inbox: Inbox) -> Frame | errors.UpstreamError:
@@ -155,10 +166,10 @@ async def test_what_is_told_needs_no_answer(server: FakeAppServer) -> None:
 async def test_frames_of_a_conversation_go_where_they_are_awaited(server: FakeAppServer) -> None:
     async with linked(server) as one:
         await one.link.open_socket()
-        with one.link.inbox("conv-1") as first, one.link.inbox("conv-2") as second:
+        with inbox(one, "conv-1") as first, inbox(one, "conv-2") as second:
             for conversation, text in (("conv-1", "a"), ("conv-3", "x"), ("conv-2", "b"), ("conv-1", "c")):
                 await server.send(delta_of(conversation, text))
-            told = [await received(inbox) for inbox in (first, second, first)]
+            told = [await received(one_of) for one_of in (first, second, first)]
 
     assert [content_text(frame.delta.content) for frame in told if isinstance(frame, Frame) and frame.delta] == [
         "a",
@@ -171,7 +182,7 @@ async def test_frames_of_a_conversation_go_where_they_are_awaited(server: FakeAp
 async def test_a_new_inbox_of_a_conversation_goes_before_an_old_one(server: FakeAppServer) -> None:
     async with linked(server) as one:
         await one.link.open_socket()
-        with one.link.inbox("conv-1") as old, one.link.inbox("conv-1") as new:
+        with inbox(one, "conv-1") as old, inbox(one, "conv-1") as new:
             await server.send(delta_of("conv-1", "a"))
             await received(new)
         assert old.empty()
@@ -196,9 +207,9 @@ async def test_half_a_surrogate_pair_costs_nothing_but_itself(server: FakeAppSer
     server.answers["ask"] = lambda request: {"error": None, "content": "a half \ud83d"}
     async with linked(server) as one:
         answer = await one.link.request("ask", File)
-        with one.link.inbox("conv-1") as inbox:
+        with inbox(one, "conv-1") as arrived:
             await server.send(delta_of("conv-1", "a half \ud83d"))
-            frame = await received(inbox)
+            frame = await received(arrived)
         await server.send(f'{{"type": "control_request", "request_id": "perm-1", "x": {HALF}}}')
         await one.link.request("again", ServerAnswer)
 
@@ -214,9 +225,9 @@ async def test_bytes_that_are_no_utf_8_cost_nothing_but_themselves(server: FakeA
     frame = b'{"type": "stream_delta", "runtime": {"conversation_id": "conv-1"}, "delta": {"content": "a\xff"}}'
     async with linked(server) as one:
         await one.link.open_socket()
-        with one.link.inbox("conv-1") as inbox:
+        with inbox(one, "conv-1") as arrived:
             await server.send(frame)
-            told = await received(inbox)
+            told = await received(arrived)
 
     assert isinstance(told, Frame)
     assert told.delta
@@ -354,7 +365,7 @@ async def test_a_turn_hears_of_a_broken_connection_after_what_came_before(server
     async with linked(server) as one:
         connection = await one.link.open_socket()
         connection.runtimes["conv-1"] = 0
-        with one.link.inbox("conv-1") as running, one.link.inbox("conv-2") as beginning:
+        with inbox(one, "conv-1") as running, inbox(one, "conv-2") as beginning:
             await server.send(delta_of("conv-1", "a"))
             await break_off(server, how)
             first, second = await received(running), await received(running)
