@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -21,8 +21,10 @@ from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.letta.rest.upstream import RestUpstream
 from gateway.letta.upstream import Upstream
+from gateway.offline import create_offline_model
 from gateway.pictures.fetcher import Fetcher
 from gateway.pictures.shown import Fetch, Pictures
+from gateway.serving import beside
 from gateway.settings import Secret, Settings
 from gateway.tasks.runs import TaskModel, TaskRuns
 from gateway.turns.chats.pruning import Pruner
@@ -38,7 +40,12 @@ def upstream_for(settings: Settings) -> Upstream:
         case "app-server":
             return AppServerUpstream(settings.letta, tool_wait_seconds=settings.chats.tool_wait_seconds)
         case "embedded":
-            return EmbeddedUpstream(settings)
+            return EmbeddedUpstream(settings, offline_model)
+
+
+def offline_model() -> AbstractAsyncContextManager[str]:
+    """Serve the offline model on a free port of the loopback while entered; yields its address."""
+    return beside(create_offline_model())
 
 
 def task_model_for(settings: Settings) -> TaskModel | None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterator
 
 from gateway.app import upstream_for
 from gateway.domain import errors
-from gateway.letta.embedded.process import EmbeddedUnavailable
 from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.letta.upstream import Upstream
 from gateway.settings import AgentType, Key, Settings
@@ -35,9 +34,6 @@ async def _find_problems(settings: Settings, upstream: Upstream) -> AsyncIterato
         await upstream.start()
         await upstream.check_health()
         models = await upstream.list_models()
-    except EmbeddedUnavailable as error:
-        yield str(error)
-        return
     except errors.UpstreamError as error:
         yield _explain(error, settings)
         return
@@ -73,6 +69,8 @@ async def _check_type(agent_type: AgentType, models: list[str], upstream: Upstre
 
 
 def _explain(error: errors.UpstreamError, settings: Settings) -> str:
+    if isinstance(error, errors.CannotStart):
+        return str(error)
     if settings.letta.kind == "embedded":
         return f"the gateway's own Letta failed ({type(error).__name__}, {error})."
     if isinstance(error, errors.Unreachable | errors.TimedOut):

@@ -15,7 +15,6 @@ from gateway.app import create_app
 from gateway.check import check
 from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.domain.errors import UpstreamError
-from gateway.letta.embedded.process import EmbeddedUnavailable
 from gateway.letta.embedded.upstream import state_of
 from gateway.serving import Server
 from gateway.settings import Secret, Settings
@@ -26,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     try:
         _COMMANDS[arguments.command](arguments)
-    except (SettingsError, EmbeddedUnavailable, UpstreamError) as error:
+    except (SettingsError, UpstreamError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 

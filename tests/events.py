@@ -20,7 +20,7 @@ from gateway.domain.events import (
     shortened,
 )
 from gateway.letta.error_words import from_error_message
-from gateway.letta.stream_messages import text_of, to_stop
+from gateway.letta.stream_messages import content_text, to_stop
 
 
 def reasoning(text: str | None, step: str | None = "step-1") -> Event:
@@ -29,7 +29,7 @@ def reasoning(text: str | None, step: str | None = "step-1") -> Event:
 
 def answer(content: object, step: str | None = "step-1") -> Event:
     """A piece of the answer; `content` is a text, or a list of parts."""
-    return Text(text_of(content), step)
+    return Text(content_text(content), step)
 
 
 def tool_call(
@@ -48,7 +48,7 @@ def tool_return(
     step: str | None = "step-1", call_id: str | None = "call-1", content: object = "found", status: str = "success"
 ) -> Event:
     """The result of a call; `content` is a text, or a list of parts."""
-    return ToolReturned(call_id or "", shortened(text_of(content)), status == "error")
+    return ToolReturned(call_id or "", shortened(content_text(content)), status == "error")
 
 
 def refused(name: str, call_id: str | None = "call-1", step: str | None = "step-1", arguments: str = "{}") -> Event:

@@ -23,9 +23,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "offline": (),
 }
 # What still points the other way.
-LEFT: dict[str, set[str]] = {
-    "letta/embedded/upstream.py": {"gateway.offline.create_offline_model", "gateway.serving.beside"},
-}
+LEFT: dict[str, set[str]] = {}
 ADDRESSES = {
     "letta_client": ["letta/rest/upstream.py"],
     # A client of the web, and the transport that letta-client offers.
@@ -37,7 +35,7 @@ ADDRESSES = {
     "uvicorn": ["connection.py", "serving.py"],
     "httptools": ["connection.py"],
     "backports": ["http/encodings.py"],
-    "websockets": ["letta/app_server/link.py"],
+    "websockets": ["letta/app_server/connection.py"],
     "platformdirs": ["letta/embedded/process.py"],
     "openai": ["tasks/plain_model.py"],
     "httpx2": ["tasks/plain_model.py"],

@@ -30,6 +30,7 @@ An UpstreamError is named for what happened; `wires/envelope.py` says what a cli
 
 UpstreamError
   Unreachable         no connection: Letta has nothing of the request
+    CannotStart       no Letta of the gateway's own can be started here; the text says what to do about it
   NotFound            an agent or a conversation that is not (or no longer) there
   Busy                another run of the conversation is under way, or waits for an approval
     QueueFull         too many turns wait for those before them, or one has waited too long
@@ -273,6 +274,10 @@ class UpstreamError(Exception):
 
 
 class Unreachable(UpstreamError): ...
+
+
+class CannotStart(Unreachable):
+    """No Letta of the gateway's own can be started on this machine; the text, for its operator, says what to do."""
 
 
 class NotFound(UpstreamError): ...

@@ -15,6 +15,8 @@ import msgspec
 
 T = TypeVar("T")
 REPLACEMENT = "\ufffd"
+# What decoding raises for what is not as expected.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rf"{_HIGH}(?:{_LOW})?|{_LOW}")
 _ESCAPE_LENGTH, _PAIR_LENGTH = 6, 12

@@ -3,9 +3,9 @@
 Performs no I/O.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -117,3 +117,18 @@ class PendingCall(Struct, frozen=True):
 
     tool_call_id: str
     name: str = ""
+
+
+class HasRole(Protocol):
+    """A message of any kind, as far as it tells who speaks."""
+
+    @property
+    def role(self) -> str: ...
+
+
+def last_answer(messages: Sequence[HasRole]) -> int:
+    """The index of the last message of the assistant's, -1 where there is none.
+
+    `messages[last_answer(messages) + 1 :]` are those without an answer.
+    """
+    return next((i for i in range(len(messages) - 1, -1, -1) if messages[i].role == "assistant"), -1)

@@ -1,6 +1,7 @@
 """Errors as Letta tells of them: the words, types and reasons that each kind is known by. Performs no I/O."""
 
 import re
+from typing import Any
 
 from gateway.domain.errors import (
     Busy,
@@ -11,16 +12,20 @@ from gateway.domain.errors import (
     ModelRefused,
     ModelTimedOut,
     NoSpace,
+    NotFound,
     OutOfCredits,
+    PictureRefused,
     RateLimited,
+    Refused,
     RunFailed,
     Stopped,
     Stuck,
     UpstreamError,
 )
+from gateway.domain.halves import UNREADABLE, decode
 
 # `error_type` of an `error_message`. Those not listed (`internal_error`, `stream_incomplete`, …) are RunFailed.
-ERROR_TYPES: dict[str, type[RunFailed]] = {
+STREAM_ERRORS: dict[str, type[RunFailed]] = {
     "llm_error": ModelFailed,
     "llm_rate_limit": RateLimited,
     "llm_authentication": ModelRefused,
@@ -76,9 +81,53 @@ def from_error_message(error_type: str | None, message: str | None, detail: obje
         return Stuck(f"error_type {error_type}")
     if text.startswith("CONFLICT"):
         return Busy(f"error_type {error_type}")
-    return ERROR_TYPES.get(error_type or "", RunFailed)(f"error_type {error_type}")
+    return STREAM_ERRORS.get(error_type or "", RunFailed)(f"error_type {error_type}")
 
 
 def from_stop_reason(stop_reason: str) -> RunFailed:
     """The error that one of FAILED_STOPS tells of."""
     return FAILED_STOPS[stop_reason](f"stop_reason {stop_reason}")
+
+
+# What the words of an error tell, the first that fits. Statuses lead a provider's error: `429: {"message": …}`.
+_WORDS: tuple[tuple[re.Pattern[str], type[UpstreamError]], ...] = (
+    (re.compile(r"already has an active run"), Stuck),
+    (re.compile(r"^Unknown bundled client tool"), Refused),
+    (re.compile(r"^Failed to prepare image"), PictureRefused),
+    (re.compile(r"^Unknown model"), NotFound),
+    (re.compile(r"^(?:Agent|Conversation) \S+ not found"), NotFound),
+    (re.compile(r"(?i)context.{0,20}(?:length|window)|maximum context|too many tokens"), ContextOverflow),
+    (re.compile(r"(?i)^429\b|rate.?limit"), RateLimited),
+    (re.compile(r"(?i)^402\b|insufficient_quota|insufficient.credits"), OutOfCredits),
+    (re.compile(r"(?i)^40[13]\b|api.?key|unauthorized"), ModelRefused),
+    (re.compile(r"(?i)^(?:408|504)\b|timed? ?out"), ModelTimedOut),
+    (re.compile(r"^[45]\d\d\b|(?i:connection|fetch failed|stream)"), ModelFailed),
+)
+
+
+def from_loop_error(text: str) -> UpstreamError:
+    """The error that the App Server's loop tells of; its text is not repeated."""
+    kind = no_space(text) or next((kind for words, kind in _WORDS if words.search(text)), RunFailed)
+    return kind(f"the App Server's loop failed: {_status(text)}")
+
+
+def from_provider(text: str) -> UpstreamError:
+    """The error of a model's provider."""
+    error = from_loop_error(text)
+    return error if type(error) is not RunFailed else ModelFailed(f"the provider failed: {_status(text)}")
+
+
+def innermost_message(text: str) -> str:
+    """The innermost `message` of an error told as JSON within JSON, or the text as it is."""
+    try:
+        found: Any = decode(text, Any)
+    except UNREADABLE:
+        return text
+    while isinstance(found, dict) and isinstance(found.get("error"), dict):
+        found = found["error"]
+    message = found.get("message") if isinstance(found, dict) else None
+    return message if isinstance(message, str) else text
+
+
+def _status(text: str) -> str:
+    return text[:3] if re.match(r"\d{3}\b", text) else "no status"

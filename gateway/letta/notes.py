@@ -28,8 +28,20 @@ CONTINUE = "Continue your last answer exactly where it stops: repeat nothing of 
 # Stands for the request to speak, where only the client's system text asks for that.
 GO_AHEAD = "Nobody has said anything new. Say now what your instructions ask for, and do not speak of this request."
 STAND_INS = frozenset({CONTINUE, GO_AHEAD})
+# Told to an agent whose call is not carried out: what became of the call.
+WENT_ON = "The user went on without it."
+SAID_ELSE = "The user said something else instead."
+NO_ANSWER = "It gave no answer."
+CLIENT_GAVE_NO_ANSWER = "The client gave no answer to this call."
+NOBODY_ALLOWS = "Nobody is here who could allow it."
+NOT_AVAILABLE = "This tool is not available."
 # What a V1 server says in a user's name, of what it has taken out of the context.
 _ALERT = re.compile(r'\{\s*"type":\s*"system_alert"')
+
+
+def denial(reason: str, goes_on: bool, otherwise: str) -> str:
+    """The words for a call that is denied: its `reason`, or that the user goes on without it, or `otherwise`."""
+    return reason or (WENT_ON if goes_on else otherwise)
 
 
 def note(beginning: str, text: str) -> str:

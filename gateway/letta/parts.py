@@ -10,17 +10,17 @@ from gateway.domain.messages import Image, Message, image_of
 from gateway.domain.request import ClientTool
 from gateway.letta.notes import EXCHANGED, note
 
-Part = dict[str, Any]
+MessagePart = dict[str, Any]
 
 
-def to_parts(message: Message) -> list[Part]:
+def to_parts(message: Message) -> list[MessagePart]:
     if not message.images:
         return [text_part(message.content)]
     # A blank text beside a picture says nothing, and providers refuse it.
     return [_part(piece) for piece in message.pieces() if isinstance(piece, Image) or piece.strip()]
 
 
-def flattened(parts: list[Part]) -> list[Part]:
+def flattened(parts: list[MessagePart]) -> list[MessagePart]:
     """The same parts, as App Servers keep messages and take the results of tools."""
     sources = [part.get("source") for part in parts]
     return [
@@ -29,16 +29,16 @@ def flattened(parts: list[Part]) -> list[Part]:
     ]
 
 
-def exchanged(message: Message) -> list[str]:
+def exchange_notes(message: Message) -> list[str]:
     """What is told before a message that was answered before with tools of the client's."""
     return [note(EXCHANGED, message.exchanged)] if message.exchanged else []
 
 
-def text_part(text: str) -> Part:
+def text_part(text: str) -> MessagePart:
     return {"type": "text", "text": text}
 
 
-def _part(piece: str | Image) -> Part:
+def _part(piece: str | Image) -> MessagePart:
     if isinstance(piece, str):
         return text_part(piece)
     if not piece.data:
@@ -62,7 +62,7 @@ def from_parts(content: Any) -> Iterator[str | Image]:
             yield from _from_part(part)
 
 
-def _from_part(part: Part) -> Iterator[str | Image]:
+def _from_part(part: MessagePart) -> Iterator[str | Image]:
     text, source = part.get("text"), part.get("source")
     if isinstance(text, str):
         yield text

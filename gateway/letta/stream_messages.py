@@ -6,7 +6,6 @@ Types and fields that nobody here knows are left out, so that a new one is skipp
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from gateway.domain.errors import UnknownStopReason
@@ -27,9 +26,6 @@ from gateway.domain.events import (
     shortened,
 )
 from gateway.letta.error_words import FAILED_STOPS, from_error_message, from_stop_reason
-
-# What decoding raises for what is not as expected.
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class StreamedCall(Struct, frozen=True):
@@ -113,7 +109,7 @@ def to_tokens(said: StreamMessage) -> TokensCounted:
 
 def to_returned(returned: StreamedReturn) -> ToolReturned:
     return ToolReturned(
-        returned.tool_call_id or "", shortened(text_of(returned.tool_return)), returned.status == "error"
+        returned.tool_call_id or "", shortened(content_text(returned.tool_return)), returned.status == "error"
     )
 
 
@@ -128,7 +124,7 @@ _STOP_REASONS = {
     "requires_approval": StopReason.WAITING,
 }
 _EVENTS: dict[str, Callable[[StreamMessage], Sequence[Event]]] = {
-    "assistant_message": lambda said: (Text(text_of(said.content), said.step_id),),
+    "assistant_message": lambda said: (Text(content_text(said.content), said.step_id),),
     "reasoning_message": lambda said: (Thought(said.reasoning or "", said.step_id),),
     "tool_call_message": lambda said: [ToolCalled(call.piece, said.step_id) for call in said.calls],
     "tool_return_message": lambda said: [to_returned(returned) for returned in said.tool_returns or ()],
@@ -140,7 +136,7 @@ _EVENTS: dict[str, Callable[[StreamMessage], Sequence[Event]]] = {
 }
 
 
-def text_of(content: Any) -> str:
+def content_text(content: Any) -> str:
     """The text of a message's content, whether it came whole or in parts."""
     if isinstance(content, str):
         return content

@@ -22,9 +22,10 @@ from gateway.domain.events import (
     ToolReturned,
     shortened,
 )
+from gateway.domain.halves import UNREADABLE
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.look import Look, ToolActivity
-from gateway.domain.messages import Message, PendingCall, ToolResult, message_of
+from gateway.domain.messages import Message, PendingCall, ToolResult, last_answer, message_of
 from gateway.domain.request import NO_TOOLS, ClientTool, ClientTools, RequestMessage, ShownPicture
 from gateway.domain.resend import NEVER_SENT
 from gateway.frontends import reading
@@ -34,11 +35,14 @@ from gateway.frontends.open_webui.items import Items
 from gateway.frontends.open_webui.messages import bare_question
 from gateway.http import texts
 from gateway.http.encodings import Decoder
-from gateway.letta import error_words, notes, parts, stream_messages
-from gateway.letta.app_server import frames, memory, transcript
+from gateway.letta import error_words, notes, parts, past, stream_messages
+from gateway.letta.app_server import frames, history_format, memory
+from gateway.letta.app_server import input as app_server_input
+from gateway.letta.app_server import listing as app_server_listing
+from gateway.letta.app_server.turn_machine import TurnMachine
 from gateway.letta.rest import decoder as letta
 from gateway.letta.rest import input, listing
-from gateway.letta.stream_messages import UNREADABLE, StreamedCall, StreamedReturn, StreamMessage
+from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
 from gateway.letta.upstream import Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
@@ -175,15 +179,15 @@ def judged(held: strict.StrictCalls) -> None:
         held.find_fault(fits).send(None)
 
 
-def listed(count: int) -> list[transcript.Listed]:
+def listed(count: int) -> list[frames.KeptMessage]:
     """Answers in many parts, with many calls between."""
     kinds = ("assistant_message", "approval_request_message", "assistant_message", "tool_return_message")
-    said = [transcript.Listed(f"m{i}", kinds[i % 4], content="so", tool_call=streamed(i)) for i in range(count)]
-    return [*said, transcript.Listed("m", "user_message", "gw-1", "Hi")]
+    said = [frames.KeptMessage(f"m{i}", kinds[i % 4], content="so", tool_call=streamed(i)) for i in range(count)]
+    return [*said, frames.KeptMessage("m", "user_message", "gw-1", "Hi")]
 
 
-def rest_listed(count: int) -> list[listing.Listed]:
-    return [listing.Listed(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
+def rest_listed(count: int) -> list[listing.ListedMessage]:
+    return [listing.ListedMessage(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
 
 
 def turn_of(count: int) -> tuple[Turn, list[PendingCall]]:
@@ -207,9 +211,22 @@ def one_id(count: int) -> list[Past]:
     return [Past([msgspec.structs.replace(one, client_id="gw1-a-a-c-d") for one in dialogue(count)])]
 
 
-def read_turn(count: int) -> tuple[frames.TurnReader, frames.Frame]:
+def read_turn(count: int) -> tuple[TurnMachine, frames.Frame]:
     ids = [f"gw-{i}" for i in range(count)]
-    return frames.TurnReader(ids), frames.Frame(loop_status=frames.LoopStatus("", {"run": ids}))
+    return TurnMachine(frames.Runtime(), ids), frames.Frame(loop_status=frames.LoopStatus("", {"run": ids}))
+
+
+def parked_turn(count: int) -> tuple[TurnMachine, Sending]:
+    """One that waits for the results of many calls of one step."""
+    machine = TurnMachine(frames.Runtime(), ["gw-1"], clients=["weather"])
+    machine.receive(frames.Frame(loop_status=frames.LoopStatus("", {"run": ["gw-1"]})))
+    for i in range(count):
+        call = StreamedCall("weather", f"call-{i}", "{}")
+        delta = frames.StreamDelta("approval_request_message", run_id="run", tool_call=call)
+        machine.receive(frames.Frame("stream_delta", delta=delta))
+    classified = frames.StreamDelta("approval_classification_end", run_id="run")
+    machine.receive(frames.Frame("stream_delta", delta=classified))
+    return machine, Sending([], results=tuple(ToolResult(f"call-{i}", "so") for i in range(count)))
 
 
 def with_options(size: int) -> Sending:
@@ -280,12 +297,13 @@ TABLE: dict[str, dict[str, Make]] = {
         "one line in pieces": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b"data: and more of it", 20),
         "many lines": in_pieces(lambda: letta.EventDecoder().feed, lambda i: b'data: {"message_type": "x"}\n', 28),
     },
-    "letta.app_server.frames.TurnReader.receive": {"ids": of(read_turn, lambda pair: pair[0].receive(pair[1]))},
-    "letta.app_server.frames.TurnReader.resume": {
-        "ids": of(lambda count: [f"gw-{i}" for i in range(count)], lambda ids: frames.TurnReader(["gw"]).resume(ids))
+    "letta.app_server.turn_machine.TurnMachine.receive": {"ids": of(read_turn, lambda pair: pair[0].receive(pair[1]))},
+    "letta.app_server.turn_machine.TurnMachine.answer": {
+        "calls": of(parked_turn, lambda pair: pair[0].answer(pair[1], ["gw-2"]))
     },
-    "letta.app_server.frames.from_loop_error": of_text(frames.from_loop_error, statuses=Shape("", "429: context ", "")),
-    "letta.app_server.frames.from_provider": of_text(frames.from_provider, contexts=Shape("", "context", "")),
+    "letta.error_words.innermost_message": of_text(error_words.innermost_message, **DEEP),
+    "letta.error_words.from_loop_error": of_text(error_words.from_loop_error, statuses=Shape("", "429: context ", "")),
+    "letta.error_words.from_provider": of_text(error_words.from_provider, contexts=Shape("", "context", "")),
     "letta.rest.input.to_input": {"messages": of(with_options, input.to_input)},
     "letta.rest.input.to_prompt": of_text(lambda text: input.to_prompt(Instructions(text, "", text))),
     "domain.joining.Joiner.join": {
@@ -313,16 +331,17 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.app_server.memory.is_block": of_text(memory.is_block, fronts=Shape("---\n", "\n---", "x")),
     "letta.app_server.memory.path_of": of_text(refused(lambda text: memory.path_of({"label": text}))),
     "domain.events.shortened": of_text(shortened),
+    "domain.messages.last_answer": {"questions": of(lambda count: [Message("user", "so")] * count, last_answer)},
     "domain.messages.image_of": of_text(lambda text: messages.image_of("image/png", text)),
     "domain.messages.message_of": {"pieces": of(lambda count: ["a"] * count, lambda some: message_of("user", some))},
-    "letta.parts.exchanged": of_text(lambda text: parts.exchanged(Message("user", "", exchanged=text))),
+    "letta.parts.exchange_notes": of_text(lambda text: parts.exchange_notes(Message("user", "", exchanged=text))),
     "letta.parts.from_parts": {
         "parts": of(lambda count: [{"text": "a"}] * count, lambda some: [*parts.from_parts(some)])
     },
     "letta.parts.to_parts": of_text(lambda text: parts.to_parts(Message("user", text))),
-    "letta.rest.listing.joined": {"parts": of(lambda count: [Message("assistant", "so")] * count, listing.joined)},
+    "letta.past.merge_answers": {"parts": of(lambda count: [Message("assistant", "so")] * count, past.merge_answers)},
     "letta.rest.listing.to_past": {"parts of an answer": of(rest_listed, listing.to_past)},
-    "letta.stream_messages.text_of": {"parts": of(told_parts, stream_messages.text_of)},
+    "letta.stream_messages.content_text": {"parts": of(told_parts, stream_messages.content_text)},
     "letta.stream_messages.to_events": {
         "calls": of(calling, stream_messages.to_events),
         "returns": of(returning, stream_messages.to_events),
@@ -332,17 +351,22 @@ TABLE: dict[str, dict[str, Make]] = {
         "parts": of(lambda count: StreamedReturn("call-1", "success", told_parts(count)), stream_messages.to_returned)
     }
     | of_text(lambda text: stream_messages.to_returned(StreamedReturn("call-1", "success", text))),
-    "letta.app_server.transcript.calls_wait": {"calls": of(lambda count: listed(count)[::-1], transcript.calls_wait)},
-    "letta.app_server.transcript.is_known_format": of_text(transcript.is_known_format, **DEEP),
-    "letta.app_server.transcript.to_input": {"messages": of(with_options, transcript.to_input)},
-    "letta.app_server.transcript.to_past": {"parts of an answer": of(listed, transcript.to_past)},
-    "letta.app_server.transcript.unfinished": {
-        "calls": of(lambda count: listed(count)[::-1], lambda newest: transcript.unfinished(newest, "gw-2", True))
+    "letta.app_server.listing.calls_wait": {
+        "calls": of(lambda count: listed(count)[::-1], app_server_listing.calls_wait)
     },
-    "letta.app_server.transcript.with_history": {
+    "letta.app_server.history_format.is_known_format": of_text(history_format.is_known_format, **DEEP),
+    "letta.app_server.input.said_parts": of_text(lambda text: app_server_input.said_parts(Message("user", text))),
+    "letta.app_server.input.to_input": {"messages": of(with_options, app_server_input.to_input)},
+    "letta.app_server.listing.to_past": {"parts of an answer": of(listed, app_server_listing.to_past)},
+    "letta.app_server.listing.unfinished": {
+        "calls": of(
+            lambda count: listed(count)[::-1], lambda newest: app_server_listing.unfinished(newest, "gw-2", True)
+        )
+    },
+    "letta.app_server.history_format.with_history": {
         "messages": of(
             dialogue,
-            lambda said: transcript.with_history(
+            lambda said: history_format.with_history(
                 '{"id": "c", "agent_id": "a", "in_context_message_ids": []}', "", said, NOW
             ),
         )

@@ -21,9 +21,9 @@ import openai
 import pytest
 from openai import OpenAI
 
-from gateway.app import create_app
+from gateway.app import create_app, offline_model
 from gateway.check import check
-from gateway.letta.app_server import link
+from gateway.letta.app_server import connection
 from gateway.letta.embedded import process
 from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.settings import AgentType, Letta, Provider, Settings
@@ -455,7 +455,7 @@ def test_an_embedded_letta_without_a_provider_is_answered_by_the_offline_model_a
 @pytest.mark.parametrize("when", ["between turns", "mid-answer"])
 def test_an_embedded_letta_that_is_killed_comes_back_and_the_chat_goes_on(tmp_path: Path, when: str) -> None:
     user, settings = someone(), settings_of_embedded(tmp_path / "state")
-    upstream = EmbeddedUpstream(settings)
+    upstream = EmbeddedUpstream(settings, offline_model)
     with served(create_app(settings, upstream)) as url, sdk(url) as client:
         ask(client, "hello", user, "chat")
         pid = upstream.process.pid
@@ -481,7 +481,7 @@ def bare_with_pid(model: ScriptedModel, state: Path) -> Iterator[tuple[str, Call
 def embedded_with_pid(model: ScriptedModel, state: Path) -> Iterator[tuple[str, Callable[[], int | None]]]:
     provider = Provider(id="openai-compatible", base_url=model.base_url)
     settings = settings_of_embedded(state, provider=provider)
-    upstream = EmbeddedUpstream(settings)
+    upstream = EmbeddedUpstream(settings, offline_model)
     with served(create_app(settings, upstream)) as url:
         yield url, lambda: upstream.process.pid
 
@@ -587,10 +587,10 @@ def test_an_embedded_letta_starts_on_half_a_file_of_what_it_is_told_anew_anyway(
 def test_an_embedded_letta_that_hangs_is_replaced_and_the_chat_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "DOUBT_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "DOUBT_SECONDS", 0.5)
     monkeypatch.setattr(process, "HANG_SECONDS", 2)
     user, settings = someone(), settings_of_embedded(tmp_path, request_seconds=12)
-    upstream = EmbeddedUpstream(settings)
+    upstream = EmbeddedUpstream(settings, offline_model)
     with served(create_app(settings, upstream)) as url, sdk(url) as client:
         ask(client, "hello", user, "chat")
         pid = upstream.process.pid

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.app import offline_model
 from gateway.letta.embedded.process import AppServerProcess
 from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.letta.upstream import Upstream
@@ -53,7 +54,9 @@ class EmbeddedLetta(AppServer):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._owner = EmbeddedUpstream(Settings(letta=self.settings(), agent_types=(), provider=self.provider))
+        self._owner = EmbeddedUpstream(
+            Settings(letta=self.settings(), agent_types=(), provider=self.provider), offline_model
+        )
         try:
             self._await(self._owner.start())
             # Not before it is asked something is it told of the provider.
@@ -92,7 +95,7 @@ class EmbeddedLetta(AppServer):
         )
 
     def upstream(self, settings: Settings) -> Upstream:
-        return EmbeddedUpstream(settings, _Kept(self.directory, self._owner.process, self._loop))
+        return EmbeddedUpstream(settings, offline_model, _Kept(self.directory, self._owner.process, self._loop))
 
     def _await(self, doing: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(doing, self._loop).result(60)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from gateway.domain.events import Event
 from gateway.domain.look import Reasoning
 from gateway.letta import error_words
+from gateway.letta.error_words import STREAM_ERRORS
 from tests import events as e
 
 PIECES = ("<think>", "</think>", "<", "</", "<th", "think>", "/think>", "ink>", ">", "a", "b ", "\n", "ü", "\u200b")
@@ -36,7 +37,7 @@ CALLS = st.one_of(
 REFUSALS = st.builds(e.refused, st.sampled_from(["Bash", "</think>"]), CALL_IDS, STEPS)
 RETURNS = st.builds(e.tool_return, STEPS, CALL_IDS, st.one_of(TEXTS, PARTS), st.sampled_from(["success", "error"]))
 USAGES = st.builds(e.usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
-ERRORS = st.builds(e.error, st.one_of(st.none(), st.sampled_from([*error_words.ERROR_TYPES, "internal_error"])), TEXTS)
+ERRORS = st.builds(e.error, st.one_of(st.none(), st.sampled_from([*STREAM_ERRORS, "internal_error"])), TEXTS)
 ENDS = st.one_of(st.builds(e.stop, STOPS), ERRORS)
 # Anything at all, in any order.
 CHAOS = st.lists(st.one_of(ANSWERS, THOUGHTS, CALLS, REFUSALS, RETURNS, USAGES, NOISE, ENDS), max_size=12)

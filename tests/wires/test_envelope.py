@@ -32,6 +32,7 @@ def subclasses(kind: type[letta.UpstreamError]) -> Iterator[type[letta.UpstreamE
 # (status, type, code)
 STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.Unreachable: (503, "api_error", "upstream_unreachable"),
+    letta.CannotStart: (503, "api_error", "upstream_unreachable"),
     letta.NotFound: (502, "api_error", "upstream_not_found"),
     letta.Busy: (429, "rate_limit_error", "conversation_busy"),
     letta.QueueFull: (429, "rate_limit_error", "conversation_busy"),
@@ -59,7 +60,9 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
 
 
 # Whatever the chat is busy with, its client can only try again later.
-TOLD_AS_THEIR_BASE = {letta.Stuck, letta.QueueFull, letta.Abandoned, letta.Locked, letta.UnknownStopReason}
+TOLD_AS_THEIR_BASE = {
+    *(letta.CannotStart, letta.Stuck, letta.QueueFull, letta.Abandoned, letta.Locked, letta.UnknownStopReason)
+}
 
 
 def test_every_error_of_letta_has_a_row() -> None:

@@ -5,32 +5,51 @@ none begin. Such a conversation is left as it is, and what was said before can b
 """
 
 import logging
+from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from gateway.domain import errors
-from gateway.domain.messages import Message
-from gateway.letta.app_server.answers import Answer, Conversations, Messages, OneConversation
-from gateway.letta.app_server.history_files import Histories
-from gateway.letta.app_server.link import Link
-from gateway.letta.app_server.transcript import calls_wait, to_past, unfinished
+from gateway.domain.messages import Message, last_answer
+from gateway.letta.app_server.connection import AppServerConnection
+from gateway.letta.app_server.frames import (
+    PAGE,
+    ConversationsListed,
+    MessagesListed,
+    OneConversation,
+    Runtime,
+    ServerAnswer,
+)
+from gateway.letta.app_server.history_files import HistoryFiles
+from gateway.letta.app_server.listing import calls_wait, to_past, unfinished
 from gateway.letta.upstream import Conversation, Fork, Past
 
 logger = logging.getLogger(__name__)
-PAGE = 100
-MESSAGES = 100_000
+MOST_MESSAGES = 100_000
 UNFINISHED_TAG = "gw-unfinished:"
 DELETED = "Letta Gateway (deleted)"
-STUCK = ""
 KEPT_UNFINISHED = 10_000
 
 
-class Threads:
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self.histories = Histories(link)
-        self._unfinished: dict[str, str] = {}
-        """Conversations in which a turn has no end, and the client id of its first message, or STUCK."""
+class UnfinishedTurn(Struct, frozen=True):
+    """A turn without an end: `UnfinishedTurn("gw1-…")`."""
+
+    began_with: str | None = None
+    """The client id of its first message; None where another gateway has begun it, and nobody here knows its id."""
+
+
+STUCK = UnfinishedTurn()
+
+
+class AppServerConversations:
+    """The calls about an App Server's conversations, and what is known of turns without an end."""
+
+    def __init__(self, connection: AppServerConnection) -> None:
+        self._connection = connection
+        self.files = HistoryFiles(connection)
+        self._unfinished: dict[str, UnfinishedTurn] = {}
+        """By conversation, the turn that never ended."""
 
     async def find(self, agent_id: str | None, summary: str) -> list[Conversation]:
         found: dict[str, Conversation] = {}
@@ -39,7 +58,7 @@ class Threads:
             query = {**about, "summary_search": summary, "limit": PAGE, "include_hidden": True}
             if found:
                 query["after"] = next(reversed(found))
-            page = (await self._link.request("conversation_list", Conversations, query=query)).conversations
+            page = (await self._connection.request("conversation_list", ConversationsListed, query=query)).conversations
             new = {one.id: one for one in page if one.id not in found}
             found |= new
             if len(page) < PAGE or not new:
@@ -48,19 +67,19 @@ class Threads:
     async def create(self, agent_id: str, summary: str, path: list[Message], fork: Fork | None) -> Conversation:
         """Of `path`, what ends with an answer is put into the conversation; the rest can be sent."""
         made, kept = await self._make(agent_id, summary, fork), fork.kept if fork else 0
-        last = max((i + 1 for i, message in enumerate(path) if message.role == "assistant"), default=0)
-        if last > kept and await self.histories.put(agent_id, made.id, path[kept:last]):
+        last = last_answer(path) + 1
+        if last > kept and await self.files.put(agent_id, made.id, path[kept:last]):
             kept = last
         return msgspec.structs.replace(made, seeded=kept)
 
     async def _make(self, agent_id: str, summary: str, fork: Fork | None) -> Conversation:
         if fork is None:
             body = {"agent_id": agent_id, "summary": summary}
-            return _found(await self._link.request("conversation_create", OneConversation, body=body))
+            return _found(await self._connection.request("conversation_create", OneConversation, body=body))
         # A fork begins with the summary of what it is made of: should it not be finished, nobody may take it for that.
         cut = {"message_id": fork.message_id, "hidden": True}
         made = _found(
-            await self._link.request(
+            await self._connection.request(
                 "conversation_fork", OneConversation, conversation_id=fork.conversation_id, body=cut
             )
         )
@@ -71,31 +90,45 @@ class Threads:
         """`waits`: whether a turn of it waits for the answers to its calls, and can have them."""
         tagged = [tag.removeprefix(UNFINISHED_TAG) for tag in conversation.tags if tag.startswith(UNFINISHED_TAG)]
         if tagged:
-            self.begin(conversation.id, tagged[0])
-        query = {"order": "desc", "limit": MESSAGES}
-        answer = await self._link.request(
-            "conversation_messages_list", Messages, conversation_id=conversation.id, query=query
+            self.begin(conversation.id, tagged[0] or None)
+        query = {"order": "desc", "limit": MOST_MESSAGES}
+        answer = await self._connection.request(
+            "conversation_messages_list", MessagesListed, conversation_id=conversation.id, query=query
         )
-        began_with = self._unfinished.get(conversation.id)
-        stuck = began_with == STUCK or (not waits and calls_wait(answer.messages))
+        known = self._unfinished.get(conversation.id)
+        began_with = known.began_with if known else None
+        stuck = known == STUCK or (not waits and calls_wait(answer.messages))
         cut = unfinished(answer.messages, began_with, stuck)
         past, lost = to_past(answer.messages[cut:][::-1]), to_past(answer.messages[:cut][::-1])
-        return msgspec.structs.replace(past, appendable=not cut and began_with is None, unfinished=lost.messages)
+        return msgspec.structs.replace(past, appendable=not cut and known is None, unfinished=lost.messages)
 
     async def rename(self, conversation_id: str, summary: str, hidden: bool) -> None:
         await self._update(conversation_id, summary=summary, hidden=hidden)
 
     async def delete(self, agent_id: str, conversation_id: str) -> None:
         """As far as it goes: nothing is left in it, and nobody finds it."""
-        await self.histories.erase(agent_id, conversation_id)
+        await self.files.erase(agent_id, conversation_id)
         await self._update(conversation_id, summary=DELETED, hidden=True, archived=True)
 
-    async def _update(self, conversation_id: str, **body: object) -> None:
-        await self._link.request("conversation_update", Answer, conversation_id=conversation_id, body=body)
+    async def set_model_settings(self, conversation_id: str, settings: dict[str, Any]) -> None:
+        """Set what a conversation's model is called with, `{"max_tokens": 500}`; nothing for what its agent has set."""
+        await self._update(conversation_id, model_settings=settings)
 
-    def begin(self, conversation_id: str, began_with: str) -> None:
+    async def check_room(self, runtime: Runtime, taken: bool) -> None:
+        """A loop that cannot write any more says nothing more either. Raises NoSpace, with `taken`."""
+        try:
+            await self.files.check_room(runtime.agent_id or "")
+        except errors.NoSpace as error:
+            raise errors.NoSpace(str(error), taken=taken) from error
+        except errors.UpstreamError as error:
+            logger.warning("whether there is room could not be told: %s: %s", type(error).__name__, error)
+
+    async def _update(self, conversation_id: str, **body: object) -> None:
+        await self._connection.request("conversation_update", ServerAnswer, conversation_id=conversation_id, body=body)
+
+    def begin(self, conversation_id: str, began_with: str | None) -> None:
         """Note a turn that has no end yet. The oldest are forgotten, most of them of chats that nobody goes on with."""
-        self._unfinished[conversation_id] = began_with
+        self._unfinished[conversation_id] = UnfinishedTurn(began_with)
         if len(self._unfinished) > KEPT_UNFINISHED:
             del self._unfinished[next(iter(self._unfinished))]
 
@@ -103,9 +136,16 @@ class Threads:
         """A turn has ended well."""
         self._unfinished.pop(conversation_id, None)
 
+    async def leave(self, conversation_id: str, failure: errors.UpstreamError) -> None:
+        """Have it known that a conversation is of no use any more, for the failure of a turn. Raises nothing."""
+        if isinstance(failure, errors.Stuck):
+            # It is an earlier turn that has no end.
+            self.begin(conversation_id, None)
+        await self.tag_unfinished(conversation_id)
+
     async def tag_unfinished(self, conversation_id: str) -> None:
         """Have the App Server keep that a turn has no end: not all that it lists of one is what the model is shown."""
-        began_with = self._unfinished.get(conversation_id, STUCK)
+        began_with = self._unfinished.get(conversation_id, STUCK).began_with or ""
         try:
             await self._update(conversation_id, tags=[UNFINISHED_TAG + began_with])
         except errors.UpstreamError as error:

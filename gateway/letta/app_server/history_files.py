@@ -8,23 +8,22 @@ from datetime import UTC, datetime
 import msgspec
 
 from gateway.domain import errors
+from gateway.domain.halves import UNREADABLE
 from gateway.domain.messages import Message
-from gateway.letta.app_server.answers import Answer, File, Messages
-from gateway.letta.app_server.frames import DeviceUpdate
-from gateway.letta.app_server.link import Link
-from gateway.letta.app_server.transcript import backend_of, emptied, folder_of, is_known_format, with_history
-from gateway.letta.stream_messages import UNREADABLE
+from gateway.letta.app_server.connection import AppServerConnection
+from gateway.letta.app_server.frames import DeviceUpdate, File, MessagesListed, ServerAnswer
+from gateway.letta.app_server.history_format import backend_of, emptied, folder_of, is_known_format, with_history
 
 logger = logging.getLogger(__name__)
 # Written where the App Server keeps its files, to see whether it can, and then made small.
 PROBE_FILE, PROBE = "letta-gateway-probe", 16_384
 
 
-class Histories:
+class HistoryFiles:
     """Writes the files of fresh conversations, where it knows their format; else leaves them without turns."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: AppServerConnection) -> None:
+        self._connection = connection
         self._backend: str | None = None
         self._probed = PROBE_FILE
 
@@ -60,7 +59,9 @@ class Histories:
             self._probed = name
             try:
                 for content in ("." * PROBE, "."):
-                    await self._link.request("write_file", Answer, path=f"{backend}/{name}", content=content)
+                    await self._connection.request(
+                        "write_file", ServerAnswer, path=f"{backend}/{name}", content=content
+                    )
                 return
             except errors.Refused:
                 # A full disk has left it empty, and the App Server writes to no empty file.
@@ -69,9 +70,9 @@ class Histories:
 
     async def _ask_backend(self, agent_id: str) -> str | None:
         """The start of any of the agent's runtimes is answered after the status of the device."""
-        await self._link.request(
+        await self._connection.request(
             "runtime_start",
-            Answer,
+            ServerAnswer,
             agent_id=agent_id,
             conversation_id="default",
             skill_sources=[],
@@ -97,22 +98,24 @@ class Histories:
         except (*UNREADABLE, KeyError, TypeError):
             return False
         # The messages first: a conversation that names none is whole as well.
-        await self._link.request("write_file", Answer, path=f"{folder}/messages.jsonl", content=messages)
-        await self._link.request("write_file", Answer, path=f"{folder}/conversation.json", content=conversation)
+        await self._connection.request("write_file", ServerAnswer, path=f"{folder}/messages.jsonl", content=messages)
+        await self._connection.request(
+            "write_file", ServerAnswer, path=f"{folder}/conversation.json", content=conversation
+        )
         return True
 
     async def _read(self, path: str) -> str:
         """A file's content; empty for one that is not there."""
         try:
-            return (await self._link.request("read_file", File, path=path)).content or ""
+            return (await self._connection.request("read_file", File, path=path)).content or ""
         except (errors.NotFound, errors.Refused):
             return ""
 
     async def _verify(self, conversation_id: str, last: Message) -> None:
         """Raises Refused unless the App Server reads what was written."""
         query = {"order": "desc", "limit": 1}
-        listing = await self._link.request(
-            "conversation_messages_list", Messages, conversation_id=conversation_id, query=query
+        listing = await self._connection.request(
+            "conversation_messages_list", MessagesListed, conversation_id=conversation_id, query=query
         )
         if not listing.messages or last.content not in listing.messages[0].texts:
             raise errors.Refused("a conversation's past was written and not found again")

@@ -16,7 +16,7 @@ MAX_CHARACTERS = 20_000
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 _LABEL = {"type": "string", "description": "The memory block: its tag in your system prompt, such as `human`."}
-TOOLS: list[dict[str, Any]] = [
+MEMORY_TOOLS: list[dict[str, Any]] = [
     {
         "name": "memory_insert",
         "description": "Remember something for all later conversations: insert text into one of your memory blocks.",
@@ -47,7 +47,7 @@ TOOLS: list[dict[str, Any]] = [
         },
     },
 ]
-NAMES = frozenset(str(tool["name"]) for tool in TOOLS)
+MEMORY_TOOL_NAMES = frozenset(str(tool["name"]) for tool in MEMORY_TOOLS)
 
 
 class Rejected(Exception):

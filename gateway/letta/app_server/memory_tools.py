@@ -7,13 +7,10 @@ from weakref import WeakValueDictionary
 
 from gateway.domain import errors
 from gateway.letta.app_server import memory
-from gateway.letta.app_server.answers import Answer, File
-from gateway.letta.app_server.frames import ToolRequest
-from gateway.letta.app_server.link import Link
+from gateway.letta.app_server.connection import AppServerConnection
+from gateway.letta.app_server.frames import File, ServerAnswer, ToolRequest
 
 logger = logging.getLogger(__name__)
-# Longer than the requests that a call makes may take.
-MEMORY_TIMEOUT_MS = 120_000
 # How long to wait before a locked memory is written to again, each time.
 LOCKED_SECONDS = (0.1, 0.3, 1.0)
 
@@ -21,8 +18,8 @@ LOCKED_SECONDS = (0.1, 0.3, 1.0)
 class MemoryTools:
     """Answers `external_tool_call_request`s; each in a task of its own, those of one agent one after the other."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: AppServerConnection) -> None:
+        self._connection = connection
         # The App Server cannot write two files of one memory at once.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._calls: set[asyncio.Task[None]] = set()
@@ -42,7 +39,7 @@ class MemoryTools:
             text, failed = "Error: the memory could not be changed. Nothing was remembered.", True
         result = {"content": [{"type": "text", "text": text}], "is_error": failed}
         try:
-            await self._link.tell(
+            await self._connection.tell(
                 {"type": "external_tool_call_response", "request_id": call.request_id, "result": result}
             )
         except errors.UpstreamError as error:
@@ -50,7 +47,7 @@ class MemoryTools:
 
     async def _carry_out(self, call: ToolRequest) -> str:
         """What to tell the agent. Raises memory.Rejected, UpstreamError."""
-        if call.tool_name not in memory.NAMES or not call.runtime.agent_id:
+        if call.tool_name not in memory.MEMORY_TOOL_NAMES or not call.runtime.agent_id:
             raise memory.Rejected(f"There is no tool {call.tool_name} here.")
         path = memory.path_of(call.arguments)
         lock = self._locks.setdefault(call.runtime.agent_id, asyncio.Lock())
@@ -72,15 +69,17 @@ class MemoryTools:
     async def _take_back(self, agent_id: str, path: str, refused: str, before: str) -> None:
         """What the App Server refuses stays in the file all the same, and would be committed with the next change."""
         with suppress(errors.Refused):
-            file = await self._link.request("read_memory_file", File, agent_id=agent_id, path=path)
+            file = await self._connection.request("read_memory_file", File, agent_id=agent_id, path=path)
             # Anything else is another gateway's.
             if file.content == refused:
                 await self._write(agent_id, path, before)
 
     async def _read(self, agent_id: str, path: str) -> str:
         try:
-            file = await self._link.request("read_memory_file", File, agent_id=agent_id, path=path)
-            kept = await self._link.request("memory_file_at_ref", File, agent_id=agent_id, file_path=path, ref="HEAD")
+            file = await self._connection.request("read_memory_file", File, agent_id=agent_id, path=path)
+            kept = await self._connection.request(
+                "memory_file_at_ref", File, agent_id=agent_id, file_path=path, ref="HEAD"
+            )
         except (errors.NotFound, errors.Refused):
             raise memory.Rejected("You have no such memory block.") from None
         # Read and write follow links, out of the memory, too. Git does not: a link's content is where it leads.
@@ -92,7 +91,9 @@ class MemoryTools:
         """Raises Refused; Locked where the last try finds it so, too."""
         for seconds in (*LOCKED_SECONDS, None):
             try:
-                await self._link.request("write_memory_file", Answer, agent_id=agent_id, path=path, content=content)
+                await self._connection.request(
+                    "write_memory_file", ServerAnswer, agent_id=agent_id, path=path, content=content
+                )
                 return
             except errors.Locked:
                 if seconds is None:

@@ -11,7 +11,7 @@ Where it must be handled with care:
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -20,13 +20,26 @@ import msgspec
 from gateway.domain import errors
 from gateway.domain.messages import Message
 from gateway.letta.app_server import memory
-from gateway.letta.app_server.answers import Agents, Answer, Conversations, Info, KeptAgent, Model, Models, OneAgent
-from gateway.letta.app_server.conversations import Threads
-from gateway.letta.app_server.frames import PROTOCOL_VERSION, Head, Runtime
-from gateway.letta.app_server.link import Address, Link
+from gateway.letta.app_server.connection import Address, AppServerConnection
+from gateway.letta.app_server.conversations import AppServerConversations
+from gateway.letta.app_server.frames import (
+    BLIND_PREFIX,
+    PAGE,
+    PROTOCOL_VERSION,
+    SEES_MARK,
+    AgentsListed,
+    ConversationsListed,
+    Head,
+    Info,
+    KeptAgent,
+    ModelEntry,
+    ModelsListed,
+    OneAgent,
+    Runtime,
+    ServerAnswer,
+)
 from gateway.letta.app_server.memory_tools import MemoryTools
-from gateway.letta.app_server.models import BLIND_PREFIX, SEES_MARK
-from gateway.letta.app_server.turns import Turns
+from gateway.letta.app_server.turns import AppServerTurns
 from gateway.letta.upstream import (
     MAKING_TAG,
     Agent,
@@ -43,7 +56,6 @@ from gateway.settings import Chats, Letta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-PAGE = 100
 CREATED_TAG, METADATA_TAG = "gw-created:", "gw-metadata:"
 DEFAULT_SYSTEM = (
     "You are a helpful assistant with a memory that lasts. What you know about the person you talk to stands in the "
@@ -67,19 +79,25 @@ class AppServerUpstream:
     capabilities = Capabilities(forks=True, applies=frozenset({"max_tokens"}))
 
     def __init__(
-        self, settings: Letta, address: Address | None = None, tool_wait_seconds: float = Chats().tool_wait_seconds
+        self,
+        settings: Letta,
+        address: Address | None = None,
+        tool_wait_seconds: float = Chats().tool_wait_seconds,
+        set_up: Callable[[AppServerConnection], Awaitable[None]] | None = None,
     ) -> None:
+        """`set_up` is called with the connection each time it was made anew, before anything else goes over it."""
         self._settings = settings
-        self._link = Link(
+        self._set_up = set_up
+        self._connection = AppServerConnection(
             address or self._configured_address,
             settings.request_seconds,
             settings.ping_seconds,
             self._take,
             self._greet,
         )
-        self._memory_tools = MemoryTools(self._link)
-        self._threads = Threads(self._link)
-        self._turns = Turns(self._link, self._threads, self._memory_tools, tool_wait_seconds)
+        self._memory_tools = MemoryTools(self._connection)
+        self._conversations = AppServerConversations(self._connection)
+        self._turns = AppServerTurns(self._connection, self._conversations, self._memory_tools, tool_wait_seconds)
         # It makes agents one by one: the time limit of one must not run while others are made.
         self._making = asyncio.Lock()
         self._seeing: set[str] = set()
@@ -87,7 +105,7 @@ class AppServerUpstream:
         self._takers: dict[str, Callable[[bytes], None]] = {
             "external_tool_call_request": self._turns.call,
             "control_request": self._turns.ask,
-            "update_device_status": self._threads.histories.learn,
+            "update_device_status": self._conversations.files.learn,
         }
 
     async def _configured_address(self) -> tuple[str, str | None]:
@@ -96,6 +114,8 @@ class AppServerUpstream:
 
     async def _greet(self) -> None:
         """Have it load its models: of several first turns at once all but one are told that there is no such model."""
+        if self._set_up:
+            await self._set_up(self._connection)
         try:
             await self.list_models()
         except errors.UpstreamError as error:
@@ -125,7 +145,7 @@ class AppServerUpstream:
         await self._turns.cancel(Runtime(agent_id, conversation_id))
 
     async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
-        answer = await self._link.request("agent_list", Agents, query={"tags": list(tags), "limit": PAGE})
+        answer = await self._connection.request("agent_list", AgentsListed, query={"tags": list(tags), "limit": PAGE})
         return [_to_agent(agent) for agent in answer.agents]
 
     async def create_agent(self, template: Template) -> Agent:
@@ -138,7 +158,7 @@ class AppServerUpstream:
         making = making_tag()
         async with self._making:
             try:
-                answer = await self._link.request("agent_create", OneAgent, body={**body, "tags": [making]})
+                answer = await self._connection.request("agent_create", OneAgent, body={**body, "tags": [making]})
                 agent = _found(answer.agent)
                 await self._switch_off_reflection(agent.id)
                 return _to_agent(await self._make_known(agent, template))
@@ -159,14 +179,14 @@ class AppServerUpstream:
         created = CREATED_TAG + datetime.now(UTC).isoformat()
         others = [tag for tag in agent.tags if not tag.startswith(MAKING_TAG)]
         tags = [*template.tags, created, _metadata_tag(template), *others]
-        answer = await self._link.request("agent_update", OneAgent, agent_id=agent.id, body={"tags": tags})
+        answer = await self._connection.request("agent_update", OneAgent, agent_id=agent.id, body={"tags": tags})
         return _found(answer.agent)
 
     async def _switch_off_reflection(self, agent_id: str) -> None:
         """Otherwise a sub-agent with file tools reads the chats after every 25 steps."""
         runtime = Runtime(agent_id, "default")
         settings = {"trigger": "off", "step_count": 25}
-        await self._link.request("set_reflection_settings", Answer, runtime=runtime, settings=settings)
+        await self._connection.request("set_reflection_settings", ServerAnswer, runtime=runtime, settings=settings)
 
     async def apply_template(self, agent: Agent, template: Template, tools_before: Iterable[str]) -> None:
         tags = [tag for tag in agent.tags if not tag.startswith(METADATA_TAG)]
@@ -175,43 +195,45 @@ class AppServerUpstream:
             "system": template.system or DEFAULT_SYSTEM,
             "tags": [*tags, _metadata_tag(template)],
         }
-        await self._link.request("agent_update", OneAgent, agent_id=agent.id, body=body)
+        await self._connection.request("agent_update", OneAgent, agent_id=agent.id, body=body)
 
     async def delete_agent(self, agent: Agent) -> None:
-        await self._link.request("agent_delete", Answer, agent_id=agent.id)
+        await self._connection.request("agent_delete", ServerAnswer, agent_id=agent.id)
 
     async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
-        return await self._threads.find(agent_id, summary)
+        return await self._conversations.find(agent_id, summary)
 
     async def has_conversations(self, agent_id: str) -> bool:
         query = {"agent_id": agent_id, "limit": 1, "include_hidden": True}
-        return bool((await self._link.request("conversation_list", Conversations, query=query)).conversations)
+        return bool(
+            (await self._connection.request("conversation_list", ConversationsListed, query=query)).conversations
+        )
 
     async def create_conversation(
         self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
     ) -> Conversation:
-        return await self._threads.create(agent_id, summary, path, fork)
+        return await self._conversations.create(agent_id, summary, path, fork)
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
         pending = self._turns.pending(conversation.id)
-        past = await self._threads.read(conversation, waits=bool(pending))
+        past = await self._conversations.read(conversation, waits=bool(pending))
         return msgspec.structs.replace(past, pending=pending)
 
     async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
-        return memory.NAMES | frozenset(tools)
+        return memory.MEMORY_TOOL_NAMES | frozenset(tools)
 
     async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
-        await self._threads.rename(conversation_id, summary, hidden)
+        await self._conversations.rename(conversation_id, summary, hidden)
 
     async def delete_conversation(self, agent_id: str, conversation_id: str) -> None:
-        await self._threads.delete(agent_id, conversation_id)
+        await self._conversations.delete(agent_id, conversation_id)
 
     async def recompile(self, conversation_id: str) -> str:
-        await self._link.request("conversation_recompile", Answer, conversation_id=conversation_id, body={})
+        await self._connection.request("conversation_recompile", ServerAnswer, conversation_id=conversation_id, body={})
         return ""
 
     async def check_health(self) -> None:
-        info = await self._link.request("app_server_info", Info)
+        info = await self._connection.request("app_server_info", Info)
         if info.protocol_version != PROTOCOL_VERSION:
             raise errors.Refused(f"it speaks protocol_version {info.protocol_version}, not {PROTOCOL_VERSION}")
 
@@ -219,13 +241,15 @@ class AppServerUpstream:
         # One handle is listed for each of its variants.
         return list(dict.fromkeys(model.handle for model in await self._list_models()))
 
-    async def _list_models(self, **how: object) -> list[Model]:
-        entries = (await self._link.request("list_models", Models, **how)).entries
+    async def _list_models(self, **how: object) -> list[ModelEntry]:
+        entries = (await self._connection.request("list_models", ModelsListed, **how)).entries
         self._seeing = {model.handle for model in entries if (model.label or "").endswith(SEES_MARK)}
         return entries
 
     async def sees(self, agent_id: str) -> bool:
-        handle = _found((await self._link.request("agent_retrieve", OneAgent, agent_id=agent_id)).agent).model or ""
+        handle = (
+            _found((await self._connection.request("agent_retrieve", OneAgent, agent_id=agent_id)).agent).model or ""
+        )
         # Of other models its listing does not tell; those that their provider's own list knows are shown pictures.
         if not handle.startswith(BLIND_PREFIX) or handle in self._seeing:
             return True
@@ -237,12 +261,12 @@ class AppServerUpstream:
         return [name for name in names if name not in BUILTIN_TOOLS]
 
     async def check_agent(self, agent_id: str) -> None:
-        await self._link.request("agent_retrieve", OneAgent, agent_id=agent_id)
+        await self._connection.request("agent_retrieve", OneAgent, agent_id=agent_id)
 
     async def aclose(self) -> None:
         await self._turns.aclose()
         await self._memory_tools.aclose()
-        await self._link.aclose()
+        await self._connection.aclose()
 
 
 def _to_agent(agent: KeptAgent) -> Agent:

@@ -1,4 +1,4 @@
-// A mod of the App Server, put into its state directory by the gateway (gateway/letta/process.py), which fills in the
+// A mod of the App Server, put into its state directory by the gateway (gateway/letta/embedded/process.py), which fills in the
 // notes that it knows its own by (gateway/letta/notes.py).
 //
 // The App Server puts parts of its own in front of what a person says: the host's name, paths, time zone, ids. The

@@ -49,7 +49,7 @@ INHERITED = re.compile(
     "PATH|LANG|LC_.*|TZ|TMPDIR|SSL_CERT_FILE|SSL_CERT_DIR|NODE_EXTRA_CA_CERTS|SYSTEMROOT"
     "|HTTP_PROXY|HTTPS_PROXY|NO_PROXY|http_proxy|https_proxy|no_proxy"
 )
-SWITCHES = {
+CHILD_SWITCHES = {
     "LETTA_CODE_TELEM": "0",
     "DISABLE_AUTOUPDATER": "1",
     "LETTA_DISABLE_CRON_SCHEDULER": "1",
@@ -59,12 +59,8 @@ SWITCHES = {
 APP_SERVER_SETTINGS = {"reflectionTrigger": "off", "sessionContextEnabled": False}
 
 
-def backend_of(state: Path) -> Path:
+def state_backend(state: Path) -> Path:
     return state / "backend"
-
-
-class EmbeddedUnavailable(Exception):
-    """No App Server can be started here; the text says what to do about it."""
 
 
 def default_state() -> Path:
@@ -88,7 +84,7 @@ class AppServerProcess:
     @property
     def backend(self) -> Path:
         """Where the App Server keeps agents, conversations and memory."""
-        return backend_of(self._state)
+        return state_backend(self._state)
 
     @property
     def log(self) -> Path:
@@ -105,13 +101,13 @@ class AppServerProcess:
         return self._child.pid if self._child else None
 
     async def start(self) -> None:
-        """Returns when the App Server answers; raises EmbeddedUnavailable or Unreachable."""
+        """Returns when the App Server answers; raises CannotStart, Unreachable."""
         _check_machine()
         try:
             self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = await _take_lock(self._state / "lock")
         except OSError as error:
-            raise EmbeddedUnavailable(f"The state directory {self._state} cannot be used: {error.strerror}") from error
+            raise errors.CannotStart(f"The state directory {self._state} cannot be used: {error.strerror}") from error
         try:
             await self._launch(self._lock)
         except BaseException:
@@ -307,17 +303,17 @@ async def _hangs(url: str) -> bool:
 
 
 def _check_machine() -> None:
-    """Raises EmbeddedUnavailable for what is missing."""
+    """Raises CannotStart for what is missing."""
     if os.name == "nt":
-        raise EmbeddedUnavailable("The App Server cannot be embedded on Windows; start one and name its address")
+        raise errors.CannotStart("The App Server cannot be embedded on Windows; start one and name its address")
     if importlib.util.find_spec("letta_code") is None:
-        raise EmbeddedUnavailable("The App Server is not installed: pip install letta-gateway[embedded]")
+        raise errors.CannotStart("The App Server is not installed: pip install letta-gateway[embedded]")
     if shutil.which("git") is None:
-        raise EmbeddedUnavailable("The App Server keeps memory in git repositories, and there is no git: install it")
+        raise errors.CannotStart("The App Server keeps memory in git repositories, and there is no git: install it")
 
 
 async def _take_lock(path: Path) -> int:
-    """The file descriptor that holds the lock; raises EmbeddedUnavailable if another gateway holds it for long."""
+    """The file descriptor that holds the lock; raises CannotStart if another gateway holds it for long."""
     import fcntl  # Not on Windows.
 
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -331,7 +327,7 @@ async def _take_lock(path: Path) -> int:
             return lock
         if asyncio.get_running_loop().time() > deadline:
             os.close(lock)
-            raise EmbeddedUnavailable(f"Another gateway uses the state directory {path.parent}")
+            raise errors.CannotStart(f"Another gateway uses the state directory {path.parent}")
 
 
 def _prepare(state: Path, models_mod: bytes | None) -> str:
@@ -344,7 +340,7 @@ def _prepare(state: Path, models_mod: bytes | None) -> str:
     if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         log.replace(f"{log}.1")
     # The gateway connects its provider anew with every start, and the App Server does not start on half of such a file.
-    providers = backend_of(state) / "providers" / "auth.json"
+    providers = state_backend(state) / "providers" / "auth.json"
     if not _read_settings(providers):
         providers.unlink(missing_ok=True)
     settings = mods.parent / "settings.json"
@@ -386,8 +382,8 @@ def _private(path: str, flags: int) -> int:
 
 def _environment(state: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
-    own = {"HOME": str(state), "LETTA_LOCAL_BACKEND_DIR": str(backend_of(state)), "NODE_OPTIONS": _node_options()}
-    return inherited | SWITCHES | own
+    own = {"HOME": str(state), "LETTA_LOCAL_BACKEND_DIR": str(state_backend(state)), "NODE_OPTIONS": _node_options()}
+    return inherited | CHILD_SWITCHES | own
 
 
 def _node_options() -> str:

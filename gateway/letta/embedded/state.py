@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from gateway.letta.upstream import Template
 
-# In the text of an agent's file: what it is called, and its tags (gateway/turns/names.py) if it is the gateway's.
+# In the text of an agent's file: its name, and the tags of one of the gateway's (gateway/turns/chats/markers.py).
 _NAME = re.compile(r'"name":\s*("(?:[^"\\]|\\.)*")')
 _TAGS = re.compile(r'"gateway",\s*("(?:[^"\\]|\\.)*"),\s*"gw-user:([0-9a-f]{12})')
 # https://git-scm.com/docs/gitrepository-layout: in a line of a reflog, who made the commit. An agent's memory begins

@@ -4,23 +4,23 @@ import asyncio
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from gateway.domain import errors
 from gateway.domain.messages import Message
-from gateway.letta.app_server.answers import Answer, Providers
-from gateway.letta.app_server.models import models_mod
+from gateway.letta.app_server.connection import AppServerConnection
+from gateway.letta.app_server.frames import ProvidersListed, ServerAnswer
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.embedded.models import models_mod
 from gateway.letta.embedded.process import AppServerProcess, default_state
 from gateway.letta.embedded.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations
 from gateway.letta.upstream import Agent, Conversation, Fork, Sending, Take, Template
-from gateway.offline import create_offline_model
-from gateway.serving import beside
 from gateway.settings import Provider, Settings
 
 logger = logging.getLogger(__name__)
+OfflineModel = Callable[[], AbstractAsyncContextManager[str]]
 # Bytes of the disk that a turn must not begin without.
 RESERVE = 1_000_000
 # What may be the name of a directory, and no way to another.
@@ -28,24 +28,31 @@ AGENT_ID = re.compile(r"agent-[A-Za-z0-9-]+")
 
 
 class EmbeddedUpstream(AppServerUpstream):
-    """An `Upstream` that brings its Letta along: `process`, or one for the state directory of the settings."""
+    """An `Upstream` that brings its Letta along: `process`, or one for the state directory of the settings.
 
-    def __init__(self, settings: Settings, process: AppServerProcess | None = None) -> None:
+    `offline_model` serves the offline model while it is entered, and yields its address, `http://127.0.0.1:40123`. It
+    is entered where the settings name no provider.
+    """
+
+    def __init__(
+        self, settings: Settings, offline_model: OfflineModel, process: AppServerProcess | None = None
+    ) -> None:
         self._provider = settings.provider
         models = _models_mod(settings.provider)
         self.process = process or AppServerProcess(state_of(settings.letta.state), models)
         self._files = AgentFiles(self.process.backend)
+        self._offline_model = offline_model
         self._beside = AsyncExitStack()
         self._started = False
-        super().__init__(settings.letta, self.process.address, settings.chats.tool_wait_seconds)
+        super().__init__(settings.letta, self.process.address, settings.chats.tool_wait_seconds, self._set_up)
 
     async def start(self) -> None:
-        """Raises EmbeddedUnavailable, UpstreamError."""
+        """Start the process, and the offline model if it is needed. Raises CannotStart, Unreachable."""
         if self._started:
             return
         self._started = True
         if self._provider is None:
-            url = await self._beside.enter_async_context(beside(create_offline_model()))
+            url = await self._beside.enter_async_context(self._offline_model())
             self._provider = Provider(id="openai-compatible", base_url=f"{url}/v1")
         for problem in await asyncio.to_thread(lambda: [*self._garbled(with_messages=False)]):
             logger.warning("%s", problem)
@@ -113,22 +120,14 @@ class EmbeddedUpstream(AppServerUpstream):
             # That was the connection to the one that has ended.
             return await self.find_agents(template.tags)
 
-    async def _greet(self) -> None:
+    async def _set_up(self, connection: AppServerConnection) -> None:
         """Connect the provider, and it alone: one of an earlier start may be gone."""
         assert self._provider
-        known = await self._link.request("list_connect_providers", Providers, target="local")
+        known = await connection.request("list_connect_providers", ProvidersListed, target="local")
         for id in [provider.id for provider in known.providers if provider.connected.is_connected]:
             if id != self._provider.id:
-                await self._link.request("disconnect_provider", Answer, target="local", provider_id=id)
-        await self._connect(self._provider)
-        await super()._greet()
-
-    async def _connect(self, provider: Provider) -> None:
-        key = provider.api_key.reveal() if provider.api_key else None
-        # One that asks for no key is not connected without any.
-        key = key or ("none" if provider.id == "openai-compatible" else None)
-        fields = {name: value for name, value in (("baseUrl", provider.base_url), ("apiKey", key)) if value}
-        await self._link.request("connect_provider", Answer, target="local", provider_id=provider.id, fields=fields)
+                await connection.request("disconnect_provider", ServerAnswer, target="local", provider_id=id)
+        await _connect(connection, self._provider)
 
     async def delete_agent(self, agent: Agent) -> None:
         """With the repository of its memory, which an App Server leaves where it is, and has no command for."""
@@ -141,6 +140,14 @@ class EmbeddedUpstream(AppServerUpstream):
         await super().aclose()
         await self.process.aclose()
         await self._beside.aclose()
+
+
+async def _connect(connection: AppServerConnection, provider: Provider) -> None:
+    key = provider.api_key.reveal() if provider.api_key else None
+    # One that asks for no key is not connected without any.
+    key = key or ("none" if provider.id == "openai-compatible" else None)
+    fields = {name: value for name, value in (("baseUrl", provider.base_url), ("apiKey", key)) if value}
+    await connection.request("connect_provider", ServerAnswer, target="local", provider_id=provider.id, fields=fields)
 
 
 def _whose(names: frozenset[str]) -> str:

@@ -1,4 +1,4 @@
-// Loaded into the embedded App Server before its own code (`node --require`), by gateway/letta/process.py.
+// Loaded into the embedded App Server before its own code (`node --require`), by gateway/letta/embedded/process.py.
 //
 // It reads the files of all agents as it starts, and does not start if one of them is no JSON. Such a file is left where
 // it is, and left out of what the App Server finds in their directory; gateway/letta/state.py tells whose agent it is.

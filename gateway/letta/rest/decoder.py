@@ -5,8 +5,8 @@ from msgspec import Struct
 
 from gateway.domain.errors import BrokenStream
 from gateway.domain.events import Event
-from gateway.domain.halves import decode, decode_pieces
-from gateway.letta.stream_messages import UNREADABLE, StreamMessage, to_events
+from gateway.domain.halves import UNREADABLE, decode, decode_pieces
+from gateway.letta.stream_messages import StreamMessage, to_events
 
 
 class _Named(Struct, frozen=True):
@@ -14,7 +14,7 @@ class _Named(Struct, frozen=True):
 
 
 # The types that an answer is made of: one that does not have its shape is a broken stream, not a new type.
-READ = frozenset(
+ANSWER_TYPES = frozenset(
     {
         "assistant_message",
         "reasoning_message",
@@ -89,7 +89,7 @@ class EventDecoder:
             named = decode(payload, _Named)
         except UNREADABLE:
             raise BrokenStream("a data line that is no event") from None
-        if named.message_type in READ:
+        if named.message_type in ANSWER_TYPES:
             raise BrokenStream(f"a {named.message_type} of an unknown shape")
 
     def feed_eof(self) -> None:

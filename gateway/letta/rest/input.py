@@ -7,12 +7,10 @@ from typing import Any
 
 from gateway.domain.messages import Message, ToolResult
 from gateway.domain.request import Options
-from gateway.letta.notes import SAID, in_prompt, looks_like_an_exchange
-from gateway.letta.parts import exchanged, text_part, to_parts
+from gateway.letta.notes import NO_ANSWER, SAID, denial, in_prompt, looks_like_an_exchange
+from gateway.letta.parts import exchange_notes, text_part, to_parts
 from gateway.letta.upstream import Instructions, Sending
 
-DENIED = "The user went on without it."
-UNANSWERED = "It gave no answer."
 # Letta's efforts of thinking, by OpenAI's.
 EFFORTS = {"minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
@@ -37,12 +35,12 @@ def _to_answer(result: ToolResult) -> dict[str, Any]:
 
 
 def _to_denial(sending: Sending, id: str) -> dict[str, Any]:
-    reason = sending.reason or (DENIED if sending.messages else UNANSWERED)
+    reason = denial(sending.reason, bool(sending.messages), NO_ANSWER)
     return {"type": "approval", "tool_call_id": id, "approve": False, "reason": reason}
 
 
 def _content(message: Message) -> Any:
-    notes = exchanged(message)
+    notes = exchange_notes(message)
     if not (notes or message.images):
         return message.content
     first = next(message.pieces(), "")

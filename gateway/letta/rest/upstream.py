@@ -22,7 +22,7 @@ import letta_client
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
 from gateway.domain import errors
-from gateway.domain.halves import decode
+from gateway.domain.halves import UNREADABLE, decode
 from gateway.domain.joining import Joiner
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
@@ -30,8 +30,7 @@ from gateway.letta.parts import described
 from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, Named
 from gateway.letta.rest.decoder import EventDecoder
 from gateway.letta.rest.input import to_input, to_prompt, with_options
-from gateway.letta.rest.listing import Listed, to_past
-from gateway.letta.stream_messages import UNREADABLE
+from gateway.letta.rest.listing import ListedMessage, to_past
 from gateway.letta.undisturbed import undisturbed
 from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template, making_tag
 from gateway.settings import Letta
@@ -42,7 +41,7 @@ CONNECT_SECONDS = 5.0
 # Servers of Letta's make close idle connections after 5 s; a request sent into that moment would be lost.
 KEEPALIVE_SECONDS = 4.0
 DEAD_AFTER_PINGS = 3
-PAGE = 50
+PAGE_ROWS = 50
 MESSAGES_PAGE = 1000
 BODY_PIECE = 256 * 1024
 
@@ -104,7 +103,7 @@ class RestUpstream:
     async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
         with _letta_errors():
             response = await self._letta.agents.with_raw_response.list(
-                tags=list(tags), match_all_tags=True, order="asc", limit=PAGE
+                tags=list(tags), match_all_tags=True, order="asc", limit=PAGE_ROWS
             )
         return _decode(response, list[Agent])
 
@@ -140,7 +139,7 @@ class RestUpstream:
         try:
             with _letta_errors():
                 listed = await self._letta.blocks.with_raw_response.list(
-                    tags=[making], connected_to_agents_count_eq=[0], limit=PAGE
+                    tags=[making], connected_to_agents_count_eq=[0], limit=PAGE_ROWS
                 )
                 for block in _decode(listed, list[Named]):
                     await self._letta.blocks.with_raw_response.delete(block.id)
@@ -208,12 +207,12 @@ class RestUpstream:
                     agent_id=agent_id or omit,
                     summary_search=summary,
                     order="asc",
-                    limit=PAGE,
+                    limit=PAGE_ROWS,
                     after=found[-1].id if found else omit,
                 )
             page = _decode(response, list[Conversation])
             found += page
-            if len(page) < PAGE:
+            if len(page) < PAGE_ROWS:
                 return found
 
     async def has_conversations(self, agent_id: str) -> bool:
@@ -230,13 +229,13 @@ class RestUpstream:
         return _decode(response, Conversation)
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
-        listed: list[Listed] = []
+        listed: list[ListedMessage] = []
         while True:
             with _letta_errors():
                 response = await self._letta.conversations.messages.with_raw_response.list(
                     conversation.id, order="asc", limit=MESSAGES_PAGE, after=listed[-1].id if listed else omit
                 )
-            page = _decode(response, list[Listed])
+            page = _decode(response, list[ListedMessage])
             listed += page
             if len(page) < MESSAGES_PAGE:
                 return to_past(listed)
@@ -341,7 +340,7 @@ class RestUpstream:
 
     async def _find_tool(self, name: str) -> Named | None:
         with _letta_errors():
-            response = await self._letta.tools.with_raw_response.list(names=[name], limit=PAGE)
+            response = await self._letta.tools.with_raw_response.list(names=[name], limit=PAGE_ROWS)
         return next((tool for tool in _decode(response, list[Named]) if tool.name == name), None)
 
     async def aclose(self) -> None:

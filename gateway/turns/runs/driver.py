@@ -18,6 +18,7 @@ from msgspec import Struct
 from gateway.domain import errors
 from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
 from gateway.domain.events import Event
+from gateway.letta.notes import NOBODY_ALLOWS
 from gateway.letta.upstream import Sending, Upstream
 from gateway.settings import Chats
 from gateway.turns.chats.conversations import Conversations, KnownConversation
@@ -34,7 +35,6 @@ from gateway.turns.turn import Turn
 logger = logging.getLogger(__name__)
 # What follows the reason to stop (usage, the end) follows at once, or never.
 DRAIN_SECONDS = 5.0
-DENIED = "Nobody is here who could allow it."
 # Every denial starts another run in Letta, with its own limit of steps.
 MOST_DENIALS = 10
 # How long another run of the conversation, which is not the gateway's, is given before the next try.
@@ -276,7 +276,7 @@ class Run:
         for _ in range(MOST_DENIALS):
             if not self._course.denies:
                 return
-            await self._go_on(sending, DENIED)
+            await self._go_on(sending, NOBODY_ALLOWS)
         if self._course.denies:
             raise errors.RunFailed("the agent asks for nothing but what nobody can allow")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from gateway.domain.messages import Message, PendingCall, ToolResult
+from gateway.letta.notes import SAID_ELSE
 from gateway.turns.turn import Turn
 
 YES = frozenset(
@@ -25,7 +26,6 @@ NO = frozenset(
 _NO_WORDS = "|".join(sorted(map(re.escape, NO), key=len, reverse=True))
 _NO_BECAUSE = re.compile(rf"(?:{_NO_WORDS})\s*[,.;:!–—，。、！：-]\s*(\S.*)", re.DOTALL | re.IGNORECASE)
 _MARKS = " \t\r\n.,;:!?¡¿*_`\"'()…“”„‘’«»。，、！？"
-ELSE = "The user said something else instead."
 
 
 class Answers(Struct, frozen=True):
@@ -53,7 +53,7 @@ def answers(turn: Turn, pending: Iterable[PendingCall], news: list[Message]) -> 
     allowed, reason = word
     if allowed and not _was_asked(turn):
         # A yes to something else: nobody has seen the question.
-        allowed, reason = False, ELSE
+        allowed, reason = False, SAID_ELSE
     return Answers(approved=_ids(left)) if allowed else Answers(denied=_ids(left), reason=reason)
 
 
@@ -72,7 +72,7 @@ def verdict(text: str) -> tuple[bool, str]:
     if words in NO:
         return False, ""
     because = _NO_BECAUSE.match(text)
-    return False, because[1] if because else ELSE
+    return False, because[1] if because else SAID_ELSE
 
 
 def _any_is_the_client_s(turn: Turn, calls: Iterable[PendingCall]) -> bool:

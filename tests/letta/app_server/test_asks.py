@@ -4,16 +4,19 @@ import asyncio
 import logging
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from gateway.domain import errors
 from gateway.domain.events import Stop, Text, ToolCalled
 from gateway.domain.messages import PendingCall
 from gateway.letta.app_server import turns
-from gateway.letta.app_server.frames import ControlRequest, Runtime, ToolRequest, TurnReader
-from gateway.letta.app_server.link import Connection, Link
-from gateway.letta.app_server.open_turn import NOT_ALLOWED, NOT_ANSWERED, WENT_ON, OpenTurn
+from gateway.letta.app_server.connection import AppServerConnection
+from gateway.letta.app_server.frames import ControlRequest, Frame, Runtime, ToolRequest
+from gateway.letta.app_server.turn_machine import TurnMachine
+from gateway.letta.app_server.turns import OpenTurn
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.notes import CLIENT_GAVE_NO_ANSWER, NOT_AVAILABLE, WENT_ON
 from gateway.letta.upstream import Conversation, Sending
 from tests import events as e
 from tests.following import following
@@ -35,7 +38,7 @@ from tests.letta.app_server.parked import (
     wanted,
 )
 from tests.letta.app_server.upstreams import run
-from tests.servers.fake_app_server import FakeAppServer, word
+from tests.servers.fake_app_server import WELL, FakeAppServer, word
 
 pytestmark = pytest.mark.anyio
 
@@ -70,8 +73,8 @@ async def test_only_where_a_tool_is_listed_anything_is_asked(
 AT_ONCE: dict[str, dict[str, Any] | None] = {
     "memory_insert": ALLOW,
     "weather": ALLOW,
-    "Read": deny(NOT_ALLOWED),
-    "nobody's": deny(NOT_ALLOWED),
+    "Read": deny(NOT_AVAILABLE),
+    "nobody's": deny(NOT_AVAILABLE),
     "Bash": None,
 }
 
@@ -88,7 +91,7 @@ async def test_a_tool_is_allowed_denied_or_asked_about_as_the_turn_lists_it(
         await server.arrived("input", 3 if AT_ONCE[tool] else 2)
 
     at_once = [("ask-c1", AT_ONCE[tool])] if AT_ONCE[tool] else []
-    assert decisions(server) == [*at_once, ("ask-c2", deny(NOT_ALLOWED))]
+    assert decisions(server) == [*at_once, ("ask-c2", deny(NOT_AVAILABLE))]
 
 
 async def test_what_is_asked_of_a_conversation_without_a_turn_here_is_another_gateway_s(
@@ -115,6 +118,31 @@ async def test_what_is_asked_before_a_turn_has_started_is_another_gateway_s(
     assert decisions(server) == []
 
 
+async def test_what_is_asked_right_behind_the_first_frames_of_a_turn_is_the_turn_s(
+    server: FakeAppServer, upstream: AppServerUpstream
+) -> None:
+    server.turn = [permission("Read", "c1"), word("Hello"), *WELL]
+    events = await run(upstream, Sending([MINE]), ("Bash",))
+    await heard(upstream)
+
+    assert e.text_in(events) == "Hello"
+    assert decisions(server) == [("ask-c1", deny(NOT_AVAILABLE))]
+
+
+async def test_what_is_asked_right_behind_a_call_that_waits_is_answered_later(
+    server: FakeAppServer, upstream: AppServerUpstream
+) -> None:
+    server.turn = [*calling("Bash"), BASH]
+    await run(upstream, Sending([MINE]), ("Bash",))
+    server.turn = []
+    going_on = resume(upstream, Sending([], approved=("c1",)))
+    await server.arrived("input", 2)
+    await go_on(server)
+    await going_on
+
+    assert decisions(server) == [("ask-c1", ALLOW)]
+
+
 # Asked about
 
 
@@ -138,7 +166,7 @@ async def test_a_tool_that_needs_an_approval_makes_the_turn_wait(
 # what is said -> what is decided
 SAID: dict[str, tuple[Sending, dict[str, str]]] = {
     "yes": (Sending([], approved=("c1",)), ALLOW),
-    "no": (Sending([], denied=("c1",)), deny(NOT_ANSWERED)),
+    "no": (Sending([], denied=("c1",)), deny(CLIENT_GAVE_NO_ANSWER)),
     "no, with a reason": (Sending([], denied=("c1",), reason="too late"), deny("too late")),
     "something else": (Sending([NEXT], denied=("c1",)), deny(WENT_ON)),
     "yes, as a message": (Sending([NEXT], approved=("c1",)), ALLOW),
@@ -206,7 +234,7 @@ async def test_a_call_of_the_client_s_and_an_approval_wait_together(
     await going_on
 
     assert results(server) == [("ask-c1", "sunny c1", False)]
-    assert decisions(server) == [("ask-c2", deny(NOT_ANSWERED))]
+    assert decisions(server) == [("ask-c2", deny(CLIENT_GAVE_NO_ANSWER))]
 
 
 # Told
@@ -220,15 +248,19 @@ class DeadLink:
 
 
 async def test_an_answer_that_cannot_be_told_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    reader = TurnReader(["m-1"], builtin=["Bash"], clients=["weather"])
     runtime = Runtime("agent-1", "conv-1")
-    turn = OpenTurn(cast(Link, DeadLink()), cast(Connection, None), runtime, reader, asyncio.Queue())
-    reader.waiting = {"c1": "weather"}
-    turn.take(ToolRequest("ask-c1", "weather", {}, runtime, "c1"))
+    machine = TurnMachine(runtime, ["m-1"], builtin=["Bash"], clients=["weather"])
+    turn = OpenTurn(cast(AppServerConnection, DeadLink()), machine)
+    begun = {"status": "", "client_message_ids_by_run_id": {"run-1": ["m-1"]}}
+    for frame in ({"type": "update_loop_status", "loop_status": begun}, *calling("weather")):
+        if "delta" in frame:
+            frame = {**frame, "delta": {"run_id": "run-1", **frame["delta"]}}
+        turn.hear(msgspec.convert(frame, Frame))
+    turn.take_call(ToolRequest("ask-c1", "weather", {}, runtime, "c1"))
     others = asyncio.all_tasks()
     with caplog.at_level(logging.WARNING):
         turn.answer(sunny("c1"), [])
-        turn.ask(ControlRequest("ask-c2"))
+        turn.take_question(ControlRequest("ask-c2"))
         await asyncio.wait(asyncio.all_tasks() - others)
 
     assert [record.getMessage() for record in caplog.records] == [

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from gateway.domain.messages import Message, image_of, message_of
 from gateway.letta.app_server import turns
-from gateway.letta.app_server.transcript import Listed, calls_wait, to_input, to_past
+from gateway.letta.app_server.frames import KeptMessage
+from gateway.letta.app_server.input import to_input
+from gateway.letta.app_server.listing import calls_wait, to_past
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.notes import EXCHANGED, REMINDER_END
 from gateway.letta.stream_messages import StreamedCall
@@ -19,38 +21,38 @@ from tests.servers.fake_app_server import FakeAppServer, Frame
 
 pytestmark = pytest.mark.anyio
 
-SAID = Listed("1", "user_message", "gw1-1")
-THOUGHT = Listed("2", "reasoning_message")
+SAID = KeptMessage("1", "user_message", "gw1-1")
+THOUGHT = KeptMessage("2", "reasoning_message")
 
 
-def call(id: str, name: str = "weather") -> Listed:
-    return Listed(f"call-{id}", "approval_request_message", tool_call=StreamedCall(name, id))
+def call(id: str, name: str = "weather") -> KeptMessage:
+    return KeptMessage(f"call-{id}", "approval_request_message", tool_call=StreamedCall(name, id))
 
 
-def returned(id: str) -> Listed:
-    return Listed(f"return-{id}", "tool_return_message", tool_call_id=id)
+def returned(id: str) -> KeptMessage:
+    return KeptMessage(f"return-{id}", "tool_return_message", tool_call_id=id)
 
 
 # the oldest first -> whether a call waits
-WAIT: dict[str, tuple[list[Listed], bool]] = {
+WAIT: dict[str, tuple[list[KeptMessage], bool]] = {
     "nothing was said": ([], False),
     "a question": ([SAID], False),
-    "an answer": ([SAID, THOUGHT, Listed("3", "assistant_message")], False),
+    "an answer": ([SAID, THOUGHT, KeptMessage("3", "assistant_message")], False),
     "a call": ([SAID, THOUGHT, call("c1")], True),
     "a call with its result": ([SAID, call("c1"), returned("c1")], False),
     "two calls, one with its result": ([SAID, call("c1"), call("c2"), returned("c2")], True),
     "two calls with their results": ([SAID, call("c1"), call("c2"), returned("c2"), returned("c1")], False),
     "another call after a result": ([SAID, call("c1"), returned("c1"), THOUGHT, call("c2")], True),
-    "a call of an earlier turn": ([SAID, call("c1"), SAID, Listed("3", "assistant_message")], False),
+    "a call of an earlier turn": ([SAID, call("c1"), SAID, KeptMessage("3", "assistant_message")], False),
     "a call of the memory": ([SAID, call("c1", "memory_insert")], False),
     "a call of the memory, and another": ([SAID, call("c1", "memory_insert"), call("c2")], True),
-    "a call of which nothing is told": ([SAID, Listed("2", "approval_request_message")], False),
+    "a call of which nothing is told": ([SAID, KeptMessage("2", "approval_request_message")], False),
     "a call before any question": ([call("c1")], True),
 }
 
 
 @pytest.mark.parametrize(("listed", "waits"), WAIT.values(), ids=WAIT)
-def test_a_call_of_the_last_turn_waits_until_it_has_a_result(listed: list[Listed], waits: bool) -> None:
+def test_a_call_of_the_last_turn_waits_until_it_has_a_result(listed: list[KeptMessage], waits: bool) -> None:
     assert calls_wait(listed[::-1]) is waits
 
 
@@ -124,8 +126,8 @@ def test_an_exchange_is_told_before_its_question_and_after_what_the_client_says(
     assert [texts(message) for message in to_input(sending)] == [[client_note("Be kind"), NOTE, "Hi"], ["More"]]
 
 
-def listed(sent: dict[str, Any]) -> Listed:
-    return Listed("ui-1", "user_message", sent["client_message_id"], sent["content"])
+def listed(sent: dict[str, Any]) -> KeptMessage:
+    return KeptMessage("ui-1", "user_message", sent["client_message_id"], sent["content"])
 
 
 SAYINGS = st.one_of(WORDS, st.just(NOTE), st.just(EXCHANGED), st.just(REMINDER_END))

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain import errors
 from gateway.domain.messages import Message
-from gateway.letta.app_server.transcript import FORMAT, folder_of
+from gateway.letta.app_server.history_format import FORMAT, folder_of
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.upstream import Conversation, Fork
 from tests.letta.words import HELLO, HI, MORE, texts
@@ -309,6 +309,6 @@ async def test_whether_an_app_server_can_write_is_seen_by_writing(
 
     server.answers["write_file"] = write
     with pytest.raises(failure) if failure else nullcontext():
-        await upstream._threads.histories.check_room("agent-1")
+        await upstream._conversations.files.check_room("agent-1")
 
     assert left == []

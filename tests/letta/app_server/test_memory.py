@@ -6,7 +6,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.letta.app_server.memory import MAX_CHARACTERS, NAMES, TOOLS, Rejected, edit, is_block, path_of
+from gateway.letta.app_server.memory import (
+    MAX_CHARACTERS,
+    MEMORY_TOOL_NAMES,
+    MEMORY_TOOLS,
+    Rejected,
+    edit,
+    is_block,
+    path_of,
+)
 
 HEAD = "---\nname: Human\ndescription: about the person\n---\n"
 
@@ -217,9 +225,9 @@ def test_a_replacement_leaves_what_stands_around_it(before: str, old: str, new: 
 
 
 def test_the_tools_declare_the_arguments_that_they_take() -> None:
-    declared = {tool["name"]: tool["parameters"] for tool in TOOLS}
+    declared = {tool["name"]: tool["parameters"] for tool in MEMORY_TOOLS}
 
-    assert set(declared) == NAMES == {"memory_insert", "memory_replace"}
+    assert set(declared) == MEMORY_TOOL_NAMES == {"memory_insert", "memory_replace"}
     for parameters in declared.values():
         assert set(parameters["required"]) <= set(parameters["properties"])
     assert "insert_line" not in declared["memory_insert"]["required"]

@@ -9,8 +9,8 @@ from gateway.domain import errors
 from gateway.domain.messages import NO_OUTPUT, PendingCall, ToolResult, image_of, message_of
 from gateway.domain.request import ClientTool
 from gateway.letta.app_server import turns
-from gateway.letta.app_server.open_turn import NOT_ANSWERED, WENT_ON
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.notes import CLIENT_GAVE_NO_ANSWER, WENT_ON
 from gateway.letta.upstream import Conversation, Sending
 from tests import events as e
 from tests.letta.app_server.parked import (
@@ -168,7 +168,7 @@ async def test_calls_without_results_are_told_so(server: FakeAppServer, upstream
     await go_on(server)
     await going_on
 
-    assert sorted(results(server)) == [("ask-c1", NOT_ANSWERED, True), ("ask-c2", "sunny c2", False)]
+    assert sorted(results(server)) == [("ask-c1", CLIENT_GAVE_NO_ANSWER, True), ("ask-c2", "sunny c2", False)]
 
 
 async def test_of_calls_with_one_id_the_one_result_that_is_asked_for_tells_all(

@@ -8,8 +8,9 @@ import pytest
 
 from gateway.domain import errors
 from gateway.letta.app_server import turns
-from gateway.letta.app_server.open_turn import NOT_ANSWERED
+from gateway.letta.app_server.input import LONGEST_CALL_SECONDS
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.notes import CLIENT_GAVE_NO_ANSWER
 from gateway.letta.upstream import Conversation, Past, Sending
 from tests import events as e
 from tests.following import following
@@ -64,7 +65,7 @@ async def test_a_turn_that_is_not_answered_in_time_is_ended_and_its_calls_answer
     await server.arrived("external_tool_call_response", 2)
     await go_on(server, CANCELLED)
 
-    assert results(server) == [("ask-c1", NOT_ANSWERED, True), ("ask-c2", NOT_ANSWERED, True)]
+    assert results(server) == [("ask-c1", CLIENT_GAVE_NO_ANSWER, True), ("ask-c2", CLIENT_GAVE_NO_ANSWER, True)]
     assert e.text_in(await run(hasty, Sending([NEXT]))) == "Hello"
     assert messages(server) == [[MINE.client_id], [NEXT.client_id]]
     assert marks(server) == []
@@ -165,7 +166,7 @@ async def test_an_answer_in_time_is_waited_for_no_more(server: FakeAppServer) ->
 async def test_a_client_s_call_waits_no_longer_than_the_app_server_does(
     server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "CALL_MARGIN_SECONDS", turns.LONGEST_CALL_SECONDS - 0.01)
+    monkeypatch.setattr(turns, "CALL_MARGIN_SECONDS", LONGEST_CALL_SECONDS - 0.01)
     await park(server, upstream, "Bash", builtin=("Bash",))
     await heard(upstream)
     assert server.sent("abort_message") == []
@@ -323,7 +324,7 @@ async def test_a_tool_that_is_not_allowed_in_time_is_denied(server: FakeAppServe
     await server.arrived("input", 2)
     await go_on(server, CANCELLED)
 
-    assert decisions(server) == [("ask-c1", {"behavior": "deny", "message": NOT_ANSWERED})]
+    assert decisions(server) == [("ask-c1", {"behavior": "deny", "message": CLIENT_GAVE_NO_ANSWER})]
 
 
 async def test_two_turns_end_each_by_itself(server: FakeAppServer, hasty: AppServerUpstream) -> None:

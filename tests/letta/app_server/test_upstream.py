@@ -12,7 +12,7 @@ from gateway.domain import errors
 from gateway.domain.events import PING, Event
 from gateway.domain.messages import Message
 from gateway.letta.app_server import turns
-from gateway.letta.app_server.models import SEES_MARK
+from gateway.letta.app_server.frames import SEES_MARK
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.upstream import Agent, Instructions, Sending, Template
 from gateway.settings import Secret

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from gateway.domain.messages import Image, Message, image_of, message_of
-from gateway.letta.app_server.transcript import to_input
+from gateway.letta.app_server.input import to_input
 from gateway.letta.embedded import process
 from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, EXCHANGED, SAID, with_notes
 from gateway.letta.upstream import Instructions, Sending

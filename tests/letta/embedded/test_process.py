@@ -19,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 from gateway.domain import errors
 from gateway.letta.embedded import keeper
 from gateway.letta.embedded import process as app_server_process
-from gateway.letta.embedded.process import AppServerProcess, EmbeddedUnavailable
+from gateway.letta.embedded.process import AppServerProcess
 from tests.servers.scripted_model import ScriptedModel
 
 pytestmark = [pytest.mark.anyio, pytest.mark.full]
@@ -200,7 +200,7 @@ async def test_a_second_gateway_is_told_that_the_state_is_taken(
 ) -> None:
     monkeypatch.setattr(app_server_process, "LOCK_SECONDS", 0.1)
 
-    with pytest.raises(EmbeddedUnavailable, match=f"Another gateway uses .*{server.log.parent}"):
+    with pytest.raises(errors.CannotStart, match=f"Another gateway uses .*{server.log.parent}"):
         await AppServerProcess(server.log.parent).start()
     assert await answers(*await server.address())
 
@@ -363,14 +363,14 @@ async def test_what_is_missing_is_named(
 ) -> None:
     lack(monkeypatch)
 
-    with pytest.raises(EmbeddedUnavailable, match=advice):
+    with pytest.raises(errors.CannotStart, match=advice):
         await AppServerProcess(tmp_path).start()
 
 
 async def test_a_state_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
 
-    with pytest.raises(EmbeddedUnavailable, match=f"{tmp_path / 'state'} cannot be used"):
+    with pytest.raises(errors.CannotStart, match=f"{tmp_path / 'state'} cannot be used"):
         await AppServerProcess(tmp_path / "state").start()
 
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.messages import NO_OUTPUT, Image, Message, ToolResult, image_of, message_of
-from gateway.letta.notes import EXCHANGED, REMINDER_END, SAID
-from gateway.letta.rest.input import DENIED, UNANSWERED, to_input, to_prompt
-from gateway.letta.rest.listing import Listed, to_past
+from gateway.letta.notes import EXCHANGED, NO_ANSWER, REMINDER_END, SAID, WENT_ON
+from gateway.letta.rest.input import to_input, to_prompt
+from gateway.letta.rest.listing import ListedMessage, to_past
 from gateway.letta.upstream import Instructions, Sending
 
 Json = dict[str, Any]
@@ -56,7 +56,7 @@ INPUTS: dict[str, tuple[Sending, list[Json]]] = {
     ),
     "a denial": (
         Sending([], denied=("c1",)),
-        [approval(approvals=[approval(tool_call_id="c1", approve=False, reason=UNANSWERED)])],
+        [approval(approvals=[approval(tool_call_id="c1", approve=False, reason=NO_ANSWER)])],
     ),
     "a denial with a reason": (
         Sending([HI], denied=("c1",), reason="too late"),
@@ -64,7 +64,7 @@ INPUTS: dict[str, tuple[Sending, list[Json]]] = {
     ),
     "a message beside a call that is not answered": (
         Sending([HI], denied=("c1",)),
-        [approval(approvals=[approval(tool_call_id="c1", approve=False, reason=DENIED)]), HEARD],
+        [approval(approvals=[approval(tool_call_id="c1", approve=False, reason=WENT_ON)]), HEARD],
     ),
     "all of them at once, before the message": (
         Sending([HI], denied=("c3",), results=(ToolResult("c1", "sunny"),), approved=("c2",)),
@@ -73,7 +73,7 @@ INPUTS: dict[str, tuple[Sending, list[Json]]] = {
                 approvals=[
                     SUNNY,
                     approval(tool_call_id="c2", approve=True),
-                    approval(tool_call_id="c3", approve=False, reason=DENIED),
+                    approval(tool_call_id="c3", approve=False, reason=WENT_ON),
                 ]
             ),
             HEARD,
@@ -109,7 +109,7 @@ TEXTS = st.one_of(
 
 def found(message: Message) -> Message:
     (sent,) = to_input(Sending([message]))
-    listed = Listed("m-1", None, "user_message", sent["otid"], sent["content"])
+    listed = ListedMessage("m-1", None, "user_message", sent["otid"], sent["content"])
     (kept,) = to_past([listed]).messages
     return kept
 
@@ -124,6 +124,6 @@ def test_a_message_is_found_again_whatever_it_says(said: str, exchange: str, sho
 
 
 def test_what_another_program_says_is_left_as_it_is() -> None:
-    listed = Listed("m-1", None, "user_message", "otid-7", [text(NOTE), text("Hi")])
+    listed = ListedMessage("m-1", None, "user_message", "otid-7", [text(NOTE), text("Hi")])
 
     assert to_past([listed]).messages[0].content == f"{NOTE}\nHi"

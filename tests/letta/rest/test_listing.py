@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.messages import Message, image_of, message_of
-from gateway.letta.rest.listing import Listed, to_past
+from gateway.letta.rest.listing import ListedMessage, to_past
 from gateway.letta.upstream import Past
 
 Item = dict[str, Any]
@@ -66,7 +66,7 @@ def given_back(id: str, call_id: str) -> Item:
 
 
 def read(*listing: Item) -> Past:
-    return to_past(msgspec.json.decode(json.dumps(listing), type=list[Listed]))
+    return to_past(msgspec.json.decode(json.dumps(listing), type=list[ListedMessage]))
 
 
 SYSTEM = item("m-0", "system", content="You are a tutor.\n\n<memory_metadata>\n…</memory_metadata>")

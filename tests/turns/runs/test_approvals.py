@@ -8,10 +8,10 @@ import pytest
 from gateway.domain import errors
 from gateway.domain.events import Event, StopReason
 from gateway.domain.messages import PendingCall
+from gateway.letta.notes import NOBODY_ALLOWS, SAID_ELSE
 from gateway.settings import AgentType
 from gateway.turns.chats.reconcile import Ids
-from gateway.turns.runs.driver import DENIED, MOST_DENIALS, Shared
-from gateway.turns.runs.pending_calls import ELSE
+from gateway.turns.runs.driver import MOST_DENIALS, Shared
 from gateway.turns.runs.registry import Runs
 from tests.events import answer, approval_request, error, ping, stop, stops_of, usage
 from tests.turns.calling import CALLED, assistant, last, request, result, user, waits, where
@@ -44,10 +44,10 @@ async def ask(runs: Runs, letta: MemoryLetta, chat: str | None = "chat") -> str:
 # what the person says -> whether it is allowed, why not
 WORDS = {
     "yes": (True, ""),
-    "Sure, go ahead": (False, ELSE),
+    "Sure, go ahead": (False, SAID_ELSE),
     "no": (False, ""),
     "No, it is late": (False, "it is late"),
-    "What time is it?": (False, ELSE),
+    "What time is it?": (False, SAID_ELSE),
 }
 
 
@@ -212,7 +212,7 @@ async def test_what_nobody_can_allow_is_denied_and_the_turn_goes_on(letta: Memor
     events = await play(means, request(DO_IT, agent_type=DENYING))
 
     assert [sending.denied for _, sending in letta.sent] == [(), ("c1",)]
-    assert (last(letta).reason, last(letta).messages) == (DENIED, [])
+    assert (last(letta).reason, last(letta).messages) == (NOBODY_ALLOWS, [])
     assert stops_of(events) == [StopReason.END]
     stream = played(events, include_usage=True)
     assert stream.visible == "Let me see.I may not."

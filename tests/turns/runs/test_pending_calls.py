@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from gateway.domain.messages import Message, PendingCall, ToolResult
 from gateway.domain.request import ClientTool, ClientTools
+from gateway.letta.notes import SAID_ELSE
 from gateway.settings import AgentType
-from gateway.turns.runs.pending_calls import ELSE, NO, YES, Answers, answers, verdict
+from gateway.turns.runs.pending_calls import NO, YES, Answers, answers, verdict
 from gateway.turns.turn import Turn
 from tests.turns.turns import turn
 
@@ -79,7 +80,7 @@ def test_a_no_may_say_why(words: str, why: str) -> None:
 
 @pytest.mark.parametrize("words", ELSES)
 def test_anything_else_is_a_no(words: str) -> None:
-    assert verdict(words) == (False, ELSE)
+    assert verdict(words) == (False, SAID_ELSE)
 
 
 def test_no_word_means_both() -> None:
@@ -132,7 +133,7 @@ ANSWERED: dict[str, tuple[Turn, list[PendingCall], list[Message], Answers]] = {
         telling(was_asked=False),
         [BASH],
         said("yes"),
-        Answers(denied=("c2",), reason=ELSE),
+        Answers(denied=("c2",), reason=SAID_ELSE),
     ),
     "a yes of a client that does not tell what was asked": (
         msgspec.structs.replace(telling(was_asked=False), keeps_history=False),
@@ -144,12 +145,12 @@ ANSWERED: dict[str, tuple[Turn, list[PendingCall], list[Message], Answers]] = {
         msgspec.structs.replace(telling(), agent_type=DENYING, keeps_history=False),
         [BASH],
         said("yes"),
-        Answers(denied=("c2",), reason=ELSE),
+        Answers(denied=("c2",), reason=SAID_ELSE),
     ),
     "a no to a question that nobody has seen": (telling(was_asked=False), [BASH], said("no"), Answers(denied=("c2",))),
     "a no": (telling(), [BASH], said("no"), Answers(denied=("c2",))),
     "a no with a reason": (telling(), [BASH], said("no, too late"), Answers(denied=("c2",), reason="too late")),
-    "something else": (telling(), [BASH], said("What?"), Answers(denied=("c2",), reason=ELSE)),
+    "something else": (telling(), [BASH], said("What?"), Answers(denied=("c2",), reason=SAID_ELSE)),
     "a yes and another message": (telling(), [BASH], said("yes", "What?"), Answers(denied=("c2",))),
     "no message at all": (telling(), [BASH], [], Answers(denied=("c2",))),
     "a result beside an approval": (telling("c1"), [SEARCH, BASH], [], Answers((result("c1"),), denied=("c2",))),

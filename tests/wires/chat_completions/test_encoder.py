@@ -428,7 +428,12 @@ def test_an_error_after_the_finish_reason_takes_nothing_from_the_answer() -> Non
 
 
 def test_every_upstream_error_has_a_row() -> None:
-    kinds = [*error_words.ERROR_TYPES.values(), *error_words.FAILED_STOPS.values(), letta.BrokenStream, letta.TimedOut]
+    kinds = [
+        *error_words.STREAM_ERRORS.values(),
+        *error_words.FAILED_STOPS.values(),
+        letta.BrokenStream,
+        letta.TimedOut,
+    ]
 
     assert set(kinds) <= UPSTREAM.keys()
 

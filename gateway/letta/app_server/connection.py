@@ -15,15 +15,13 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from gateway.domain import errors
-from gateway.domain.halves import decode, decode_pieces, mended
+from gateway.domain.halves import UNREADABLE, decode, decode_pieces, mended
 from gateway.letta import error_words
-from gateway.letta.app_server.answers import Answer
-from gateway.letta.app_server.frames import READ, Frame, HalvedFrame, Head
-from gateway.letta.stream_messages import UNREADABLE
+from gateway.letta.app_server.frames import RUNTIME_FRAMES, Arrival, Frame, HalvedFrame, Head, ServerAnswer
 from gateway.settings import is_loopback
 
 logger = logging.getLogger(__name__)
-CONNECT_SECONDS = 5.0
+OPEN_SECONDS = 5.0
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 # For so long the answer to a ping is waited for, once a request was not answered.
 DOUBT_SECONDS = 5.0
@@ -35,22 +33,22 @@ MAX_SENT_BYTES = 100 * 1024 * 1024
 
 BROKE = "the connection to the App Server broke"
 
-T = TypeVar("T", bound="Answer")
+T = TypeVar("T", bound="ServerAnswer")
 Address = Callable[[], Awaitable[tuple[str, str | None]]]
-Inbox = asyncio.Queue[Frame | errors.UpstreamError]
+Hear = Callable[[Arrival], None]
 
 
-class Connection:
-    """A WebSocket that stands, with what was begun on it and ends with it."""
+class OpenSocket:
+    """A WebSocket that is open, with what was begun on it and ends with it."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+    def __init__(self, websocket: ClientConnection) -> None:
+        self.websocket = websocket
         self.waiting: dict[str, asyncio.Future[bytes]] = {}
         self.runtimes: dict[str, int] = {}
         """The conversations whose frames come over this connection, and what tells the tools that are known in each."""
 
 
-class Link:
+class AppServerConnection:
     """Keeps a connection while it can, and makes it again when it broke.
 
     `address` tells where, and the token to show. `answer` is called with the bytes of frames that ask something of
@@ -70,17 +68,17 @@ class Link:
         self._ping_seconds = ping_seconds
         self._answer = answer
         self._greet = greet
-        self._connection: Connection | None = None
-        self._connecting: asyncio.Task[Connection] | None = None
+        self._socket: OpenSocket | None = None
+        self._connecting: asyncio.Task[OpenSocket] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._inboxes: dict[str, Inbox] = {}
+        self._listeners: dict[str, Hear] = {}
         self._closed = False
 
-    async def connection(self) -> Connection:
+    async def open_socket(self) -> OpenSocket:
         """The connection that stands, or a new one; one attempt for all who ask meanwhile. Raises UpstreamError."""
         # Until it has been greeted, a connection is the greeting's alone.
-        if self._connection and self._connecting in (None, asyncio.current_task()):
-            return self._connection
+        if self._socket and self._connecting in (None, asyncio.current_task()):
+            return self._socket
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(self._connected)
@@ -93,25 +91,25 @@ class Link:
                 raise errors.Unreachable("the gateway is shutting down") from None
             raise
 
-    def _connected(self, attempt: asyncio.Task[Connection]) -> None:
+    def _connected(self, attempt: asyncio.Task[OpenSocket]) -> None:
         self._connecting = None
         # Whoever waited for it has its error; nobody may have.
         if not attempt.cancelled():
             attempt.exception()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> OpenSocket:
         if self._closed:
             raise errors.Unreachable("the gateway is shutting down")
         url, token = await self._address()
-        connection = Connection(await self._open(url, token))
-        self._connection = connection
-        self._start(self._read(connection))
+        socket = OpenSocket(await self._open(url, token))
+        self._socket = socket
+        self._start(self._read(socket))
         try:
             await self._greet()
         except errors.UpstreamError:
-            await connection.socket.close()
+            await socket.websocket.close()
             raise
-        return connection
+        return socket
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -123,7 +121,7 @@ class Link:
             return await connect(
                 url,
                 additional_headers={"Authorization": f"Bearer {token}"} if token else None,
-                open_timeout=CONNECT_SECONDS,
+                open_timeout=OPEN_SECONDS,
                 ping_interval=self._ping_seconds,
                 ping_timeout=self._ping_seconds * 2,
                 max_size=MAX_FRAME_BYTES,
@@ -138,65 +136,65 @@ class Link:
         except (OSError, TimeoutError, websockets.WebSocketException) as error:
             raise errors.Unreachable(type(error).__name__) from error
 
-    async def _read(self, connection: Connection) -> None:
+    async def _read(self, socket: OpenSocket) -> None:
         try:
             while True:
-                self._receive(connection, await connection.socket.recv(decode=False))
+                self._receive(socket, await socket.websocket.recv(decode=False))
         except websockets.ConnectionClosed as error:
             if not self._closed:
                 logger.warning("the connection to the App Server broke: %s", type(error).__name__)
         finally:
-            self._lose(connection)
+            self._lose(socket)
         if not self._closed:
             await self._reconnect()
 
-    def _receive(self, connection: Connection, data: bytes) -> None:
+    def _receive(self, socket: OpenSocket, data: bytes) -> None:
         """Hand a frame to who waits for it; what nobody knows is skipped."""
         try:
-            self._hand_over(connection, data, None)
+            self._hand_over(socket, data, None)
         except UNREADABLE:
-            self._receive_mended(connection, data)
+            self._receive_mended(socket, data)
 
-    def _receive_mended(self, connection: Connection, data: bytes) -> None:
+    def _receive_mended(self, socket: OpenSocket, data: bytes) -> None:
         """Node writes half of a surrogate pair wherever it has cut a text."""
         try:
-            self._hand_over(connection, mended(data), data)
+            self._hand_over(socket, mended(data), data)
         except UNREADABLE:
             logger.warning("a frame of the App Server's could not be read")
 
-    def _hand_over(self, connection: Connection, data: bytes, halved: bytes | None) -> None:
+    def _hand_over(self, socket: OpenSocket, data: bytes, halved: bytes | None) -> None:
         """`halved`: how the frame came, if `data` is what was made of it."""
         head = msgspec.json.decode(data, type=Head)
-        waiting = connection.waiting.pop(head.request_id, None) if head.request_id else None
+        waiting = socket.waiting.pop(head.request_id, None) if head.request_id else None
         if waiting:
             if not waiting.done():
                 waiting.set_result(data)
-        elif head.type in READ:
+        elif head.type in RUNTIME_FRAMES:
             self._deliver(decode_pieces(halved, HalvedFrame) if halved else msgspec.json.decode(data, type=Frame))
         else:
             self._answer(head, data)
 
     def _deliver(self, frame: Frame) -> None:
-        inbox = self._inboxes.get((frame.runtime and frame.runtime.conversation_id) or "")
-        if inbox:
-            inbox.put_nowait(frame)
+        hear = self._listeners.get((frame.runtime and frame.runtime.conversation_id) or "")
+        if hear:
+            hear(frame)
 
-    def _lose(self, connection: Connection) -> None:
+    def _lose(self, socket: OpenSocket) -> None:
         """Tell everybody who waits that nothing more will come."""
-        if self._connection is connection:
-            self._connection = None
-        for waiting in connection.waiting.values():
+        if self._socket is socket:
+            self._socket = None
+        for waiting in socket.waiting.values():
             if not waiting.done():
                 waiting.set_exception(errors.BrokenStream(BROKE, taken=False))
-        for conversation_id in connection.runtimes.keys() & self._inboxes.keys():
-            self._inboxes[conversation_id].put_nowait(errors.BrokenStream(BROKE))
+        for conversation_id in socket.runtimes.keys() & self._listeners.keys():
+            self._listeners[conversation_id](errors.BrokenStream(BROKE))
 
     async def _reconnect(self) -> None:
         """Connect again before somebody needs it, ever less often."""
         delay = FIRST_DELAY
         while not self._closed:
             try:
-                await self.connection()
+                await self.open_socket()
                 return
             except errors.UpstreamError as error:
                 logger.warning("the App Server cannot be reached: %s", error)
@@ -211,59 +209,62 @@ class Link:
         return _checked(type, await self._ask(type, fields), kind)
 
     async def _ask(self, type: str, fields: dict[str, Any]) -> bytes:
-        connection = await self.connection()
+        socket = await self.open_socket()
         id = uuid.uuid4().hex
         waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        connection.waiting[id] = waiting
+        socket.waiting[id] = waiting
         # A connection that breaks while the request is being sent tells both; the one error is enough.
         waiting.add_done_callback(lambda future: future.cancelled() or future.exception())
         try:
             async with asyncio.timeout(self._request_seconds):
-                await self._send(connection, {"type": type, "request_id": id, **fields})
+                await self._send(socket, {"type": type, "request_id": id, **fields})
                 return await waiting
         except TimeoutError:
-            self._start(self._doubt(connection))
+            self._start(self._doubt(socket))
             raise errors.TimedOut(f"no answer to {type}", taken=False) from None
         finally:
-            connection.waiting.pop(id, None)
+            socket.waiting.pop(id, None)
 
-    async def _doubt(self, connection: Connection) -> None:
+    async def _doubt(self, socket: OpenSocket) -> None:
         """Break a connection that does not even answer a ping; what stands behind it may hang."""
         try:
             async with asyncio.timeout(DOUBT_SECONDS):
-                await (await connection.socket.ping())
+                await (await socket.websocket.ping())
         except (TimeoutError, websockets.ConnectionClosed):
-            connection.socket.transport.abort()
+            socket.websocket.transport.abort()
 
     async def tell(self, frame: dict[str, Any]) -> None:
         """Send what is not answered. Raises UpstreamError."""
-        await self._send(await self.connection(), frame)
+        await self._send(await self.open_socket(), frame)
 
-    async def _send(self, connection: Connection, frame: dict[str, Any]) -> None:
+    async def _send(self, socket: OpenSocket, frame: dict[str, Any]) -> None:
         data = msgspec.json.encode(frame)
         if len(data) > MAX_SENT_BYTES:
             raise errors.TooLong(f"a frame of {len(data)} bytes")
         try:
-            await connection.socket.send(data, text=True)
+            await socket.websocket.send(data, text=True)
         except websockets.ConnectionClosed as error:
             raise errors.BrokenStream(BROKE, taken=False) from error
 
     @contextmanager
-    def inbox(self, conversation_id: str) -> Iterator[Inbox]:
-        """Where the frames of a conversation arrive; an error once the connection is lost that they came over."""
-        inbox = self._inboxes[conversation_id] = asyncio.Queue()
+    def listening(self, conversation_id: str, hear: Hear) -> Iterator[None]:
+        """While entered, `hear` is called with each frame of a conversation as it arrives, and must raise nothing.
+
+        Once the connection is lost that they came over, it is called with an error. Whoever began to listen last hears.
+        """
+        self._listeners[conversation_id] = hear
         try:
-            yield inbox
+            yield
         finally:
-            if self._inboxes.get(conversation_id) is inbox:
-                del self._inboxes[conversation_id]
+            if self._listeners.get(conversation_id) is hear:
+                del self._listeners[conversation_id]
 
     async def aclose(self) -> None:
         self._closed = True
         if self._connecting:
             self._connecting.cancel()
-        if self._connection:
-            await self._connection.socket.close()
+        if self._socket:
+            await self._socket.websocket.close()
         for task in list(self._tasks):
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -278,7 +279,7 @@ def _is_cancelled() -> bool:
 def _checked(type: str, data: bytes, kind: type[T]) -> T:
     """The answer, if it is a good one. Raises UpstreamError."""
     try:
-        plain = decode(data, Answer)
+        plain = decode(data, ServerAnswer)
         if plain.success and plain.accepted:
             return decode(data, kind)
     except UNREADABLE as error:

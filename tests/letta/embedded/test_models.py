@@ -8,7 +8,8 @@ from typing import Any
 import letta_code  # type: ignore[import-untyped]
 import pytest
 
-from gateway.letta.app_server.models import SEES_MARK, models_mod
+from gateway.letta.app_server.frames import SEES_MARK
+from gateway.letta.embedded.models import models_mod
 
 NODE = Path(letta_code.__file__).parent / "_payload" / "bin" / "node"
 # Lists the models of an endpoint that answers with the second argument, and tells what it was asked.

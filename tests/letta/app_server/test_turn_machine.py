@@ -1,6 +1,7 @@
 """One turn's events out of an App Server's frames: recorded turns, what is not theirs, and the words of errors."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from gateway.domain.events import (
     ToolCalled,
     ToolReturned,
 )
-from gateway.letta.app_server.frames import Frame, HalvedFrame, TurnReader, from_loop_error, from_provider
+from gateway.letta.app_server.frames import Frame, HalvedFrame, Runtime
+from gateway.letta.app_server.turn_machine import TRANSITIONS, IllegalTurnChange, TurnChange, TurnMachine, TurnState
+from gateway.letta.error_words import from_loop_error, from_provider
 from tests import events as e
 from tests.frontends.open_webui.cards import part
 from tests.wires.oracle import check_stream, play, played
@@ -63,7 +66,7 @@ def recorded(name: str) -> list[dict[str, Any]]:
 class Reading(Struct):
     """What became of the frames of a turn."""
 
-    reader: TurnReader
+    reader: TurnMachine
     events: list[Event]
     sizes: list[int]
 
@@ -72,8 +75,8 @@ class Reading(Struct):
         return type(self.reader.failure) if self.reader.failure else None
 
 
-def reader_of(message: str) -> TurnReader:
-    return TurnReader([message], own=["client_tool"])
+def reader_of(message: str) -> TurnMachine:
+    return TurnMachine(Runtime(), [message], own=["client_tool"])
 
 
 def read(frames: list[dict[str, Any]], message: str = "m-1") -> Reading:
@@ -147,7 +150,7 @@ def test_a_recorded_turn_is_nothing_to_whoever_sent_another_message(name: str) -
     reading = read(recorded(name), "another")
 
     assert reading.events == []
-    assert (reading.reader.started, reading.reader.finished, reading.reader.failure) == (False, False, None)
+    assert (reading.reader.state, reading.reader.failure) == (TurnState.SENT, None)
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDED if name != "provider-500-with-retries"])
@@ -156,7 +159,7 @@ def test_a_recorded_turn_begins_and_ends_once_and_nothing_follows(name: str) -> 
     reading = read(recorded(name) * 2, message)
     reader = reading.reader
 
-    assert (reader.started, reader.finished, reader.ended_well) == (True, True, end == "stop")
+    assert reader.state is (TurnState.ENDED if end == "stop" else TurnState.CUT_OFF)
     assert [event for event in reading.events if isinstance(event, Stop)] == [
         e.stop("cancelled" if end == "run_cancelled" else "end_turn")
     ]
@@ -171,7 +174,7 @@ def test_a_failing_provider_fails_the_turn_at_the_first_retry_and_nothing_is_rea
     before, at = (read(frames[:end], RECORDED[name][0]).reader for end in (first, first + 1))
     assert (before.failure, type(at.failure)) == (None, errors.ModelFailed)
     assert read(frames, RECORDED[name][0]).events == []
-    assert not read(frames, RECORDED[name][0]).reader.finished
+    assert read(frames, RECORDED[name][0]).reader.state is TurnState.FAILED
 
 
 STEPS: dict[str, list[str]] = {
@@ -333,7 +336,8 @@ FAILURES: dict[str, tuple[list[dict[str, Any]], type[errors.UpstreamError]]] = {
 def test_what_ends_a_turn_badly_is_its_failure(frames: list[dict[str, Any]], kind: type[errors.UpstreamError]) -> None:
     reading = read([BEGIN, *frames, word()])
 
-    assert (reading.failure, reading.events, reading.reader.ended_well) == (kind, [], False)
+    assert (reading.failure, reading.events) == (kind, [])
+    assert reading.reader.state in (TurnState.CUT_OFF, TurnState.FAILED)
 
 
 CANCELLED = Stop(StopReason.FAILED, errors.Stopped("stop_reason cancelled"))
@@ -361,7 +365,8 @@ def test_an_end_is_told_by_its_reason(reason: str | None, error: str | None, tol
     reading = read([BEGIN, finished(reason, error=error)])
 
     assert reading.events == [told]
-    assert (reading.reader.finished, reading.reader.ended_well, reading.reader.failure) == (True, well, None)
+    ended = TurnState.ENDED if well else TurnState.CUT_OFF
+    assert (reading.reader.state, reading.reader.failure) == (ended, None)
 
 
 def test_a_turn_begins_when_a_run_has_taken_its_message() -> None:
@@ -369,9 +374,10 @@ def test_a_turn_begins_when_a_run_has_taken_its_message() -> None:
     began = []
     for frame in (loop("WAITING_ON_INPUT"), loop("SENDING", run_1="m-0"), loop("SENDING", run_2="m-1"), loop("IDLE")):
         reader.receive(msgspec.convert(frame, Frame))
-        began.append((reader.started, reader.idle))
+        began.append((reader.state, reader.loop_idles))
 
-    assert began == [(False, True), (False, False), (True, False), (True, False)]
+    sent, running = TurnState.SENT, TurnState.RUNNING
+    assert began == [(sent, True), (sent, False), (running, False), (running, False)]
 
 
 # statuses of the loop, in order -> whether the model has been asked
@@ -387,7 +393,7 @@ ASKED: dict[str, tuple[list[str], bool]] = {
 
 @pytest.mark.parametrize(("statuses", "asked"), ASKED.values(), ids=ASKED)
 def test_a_loop_tells_whether_it_has_asked_the_model(statuses: list[str], asked: bool) -> None:
-    assert read([loop(status) for status in statuses]).reader.asked is asked
+    assert read([loop(status) for status in statuses]).reader.model_asked is asked
 
 
 # prompt, completion and total tokens as the App Server tells them -> the event, with all of the prompt
@@ -410,10 +416,40 @@ def test_a_prompt_counts_with_what_the_provider_had_of_it(
 
 
 def test_a_turn_may_have_several_messages() -> None:
-    reader = TurnReader(["m-1", "m-2"], [])
+    reader = TurnMachine(Runtime(), ["m-1", "m-2"], [])
     frames = [loop(run_1="m-2"), word()]
 
     assert [len(reader.receive(msgspec.convert(frame, Frame))) for frame in frames] == [0, 1]
+
+
+# States
+
+
+@pytest.mark.parametrize("state", TurnState)
+@pytest.mark.parametrize("change", TurnChange)
+def test_a_change_that_the_state_does_not_allow_is_loud(state: TurnState, change: TurnChange) -> None:
+    machine = reader_of("m-1")
+    machine.state = state
+    with nullcontext() if change in TRANSITIONS[state] else pytest.raises(IllegalTurnChange, match=state.name):
+        machine._change(change)
+
+    assert machine.state is TRANSITIONS[state].get(change, state)
+
+
+def test_every_state_can_be_reached_and_left_or_is_an_end() -> None:
+    reached = {TurnState.SENT} | {state for changes in TRANSITIONS.values() for state in changes.values()}
+    ends = {state for state, changes in TRANSITIONS.items() if not changes}
+
+    assert reached == set(TurnState) == set(TRANSITIONS)
+    assert ends == {TurnState.ENDED, TurnState.CUT_OFF, TurnState.FAILED, TurnState.LOST}
+
+
+def test_a_connection_that_breaks_ends_a_turn_once() -> None:
+    broken, later = errors.BrokenStream("broke"), errors.BrokenStream("broke again")
+    machine = reader_of("m-1")
+    events = [event for arrival in (broken, later) for event in machine.receive(arrival)]
+
+    assert (events, machine.state, machine.failure) == ([], TurnState.LOST, broken)
 
 
 # What does not belong to a turn
@@ -450,7 +486,7 @@ def test_what_is_not_of_the_turn_changes_nothing_wherever_it_comes(name: str, da
     alone, among = read(frames, message), read(mixed, message)
     assert among.events == alone.events
     assert among.failure is alone.failure
-    assert (among.reader.finished, among.reader.ended_well) == (alone.reader.finished, alone.reader.ended_well)
+    assert among.reader.state is alone.reader.state
 
 
 @pytest.mark.parametrize("name", RECORDED)

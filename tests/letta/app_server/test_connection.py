@@ -2,17 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
 from gateway.domain import errors
-from gateway.letta.app_server import link
-from gateway.letta.app_server.answers import Answer, File
-from gateway.letta.app_server.frames import Frame, HalvedFrame, Head
-from gateway.letta.app_server.link import Inbox, Link
-from gateway.letta.stream_messages import text_of
+from gateway.letta.app_server import connection
+from gateway.letta.app_server.connection import AppServerConnection
+from gateway.letta.app_server.frames import Arrival, File, Frame, HalvedFrame, Head, ServerAnswer
+from gateway.letta.stream_messages import content_text
 from tests.servers.fake_app_server import FakeAppServer, word
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.anyio
 TOKEN = "sk-let"
 
 
-class Numbered(Answer, frozen=True):
+class Numbered(ServerAnswer, frozen=True):
     number: int = 0
 
 
@@ -33,7 +32,7 @@ class Linked:
         self.greetings = 0
         self.addresses = 0
         self.url, self.token = url, token
-        self.link = Link(self._address, request_seconds, 20, self._take, self._greet)
+        self.link = AppServerConnection(self._address, request_seconds, 20, self._take, self._greet)
 
     async def _address(self) -> tuple[str, str | None]:
         self.addresses += 1
@@ -44,7 +43,7 @@ class Linked:
 
     async def _greet(self) -> None:
         self.greetings += 1
-        await self.link.request("greeting", Answer)
+        await self.link.request("greeting", ServerAnswer)
         if self.failures:
             raise self.failures.pop(0)
 
@@ -62,6 +61,17 @@ async def linked(server: FakeAppServer, token: str | None = None, request_second
 async def server() -> AsyncIterator[FakeAppServer]:
     async with FakeAppServer() as fake:
         yield fake
+
+
+Inbox = asyncio.Queue[Arrival]
+
+
+@contextmanager
+def inbox(one: Linked, conversation_id: str) -> Iterator[Inbox]:
+    """What arrives for a conversation."""
+    arrived: Inbox = asyncio.Queue()
+    with one.link.listening(conversation_id, arrived.put_nowait):
+        yield arrived
 
 
 async def received(inbox: Inbox) -> Frame | errors.UpstreamError:
@@ -99,10 +109,10 @@ async def test_no_answer_is_an_error_in_time_and_a_late_one_is_nobody_s(server: 
     server.answers["ask"] = None
     async with linked(server, request_seconds=0.05) as one:
         with pytest.raises(errors.TimedOut, match="no answer to ask") as raised:
-            await one.link.request("ask", Answer)
+            await one.link.request("ask", ServerAnswer)
         assert not raised.value.taken
         await server.reply(await server.arrived("ask"), success=True)
-        await one.link.request("again", Answer)
+        await one.link.request("again", ServerAnswer)
 
     assert [head.type for head, _ in one.taken] == ["ask_response"]
 
@@ -110,12 +120,12 @@ async def test_no_answer_is_an_error_in_time_and_a_late_one_is_nobody_s(server: 
 async def test_who_no_longer_waits_disturbs_nobody(server: FakeAppServer) -> None:
     server.answers["ask"] = None
     async with linked(server) as one:
-        asking = asyncio.create_task(one.link.request("ask", Answer))
+        asking = asyncio.create_task(one.link.request("ask", ServerAnswer))
         request = await server.arrived("ask")
         asking.cancel()
         await server.reply(request)
 
-        assert await one.link.request("again", Answer)
+        assert await one.link.request("again", ServerAnswer)
 
 
 # answer -> error
@@ -155,13 +165,13 @@ async def test_what_is_told_needs_no_answer(server: FakeAppServer) -> None:
 
 async def test_frames_of_a_conversation_go_where_they_are_awaited(server: FakeAppServer) -> None:
     async with linked(server) as one:
-        await one.link.connection()
-        with one.link.inbox("conv-1") as first, one.link.inbox("conv-2") as second:
+        await one.link.open_socket()
+        with inbox(one, "conv-1") as first, inbox(one, "conv-2") as second:
             for conversation, text in (("conv-1", "a"), ("conv-3", "x"), ("conv-2", "b"), ("conv-1", "c")):
                 await server.send(delta_of(conversation, text))
-            told = [await received(inbox) for inbox in (first, second, first)]
+            told = [await received(one_of) for one_of in (first, second, first)]
 
-    assert [text_of(frame.delta.content) for frame in told if isinstance(frame, Frame) and frame.delta] == [
+    assert [content_text(frame.delta.content) for frame in told if isinstance(frame, Frame) and frame.delta] == [
         "a",
         "b",
         "c",
@@ -171,8 +181,8 @@ async def test_frames_of_a_conversation_go_where_they_are_awaited(server: FakeAp
 
 async def test_a_new_inbox_of_a_conversation_goes_before_an_old_one(server: FakeAppServer) -> None:
     async with linked(server) as one:
-        await one.link.connection()
-        with one.link.inbox("conv-1") as old, one.link.inbox("conv-1") as new:
+        await one.link.open_socket()
+        with inbox(one, "conv-1") as old, inbox(one, "conv-1") as new:
             await server.send(delta_of("conv-1", "a"))
             await received(new)
         assert old.empty()
@@ -180,9 +190,9 @@ async def test_a_new_inbox_of_a_conversation_goes_before_an_old_one(server: Fake
 
 async def test_what_no_turn_awaits_is_handed_on_as_it_came(server: FakeAppServer) -> None:
     async with linked(server) as one:
-        await one.link.connection()
+        await one.link.open_socket()
         await server.send({"type": "control_request", "request_id": "perm-1", "x": 1})
-        await one.link.request("again", Answer)
+        await one.link.request("again", ServerAnswer)
 
     assert [(head.type, head.request_id, b'"x": 1' in data) for head, data in one.taken] == [
         ("control_request", "perm-1", True)
@@ -197,31 +207,31 @@ async def test_half_a_surrogate_pair_costs_nothing_but_itself(server: FakeAppSer
     server.answers["ask"] = lambda request: {"error": None, "content": "a half \ud83d"}
     async with linked(server) as one:
         answer = await one.link.request("ask", File)
-        with one.link.inbox("conv-1") as inbox:
+        with inbox(one, "conv-1") as arrived:
             await server.send(delta_of("conv-1", "a half \ud83d"))
-            frame = await received(inbox)
+            frame = await received(arrived)
         await server.send(f'{{"type": "control_request", "request_id": "perm-1", "x": {HALF}}}')
-        await one.link.request("again", Answer)
+        await one.link.request("again", ServerAnswer)
 
     assert answer.content == "a half \ufffd"
     # Its other half may follow.
     assert isinstance(frame, HalvedFrame)
     assert frame.delta
-    assert text_of(frame.delta.content) == "a half \ud83d"
+    assert content_text(frame.delta.content) == "a half \ud83d"
     assert [(head.request_id, rb'"a half \ufffd"' in data) for head, data in one.taken] == [("perm-1", True)]
 
 
 async def test_bytes_that_are_no_utf_8_cost_nothing_but_themselves(server: FakeAppServer) -> None:
     frame = b'{"type": "stream_delta", "runtime": {"conversation_id": "conv-1"}, "delta": {"content": "a\xff"}}'
     async with linked(server) as one:
-        await one.link.connection()
-        with one.link.inbox("conv-1") as inbox:
+        await one.link.open_socket()
+        with inbox(one, "conv-1") as arrived:
             await server.send(frame)
-            told = await received(inbox)
+            told = await received(arrived)
 
     assert isinstance(told, Frame)
     assert told.delta
-    assert text_of(told.delta.content) == "a\ufffd"
+    assert content_text(told.delta.content) == "a\ufffd"
 
 
 UNREADABLE: dict[str, bytes | str] = {
@@ -242,10 +252,10 @@ async def test_a_frame_that_cannot_be_read_is_skipped(
     server: FakeAppServer, frame: bytes | str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with linked(server) as one:
-        await one.link.connection()
+        await one.link.open_socket()
         with caplog.at_level(logging.WARNING):
             await server.send(frame)
-            await one.link.request("again", Answer)
+            await one.link.request("again", ServerAnswer)
 
     assert [record.getMessage() for record in caplog.records] == ["a frame of the App Server's could not be read"]
     assert len(server.connections) == 1
@@ -257,7 +267,7 @@ async def test_a_frame_that_cannot_be_read_is_skipped(
 async def test_the_token_is_shown(server: FakeAppServer) -> None:
     server.token = TOKEN
     async with linked(server, TOKEN) as one:
-        assert await one.link.request("ask", Answer)
+        assert await one.link.request("ask", ServerAnswer)
 
 
 @pytest.mark.parametrize("token", [None, "sk-wrong"])
@@ -265,7 +275,7 @@ async def test_a_wrong_token_is_refused_and_not_repeated(server: FakeAppServer, 
     server.token = TOKEN
     async with linked(server, token) as one:
         with pytest.raises(errors.KeyRefused, match="HTTP 401") as raised:
-            await one.link.request("ask", Answer)
+            await one.link.request("ask", ServerAnswer)
 
     assert "secret" not in str(raised.value)
     assert "sk-" not in str(raised.value)
@@ -277,7 +287,7 @@ async def test_with_nobody_there_it_is_unreachable() -> None:
     async with linked(gone) as one:
         for _ in range(2):
             with pytest.raises(errors.Unreachable):
-                await one.link.request("ask", Answer)
+                await one.link.request("ask", ServerAnswer)
 
     assert one.greetings == 0
 
@@ -290,13 +300,13 @@ async def test_who_does_not_speak_this_protocol_is_unreachable() -> None:
     async with await asyncio.start_server(say_nothing_of_use, "127.0.0.1", 0) as http:
         one = Linked(f"ws://127.0.0.1:{http.sockets[0].getsockname()[1]}/ws")
         with pytest.raises(errors.Unreachable):
-            await one.link.request("ask", Answer)
+            await one.link.request("ask", ServerAnswer)
         await one.link.aclose()
 
 
 async def test_all_who_ask_at_once_share_one_attempt(server: FakeAppServer) -> None:
     async with linked(server) as one:
-        found = await asyncio.gather(*(one.link.connection() for _ in range(20)))
+        found = await asyncio.gather(*(one.link.open_socket() for _ in range(20)))
 
     assert len({id(connection) for connection in found}) == 1
     assert (one.addresses, len(server.connections), one.greetings) == (1, 1, 1)
@@ -306,7 +316,7 @@ async def test_all_who_ask_at_once_share_one_failure() -> None:
     async with FakeAppServer() as gone:
         pass
     async with linked(gone) as one:
-        failed = await asyncio.gather(*(one.link.connection() for _ in range(20)), return_exceptions=True)
+        failed = await asyncio.gather(*(one.link.open_socket() for _ in range(20)), return_exceptions=True)
 
     assert {type(error) for error in failed} == {errors.Unreachable}
     assert one.addresses == 1
@@ -314,7 +324,7 @@ async def test_all_who_ask_at_once_share_one_failure() -> None:
 
 async def test_who_leaves_does_not_stop_the_attempt_for_others(server: FakeAppServer) -> None:
     async with linked(server) as one:
-        leaving, staying = (asyncio.create_task(one.link.connection()) for _ in range(2))
+        leaving, staying = (asyncio.create_task(one.link.open_socket()) for _ in range(2))
         await asyncio.sleep(0)
         leaving.cancel()
 
@@ -339,7 +349,7 @@ async def break_off(server: FakeAppServer, how: Break) -> None:
 async def test_a_request_that_waits_hears_of_a_broken_connection(server: FakeAppServer, how: Break) -> None:
     server.answers["ask"] = None
     async with linked(server) as one:
-        asking = [asyncio.create_task(one.link.request("ask", Answer)) for _ in range(2)]
+        asking = [asyncio.create_task(one.link.request("ask", ServerAnswer)) for _ in range(2)]
         await server.arrived("ask", 2)
         await break_off(server, how)
 
@@ -353,9 +363,9 @@ async def test_a_request_that_waits_hears_of_a_broken_connection(server: FakeApp
 @pytest.mark.parametrize("how", BREAKS.values(), ids=BREAKS)
 async def test_a_turn_hears_of_a_broken_connection_after_what_came_before(server: FakeAppServer, how: Break) -> None:
     async with linked(server) as one:
-        connection = await one.link.connection()
+        connection = await one.link.open_socket()
         connection.runtimes["conv-1"] = 0
-        with one.link.inbox("conv-1") as running, one.link.inbox("conv-2") as beginning:
+        with inbox(one, "conv-1") as running, inbox(one, "conv-2") as beginning:
             await server.send(delta_of("conv-1", "a"))
             await break_off(server, how)
             first, second = await received(running), await received(running)
@@ -370,29 +380,29 @@ async def test_a_turn_hears_of_a_broken_connection_after_what_came_before(server
 @pytest.mark.parametrize("how", BREAKS.values(), ids=BREAKS)
 async def test_it_connects_again_by_itself_and_greets_again(server: FakeAppServer, how: Break) -> None:
     async with linked(server) as one:
-        first = await one.link.connection()
+        first = await one.link.open_socket()
         first.runtimes["conv-1"] = 0
         await break_off(server, how)
         await server.arrived("greeting", 2)
-        second = await one.link.connection()
+        second = await one.link.open_socket()
 
         assert second is not first
         assert second.runtimes == {}
-        assert await one.link.request("again", Answer)
+        assert await one.link.request("again", ServerAnswer)
     assert one.greetings == len(server.connections) == 2
 
 
 async def test_it_tries_again_until_somebody_is_there(
     server: FakeAppServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(link, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(connection, "FIRST_DELAY", 0.001)
     async with linked(server) as one:
-        await one.link.connection()
+        await one.link.open_socket()
         one.failures = [errors.Refused("not yet"), errors.TimedOut("not yet")]
         with caplog.at_level(logging.WARNING):
             server.cut()
             await server.arrived("greeting", 4)
-        await one.link.request("again", Answer)
+        await one.link.request("again", ServerAnswer)
 
     assert one.greetings == 4
     assert "the App Server cannot be reached: not yet" in [record.getMessage() for record in caplog.records]
@@ -400,7 +410,7 @@ async def test_it_tries_again_until_somebody_is_there(
 
 async def test_every_connection_is_greeted_before_anybody_has_it(server: FakeAppServer) -> None:
     async with linked(server) as one:
-        await one.link.request("ask", Answer)
+        await one.link.request("ask", ServerAnswer)
 
     assert [frame["type"] for frame in server.received] == ["greeting", "ask"]
 
@@ -408,9 +418,9 @@ async def test_every_connection_is_greeted_before_anybody_has_it(server: FakeApp
 async def test_nobody_has_a_connection_while_it_is_greeted(server: FakeAppServer) -> None:
     server.answers["greeting"] = None
     async with linked(server) as one:
-        first = asyncio.create_task(one.link.request("ask", Answer))
+        first = asyncio.create_task(one.link.request("ask", ServerAnswer))
         greeting = await server.arrived("greeting")
-        second = asyncio.create_task(one.link.connection())
+        second = asyncio.create_task(one.link.open_socket())
         await asyncio.sleep(0)
         assert not second.done()
 
@@ -422,7 +432,7 @@ async def test_nobody_has_a_connection_while_it_is_greeted(server: FakeAppServer
 async def test_who_leaves_while_it_closes_has_left(server: FakeAppServer) -> None:
     server.answers["greeting"] = None
     async with linked(server) as one:
-        asking = asyncio.create_task(one.link.request("ask", Answer))
+        asking = asyncio.create_task(one.link.request("ask", ServerAnswer))
         await server.arrived("greeting")
         asking.cancel()
 
@@ -434,8 +444,8 @@ async def test_a_greeting_that_fails_leaves_no_connection(server: FakeAppServer)
     async with linked(server) as one:
         one.failures = [errors.Refused("no such provider")]
         with pytest.raises(errors.Refused, match="no such provider"):
-            await one.link.request("ask", Answer)
-        await one.link.request("ask", Answer)
+            await one.link.request("ask", ServerAnswer)
+        await one.link.request("ask", ServerAnswer)
 
     assert [frame["type"] for frame in server.received] == ["greeting", "greeting", "ask"]
     assert len(server.connections) == 2
@@ -445,25 +455,25 @@ async def test_a_greeting_that_fails_leaves_no_connection(server: FakeAppServer)
 
 
 def tasks_of_links() -> list[asyncio.Task[object]]:
-    return [task for task in asyncio.all_tasks() if "Link." in repr(task.get_coro())]
+    return [task for task in asyncio.all_tasks() if "AppServerConnection." in repr(task.get_coro())]
 
 
 async def test_closing_leaves_no_task_and_no_connection(server: FakeAppServer) -> None:
     async with linked(server) as one:
-        await one.link.request("ask", Answer)
+        await one.link.request("ask", ServerAnswer)
         assert tasks_of_links() != []
     assert tasks_of_links() == []
     await server.connections[0].wait_closed()
 
     with pytest.raises(errors.Unreachable, match="shutting down"):
-        await one.link.request("ask", Answer)
+        await one.link.request("ask", ServerAnswer)
     assert len(server.connections) == 1
 
 
 async def test_closing_ends_what_waits(server: FakeAppServer) -> None:
     server.answers["ask"] = None
     async with linked(server) as one:
-        asking = asyncio.create_task(one.link.request("ask", Answer))
+        asking = asyncio.create_task(one.link.request("ask", ServerAnswer))
         await server.arrived("ask")
 
     with pytest.raises(errors.BrokenStream):
@@ -473,7 +483,7 @@ async def test_closing_ends_what_waits(server: FakeAppServer) -> None:
 async def test_closing_while_it_tries_to_connect_ends_that(server: FakeAppServer) -> None:
     server.answers["greeting"] = None
     async with linked(server) as one:
-        asking = asyncio.create_task(one.link.request("ask", Answer))
+        asking = asyncio.create_task(one.link.request("ask", ServerAnswer))
         await server.arrived("greeting")
 
     (failed,) = await asyncio.gather(asking, return_exceptions=True)
@@ -485,7 +495,7 @@ async def test_closing_while_it_waits_to_try_again_ends_that(
     server: FakeAppServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with linked(server) as one:
-        await one.link.connection()
+        await one.link.open_socket()
         one.failures = [errors.Refused("not yet")] * 9
         server.cut()
         await server.arrived("greeting", 2)
@@ -500,10 +510,10 @@ async def test_closing_what_was_never_used_is_done_at_once() -> None:
 async def test_what_would_end_the_connection_is_not_sent(
     server: FakeAppServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "MAX_SENT_BYTES", 1000)
+    monkeypatch.setattr(connection, "MAX_SENT_BYTES", 1000)
     async with linked(server) as connected:
         with pytest.raises(errors.TooLong):
-            await connected.link.request("write_file", Answer, content="a" * 1000)
-        await connected.link.request("write_file", Answer, content="a")
+            await connected.link.request("write_file", ServerAnswer, content="a" * 1000)
+        await connected.link.request("write_file", ServerAnswer, content="a")
 
     assert [frame["content"] for frame in server.sent("write_file")] == ["a"]

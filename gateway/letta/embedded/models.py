@@ -1,14 +1,12 @@
-"""Which models of an App Server are shown pictures: what the gateway's mod for its models tells, and is told."""
+"""The mod by which an App Server learns which models are shown pictures, and tells it in their names."""
 
 from pathlib import Path
 
 import msgspec
 
+from gateway.letta.app_server.frames import SEES_MARK
+
 MOD = Path(__file__).with_name("models.js")
-# The App Server itself knows these models by their ids alone, and shows pictures to none of them.
-BLIND_PREFIX = "openai-compatible/"
-# What the mod ends the name of a model with that is shown pictures.
-SEES_MARK = " (sees pictures)"
 
 
 def models_mod(sees: bool | None) -> bytes:

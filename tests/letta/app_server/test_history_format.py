@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.messages import Message, image_of, message_of
-from gateway.letta.app_server.transcript import (
+from gateway.letta.app_server.frames import KeptMessage
+from gateway.letta.app_server.history_format import (
     FORMAT,
-    Listed,
     backend_of,
     emptied,
     folder_of,
     is_known_format,
-    to_past,
     with_history,
 )
+from gateway.letta.app_server.listing import to_past
 from gateway.letta.notes import EXCHANGED, SAID, note
 from tests.letta.words import HELLO, HI, MORE, NOTES, PASTS, texts
 
@@ -127,7 +127,7 @@ def test_a_person_s_words_before_a_picture_come_back_whatever_they_look_like(wor
     _, (written, _) = write([asked, HELLO])
     content = [part for part in written["message"]["content"] if part["type"] == "text"]
     shown = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "cmVk"}}
-    past = to_past([Listed("1", "user_message", written["message"]["otid"], [*content, shown])])
+    past = to_past([KeptMessage("1", "user_message", written["message"]["otid"], [*content, shown])])
 
     assert past.messages == [msgspec.structs.replace(asked, id="1")]
 
@@ -229,7 +229,7 @@ def test_a_past_comes_back_as_it_was(history: list[Message]) -> None:
     conversation, entries = write(history)
     messages = [entry["message"] for entry in entries]
     listed = [
-        Listed(message["id"], f"{message['role']}_message", message.get("otid"), message["content"])
+        KeptMessage(message["id"], f"{message['role']}_message", message.get("otid"), message["content"])
         for message in messages
     ]
     found = to_past(listed)

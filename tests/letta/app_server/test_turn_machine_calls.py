@@ -1,5 +1,6 @@
 """Calls in an App Server's frames: which of them are told, which wait, and when the turn does."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -8,12 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.events import CallRefused, CallWaits, Event, Stop, ToolCalled
-from gateway.letta.app_server.frames import Frame, TurnReader
+from gateway.domain.messages import ToolResult
+from gateway.letta.app_server.frames import ControlRequest, Frame, PermissionAsked, Runtime, ToolRequest
+from gateway.letta.app_server.turn_machine import TurnMachine, TurnState
+from gateway.letta.upstream import Sending
 from tests import events as e
 from tests.letta.app_server.parked import called, classified
 
 Json = dict[str, Any]
 RUN = "run-1"
+RUNTIME = Runtime("agent-1", "conv-1")
 BEGIN = {
     "type": "update_loop_status",
     "loop_status": {"status": "PROCESSING_API_RESPONSE", "client_message_ids_by_run_id": {RUN: ["m-1"]}},
@@ -22,17 +27,18 @@ WORD: Json = {
     "type": "stream_delta",
     "delta": {"message_type": "assistant_message", "content": [{"type": "text", "text": "Hello"}]},
 }
+NOTHING = Sending([])
 END = {"type": "turn_finished", "stop_reason": "end_turn", "run_id": RUN}
 
 
-def reader() -> TurnReader:
+def reader() -> TurnMachine:
     """Of a turn whose agent has tools of all three kinds."""
-    new = TurnReader(["m-1"], builtin=["Bash", "Read"], own=["memory_insert"], clients=["weather", "clock"])
+    new = TurnMachine(RUNTIME, ["m-1"], builtin=["Bash", "Read"], own=["memory_insert"], clients=["weather", "clock"])
     take(new, BEGIN)
     return new
 
 
-def take(reader: TurnReader, *frames: Json) -> list[Event]:
+def take(reader: TurnMachine, *frames: Json) -> list[Event]:
     told: list[Event] = []
     for frame in frames:
         if "delta" in frame:
@@ -122,8 +128,7 @@ def test_calls_are_told_by_who_carries_them_out(frames: list[Json], told: list[s
 
     assert words(take(new, *frames)) == told
     assert new.waiting == waiting
-    assert new.parked is ("Stop WAITING" in told)
-    assert not new.finished
+    assert new.state is (TurnState.PARKED if "Stop WAITING" in told else TurnState.RUNNING)
 
 
 @pytest.mark.parametrize(("name", "clients"), [("weather", True), ("Bash", False)])
@@ -137,23 +142,23 @@ def test_whether_the_client_is_waited_for_is_known(name: str, clients: bool) -> 
 def test_a_turn_that_goes_on_is_told_on_and_may_wait_again() -> None:
     new = reader()
     take(new, called("weather", "c1"), classified("c1"))
-    new.resume(["m-2"])
-    assert (new.parked, new.waiting, new.first_id) == (False, {}, "m-1")
+    new.answer(NOTHING, ["m-2"])
+    assert (new.state, new.waiting, new.began_with) == (TurnState.RUNNING, {}, "m-1")
 
     assert words(take(new, WORD, called("clock", "c1"), classified("c1"))) == [
         "Text",
         "CallWaits clock",
         "Stop WAITING",
     ]
-    new.resume([])
+    new.answer(NOTHING, [])
     assert words(take(new, END)) == ["Stop END"]
-    assert new.ended_well
+    assert new.state is TurnState.ENDED
 
 
 def test_a_turn_that_goes_on_takes_the_runs_of_what_was_said_beside_the_answers() -> None:
     new = reader()
     take(new, called("weather", "c1"), classified("c1"))
-    new.resume(["m-2"])
+    new.answer(NOTHING, ["m-2"])
     loop = {"status": "PROCESSING_API_RESPONSE", "client_message_ids_by_run_id": {"run-2": ["m-2"]}}
     take(new, {"type": "update_loop_status", "loop_status": loop})
 
@@ -174,6 +179,60 @@ def test_every_call_of_a_step_is_told_once_and_the_turn_waits_only_for_others(na
 
     assert sorted(call.id for call in e.calls_of(events)) == sorted(ids)
     assert new.waiting.keys() == clients | asking
-    assert new.parked is bool(clients | asking)
+    assert (new.state is TurnState.PARKED) is bool(clients | asking)
     waiting = {event.call.id for event in events if isinstance(event, CallWaits)}
     assert waiting == clients | asking
+
+
+# What arrives while it waits, and what is asked
+
+
+def test_what_arrives_while_a_turn_waits_is_told_once_it_goes_on() -> None:
+    new = reader()
+    take(new, called("weather", "c1"), classified("c1"))
+
+    assert take(new, WORD, END) == []
+    assert new.waits
+    assert words(new.answer(NOTHING, [])) == ["Text", "Stop END"]
+    assert new.state is TurnState.ENDED
+
+
+def test_a_turn_that_is_given_up_is_followed_to_its_end() -> None:
+    new = reader()
+    take(new, called("weather", "c1"), classified("c1"), WORD)
+    new.take_call(ToolRequest("ask-c1", "weather", {}, RUNTIME, "c1"))
+
+    assert words(new.give_up()) == ["Text"]
+    assert (new.state, new.waits, len(new.answers_to_send())) == (TurnState.ENDING, True, 1)
+    assert words(take(new, {**END, "stop_reason": "cancelled"})) == ["Stop FAILED"]
+    assert new.state is TurnState.CUT_OFF
+
+
+def asked(name: str, id: str) -> ControlRequest:
+    return ControlRequest(f"ask-{id}", request=PermissionAsked(name, id))
+
+
+def test_nothing_that_is_asked_before_a_run_has_taken_the_messages_is_of_the_turn() -> None:
+    new = TurnMachine(RUNTIME, ["m-1"], builtin=["Bash"])
+    new.take_question(asked("Edit", "c1"))
+    take(new, BEGIN)
+    new.take_question(asked("Edit", "c2"))
+
+    assert [frame["payload"]["request_id"] for frame in new.answers_to_send()] == ["ask-c2"]
+    assert new.answers_to_send() == []
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["asked before", "asked after"])
+def test_a_call_is_answered_once_it_is_asked_for_and_there_is_an_answer(before: bool) -> None:
+    new = reader()
+    take(new, called("weather", "c1"), classified("c1"))
+    doings: list[Callable[[], object]] = [
+        lambda: new.take_call(ToolRequest("ask-c1", "weather", {}, RUNTIME, "c1")),
+        lambda: new.answer(Sending([], results=(ToolResult("c1", "sunny"),)), []),
+    ]
+    for i, do in enumerate(doings if before else doings[::-1]):
+        do()
+        sent = new.answers_to_send()
+        assert len(sent) == i
+
+    assert sent[0]["result"] == {"content": [{"type": "text", "text": "sunny"}], "is_error": False}

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.messages import Image, Message, image_of, message_of
-from gateway.letta.app_server.transcript import Listed, to_input, to_past, unfinished
+from gateway.letta.app_server.frames import KeptMessage
+from gateway.letta.app_server.input import to_input
+from gateway.letta.app_server.listing import to_past, unfinished
 from gateway.letta.notes import EARLIER_REMINDER, REMINDER_END, SAID, WITHDRAWN
 from gateway.letta.upstream import NO_INSTRUCTIONS, Instructions, Sending
 from tests.letta.words import (
@@ -79,7 +81,8 @@ def test_of_a_picture_shown_earlier_is_told_in_words_and_it_is_known_again() -> 
     assert SHOWN.data not in told
     assert "image/png" in told
     assert (
-        to_past([Listed("1", "user_message", "gw1-a-b-c-d", sent["content"])]).messages[0].images == LOOK.light.images
+        to_past([KeptMessage("1", "user_message", "gw1-a-b-c-d", sent["content"])]).messages[0].images
+        == LOOK.light.images
     )
 
 
@@ -100,7 +103,7 @@ def test_whatever_stands_before_a_picture_is_the_person_s(
 ) -> None:
     message = message_of("user", pieces, "gw1-a-b-c-d")
     (sent,) = to_input(Sending([message], instructions))
-    past = to_past([Listed("1", "user_message", "gw1-a-b-c-d", [part(DEVICE), *sent["content"]])])
+    past = to_past([KeptMessage("1", "user_message", "gw1-a-b-c-d", [part(DEVICE), *sent["content"]])])
 
     assert past.messages == [msgspec.structs.replace(message, id="1")]
     assert past.instructions_sent == instructions.text
@@ -126,17 +129,17 @@ def test_a_message_keeps_its_client_id_and_one_without_has_one_that_was_never_us
 # What is listed
 
 
-def told(id: str, *parts: str, otid: str | None = "gw1-a-b-c-d") -> Listed:
+def told(id: str, *parts: str, otid: str | None = "gw1-a-b-c-d") -> KeptMessage:
     """A user's message of a listing."""
-    return Listed(id, "user_message", otid, [{"type": "text", "text": text} for text in parts])
+    return KeptMessage(id, "user_message", otid, [{"type": "text", "text": text} for text in parts])
 
 
-def answered(id: str, text: str) -> Listed:
-    return Listed(id, "assistant_message", None, text)
+def answered(id: str, text: str) -> KeptMessage:
+    return KeptMessage(id, "assistant_message", None, text)
 
 
 # the oldest first -> (role, text)s, and what the client's text was last
-LISTED: dict[str, tuple[list[Listed], list[tuple[str, str]], str]] = {
+LISTED: dict[str, tuple[list[KeptMessage], list[tuple[str, str]], str]] = {
     "nothing": ([], [], ""),
     "a turn": ([told("1", "Hi"), answered("2", "Hello")], [("user", "Hi"), ("assistant", "Hello")], ""),
     "what the App Server puts before a question": ([told("1", DEVICE, DEVICE, "Hi")], [("user", "Hi")], ""),
@@ -173,7 +176,12 @@ LISTED: dict[str, tuple[list[Listed], list[tuple[str, str]], str]] = {
         "",
     ),
     "an answer with tools between": (
-        [told("1", "Hi"), answered("2", "One"), Listed("3", "tool_return_message", None, "x"), answered("4", "two")],
+        [
+            told("1", "Hi"),
+            answered("2", "One"),
+            KeptMessage("3", "tool_return_message", None, "x"),
+            answered("4", "two"),
+        ],
         [("user", "Hi"), ("assistant", "One\n\ntwo")],
         "",
     ),
@@ -183,7 +191,7 @@ LISTED: dict[str, tuple[list[Listed], list[tuple[str, str]], str]] = {
 
 @pytest.mark.parametrize(("listed", "said", "instructions"), LISTED.values(), ids=LISTED)
 def test_a_conversation_holds_what_was_said_and_told_in_it(
-    listed: list[Listed], said: list[tuple[str, str]], instructions: str
+    listed: list[KeptMessage], said: list[tuple[str, str]], instructions: str
 ) -> None:
     past = to_past(listed)
 
@@ -208,7 +216,7 @@ TURNS = st.lists(st.tuples(QUESTIONS, st.one_of(st.just(""), WORDS)), min_size=1
 def test_what_was_sent_is_found_again_with_the_client_s_text_whatever_it_says(
     past: list[Message], turns: list[tuple[list[Message], str]]
 ) -> None:
-    listed: list[Listed] = []
+    listed: list[KeptMessage] = []
     said = list(past)
     for i, (questions, text) in enumerate(turns):
         sent = to_input(
@@ -217,7 +225,7 @@ def test_what_was_sent_is_found_again_with_the_client_s_text_whatever_it_says(
         for message in sent:
             device = [{"type": "text", "text": DEVICE}] if not listed else []
             parts = [*device, *message["content"]]
-            listed.append(Listed(f"ui-{len(listed)}", "user_message", message["client_message_id"], parts))
+            listed.append(KeptMessage(f"ui-{len(listed)}", "user_message", message["client_message_id"], parts))
         listed.append(answered(f"ui-{len(listed)}", "Indeed"))
         said += [*questions, Message("assistant", "Indeed")]
         found = to_past(listed)
@@ -229,14 +237,14 @@ def test_what_was_sent_is_found_again_with_the_client_s_text_whatever_it_says(
 # A turn without an end
 
 
-def listed(*kinds: str) -> list[Listed]:
+def listed(*kinds: str) -> list[KeptMessage]:
     """A listing, the newest first; `user:x` is a user's message of the client id `x`."""
     told = [kind.partition(":") for kind in kinds]
-    return [Listed(f"ui-{i}", f"{kind}_message", otid or None) for i, (kind, _, otid) in enumerate(told)]
+    return [KeptMessage(f"ui-{i}", f"{kind}_message", otid or None) for i, (kind, _, otid) in enumerate(told)]
 
 
 # the newest first, how the turn began, whether the chat is stuck -> how many belong to a turn without an end
-UNFINISHED: dict[str, tuple[list[Listed], str | None, bool, int]] = {
+UNFINISHED: dict[str, tuple[list[KeptMessage], str | None, bool, int]] = {
     "nothing was said": (listed(), None, False, 0),
     "nothing was said, and it is stuck": (listed(), None, True, 0),
     "it was answered": (listed("assistant", "user:a"), None, False, 0),
@@ -266,7 +274,7 @@ UNFINISHED: dict[str, tuple[list[Listed], str | None, bool, int]] = {
 
 @pytest.mark.parametrize(("newest_first", "began_with", "stuck", "count"), UNFINISHED.values(), ids=UNFINISHED)
 def test_the_messages_of_a_turn_without_an_end_are_told_from_the_others(
-    newest_first: list[Listed], began_with: str | None, stuck: bool, count: int
+    newest_first: list[KeptMessage], began_with: str | None, stuck: bool, count: int
 ) -> None:
     assert unfinished(newest_first, began_with, stuck) == count
 

@@ -1,0 +1,100 @@
+"""The messages that an App Server is sent. Performs no I/O.
+
+It takes users' messages only: the answers that a conversation could not be given are sent as a note.
+"""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.domain.messages import Image, Message, Role, last_answer
+from gateway.domain.request import ClientTool
+from gateway.letta.app_server import memory
+from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, SAID, WITHDRAWN, looks_like_a_note, note
+from gateway.letta.parts import MessagePart, described, exchange_notes, text_part, to_parts
+from gateway.letta.upstream import Instructions, Sending
+
+Input = dict[str, Any]
+# How long the App Server waits for the answer to a call at most, in seconds.
+LONGEST_CALL_SECONDS = 300.0
+# And for that to a call of one of the gateway's own tools: longer than the requests that it makes may take.
+MEMORY_TIMEOUT_MS = 120_000
+
+
+class EarlierLine(Struct, frozen=True, omit_defaults=True):
+    """What was said earlier, a line each."""
+
+    role: Role
+    content: str
+    pictures: tuple[Image, ...] = ()
+    """What was shown, in words."""
+
+
+def to_input(sending: Sending) -> list[Input]:
+    """What is sent, as the App Server takes it, each message with an id that was never used.
+
+    Should there be answers, the conversation could not be given its past: then that is told in words.
+    """
+    messages = sending.messages
+    unanswered = last_answer(messages) + 1
+    notes = _told(messages[:unanswered]) + _instructed(sending.instructions)
+    sent = []
+    for message in messages[unanswered:]:
+        sent.append(_input(notes, message))
+        notes = []
+    return sent
+
+
+def _input(notes: list[str], message: Message) -> Input:
+    content = [*map(text_part, notes), *said_parts(message)]
+    return {"role": "user", "content": content, "client_message_id": message.client_id or new_client_id()}
+
+
+def said_parts(message: Message) -> list[MessagePart]:
+    """A message, and before it what was called to answer it, and what tells that its own words are no note."""
+    notes, said = exchange_notes(message), to_parts(message)
+    if message.images and any(looks_like_a_note(part.get("text", "")) for part in said):
+        notes = [*notes, SAID]
+    return [*map(text_part, notes), *said]
+
+
+def new_client_id() -> str:
+    """Of a message that has none."""
+    return f"gw-{uuid.uuid4().hex}"
+
+
+def _told(messages: list[Message]) -> list[str]:
+    if not messages:
+        return []
+    told = [EarlierLine(message.role, message.content, message.light.images) for message in messages]
+    lines = [msgspec.json.encode(one).decode() for one in told]
+    return [note(EARLIER_REMINDER, "\n".join(lines))]
+
+
+def _instructed(instructions: Instructions) -> list[str]:
+    """The client's text, where it is not what the conversation was told last."""
+    if instructions.text == instructions.sent_before:
+        return []
+    return [note(CLIENT_REMINDER, instructions.text or WITHDRAWN)]
+
+
+def to_payload(sent: list[Input], builtin: list[str], clients: Iterable[ClientTool]) -> dict[str, Any]:
+    """The `payload` of an `input` frame: messages, and all the tools that the agent may use in their turn."""
+    return {
+        "kind": "create_message",
+        "messages": sent,
+        "client_toolset": {"base": "none", "include": builtin},
+        "client_tool_allowlist": [*builtin, *memory.MEMORY_TOOL_NAMES, *(tool.name for tool in clients)],
+        "exclude_interactive_tools": True,
+    }
+
+
+def external_tools(clients: Iterable[ClientTool]) -> list[dict[str, Any]]:
+    """The tools that the App Server does not carry out itself: the gateway's, and those of its client."""
+    # `auto_background` would end a slow call as a message of the user's, which starts a turn by itself.
+    theirs = [{**described(tool), "timeout_ms": int(LONGEST_CALL_SECONDS * 1000)} for tool in clients]
+    ours = [{**tool, "timeout_ms": MEMORY_TIMEOUT_MS} for tool in memory.MEMORY_TOOLS]
+    return [{"tools": [{**tool, "auto_background": False} for tool in [*ours, *theirs]]}]
