@@ -26,6 +26,7 @@ from gateway.pictures.shown import Fetch, Pictures
 from gateway.settings import Secret, Settings
 from gateway.tasks.runs import TaskModel, TaskRuns
 from gateway.turns.chats.pruning import Pruner
+from gateway.turns.runs.driver import share
 from gateway.turns.runs.registry import Runs
 
 
@@ -68,7 +69,8 @@ def create_app(
     demo's, and no setting.
     """
     letta = upstream or upstream_for(settings)
-    runs = Runs(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
+    shared = share(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
+    runs = Runs(shared, settings.chats.resend_seconds)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
     pictures = pictures_for(settings, fetch)
 
@@ -76,7 +78,7 @@ def create_app(
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         try:
             await letta.start()
-            pruning = asyncio.create_task(Pruner(letta, settings.chats, runs.means.conversations).run())
+            pruning = asyncio.create_task(Pruner(letta, settings.chats, shared.conversations).run())
             yield
             pruning.cancel()
             await task_runs.aclose()
@@ -90,10 +92,12 @@ def create_app(
     app = Litestar(
         route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz, *pages],
         lifespan=[lifespan],
-        state=State({"runs": runs}),
+        state=State({"runs": runs, "upstream": letta}),
         dependencies={
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "runs": Provide(lambda: runs, sync_to_thread=False),
+            "check_letta": Provide(lambda: letta.check_health, sync_to_thread=False),
+            "schemas": Provide(lambda: shared.schemas, sync_to_thread=False),
             "task_runs": Provide(lambda: task_runs, sync_to_thread=False),
             "pictures": Provide(lambda: pictures, sync_to_thread=False),
         },

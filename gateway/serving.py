@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises what Letta's start raises; uvicorn would only log it, as a bug of the application's."""
-        upstream = self._app.state.runs.means.upstream
+        upstream = self._app.state.upstream
         try:
             await upstream.start()
         except BaseException:

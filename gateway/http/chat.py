@@ -31,6 +31,7 @@ from gateway.turns.people.identity import identify, message_ids
 from gateway.turns.runs.log import Reader
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.resend import to_sent
+from gateway.turns.runs.schemas import Schemas
 from gateway.turns.turn import Turn, forwards_tools, to_turn
 from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
 from gateway.wires.chat_completions.read import read
@@ -45,6 +46,7 @@ async def create_chat_completion(
     request: Request[None, None, State],
     settings: NamedDependency[Settings],
     runs: NamedDependency[Runs],
+    schemas: NamedDependency[Schemas],
     task_runs: NamedDependency[TaskRuns],
     pictures: NamedDependency[Pictures | None],
 ) -> ASGIApp:
@@ -65,8 +67,8 @@ async def create_chat_completion(
         asked = await pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
     record.model, record.agent_type = asked.model, turn.agent_type.id
-    await runs.means.schemas.check(turn.json)
-    await runs.means.schemas.check_strict(turn.tools)
+    await schemas.check(turn.json)
+    await schemas.check_strict(turn.tools)
     reader = runs.start(turn, to_sent(key, read_resend(headers), turn, body))
     record.joined = reader.joined
     return await _respond(request, settings, asked, reader, look_for(key, headers, turn, asked), turn.tools)

@@ -1,9 +1,9 @@
 """`GET /healthz` (the process) and `GET /readyz` (Letta answers); neither needs a key."""
 
+from collections.abc import Awaitable, Callable
+
 from litestar import get
 from litestar.di import NamedDependency
-
-from gateway.turns.runs.registry import Runs
 
 
 @get("/healthz", name="healthz")
@@ -12,6 +12,7 @@ async def healthz() -> dict[str, str]:
 
 
 @get("/readyz", name="readyz")
-async def readyz(runs: NamedDependency[Runs]) -> dict[str, str]:
-    await runs.means.upstream.check_health()
+async def readyz(check_letta: NamedDependency[Callable[[], Awaitable[None]]]) -> dict[str, str]:
+    """Ok if Letta answers. Raises UpstreamError."""
+    await check_letta()
     return {"status": "ok"}

@@ -10,7 +10,7 @@ from gateway.domain.request import Request
 from gateway.domain.tasks import Task
 from gateway.settings import Tasks
 from gateway.tasks.answers import to_answer, to_empty_answer
-from gateway.turns.runs.log import Reader, Telling
+from gateway.turns.runs.log import Reader, RunLog
 
 ENDS = (Stop(StopReason.END), TokensCounted())
 
@@ -37,21 +37,21 @@ class TaskRuns:
         """Answer a task."""
         if self._model:
             return self._ask(self._model, body)
-        telling = Telling(lambda: None)
+        log = RunLog(lambda: None)
         answer = to_empty_answer(task, request) if self._settings.answer == "off" else to_answer(task, request)
-        telling.tell([Text(answer), *ENDS])
-        telling.end()
-        return telling.follow()
+        log.append([Text(answer), *ENDS])
+        log.end()
+        return log.follow()
 
     def _ask(self, model: TaskModel, body: bytes) -> Reader:
         def leave() -> None:
             asking.cancel()
 
-        telling = Telling(leave)
-        asking = asyncio.create_task(_tell(model, body, telling))
+        log = RunLog(leave)
+        asking = asyncio.create_task(_tell(model, body, log))
         self._under_way.add(asking)
         asking.add_done_callback(self._under_way.discard)
-        return telling.follow()
+        return log.follow()
 
     async def aclose(self) -> None:
         """End all that are under way."""
@@ -62,12 +62,12 @@ class TaskRuns:
             await self._model.aclose()
 
 
-async def _tell(model: TaskModel, body: bytes, telling: Telling) -> None:
+async def _tell(model: TaskModel, body: bytes, log: RunLog) -> None:
     try:
         async with aclosing(model.answer(body)) as events:
             async for event in events:
-                telling.tell([event])
+                log.append([event])
     except Exception as error:
-        telling.fail(error)
+        log.fail(error)
     finally:
-        telling.end()
+        log.end()

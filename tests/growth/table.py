@@ -49,6 +49,7 @@ from gateway.turns.chats import likeness, markers, tool_history, unkept
 from gateway.turns.chats import reconcile as chats
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.runs import pending_calls, requirements, resend, strict
+from gateway.turns.runs.course import Course
 from gateway.turns.turn import Turn
 from gateway.wires import question, schemas
 from gateway.wires.chat_completions import json_format, limits, request, response, think_tags, tools
@@ -145,6 +146,12 @@ def called_in_pieces(count: int) -> strict.StrictCalls:
     calls = [piece_of_call(i) if i % 2 else call(i) for i in range(count)]
     held.take([CallWaits(one) for one in calls])
     return held
+
+
+def begun() -> Callable[[list[Event]], object]:
+    run = Course(False, ())
+    run.send()
+    return run.hear
 
 
 def messages_of(told: list[ChatMessage]) -> tuple[RequestMessage, ...]:
@@ -422,13 +429,13 @@ TABLE: dict[str, dict[str, Make]] = {
     },
     "frontends.open_webui.items.Items.add": of_text(lambda text: items().add("message", text)),
     "turns.chats.path.read_path": {"chat": of(told, path_shown), "calls": of(told_calls, refused(path_shown))},
-    "turns.runs.requirements.Withheld.take": {
+    "turns.runs.requirements.AnswerGate.take": {
         "events": in_pieces(
-            lambda: requirements.Withheld(requirements.Demand(json=JsonFormat())).take,
+            lambda: requirements.AnswerGate(requirements.Requirement(json=JsonFormat())).take,
             word,
         )
     },
-    "turns.runs.requirements.Demand.find": of_text(requirements.Demand(json=JsonFormat()).find),
+    "turns.runs.requirements.Requirement.find": of_text(requirements.Requirement(json=JsonFormat()).find),
     "turns.chats.tool_history.tool_notes": {
         "calls": of(lambda count: messages_of(told_calls(count)), noted),
         "chat": of(lambda count: messages_of(told(count)), noted),
@@ -464,6 +471,7 @@ TABLE: dict[str, dict[str, Make]] = {
     ),
     "http.texts.visible": of_text(texts.visible, ended=Shape("", "<think></think>", "")),
     "http.texts.visible_of_items": of_text(texts.visible_of_items, ended=Shape("", "<think></think>", "")),
+    "turns.runs.course.Course.hear": {"words": in_pieces(begun, word, 20)},
     "turns.runs.strict.StrictCalls.take": {
         "events": in_pieces(
             lambda: strict_calls().take,

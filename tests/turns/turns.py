@@ -12,10 +12,10 @@ from gateway.turns.chats.markers import Summary, conversation_marker, parse_summ
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.people.agents import KnownAgent
 from gateway.turns.people.identity import Caller, User
+from gateway.turns.runs.driver import Run, Shared, share
 from gateway.turns.runs.log import Reader
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.resend import NEW, Sent
-from gateway.turns.runs.run import Means, Run
 from gateway.turns.turn import Turn
 from tests.events import text_in
 from tests.turns.memory_letta import MemoryLetta
@@ -72,7 +72,7 @@ async def read(run: Reader) -> list[Event]:
     return events
 
 
-async def play(runs: Runs | Means, turn: Turn, sent: Sent = NEW) -> list[Event]:
+async def play(runs: Runs | Shared, turn: Turn, sent: Sent = NEW) -> list[Event]:
     """A whole turn."""
     return await read(runs.start(turn, sent) if isinstance(runs, Runs) else Run(turn, runs).follow())
 
@@ -88,7 +88,8 @@ async def ended(run: Run) -> None:
 
 
 def runs_for(letta: MemoryLetta, chats: Chats | None = None) -> Runs:
-    return Runs(letta, 0.5, SILENCE, chats or Chats())
+    chats = chats or Chats()
+    return Runs(share(letta, 0.5, SILENCE, chats), chats.resend_seconds)
 
 
 async def leave_after(runs: Runs, asked: Turn, batches: int, sent: Sent = FIRST) -> str:

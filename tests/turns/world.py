@@ -9,11 +9,11 @@ from gateway.domain import errors
 from gateway.domain.events import Text
 from gateway.settings import Chats
 from gateway.turns.runs.log import Reader
-from gateway.turns.runs.registry import Runs
 from tests.events import answer, approval_request, error, ping, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.screen import Client, Line, Request, Screen, Shown, heard, is_path
 from tests.turns.store import Received, Store
+from tests.turns.turns import runs_for
 from tests.turns.virtual_time import Gate, now
 
 SILENCE = 300.0
@@ -103,7 +103,7 @@ class World:
 
     def _begin(self) -> None:
         self.letta = MemoryLetta(self.store)
-        self._runs = Runs(self.letta, 0.5, SILENCE, Chats())
+        self._runs = runs_for(self.letta)
         self._began = now()
 
     def clone(self, screen: Screen) -> None:
@@ -173,7 +173,7 @@ class World:
             self._begin()
         # What was never sent is kept nowhere else.
         if self._forgets and not (screen in self._unsent and screen.client.lone_is_next):
-            self._runs.means.conversations.forget(request.turn.marker)
+            self._runs.shared.conversations.forget(request.turn.marker)
         self._unsent.discard(screen)
 
     async def _read(self, reader: Reader, batches: int | None) -> str:

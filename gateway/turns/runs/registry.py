@@ -1,4 +1,4 @@
-"""Starts runs, knows those under way, and which of them a request that comes again is answered by."""
+"""The registry of runs: starts them, and finds the one that a request which comes again is answered by."""
 
 import asyncio
 
@@ -7,12 +7,10 @@ from msgspec import Struct
 from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.errors import IdempotencyKeyReused
-from gateway.letta.upstream import Upstream
-from gateway.settings import Chats
-from gateway.turns.runs.log import Reader, Telling
-from gateway.turns.runs.requirements import to_demand
+from gateway.turns.runs.driver import Run, Shared
+from gateway.turns.runs.log import Reader, RunLog
+from gateway.turns.runs.requirements import to_requirement
 from gateway.turns.runs.resend import NEW, Sent
-from gateway.turns.runs.run import Means, Run
 from gateway.turns.turn import Turn
 
 CLOSE_SECONDS = 10.0
@@ -21,27 +19,29 @@ KEPT_CHARACTERS = 32_000_000
 
 
 class Known(Struct, frozen=True):
-    """What answers a request that is sent again: its run, or what a run told that has ended."""
+    """The answer to a request that is sent again: its run, or the log of a run that has ended."""
 
     request: str
-    """Stands for the request, whatever name it is known by."""
-    telling: Telling
+    """The digest of the request, whatever name it is known by."""
+    log: RunLog
     run: Run | None = None
     until: float = 0.0
-    """When what a run told is forgotten."""
+    """The moment at which the log is forgotten, by the loop's clock."""
 
     @property
     def under_way(self) -> bool:
         return self.run is not None and not self.run.answered and not self.run.task.done()
 
     def follow(self) -> Reader:
-        return (self.run or self.telling).follow()
+        return (self.run or self.log).follow()
 
 
 class Runs:
-    def __init__(self, upstream: Upstream, settle_seconds: float, silence_seconds: float, chats: Chats) -> None:
-        self.means = Means(upstream, settle_seconds, silence_seconds, chats)
-        self._resend_seconds = chats.resend_seconds
+    """The runs under way, and the answers that are kept for `resend_seconds`."""
+
+    def __init__(self, shared: Shared, resend_seconds: float) -> None:
+        self.shared = shared
+        self._resend_seconds = resend_seconds
         self._under_way: dict[str, set[Run]] = {}
         self._sent: dict[str, Known] = {}
         """By request, and by idempotency key: those under way."""
@@ -55,12 +55,12 @@ class Runs:
             reader = found.follow()
             reader.joined = True
             return reader
-        demand = to_demand(turn, self.means.upstream.capabilities.applies)
+        requirement = to_requirement(turn, self.shared.upstream.capabilities.applies)
         # What nobody reads any more gives way to what its chat goes on with.
         for other in list(self._under_way.get(turn.marker, ())):
             if other.abandoned and not turn.scratch:
                 other.leave()
-        run, marker = Run(turn, self.means, demand), turn.marker
+        run, marker = Run(turn, self.shared, requirement), turn.marker
         self._under_way.setdefault(marker, set()).add(run)
         self._know(sent, run)
         run.task.add_done_callback(lambda _: self._end(run, marker, sent))
@@ -81,7 +81,7 @@ class Runs:
 
     def _know(self, sent: Sent, run: Run) -> None:
         for name in sent.names:
-            self._sent[name] = Known(sent.request, run.telling, run)
+            self._sent[name] = Known(sent.request, run.log, run)
             self._kept.drop(name)
 
     def _end(self, run: Run, marker: str, sent: Sent) -> None:
@@ -91,7 +91,7 @@ class Runs:
             del self._under_way[marker]
         keeps = sent.may_come_again and _is_answered(run)
         if keeps:
-            run.telling.keep()
+            run.log.keep()
         for name in sent.names:
             known = self._sent.get(name)
             if known and known.run is run:
@@ -102,7 +102,7 @@ class Runs:
     def _keep(self, name: str, known: Known) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._resend_seconds
-        self._kept.put(name, Known(known.request, known.telling, until=until), known.telling.weight)
+        self._kept.put(name, Known(known.request, known.log, until=until), known.log.weight)
         loop.call_at(until, self._forget, name, until)
 
     def _forget(self, name: str, until: float) -> None:
@@ -129,7 +129,7 @@ class Runs:
 
 
 def _is_answered(run: Run) -> bool:
-    """Whether sending the request again would have Letta do again what it has done, or begun."""
-    failure = run.telling.failure
+    """True where sending the request again would have Letta do again what it has done, or begun."""
+    failure = run.log.failure
     taken = failure is None or (isinstance(failure, errors.UpstreamError) and failure.taken)
     return taken and not run.left

@@ -22,6 +22,10 @@ class StrictCalls:
         self._schemas = {tool.name: tool.parameters for tool in tools if tool.strict}
         self._held: list[Event] = []
 
+    @property
+    def is_needed(self) -> bool:
+        return bool(self._schemas)
+
     def take(self, events: list[Event]) -> list[Event]:
         """What of the events may be told now."""
         if not self._schemas:

@@ -10,10 +10,9 @@ from gateway.settings import Chats
 from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.markers import Summary, scratch_marker
 from gateway.turns.chats.pruning import SEARCHES, Pruner, find_left_behind
-from gateway.turns.runs.registry import Runs
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import START
-from tests.turns.turns import read, turn
+from tests.turns.turns import read, runs_for, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -64,9 +63,9 @@ async def test_one_that_another_gateway_has_deleted_does_not_keep_the_others(
 
 
 async def test_a_chat_whose_conversation_was_deleted_goes_on_with_all_that_was_said(letta: MemoryLetta) -> None:
-    runs = Runs(letta, settle_seconds=0.5, silence_seconds=300, chats=CHATS)
+    runs = runs_for(letta, CHATS)
     await read(runs.start(turn("Hi", chat=None)))
-    await Pruner(letta, CHATS, runs.means.conversations).prune(datetime.max.replace(tzinfo=START.tzinfo))
+    await Pruner(letta, CHATS, runs.shared.conversations).prune(datetime.max.replace(tzinfo=START.tzinfo))
     assert letta.store.conversations == {}
 
     await read(runs.start(turn("Hi", "Hello", "And?", chat=None)))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.events import Event
-from gateway.turns.runs.log import Reader, Telling
+from gateway.turns.runs.log import FOLD_BATCHES, Reader, RunLog
 from tests.events import answer, calls_of, ping, reasoning, stop, text_in, thoughts_of, tool_call, usage
 from tests.turns.turns import read
 from tests.turns.virtual_time import idle
@@ -22,46 +22,46 @@ def unread() -> list[str]:
 
 
 @pytest.fixture
-def telling(unread: list[str]) -> Telling:
-    return Telling(lambda: unread.append("unread"))
+def telling(unread: list[str]) -> RunLog:
+    return RunLog(lambda: unread.append("unread"))
 
 
 def spoken(events: list[Event]) -> str:
     return text_in(events)
 
 
-async def test_a_reader_hears_what_is_told_as_it_comes(telling: Telling) -> None:
+async def test_a_reader_hears_what_is_told_as_it_comes(telling: RunLog) -> None:
     reader = telling.follow()
     waiting = asyncio.create_task(reader.next())
     await idle()
     assert not waiting.done()
 
-    telling.tell([ping(), answer("Hello")])
+    telling.append([ping(), answer("Hello")])
     assert await waiting == [ping(), answer("Hello")]
 
 
-async def test_a_reader_that_comes_late_hears_everything(telling: Telling) -> None:
+async def test_a_reader_that_comes_late_hears_everything(telling: RunLog) -> None:
     for text in ("One", "Two"):
-        telling.tell([answer(text)])
+        telling.append([answer(text)])
     reader = telling.follow()
     assert [await reader.next(), await reader.next()] == [[answer("One")], [answer("Two")]]
 
-    telling.tell([answer("Three")])
+    telling.append([answer("Three")])
     telling.end()
     assert [await reader.next(), await reader.next(), await reader.next()] == [[answer("Three")], None, None]
 
 
-async def test_every_reader_hears_everything(telling: Telling) -> None:
+async def test_every_reader_hears_everything(telling: RunLog) -> None:
     readers = [asyncio.create_task(read(telling.follow())) for _ in range(3)]
     await idle()
-    telling.tell([answer("Hello")])
+    telling.append([answer("Hello")])
     telling.end()
 
     assert [spoken(events) for events in await asyncio.gather(*readers)] == ["Hello"] * 3
 
 
-async def test_a_failure_is_told_after_what_came_before_it(telling: Telling) -> None:
-    telling.tell([answer("He")])
+async def test_a_failure_is_told_after_what_came_before_it(telling: RunLog) -> None:
+    telling.append([answer("He")])
     telling.fail(RuntimeError("a bug"))
     for reader in (telling.follow(), telling.follow()):
         assert await reader.next() == [answer("He")]
@@ -70,20 +70,20 @@ async def test_a_failure_is_told_after_what_came_before_it(telling: Telling) -> 
                 await reader.next()
 
 
-async def test_the_first_failure_counts_and_none_after_the_end(telling: Telling) -> None:
+async def test_the_first_failure_counts_and_none_after_the_end(telling: RunLog) -> None:
     telling.fail(RuntimeError("first"))
     telling.fail(RuntimeError("second"))
     telling.end()
     with pytest.raises(RuntimeError, match="first"):
         await telling.follow().next()
 
-    ended = Telling(lambda: None)
+    ended = RunLog(lambda: None)
     ended.end()
     ended.fail(RuntimeError("late"))
     assert await ended.follow().next() is None
 
 
-async def test_when_the_last_reader_leaves_nobody_reads(telling: Telling, unread: list[str]) -> None:
+async def test_when_the_last_reader_leaves_nobody_reads(telling: RunLog, unread: list[str]) -> None:
     one, other = telling.follow(), telling.follow()
     one.leave()
     assert unread == []
@@ -108,10 +108,10 @@ SHOWN: dict[str, tuple[list[tuple[int, bool]], bool, str]] = {
 
 @pytest.mark.parametrize(("reads", "whole", "shown"), SHOWN.values(), ids=SHOWN)
 async def test_what_was_read_of_an_answer_or_will_be_was_shown(
-    telling: Telling, reads: list[tuple[int, bool]], whole: bool, shown: str
+    telling: RunLog, reads: list[tuple[int, bool]], whole: bool, shown: str
 ) -> None:
     for text in ("One", "Two", "Three"):
-        telling.tell([reasoning("Hm."), answer(text)])
+        telling.append([reasoning("Hm."), answer(text)])
     readers: list[Reader] = []
     for times, leaves in reads:
         readers.append(telling.follow())
@@ -123,14 +123,14 @@ async def test_what_was_read_of_an_answer_or_will_be_was_shown(
     assert telling.answer(whole) == shown
 
 
-async def test_what_was_told_is_kept_in_few_events(telling: Telling) -> None:
+async def test_what_was_told_is_kept_in_few_events(telling: RunLog) -> None:
     told = [
         *([ping()], [reasoning("H"), reasoning("m.")], [answer("He"), answer("llo")], [ping()]),
         *([tool_call("f")], [tool_call(None)], [answer("a"), answer("b")]),
         *([answer("c", "step-2")], [stop(), usage()]),
     ]
     for events in told:
-        telling.tell(events)
+        telling.append(events)
     telling.end()
     telling.keep()
 
@@ -140,10 +140,10 @@ async def test_what_was_told_is_kept_in_few_events(telling: Telling) -> None:
     ]
 
 
-async def test_nothing_is_folded_while_somebody_reads(telling: Telling) -> None:
+async def test_nothing_is_folded_while_somebody_reads(telling: RunLog) -> None:
     reader = telling.follow()
     for text in ("He", "llo"):
-        telling.tell([answer(text)])
+        telling.append([answer(text)])
     assert await reader.next() == [answer("He")]
 
     telling.keep()
@@ -151,6 +151,49 @@ async def test_nothing_is_folded_while_somebody_reads(telling: Telling) -> None:
     telling.end()
     reader.leave()
     assert await read(telling.follow()) == [answer("Hello")]
+
+
+async def follow(log: RunLog, after: int) -> list[Event]:
+    """All events from a number on, without signs of life."""
+    return [event for event in await read(log.follow(after)) if event != ping()]
+
+
+@pytest.mark.parametrize("batches", [1, 3 * FOLD_BATCHES])
+async def test_a_reader_may_follow_from_any_number_however_much_was_folded(batches: int) -> None:
+    log = RunLog(lambda: None)
+    for i in range(batches):
+        log.append([answer(f"{i}a"), ping(), answer(f"{i}b"), tool_call("f")])
+    log.end()
+    events = [event for i in range(batches) for event in (answer(f"{i}a"), answer(f"{i}b"), tool_call("f"))]
+
+    for after in range(0, log.count + 1, 7):
+        told = await follow(log, after)
+        assert text_in(told) == text_in(events[after:])
+        assert calls_of(told) == calls_of(events[after:])
+
+
+async def test_a_slow_reader_hears_all_while_another_reads_ahead(telling: RunLog) -> None:
+    slow, fast = telling.follow(), telling.follow()
+    for i in range(3 * FOLD_BATCHES):
+        telling.append([answer(f"{i} ")])
+        assert await fast.next() == [answer(f"{i} ")]
+    telling.end()
+
+    assert text_in(await read(slow)) == "".join(f"{i} " for i in range(3 * FOLD_BATCHES))
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_run_of_many_pieces_is_kept_in_few_events(telling: RunLog, reads: bool) -> None:
+    reader = telling.follow()
+    if not reads:
+        reader.leave()
+    for i in range(20 * FOLD_BATCHES):
+        telling.append([answer(f"{i} ")])
+        assert not reads or await reader.next()
+    kept, _, _ = telling.begin(0)
+
+    assert len(kept) == 1
+    assert text_in(kept).startswith("0 1 2 ")
 
 
 EVENTS = st.one_of(
@@ -163,12 +206,13 @@ EVENTS = st.one_of(
 
 @given(st.lists(st.lists(EVENTS, max_size=4), max_size=6))
 def test_keeping_changes_nothing_of_what_is_said(batches: list[list[Event]]) -> None:
-    telling = Telling(lambda: None)
+    telling = RunLog(lambda: None)
     for events in batches:
-        telling.tell(events)
+        telling.append(events)
     before = [event for events in batches for event in events]
+    telling.end()
     telling.keep()
-    (after,) = telling.batches
+    after, _, _ = telling.begin(0)
 
     assert spoken(after) == spoken(before)
     assert thoughts_of(after) == thoughts_of(before)

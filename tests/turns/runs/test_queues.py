@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.domain.errors import QueueFull
-from gateway.turns.runs.queues import Lines
+from gateway.turns.runs.queues import ChatQueues
 from tests.turns.virtual_time import idle, now
 
 pytestmark = pytest.mark.anyio
@@ -15,14 +15,14 @@ class Turns:
     """Who has a turn, and who had one, in order."""
 
     def __init__(self, length: int = 8, seconds: float = 120.0) -> None:
-        self.lines = Lines(length, seconds)
+        self.lines = ChatQueues(length, seconds)
         self.begun: list[str] = []
 
     def take(self, name: str, line: str = "chat", seconds: float = 1.0) -> asyncio.Task[None]:
         return asyncio.create_task(self._take(name, line, seconds))
 
     async def _take(self, name: str, line: str, seconds: float) -> None:
-        async with self.lines.turn(line):
+        async with self.lines.slot(line):
             self.begun.append(name)
             await asyncio.sleep(seconds)
 
@@ -103,7 +103,7 @@ async def test_who_leaves_the_line_makes_room_in_it() -> None:
 async def test_a_turn_that_fails_lets_the_next_begin() -> None:
     turns = Turns()
     with pytest.raises(RuntimeError):
-        async with turns.lines.turn("chat"):
+        async with turns.lines.slot("chat"):
             raise RuntimeError
     await turns.take("a")
 

@@ -10,9 +10,9 @@ import pytest
 from gateway.domain import errors
 from gateway.domain.errors import IdempotencyKeyReused
 from gateway.settings import Chats
+from gateway.turns.runs.driver import Run
 from gateway.turns.runs.registry import KEPT_CHARACTERS, Runs
 from gateway.turns.runs.resend import Sent
-from gateway.turns.runs.run import Run
 from gateway.turns.turn import Turn
 from tests.events import answer, ping, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step

@@ -7,7 +7,7 @@ import pytest
 from gateway.domain import errors
 from gateway.domain.events import Event
 from gateway.settings import AgentType, Chats
-from gateway.turns.runs.run import Means, Run
+from gateway.turns.runs.driver import Run, Shared, share
 from gateway.turns.turn import Turn
 from tests.events import answer, ping, reasoning, stop, tool_call
 from tests.turns.memory_letta import ANSWER, MemoryLetta, Step
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.anyio
 both_kinds = pytest.mark.parametrize("forks", [False, True], ids=["v1", "app-server"])
 
 
-def means_for(letta: MemoryLetta, chats: Chats | None = None) -> Means:
-    return Means(letta, 0.5, 300.0, chats or Chats())
+def means_for(letta: MemoryLetta, chats: Chats | None = None) -> Shared:
+    return share(letta, 0.5, 300.0, chats or Chats())
 
 
 # What is told and sent
 
 
-async def test_a_run_tells_what_letta_says_as_it_came(letta: MemoryLetta, means: Means) -> None:
+async def test_a_run_tells_what_letta_says_as_it_came(letta: MemoryLetta, means: Shared) -> None:
     script = [[ping()], [reasoning("Hm."), answer("Hello")], [stop()]]
     letta.scripts = [script]
     run = Run(turn(), means).follow()
@@ -35,7 +35,7 @@ async def test_a_run_tells_what_letta_says_as_it_came(letta: MemoryLetta, means:
     assert [await run.next() for _ in range(4)] == [*script, None]
 
 
-async def test_a_new_conversation_is_sent_the_whole_path_and_then_only_news(letta: MemoryLetta, means: Means) -> None:
+async def test_a_new_conversation_is_sent_the_whole_path_and_then_only_news(letta: MemoryLetta, means: Shared) -> None:
     await play(means, turn("One", "Hello", "Two"))
     await play(means, turn("One", "Hello", "Two", "Hello", "Three"))
     await play(means, turn("One", "Hello", "Two", "Hello", "Three", "Hello", "Four"))
@@ -44,14 +44,14 @@ async def test_a_new_conversation_is_sent_the_whole_path_and_then_only_news(lett
     assert len({id for id, _ in letta.sent}) == 1
 
 
-async def test_a_chat_found_again_is_sent_only_news(letta: MemoryLetta, means: Means) -> None:
+async def test_a_chat_found_again_is_sent_only_news(letta: MemoryLetta, means: Shared) -> None:
     await play(means, turn("One"))
     await play(means_for(letta), turn("One", "Hello", "Two"))
 
     assert letta.sent_texts() == [["One"], ["Two"]]
 
 
-async def test_a_chat_without_an_id_is_known_again_and_sent_only_news(letta: MemoryLetta, means: Means) -> None:
+async def test_a_chat_without_an_id_is_known_again_and_sent_only_news(letta: MemoryLetta, means: Shared) -> None:
     await play(means, turn("One", chat=None))
     await play(means, turn("One", "Hello", "Two", chat=None))
 
@@ -59,7 +59,7 @@ async def test_a_chat_without_an_id_is_known_again_and_sent_only_news(letta: Mem
     assert len({id for id, _ in letta.sent}) == 1
 
 
-async def test_what_nobody_has_begun_without_an_id_begins_every_time(letta: MemoryLetta, means: Means) -> None:
+async def test_what_nobody_has_begun_without_an_id_begins_every_time(letta: MemoryLetta, means: Shared) -> None:
     for _ in range(2):
         await play(means, turn("One", chat=None))
 
@@ -76,7 +76,7 @@ async def test_letta_may_take_what_was_said_before_and_is_then_sent_only_news(ch
     assert letta.store.received[0].texts == ["One", "Hello", "Two"]
 
 
-async def test_the_tools_of_the_agent_type_are_told_with_every_turn(letta: MemoryLetta, means: Means) -> None:
+async def test_the_tools_of_the_agent_type_are_told_with_every_turn(letta: MemoryLetta, means: Shared) -> None:
     for tools in ((), ("search", "run")):
         await play(means, turn(agent_type=AgentType(id="tutor", model="m/one", tools=tools)))
 
@@ -122,7 +122,7 @@ async def test_after_a_failed_later_turn_what_was_said_before_is_heard_once(fork
 
 @each_failure
 async def test_after_a_failed_turn_its_conversation_is_read_and_compiled_again(
-    letta: MemoryLetta, means: Means, script: list[Step]
+    letta: MemoryLetta, means: Shared, script: list[Step]
 ) -> None:
     letta.scripts = [ANSWER, script]
     await play(means, turn("One"))
@@ -134,7 +134,7 @@ async def test_after_a_failed_turn_its_conversation_is_read_and_compiled_again(
     assert letta.subjects("read_conversation")[before:] == letta.subjects("recompile") == [conversation]
 
 
-async def test_a_turn_that_was_left_has_its_conversation_read_again(letta: MemoryLetta, means: Means) -> None:
+async def test_a_turn_that_was_left_has_its_conversation_read_again(letta: MemoryLetta, means: Shared) -> None:
     letta.scripts = [ANSWER, [[ping()], Gate()]]
     await play(means, turn("One"))
     run = Run(turn("One", "Hello", "Two"), means)
@@ -146,7 +146,7 @@ async def test_a_turn_that_was_left_has_its_conversation_read_again(letta: Memor
     assert letta.subjects("read_conversation")[-1] == letta.sent[0][0]
 
 
-async def test_after_a_failed_turn_the_agent_is_still_known(letta: MemoryLetta, means: Means) -> None:
+async def test_after_a_failed_turn_the_agent_is_still_known(letta: MemoryLetta, means: Shared) -> None:
     letta.scripts = [[[ping()], errors.BrokenStream("cut")]]
     await asyncio.gather(play(means, turn()), return_exceptions=True)
     asked = letta.count("find_agents")
@@ -158,7 +158,7 @@ async def test_after_a_failed_turn_the_agent_is_still_known(letta: MemoryLetta, 
 # The order of turns
 
 
-async def test_turns_of_one_chat_go_one_after_another(letta: MemoryLetta, means: Means) -> None:
+async def test_turns_of_one_chat_go_one_after_another(letta: MemoryLetta, means: Shared) -> None:
     thinking = Gate()
     letta.scripts = [[[ping()], thinking, [stop()]]]
     first, second = Run(turn(), means).follow(), Run(turn(), means).follow()
@@ -197,7 +197,7 @@ SIDE_BY_SIDE: dict[str, tuple[Turn, Turn]] = {
 
 @pytest.mark.parametrize("turns", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
 async def test_turns_of_different_chats_go_side_by_side(
-    letta: MemoryLetta, means: Means, turns: tuple[Turn, Turn]
+    letta: MemoryLetta, means: Shared, turns: tuple[Turn, Turn]
 ) -> None:
     thinking = Gate()
     letta.scripts = [[[ping()], thinking, [stop()]]] * 2
@@ -278,7 +278,7 @@ MEMORY: dict[str, tuple[Event, bool]] = {
 
 @pytest.mark.parametrize(("call", "changed"), MEMORY.values(), ids=MEMORY)
 async def test_a_turn_that_used_memory_makes_every_chat_compiled_anew(
-    letta: MemoryLetta, means: Means, call: Event, changed: bool
+    letta: MemoryLetta, means: Shared, call: Event, changed: bool
 ) -> None:
     await play(means, turn(chat="other"))
     letta.scripts = [[[ping()], [call], [answer("Hello"), stop()]]]
@@ -292,7 +292,7 @@ async def test_a_turn_that_used_memory_makes_every_chat_compiled_anew(
     assert letta.count("recompile") == (2 if changed else 0)
 
 
-async def test_memory_counts_as_used_by_a_run_that_failed_later(letta: MemoryLetta, means: Means) -> None:
+async def test_memory_counts_as_used_by_a_run_that_failed_later(letta: MemoryLetta, means: Shared) -> None:
     letta.scripts = [[[ping()], [tool_call("memory_insert")], errors.BrokenStream("cut")]]
     await asyncio.gather(play(means, turn()), return_exceptions=True)
     await play(means, turn())
@@ -301,7 +301,7 @@ async def test_memory_counts_as_used_by_a_run_that_failed_later(letta: MemoryLet
 
 
 async def test_memory_that_a_turn_changed_is_in_the_prompt_that_instructions_are_added_to(
-    letta: MemoryLetta, means: Means
+    letta: MemoryLetta, means: Shared
 ) -> None:
     letta.scripts = [[[ping()], [tool_call("memory_insert")], [answer("Hello"), stop()]]]
     await play(means, turn("Hi", instructions="Rhyme"))

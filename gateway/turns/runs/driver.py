@@ -1,0 +1,356 @@
+"""The driver of a run: carries out the course of one turn, with the tasks, timers and calls that it needs.
+
+A run lives in a task of its own, apart from the responses that show it: a response may end at any moment, and another
+may take its place, but a run that has begun must be cancelled, and awaited, before the next turn of its chat.
+
+Who owns what: the course knows where the run is, the log what it has told, and the driver all tasks and timers. Letta
+is told of a cancel in a task of its own and not in a `TaskGroup`: a group cancels its tasks with the run, and a cancel
+that has begun must come to its end.
+"""
+
+import asyncio
+import logging
+from contextlib import nullcontext
+
+import msgspec
+from msgspec import Struct
+
+from gateway.domain import errors
+from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
+from gateway.domain.events import Event
+from gateway.letta.upstream import Sending, Upstream
+from gateway.settings import Chats
+from gateway.turns.chats.conversations import Conversations, KnownConversation
+from gateway.turns.people.agents import Agents, KnownAgent
+from gateway.turns.runs.course import Course, Heard
+from gateway.turns.runs.log import Reader, RunLog
+from gateway.turns.runs.queues import ChatQueues
+from gateway.turns.runs.requirements import AnswerGate, Requirement
+from gateway.turns.runs.schemas import Schemas
+from gateway.turns.runs.strict import StrictCalls
+from gateway.turns.runs.watch import Watch
+from gateway.turns.turn import Turn
+
+logger = logging.getLogger(__name__)
+# What follows the reason to stop (usage, the end) follows at once, or never.
+DRAIN_SECONDS = 5.0
+DENIED = "Nobody is here who could allow it."
+# Every denial starts another run in Letta, with its own limit of steps.
+MOST_DENIALS = 10
+# How long another run of the conversation, which is not the gateway's, is given before the next try.
+BUSY_SECONDS = 0.25
+
+
+class Shared(Struct, frozen=True):
+    """All that the runs of a gateway share."""
+
+    upstream: Upstream
+    agents: Agents
+    conversations: Conversations
+    queues: ChatQueues
+    schemas: Schemas
+    silence_seconds: float
+    """A run that says nothing but pings for so long is hanging."""
+    grace_seconds: float
+    """A run that nobody reads goes on for so long."""
+    queue_seconds: float
+    """For so long a turn waits for another run of its conversation."""
+
+    def forget(self, turn: Turn) -> None:
+        """Look agent and conversation up again: Letta does not know one of them any more."""
+        self.agents.forget(turn.agent_type, turn.caller.user)
+        self.conversations.forget(turn.marker)
+
+
+def share(upstream: Upstream, settle_seconds: float, silence_seconds: float, chats: Chats) -> Shared:
+    return Shared(
+        upstream,
+        Agents(upstream, settle_seconds),
+        Conversations(upstream),
+        ChatQueues(chats.queue_length, chats.queue_seconds),
+        Schemas(),
+        silence_seconds,
+        chats.grace_seconds,
+        chats.queue_seconds,
+    )
+
+
+class Run:
+    """A turn under way, or one that has ended. Whoever reads it follows it from its beginning."""
+
+    def __init__(self, turn: Turn, shared: Shared, requirement: Requirement | None = None) -> None:
+        self.turn = turn
+        self.log = RunLog(self._unread)
+        self._shared = shared
+        self._gate = AnswerGate(requirement)
+        self._strict = StrictCalls(turn.tools.tools)
+        # Most runs have neither, and their events pass nothing on their way to the log.
+        filters = [one for one in (self._strict, self._gate) if one.is_needed]
+        self._course = Course(not turn.agent_type.asks, turn.tools.names, filters)
+        self._watch = Watch(self._hang)
+        self._hanging = False
+        self._where = "", ""
+        """The ids of agent and conversation."""
+        self._listening = False
+        """True: Letta may still say something."""
+        self._cancelling: asyncio.Task[None] | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self.task = asyncio.create_task(self._drive())
+
+    # Its readers
+
+    def follow(self, after: int = 0) -> Reader:
+        """All that Letta says, but the first `after` events; a run that nobody reads any more has its reader again."""
+        if self._grace:
+            self._grace.cancel()
+            self._grace = None
+        return self.log.follow(after)
+
+    @property
+    def left(self) -> bool:
+        """True: the run was given up."""
+        return self._course.left
+
+    @property
+    def abandoned(self) -> bool:
+        """True: nobody reads it now; somebody may come back."""
+        return self._grace is not None
+
+    @property
+    def answered(self) -> bool:
+        """True: somebody has had the whole answer, though Letta may not have closed its stream yet."""
+        return self._course.ended_well and self.log.is_read
+
+    def _unread(self) -> None:
+        if not self.task.done() and not self.left:
+            self._grace = asyncio.get_running_loop().call_later(self._shared.grace_seconds, self.leave)
+
+    def leave(self) -> None:
+        """Nobody will read any more: give up what is prepared, cancel what runs. Returns at once."""
+        if self.left or self.task.done():
+            return
+        dropped = self._course.may_be_dropped
+        cancels = self._course.leave()
+        if dropped:
+            # At once: the next turn of the chat may be about to begin.
+            self._shared.conversations.keep_for_later(self.turn)
+            self.task.cancel()
+        elif cancels:
+            self._begin_cancel()
+
+    def stop(self) -> None:
+        """End the run from this side; its readers are told."""
+        self.log.fail(errors.Stopped("the gateway is shutting down"))
+        self.leave()
+
+    # From the turn down to one call of the upstream: each does one thing more than the next
+
+    async def _drive(self) -> None:
+        """The run in its chat's queue, to the end of its log."""
+        turn = self.turn
+        try:
+            # Nobody else has a chat without an id.
+            async with nullcontext() if turn.scratch else self._shared.queues.slot(turn.marker):
+                await self._run_as_required()
+        except Exception as error:
+            # What was refused for what it says would be refused again, with all that comes after it.
+            final = isinstance(error, errors.QueueFull | errors.TooLong | GatewayError)
+            if self._course.may_be_dropped and not final:
+                self._shared.conversations.keep_for_later(turn)
+            self.log.fail(error)
+        finally:
+            self.log.end()
+
+    async def _run_as_required(self) -> None:
+        """The whole turn; once more where the answer is not as required. Raises InvalidModelOutput."""
+        turn = self.turn
+        for words in self._gate.tries:
+            self.turn = turn.told(words) if words else turn
+            self._course.retry(anew=True)
+            await self._run_with_patience()
+            told = await self._gate.open_if_met(self._course.ended_well, self._shared.schemas.fits)
+            if told is not None:
+                self._tell(told)
+                return
+        raise InvalidModelOutput
+
+    async def _run_with_patience(self) -> None:
+        """A run; again where Letta is busy, and once more where it has lost what was found before."""
+        patience = asyncio.get_running_loop().time() + self._shared.queue_seconds
+        lost, patient = False, True
+        while True:
+            try:
+                return await self._run_once(*await self._find(patient))
+            except errors.UpstreamError as error:
+                # Where something was told already, its readers have the error as well.
+                if self.left or self._course.is_stopped:
+                    raise
+                self._course.retry()
+                if isinstance(error, errors.Busy) and not isinstance(error, errors.Stuck):
+                    patient = await self._be_patient(error, patience)
+                elif isinstance(error, errors.NotFound | errors.Stuck) and not lost:
+                    lost = True
+                    self._shared.forget(self.turn)
+                else:
+                    raise
+
+    async def _be_patient(self, error: errors.Busy, until: float) -> bool:
+        """True while there is time for more than one more try. Raises `error` if there is none, and no other way."""
+        if asyncio.get_running_loop().time() + BUSY_SECONDS > until:
+            if isinstance(error, errors.Abandoned):
+                return False
+            raise error
+        await asyncio.sleep(BUSY_SECONDS)
+        return True
+
+    async def _find(self, patient: bool) -> tuple[KnownAgent, KnownConversation, Sending]:
+        """Agent and conversation, and what is sent there. Raises GatewayError, UpstreamError."""
+        turn, shared = self.turn, self._shared
+        agent = await shared.agents.get(turn.agent_type, turn.caller.user)
+        names = turn.tools.names
+        if names and (taken := names & await shared.agents.own_tools(agent, turn.agent_type)):
+            raise ToolNamesTaken(taken)
+        if any(message.images for message in turn.asked.news) and not await shared.upstream.sees(agent.id):
+            raise PicturesUnseen
+        return agent, *await shared.conversations.find(agent, turn, patient)
+
+    async def _run_once(self, agent: KnownAgent, conversation: KnownConversation, sending: Sending) -> None:
+        """One run of Letta's, with all that it goes on with, and what is kept of it."""
+        self._course.send()
+        self._where = agent.id, conversation.id
+        self._watch.start(self._shared.silence_seconds)
+        try:
+            await self._listen(sending)
+            await self._deny_approvals(sending)
+            await self._check_calls(sending)
+        except (Exception, asyncio.CancelledError) as error:
+            if self._course.is_not_begun(error):
+                self._shared.conversations.release(self.turn, conversation)
+                raise
+            await self._give_up(error)
+            await self._settle(conversation, sending)
+            raise self._failure(error) from None
+        else:
+            await self._settle(conversation, sending)
+        finally:
+            self._watch.stop()
+            agent.memory_version += self._course.used_memory
+
+    async def _listen(self, sending: Sending) -> None:
+        """One call of the upstream, to its end."""
+        self._listening = True
+        try:
+            await self._shared.upstream.run(*self._where, sending, self.turn.agent_type.tools, self._hear)
+            self._carry_out(self._course.flush())
+        finally:
+            self._listening = False
+            if self._cancelling:
+                await asyncio.wait([self._cancelling])
+
+    # What Letta says
+
+    def _hear(self, events: list[Event]) -> None:
+        """Take what Letta says, in the callback in which it was read. Raises Busy."""
+        self._carry_out(self._course.hear(events))
+
+    def _carry_out(self, heard: Heard) -> None:
+        self._watch.progress = self._course.progress
+        if heard.told:
+            self.log.append(heard.told)
+        if heard.stopped:
+            self._watch.start(DRAIN_SECONDS)
+            self._shared.conversations.answered(self._where[1])
+        elif heard.refusing:
+            self._watch.start(DRAIN_SECONDS)
+        if heard.cancels:
+            self._begin_cancel()
+
+    def _tell(self, events: list[Event]) -> None:
+        if events:
+            self.log.append(events)
+
+    # What a run goes on with
+
+    async def _deny_approvals(self, sending: Sending) -> None:
+        """Go on without approvals that nobody is asked for. Raises RunFailed where the agent asks on and on."""
+        for _ in range(MOST_DENIALS):
+            if not self._course.denies:
+                return
+            await self._go_on(sending, DENIED)
+        if self._course.denies:
+            raise errors.RunFailed("the agent asks for nothing but what nobody can allow")
+
+    async def _check_calls(self, sending: Sending) -> None:
+        """Go on once more where arguments do not match. Raises InvalidModelOutput where they still do not."""
+        if fault := await self._fault():
+            self._strict.release()
+            await self._go_on(sending, fault)
+            await self._deny_approvals(sending)
+            if await self._fault():
+                raise InvalidModelOutput
+        self._tell(self._gate.take(self._strict.release()))
+
+    async def _fault(self) -> str:
+        """The reason why a call is not told; empty where all may be, and where nobody waits for them."""
+        if not self._course.ended_well or self.left:
+            return ""
+        # Letta has said what it has to say; to judge it may take longer than it has for that.
+        self._watch.stop()
+        return await self._strict.find_fault(self._shared.schemas.fits)
+
+    async def _go_on(self, sending: Sending, reason: str) -> None:
+        """Have the run go on without the calls that wait, which are denied for a `reason` that the agent is told."""
+        denied = self._course.resume()
+        self._watch.start(self._shared.silence_seconds)
+        rest = msgspec.structs.replace(sending, messages=[], results=(), approved=(), denied=denied, reason=reason)
+        await self._listen(rest)
+
+    # Its end
+
+    async def _give_up(self, error: BaseException) -> None:
+        """The run has no end: cancel it if it may go on. Its readers need not wait for that; the next turn must."""
+        self._watch.stop()
+        self._carry_out(self._course.flush())
+        self._watch.stop()
+        if self._course.fail(error) and not self._cancelling:
+            failure = self._failure(error)
+            if isinstance(failure, Exception):
+                self.log.fail(failure)
+            await self._cancel()
+
+    async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
+        well = self._course.ended_well
+        answer = self.log.answer(whole=well) + self._gate.text
+        await self._shared.conversations.settle(self.turn, conversation, sending, answer, well, self._course.pending)
+
+    def _failure(self, error: BaseException) -> BaseException:
+        """The end of the run: `error`, or its silence, which ends it by a cancellation of the task."""
+        if not self._hanging or not isinstance(error, asyncio.CancelledError):
+            return error
+        if self.task.cancelling():
+            self.task.uncancel()
+        return errors.TimedOut("no event but pings")
+
+    def _hang(self) -> None:
+        self._hanging = True
+        self.task.cancel()
+
+    def _begin_cancel(self) -> None:
+        """Cancel the run, and read on: its end may have been near, and Letta then keeps the turn, until it says more.
+
+        Letta looks only now and then whether a run is cancelled.
+        """
+        if not self._cancelling:
+            self._cancelling = asyncio.create_task(self._cancel())
+            self._cancelling.add_done_callback(lambda _: self._listen_no_more())
+
+    def _listen_no_more(self) -> None:
+        """A model that has said nothing may go on doing so; one that speaks is soon cut off, or done."""
+        seconds = DRAIN_SECONDS if self._course.heard_any else 0
+        asyncio.get_running_loop().call_later(seconds, lambda: self._listening and self.task.cancel())
+
+    async def _cancel(self) -> None:
+        try:
+            await self._shared.upstream.cancel(*self._where)
+        except errors.UpstreamError as error:
+            logger.warning("a run could not be cancelled: %s: %s", type(error).__name__, error)
