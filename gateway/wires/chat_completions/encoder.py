@@ -155,11 +155,9 @@ class ChatCompletionEncoder:
 
 
 def _piece(saying: ClientCallBegun | ClientCallContinued) -> ToolCallChunk:
-    match saying:
-        case ClientCallBegun(index, id, name):
-            return ToolCallChunk(index, id, "function", FunctionChunk(name=name, arguments=""))
-        case ClientCallContinued(index, arguments):
-            return ToolCallChunk(index, function=FunctionChunk(arguments=arguments))
+    if isinstance(saying, ClientCallBegun):
+        return ToolCallChunk(saying.index, saying.id, "function", FunctionChunk(name=saying.name, arguments=""))
+    return ToolCallChunk(saying.index, function=FunctionChunk(arguments=saying.arguments))
 
 
 def to_usage(tokens: TokensCounted) -> CompletionUsage:

@@ -215,6 +215,15 @@ def test_open_webui_is_told_texts_that_look_like_tags_to_the_letter(text: str) -
     assert (parted.thoughts, parted.texts) == ([text], [text])
 
 
+def test_a_question_to_open_webui_stands_in_the_item_of_what_was_said_before() -> None:
+    events = [e.answer("Let me see."), e.approval_request("Bash", arguments="{}"), e.stop("requires_approval")]
+    parted = part(play([*events, e.usage()], include_usage=True, tools="rich"))
+
+    (text,) = parted.texts
+    assert text.startswith("Let me see.\n\n**May I do this?**")
+    assert check_stream(parted.frames, include_usage=True).usage
+
+
 def test_open_webui_is_told_how_long_each_thought_took() -> None:
     def durations(seconds: list[float]) -> list[int]:
         clock = iter(seconds)
