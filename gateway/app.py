@@ -9,14 +9,14 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 
-from gateway.http.auth import all_origins
 from gateway.http.chat import create_chat_completion
-from gateway.http.chat_page import chat_page
-from gateway.http.connect_page import connect_page
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
+from gateway.http.incoming.auth import all_origins
 from gateway.http.middleware import at_most, own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
+from gateway.http.pages.chat_page import chat_page
+from gateway.http.pages.connect_page import connect_page
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.letta.rest.upstream import RestUpstream

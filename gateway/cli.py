@@ -16,7 +16,7 @@ from gateway.check import check
 from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.domain.errors import UpstreamError
 from gateway.letta.embedded.upstream import state_of
-from gateway.serving import Server
+from gateway.serving import GatewayServer
 from gateway.settings import Secret, Settings
 
 
@@ -91,7 +91,7 @@ def serve(settings: Settings, up: Callable[[str], None] = lambda _: None, page_k
     # uvicorn passes on the signal that stopped it, once it has stopped.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked_to_stop, lambda *_: sys.exit(0))
-    server = Server(create_app(settings, page_key=page_key), settings, up)
+    server = GatewayServer(create_app(settings, page_key=page_key), settings, up)
     # What lives as long as the process need not be looked at by every collection.
     gc.collect()
     gc.freeze()

@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.settings import OPEN_WEBUI_HEADERS, Provider, Secret, Settings
 
 USUAL_PORT = 8000
-HOST = "127.0.0.1"
+DEMO_HOST = "127.0.0.1"
 
 
 def read_key(state: Path) -> Secret:
@@ -28,7 +28,7 @@ def free_port() -> int:
     """The usual port, or where somebody has it a free one."""
     for port in (USUAL_PORT, 0):
         try:
-            with socket.create_server((HOST, port)) as listener:
+            with socket.create_server((DEMO_HOST, port)) as listener:
                 return int(listener.getsockname()[1])
         except OSError:
             continue

@@ -59,7 +59,7 @@ def connections_for(settings: Settings) -> int:
     return room
 
 
-class Server(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     """A uvicorn that, told to stop, gives answers under way some time and then ends them, before it waits for them.
 
     `up` is called once it accepts connections, with its address.

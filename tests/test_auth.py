@@ -4,7 +4,7 @@ import pytest
 from litestar.datastructures import Headers
 
 from gateway.domain.errors import AmbiguousHeader, Forbidden, InvalidApiKey
-from gateway.http.auth import all_origins, authenticate
+from gateway.http.incoming.auth import all_origins, authenticate
 from gateway.settings import OPEN_KEY, AgentType, Key, Secret, Settings
 
 TUTOR = AgentType(id="tutor", model="m")

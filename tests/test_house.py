@@ -34,12 +34,12 @@ ADDRESSES = {
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],
     "httptools": ["connection.py"],
-    "backports": ["http/encodings.py"],
+    "backports": ["http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
     "platformdirs": ["letta/embedded/process.py"],
     "openai": ["tasks/plain_model.py"],
     "httpx2": ["tasks/plain_model.py"],
-    "jwt": ["http/tokens.py"],
+    "jwt": ["http/incoming/tokens.py"],
     "jsonschema_rs": ["turns/runs/judge.py"],
 }
 

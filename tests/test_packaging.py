@@ -104,8 +104,8 @@ def test_the_wheel_holds_the_gateway_with_its_files_and_no_tests(wheel: Path) ->
 
     assert {
         "gateway/letta/embedded/mod.js",
-        "gateway/http/connect_page.html",
-        "gateway/http/web/index.html",
+        "gateway/http/pages/connect_page.html",
+        "gateway/http/pages/web/index.html",
         "gateway/py.typed",
     } <= ours
     assert {name for name in names if ".dist-info/" not in name} == ours

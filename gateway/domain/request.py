@@ -4,7 +4,6 @@ Beside each message and option stands the name of its place in the request, so t
 words without knowing them.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -181,6 +180,13 @@ class Request(Struct, frozen=True):
         return self.json
 
 
-def last_answer(messages: Sequence[RequestMessage]) -> int:
-    """The place of the last answer among the messages; -1 if there is none. What follows it is new."""
-    return max((i for i, message in enumerate(messages) if message.role == "assistant"), default=-1)
+class Resend(Struct, frozen=True):
+    """How a request says that it was sent before: `Resend("order-7", tries=1)`."""
+
+    idempotency_key: str = ""
+    """The client's own name for the request; empty if it has none."""
+    tries: int | None = None
+    """How often the client says it has sent the request before; None if it does not count."""
+
+
+NEVER_SENT = Resend()

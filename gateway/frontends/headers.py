@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from gateway.domain.named import Id
 from gateway.frontends import open_webui
+from gateway.frontends.header_text import former
 from gateway.frontends.librechat import decode_header, is_placeholder
-from gateway.frontends.readings import former
 from gateway.settings import Key
 
 # `X-Chat-Id` is anybody's.

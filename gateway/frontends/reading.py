@@ -10,15 +10,15 @@ from gateway.domain.named import Claims, Id, Named
 from gateway.domain.request import Request
 from gateway.domain.tasks import TITLE, Task
 from gateway.frontends import continue_dev, librechat, lobechat, n8n, open_webui, opencode, qwen_code
+from gateway.frontends.header_text import former
 from gateway.frontends.headers import CHAT_HEADERS, read_header, read_id, read_person
 from gateway.frontends.open_webui import prompts as open_webui_prompts
 from gateway.frontends.prompts import Prompt, worded
-from gateway.frontends.readings import former
 from gateway.settings import TASK_MODEL, Key, UserSource
 
 # The fields of a body's `metadata` that may name the chat.
 CHAT_METADATA = ("chat_id", "conversation_id", "thread_id", "session_id")
-PROMPTS: tuple[Prompt, ...] = (
+ALL_PROMPTS: tuple[Prompt, ...] = (
     *open_webui_prompts.PROMPTS,
     *librechat.PROMPTS,
     *continue_dev.PROMPTS,
@@ -39,7 +39,7 @@ def find_task(key: Key, headers: Mapping[str, str], request: Request) -> Task | 
     task = Task(named) if named else None
     if named is None:
         words = worded(request)
-        task = next((Task(prompt.kind, prompt.in_json) for prompt in PROMPTS if prompt.fits(words)), None)
+        task = next((Task(prompt.kind, prompt.in_json) for prompt in ALL_PROMPTS if prompt.fits(words)), None)
     return Task(TITLE, in_json=False) if task is None and request.model == TASK_MODEL else task
 
 
@@ -56,7 +56,7 @@ def read_named(key: Key, headers: Mapping[str, str], request: Request, claims: C
         email,
         chat,
         shows_chat,
-        temporary=shows_chat and chat is not None and chat.value.startswith(open_webui.TEMPORARY),
+        temporary=shows_chat and chat is not None and chat.value.startswith(open_webui.TEMPORARY_CHAT),
         answer=read_id(headers, key.message_id_header),
         question=read_id(headers, key.user_message_id_header),
         parent=read_id(headers, key.parent_id_header),

@@ -6,8 +6,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from gateway.frontends.open_webui.models import agent_info, hidden_info
-from gateway.http.auth import authenticate
 from gateway.http.chat import find_type
+from gateway.http.incoming.auth import authenticate
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
 from gateway.turns.turn import forwards_tools
 from gateway.wires.chat_completions.response import ModelList, ModelObject

@@ -25,7 +25,7 @@ from gateway.pictures.shown import FetchFailed
 
 # The largest picture and the longest wait, redirects and everything included.
 MAX_MB = 10
-SECONDS = 10.0
+FETCH_SECONDS = 10.0
 REDIRECTS = 4
 # More wait, within their time.
 AT_ONCE = 16
@@ -33,7 +33,7 @@ AT_ONCE = 16
 REDIRECTING = (301, 302, 303, 307, 308)
 # `image/jpg` is no type, but many servers say it.
 TYPES = (*SIGNATURES, "image/jpg")
-HEADERS = {
+FETCH_HEADERS = {
     "User-Agent": f"letta-gateway/{__version__}",
     "Accept": ", ".join(SIGNATURES),
     "Accept-Encoding": "identity",
@@ -53,7 +53,7 @@ class Fetcher:
         self,
         max_mb: int,
         *,
-        seconds: float = SECONDS,
+        seconds: float = FETCH_SECONDS,
         port: int = 443,
         resolve: Callable[[str], Awaitable[Sequence[str]]] = resolve,
         is_public: Callable[[str], bool] = is_public,
@@ -136,7 +136,7 @@ class Fetcher:
     def _session(self, addresses: Sequence[str]) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=_Checked(addresses), use_dns_cache=False, ssl=self._trust),
-            headers=HEADERS,
+            headers=FETCH_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,

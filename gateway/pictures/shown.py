@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from gateway.domain.cache import Cache
 from gateway.domain.errors import BodyTooLarge, InvalidRequest
-from gateway.domain.request import Piece, Request, RequestMessage, ShownPicture, Unusable, last_answer
+from gateway.domain.messages import last_answer
+from gateway.domain.request import Piece, Request, RequestMessage, ShownPicture, Unusable
 from gateway.pictures.data_urls import MEGABYTE, to_data_url, to_image
 
 # Of all that is kept, in characters.

@@ -14,7 +14,7 @@ from gateway.domain.tasks import Task
 TITLE_WORDS, TITLE_CHARACTERS = 6, 50
 QUERY_CHARACTERS = 200
 MOST_READ = 100_000
-EMOJI = "🙂"
+SMILE = "🙂"
 _PERSON = ("user", "human")
 # A message within a prompt: `USER: …` on a line of its own, or `<user>…</user>`.
 _SPEAKER = re.compile(r"^(user|human|assistant|ai):[ \t]*|^<(user|assistant)>\n|\n</(?:user|assistant)>", re.I | re.M)
@@ -25,7 +25,7 @@ _AFTER = ("\nConversation:\n", "punctuation.\n\n")
 _MARKS = re.compile(r"^\s*(?:(?:#+|>|[*-])\s+)+|\*\*|`+")
 
 
-class Chat(Struct, frozen=True):
+class ToldChat(Struct, frozen=True):
     """The messages of a person that a prompt tells."""
 
     said: list[str]
@@ -74,7 +74,7 @@ def _to_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def read_chat(prompt: str) -> Chat:
+def read_chat(prompt: str) -> ToldChat:
     """What the person said in the chat that `prompt` tells; all of what it tells where nobody is named."""
     told = _told(prompt)
     said, by_person = [], False
@@ -83,7 +83,7 @@ def read_chat(prompt: str) -> Chat:
         if by_person and (text := pieces[i].strip()):
             said.append(text)
         by_person = any(name and name.lower() in _PERSON for name in pieces[i + 1 : i + 3])
-    return Chat(said or ([told.strip()] if len(pieces) == 1 and told.strip() else []))
+    return ToldChat(said or ([told.strip()] if len(pieces) == 1 and told.strip() else []))
 
 
 def _told(prompt: str) -> str:
@@ -139,7 +139,7 @@ _ANSWERS: dict[str, Callable[[str], str | list[str]]] = {
     tasks.FOLLOW_UPS: lambda prompt: [],
     tasks.QUERIES: _query,
     tasks.AUTOCOMPLETE: lambda prompt: "",
-    tasks.EMOJI: lambda prompt: EMOJI,
+    tasks.EMOJI: lambda prompt: SMILE,
     tasks.IMAGE_PROMPT: lambda prompt: read_chat(prompt).last,
     tasks.MERGE: _merge,
     tasks.FUNCTIONS: lambda prompt: [],

@@ -5,12 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.domain.request import Request
+from gateway.domain.request import Request, RequestRole
 from gateway.domain.tasks import Task
 from gateway.frontends.prompts import Prompt, worded
-from gateway.frontends.reading import PROMPTS, find_task
+from gateway.frontends.reading import ALL_PROMPTS as PROMPTS
+from gateway.frontends.reading import find_task
 from gateway.settings import Key
-from gateway.wires.chat_completions.request import ChatMessage, ContentPart, Role
+from gateway.wires.chat_completions.request import ChatMessage, ContentPart
 from tests.asking import asking
 
 KEY = Key(name="frontend")
@@ -18,12 +19,12 @@ HISTORY = "### Chat History:\n<chat_history>\nUSER: I like tea\nASSISTANT: So do
 TITLE_PROMPT = f"### Task:\nGenerate a concise title summarizing the chat history.\n### Guidelines:\n- …\n{HISTORY}"
 
 
-def request(*said: tuple[Role, str], **more: Any) -> Request:
+def request(*said: tuple[RequestRole, str], **more: Any) -> Request:
     return asking([ChatMessage(role, text) for role, text in said], **more)
 
 
 # client -> the messages of a task, and which it is. Each begins as its client's prompt does.
-ASKED: dict[str, tuple[list[tuple[Role, str]], Task]] = {
+ASKED: dict[str, tuple[list[tuple[RequestRole, str]], Task]] = {
     "Open WebUI, title": ([("user", TITLE_PROMPT)], Task("title_generation")),
     "Open WebUI, title of older releases": (
         [
@@ -234,7 +235,9 @@ def test_system_text_alone_is_a_task_where_its_header_or_its_model_says_so() -> 
 
 
 @pytest.mark.parametrize(("said", "task"), ASKED.values(), ids=ASKED)
-def test_a_task_without_a_header_is_known_by_the_words_of_its_prompt(said: list[tuple[Role, str]], task: Task) -> None:
+def test_a_task_without_a_header_is_known_by_the_words_of_its_prompt(
+    said: list[tuple[RequestRole, str]], task: Task
+) -> None:
     assert find_task(KEY, {}, request(*said)) == task
 
 
@@ -313,7 +316,7 @@ def test_a_key_may_name_another_header() -> None:
 
 
 def test_whoever_asks_the_model_for_tasks_wants_a_title_unless_something_else_is_known() -> None:
-    wish: list[tuple[Role, str]] = [("user", "Name this chat: tea")]
+    wish: list[tuple[RequestRole, str]] = [("user", "Name this chat: tea")]
     asked = [wish, *(said for said, _ in ASKED.values())]
     found = [find_task(KEY, {}, msgspec.structs.replace(request(*said), model="task")) for said in asked]
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import gateway
 
 ROOT = Path(gateway.__file__).parent
-WEB = ROOT / "http" / "web"
+WEB = ROOT / "http" / "pages" / "web"
 ANYWHERE = ("search", "sub", "split", "findall", "finditer")
 FUNCTIONS = (*ANYWHERE, "match", "fullmatch", "compile")
 # No pattern asks for it, nor takes it for what it looks for.

@@ -10,7 +10,6 @@ OPERATOR = "reads what the operator wrote"
 IDS = "digests ids, each of at most 512 characters"
 BY_ANOTHER = "only hands on, to what stands in the table"
 EXCEPTIONS = {
-    "domain.request.last_answer": SMALL,
     **{f"frontends.headers.{name}": HEADERS for name in ("names", "read_header", "read_id", "read_person")},
     **{f"frontends.librechat.{name}": HEADERS for name in ("decode_header", "is_placeholder")},
     "frontends.prompts.Prompt.fits": f"{BY_ANOTHER} (find_task)",
@@ -69,7 +68,7 @@ EXCEPTIONS = {
         for name in ("agent_tags", "conversation_marker", "id_digest", "thread_marker")
     },
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",
-    **{f"frontends.readings.{name}": HEADERS for name in ("as_text", "former")},
+    **{f"frontends.header_text.{name}": HEADERS for name in ("as_text", "former")},
     "tasks.answers.to_empty_answer": f"{BY_ANOTHER} (to_answer)",
     "turns.people.template.applied": "reads what the gateway itself wrote on an agent",
     "turns.people.template.fill": OPERATOR,

@@ -26,15 +26,14 @@ from gateway.domain.halves import UNREADABLE
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.look import Look, ToolActivity
 from gateway.domain.messages import Message, PendingCall, ToolResult, last_answer, message_of
-from gateway.domain.request import NO_TOOLS, ClientTool, ClientTools, RequestMessage, ShownPicture
-from gateway.domain.resend import NEVER_SENT
+from gateway.domain.request import NEVER_SENT, NO_TOOLS, ClientTool, ClientTools, RequestMessage, ShownPicture
 from gateway.frontends import reading
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.open_webui.cards import Cards
 from gateway.frontends.open_webui.items import Items
 from gateway.frontends.open_webui.messages import bare_question
 from gateway.http import texts
-from gateway.http.encodings import Decoder
+from gateway.http.incoming.encodings import Decoder
 from gateway.letta import error_words, notes, parts, past, stream_messages
 from gateway.letta.app_server import frames, history_format, memory
 from gateway.letta.app_server import input as app_server_input
@@ -285,7 +284,7 @@ TABLE: dict[str, dict[str, Make]] = {
         lambda text: halves.mended(text.encode("utf-8", "surrogatepass")), **HALVES, **UNPAIRED
     ),
     "domain.halves.whole": of_text(halves.whole, **UNPAIRED),
-    "http.encodings.Decoder.pieces": {
+    "http.incoming.encodings.Decoder.pieces": {
         "one body": of(lambda count: gzip.compress(b"a" * 20 * count), lambda data: [*Decoder("gzip").pieces(data)])
     },
     "letta.error_words.no_space": of_text(error_words.no_space),

@@ -13,7 +13,7 @@ from tests.gateways import gateway as gateway_of
 from tests.http.elements import Elements
 from tests.servers.fake_letta import FakeLetta
 
-WEB = Path(gateway.http.__file__).parent / "web"
+WEB = Path(gateway.http.__file__).parent / "pages" / "web"
 FILES = sorted(path.name for path in WEB.iterdir())
 PAGE_KEY = "sk-\"of<the>demo&'"
 POLICY = ["default-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]

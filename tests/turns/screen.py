@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.domain.messages import Message, Role, image_of
-from gateway.domain.resend import NEVER_SENT, Resend
+from gateway.domain.request import NEVER_SENT, Resend
 from gateway.http.texts import TEXTS
 from gateway.letta.notes import CONTINUE
 from gateway.settings import AgentType, Key, UserSource

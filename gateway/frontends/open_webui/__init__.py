@@ -5,4 +5,4 @@ NAME_HEADER = "x-openwebui-user-name"
 EMAIL_HEADER = "x-openwebui-user-email"
 CHAT_HEADER = "x-openwebui-chat-id"
 # https://github.com/open-webui/open-webui: the id of a chat that is not kept begins so.
-TEMPORARY = "temporary:"
+TEMPORARY_CHAT = "temporary:"

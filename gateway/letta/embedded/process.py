@@ -33,7 +33,7 @@ LOCK_SECONDS = 5.0
 END_SECONDS = 10.0
 LOOKS, LOOK_SECONDS = 20, 0.05
 HANG_SECONDS = 10.0
-FIRST_DELAY, LAST_DELAY = 0.2, 10.0
+FIRST_RESTART_DELAY, LAST_RESTART_DELAY = 0.2, 10.0
 STEADY_SECONDS = 30.0
 MAX_LOG_BYTES = 10_000_000
 
@@ -156,13 +156,13 @@ class AppServerProcess:
 
     async def _watch(self, lock: int) -> None:
         """Start the App Server again whenever it has ended."""
-        delay = FIRST_DELAY
+        delay = FIRST_RESTART_DELAY
         while True:
             lived = await self._child_lived()
-            delay = FIRST_DELAY if lived > STEADY_SECONDS else delay
+            delay = FIRST_RESTART_DELAY if lived > STEADY_SECONDS else delay
             logger.warning("The App Server is gone; it starts again in %.1f s (log: %s)", delay, self.log)
             await asyncio.sleep(delay)
-            delay = min(2 * delay, LAST_DELAY)
+            delay = min(2 * delay, LAST_RESTART_DELAY)
             with suppress(errors.Unreachable):
                 await self._launch(lock)
 

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 
-class Named(Struct, frozen=True):
+class NamedObject(Struct, frozen=True):
     id: str
     name: str | None = None
 
@@ -13,8 +13,8 @@ class Named(Struct, frozen=True):
 class AgentBody(Struct, frozen=True):
     """The parts of an agent that are needed once, when its template changes or it is deleted."""
 
-    blocks: tuple[Named, ...] = ()
-    tools: tuple[Named, ...] = ()
+    blocks: tuple[NamedObject, ...] = ()
+    tools: tuple[NamedObject, ...] = ()
 
 
 class AgentSettings(Struct, frozen=True):

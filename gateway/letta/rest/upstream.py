@@ -27,7 +27,7 @@ from gateway.domain.joining import Joiner
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
 from gateway.letta.parts import described
-from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, Named
+from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, NamedObject
 from gateway.letta.rest.decoder import EventDecoder
 from gateway.letta.rest.input import to_input, to_prompt, with_options
 from gateway.letta.rest.listing import ListedMessage, to_past
@@ -141,7 +141,7 @@ class RestUpstream:
                 listed = await self._letta.blocks.with_raw_response.list(
                     tags=[making], connected_to_agents_count_eq=[0], limit=PAGE_ROWS
                 )
-                for block in _decode(listed, list[Named]):
+                for block in _decode(listed, list[NamedObject]):
                     await self._letta.blocks.with_raw_response.delete(block.id)
         except errors.UpstreamError as error:
             logger.warning("what is left of an agent stays: %s: %s", type(error).__name__, error)
@@ -307,7 +307,7 @@ class RestUpstream:
             response = await self._letta.runs.with_raw_response.list(
                 conversation_id=conversation_id, active=True, limit=1
             )
-        return bool(_decode(response, list[Named]))
+        return bool(_decode(response, list[NamedObject]))
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         try:
@@ -338,10 +338,10 @@ class RestUpstream:
             raise errors.Refused(f"no tool is called {name}")
         return found.id
 
-    async def _find_tool(self, name: str) -> Named | None:
+    async def _find_tool(self, name: str) -> NamedObject | None:
         with _letta_errors():
             response = await self._letta.tools.with_raw_response.list(names=[name], limit=PAGE_ROWS)
-        return next((tool for tool in _decode(response, list[Named]) if tool.name == name), None)
+        return next((tool for tool in _decode(response, list[NamedObject]) if tool.name == name), None)
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -16,7 +16,7 @@ GATEWAY_TAG = "gateway"
 MARKER = "gw1:"
 SCRATCH = f"{MARKER}scratch:"
 REPLACED, TEMPORARY = "(replaced)", "(temporary)"
-TITLE = "Letta Gateway"
+SUMMARY_TITLE = "Letta Gateway"
 
 
 def _digest(*parts: str) -> str:
@@ -58,7 +58,7 @@ class Summary(Struct, frozen=True):
     temporary: bool = False
     note: str = ""
     """A JSON array of what was said in the chat and is not in the conversation."""
-    title: str = TITLE
+    title: str = SUMMARY_TITLE
     """For people who look into Letta, and may change it."""
 
     def __str__(self) -> str:

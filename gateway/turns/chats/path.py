@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.errors import InvalidRequest
-from gateway.domain.messages import Image, Message, ToolResult, message_of
-from gateway.domain.request import SYSTEM_ROLES, Request, RequestMessage, Unusable, last_answer
+from gateway.domain.messages import Image, Message, ToolResult, last_answer, message_of
+from gateway.domain.request import SYSTEM_ROLES, Request, RequestMessage, Unusable
 from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.turns.chats.tool_history import results_of, tool_notes
 

@@ -7,8 +7,8 @@ import msgspec
 
 from gateway.domain.client_texts import ClientTexts
 from gateway.domain.halves import decode
-from gateway.domain.messages import Image, ToolResult, message_of
-from gateway.domain.request import Piece, RequestMessage, ToldCall, Unusable, last_answer
+from gateway.domain.messages import Image, ToolResult, last_answer, message_of
+from gateway.domain.request import Piece, RequestMessage, ToldCall, Unusable
 
 
 def results_of(messages: Sequence[RequestMessage]) -> tuple[ToolResult, ...]:

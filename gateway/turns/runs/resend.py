@@ -5,7 +5,7 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from gateway.domain.resend import Resend
+from gateway.domain.request import Resend
 from gateway.settings import Key
 from gateway.turns.turn import Turn
 

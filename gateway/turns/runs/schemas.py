@@ -22,7 +22,7 @@ from gateway.turns.runs.judge import FITS, NO_SCHEMA, main
 logger = logging.getLogger(__name__)
 JUDGE = Path(__file__).with_name("judge.py")
 # For so long an answer is judged; most take a tenth of a second, nearly all of it to begin.
-SECONDS = 10.0
+JUDGE_SECONDS = 10.0
 # So many are judged at one time.
 JUDGES = 4
 KNOWN_SCHEMAS = 10_000
@@ -43,7 +43,7 @@ def is_simple(schema: bytes, answer: bytes) -> bool:
 class Schemas:
     """Judges schemas, each once, and answers."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self, seconds: float = JUDGE_SECONDS) -> None:
         self.seconds = seconds
         self._judges = asyncio.Semaphore(JUDGES)
         self._known: Cache[bytes, bool] = Cache(KNOWN_SCHEMAS)

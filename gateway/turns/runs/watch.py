@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 # How often a silent run is looked at before it counts as hanging.
-LOOKS = 4
+WATCH_LOOKS = 4
 
 
 class Watch:
@@ -29,12 +29,12 @@ class Watch:
             self._timer.cancel()
 
     def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._seconds / LOOKS, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self._seconds / WATCH_LOOKS, self._look)
 
     def _look(self) -> None:
         self._quiet = self._quiet + 1 if self._seen == self.progress else 0
         self._seen = self.progress
-        if self._quiet < LOOKS:
+        if self._quiet < WATCH_LOOKS:
             self._wait()
         else:
             self._hanging()

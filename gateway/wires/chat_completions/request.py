@@ -6,18 +6,16 @@ https://developers.openai.com/api/reference/resources/chat/subresources/completi
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.halves import decode
+from gateway.domain.request import RequestRole
 from gateway.wires.chat_completions.limits import MESSAGES, PARTS, check_count, check_values
 from gateway.wires.chat_completions.tools import Tool, ToolCall
-
-Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
-
 
 Detail = Literal["auto", "low", "high"]
 # Programs that send every option say so by this, or by 0: https://lmstudio.ai/docs/app/api/endpoints/openai
@@ -38,7 +36,7 @@ class ContentPart(Struct, frozen=True):
 
 
 class ChatMessage(Struct, frozen=True):
-    role: Role
+    role: RequestRole
     content: str | list[ContentPart] | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
@@ -155,7 +153,7 @@ def _invalid(problem: str) -> InvalidRequest:
         return InvalidRequest(f"`{param}` is missing.", param)
     if reason.startswith("Invalid enum value"):
         # The value is not repeated: it may be anything.
-        reason = f"Expected one of {', '.join(Role.__args__)}"  # type: ignore[attr-defined]
+        reason = f"Expected one of {', '.join(get_args(RequestRole))}"
     if not param:
         return InvalidRequest(f"The body is not a chat completion request: {reason}.")
     return InvalidRequest(f"`{param}`: {reason}.", param)

@@ -299,7 +299,7 @@ async def test_it_is_started_until_it_comes_up(
 
 async def test_one_that_waits_for_a_restart_learns_of_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_server_process, "LAUNCH", LISTENING)
-    monkeypatch.setattr(app_server_process, "FIRST_DELAY", 60)
+    monkeypatch.setattr(app_server_process, "FIRST_RESTART_DELAY", 60)
     server = AppServerProcess(tmp_path)
     await server.start()
     await killed(server, family(server)[0])

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gateway.domain.errors import InvalidRequest
-from gateway.http.headers import IDEMPOTENCY_HEADER, RETRY_HEADER, read_resend
+from gateway.http.incoming.headers import IDEMPOTENCY_HEADER, RETRY_HEADER, read_resend
 from gateway.settings import AgentType, Key
 from gateway.turns.chats.reconcile import NO_IDS, Ids
 from gateway.turns.people.identity import Caller, User

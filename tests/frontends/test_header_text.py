@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gateway.frontends.readings import as_text, former
+from gateway.frontends.header_text import as_text, former
 
 # bytes of a header -> as text, and as an earlier version read it where it read otherwise
 READINGS: dict[str, tuple[bytes, str, str]] = {

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from litestar.datastructures import Headers
 
 from gateway.domain.errors import AmbiguousHeader, InvalidRequest
-from gateway.domain.resend import Resend
+from gateway.domain.request import Resend
 from gateway.frontends import headers as frontends
-from gateway.frontends.readings import as_text
+from gateway.frontends.header_text import as_text
 from gateway.settings import Key
 
 # https://github.com/openai/openai-python: how often the SDK has sent the request before.

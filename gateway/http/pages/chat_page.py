@@ -18,7 +18,7 @@ from gateway.settings import Secret
 # Modules are run as this only, and what a system says of `.js` differs.
 mimetypes.add_type("text/javascript", ".js")
 WEB = Path(__file__).with_name("web")
-HEADERS = {
+CHAT_PAGE_HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -37,7 +37,7 @@ def chat_page(key: Secret | None) -> list[HTTPRouteHandler | Router]:
     @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD], name="chat_page", sync_to_thread=False)
     def show_chat_page(request: Request[None, None, State]) -> Response[str]:
         filled = key.reveal() if key and opened_here(request.headers) else ""
-        headers = {**HEADERS, "cache-control": "no-store"}
+        headers = {**CHAT_PAGE_HEADERS, "cache-control": "no-store"}
         return Response(html.substitute(key=escape(filled)), media_type=MediaType.HTML, headers=headers)
 
     return [show_chat_page, files]
@@ -51,5 +51,5 @@ def opened_here(headers: Headers) -> bool:
 
 
 def _guarded(response: Response[Any]) -> Response[Any]:
-    response.headers.update(HEADERS)
+    response.headers.update(CHAT_PAGE_HEADERS)
     return response

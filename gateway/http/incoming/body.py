@@ -9,7 +9,7 @@ from litestar import Request
 from litestar.exceptions import InternalServerException
 
 from gateway.domain.errors import BodyTooLarge, InvalidRequest
-from gateway.http.encodings import Decoder
+from gateway.http.incoming.encodings import Decoder
 
 
 async def read_json(request: Request[Any, Any, Any], most_bytes: int) -> bytes:

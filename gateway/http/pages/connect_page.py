@@ -20,7 +20,7 @@ from gateway.settings import OPEN_WEBUI_HEADERS, Settings
 HTML = Path(__file__).with_name("connect_page.html").read_text(encoding="utf-8")
 STYLE = HTML.partition("<style>")[2].partition("</style>")[0]
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-HEADERS = {
+CONNECT_PAGE_HEADERS = {
     "content-security-policy": f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -29,7 +29,9 @@ HEADERS = {
     "cache-control": "no-store",
 }
 # A name, an IPv4 address or an IPv6 address, and perhaps a port; anything else in `Host` is somebody's joke.
-HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
+HOST_PATTERN = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9._-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII
+)
 
 PLACEHOLDERS = "Fill in {}. "
 FORWARD = '<code class="all">ENABLE_FORWARD_USER_INFO_HEADERS=true</code>'
@@ -57,12 +59,12 @@ def connect_page(*paths: str) -> HTTPRouteHandler:
 async def show_page(request: Request[None, None, State], settings: NamedDependency[Settings]) -> Response[str]:
     """How to connect to this gateway, at the address by which it was asked."""
     page = render(settings, address_of(request.scope["scheme"], request.headers.get("host", "")))
-    return Response(page, media_type=MediaType.HTML, headers=HEADERS)
+    return Response(page, media_type=MediaType.HTML, headers=CONNECT_PAGE_HEADERS)
 
 
 def address_of(scheme: str, host: str) -> str | None:
     """The address of the gateway as its caller wrote it; None where `host` cannot be a part of one."""
-    return f"{'https' if scheme == 'https' else 'http'}://{host}/v1" if HOST.fullmatch(host) else None
+    return f"{'https' if scheme == 'https' else 'http'}://{host}/v1" if HOST_PATTERN.fullmatch(host) else None
 
 
 def render(settings: Settings, address: str | None) -> str:
