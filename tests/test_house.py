@@ -1,11 +1,17 @@
 """The rooms of the house: who may import whom, and one address for every library."""
 
 import ast
+import importlib
+import re
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from gateway.wires.chat_completions.request import ChatCompletionRequest
 
 GATEWAY = Path(__file__).parent.parent / "gateway"
 FILES = {str(path.relative_to(GATEWAY)): path for path in sorted(GATEWAY.rglob("*.py"))}
@@ -22,8 +28,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "http": ("wires", "frontends", "tasks", "pictures", "turns", "settings", "domain"),
     "offline": (),
 }
-# What still points the other way.
-LEFT: dict[str, set[str]] = {}
 ADDRESSES = {
     "letta_client": ["letta/rest/upstream.py"],
     # A client of the web, and the transport that letta-client offers.
@@ -42,6 +46,32 @@ ADDRESSES = {
     "jwt": ["http/incoming/tokens.py"],
     "jsonschema_rs": ["turns/runs/judge.py"],
 }
+# Fields of OpenAI's request, but for words that are somebody else's, too: a role, a template's tools, a short no.
+FIELDS = {*ChatCompletionRequest.__struct_fields__} - {"user", "tools", "n"}
+# Names of headers, and what wires and frontends put into texts or are called.
+_OF_OTHERS = re.compile(
+    r"^x-[a-z-]+$|openwebui|open webui|librechat|idempotency-key|authorization"
+    r"|</?think>|<details|</context>|metadata\.",
+    re.IGNORECASE,
+)
+DOZEN = 12
+LONGEST_MODULE = 450
+# Each module has one, or each frontend.
+NAMED_ALIKE = {"logger", "T", "PROMPTS"}
+FUNCTIONS_ALIKE = {
+    # Modules that are run as processes, and the command.
+    "main": ["cli.py", "letta/embedded/keeper.py", "turns/runs/judge.py"],
+    # Both kinds of Letta: what they are sent, and what they list.
+    "to_input": ["letta/app_server/input.py", "letta/rest/input.py"],
+    "to_past": ["letta/app_server/listing.py", "letta/rest/listing.py"],
+}
+# (module, private name of a library, why it is used all the same)
+PRIVATE = [
+    ("connection.py", "_start_asgi_task", "the one place where uvicorn hands a request to the application"),
+    ("http/sse.py", "_send_with_timeout", "its timer for each send costs a tenth of every event"),
+    ("letta/embedded/keeper.py", "_exit", "a child that is no gateway must not run a gateway's exits"),
+    ("pictures/fetcher.py", "_abc_impl", "what Python itself keeps of an abstract class"),
+]
 
 
 @cache
@@ -52,17 +82,89 @@ def _imports(path: Path) -> set[str]:
     return names | {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
 
 
-def _against_the_way(name: str) -> set[str]:
-    """The imports of a file that point the wrong way."""
-    room = name.partition("/")[0]
-    allowed = ("gateway.__version__.", *(f"gateway.{one}." for one in (room, *MAY_IMPORT[room])))
-    ours = {module for module in _imports(FILES[name]) if module.startswith("gateway.")}
-    return {module for module in ours if not f"{module}.".startswith(allowed)}
+def _literals(path: Path) -> set[str]:
+    """The string literals of a module, without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in alone)
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+def _defined(path: Path, *kinds: type[ast.stmt]) -> Iterator[str]:
+    """The public names that a module defines at its top by statements of these kinds."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, kinds):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+        for target in (one for outer in targets for one in getattr(outer, "elts", [outer])):
+            name = target.name if hasattr(target, "name") else getattr(target, "id", "_")
+            if not name.startswith("_"):
+                yield name
+
+
+def _private(path: Path) -> Iterator[str]:
+    """The private names that a module takes of somebody else, or overrides."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        ours = isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls", "other")
+        if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr) and not ours:
+            yield node.attr
+    module = importlib.import_module(f"gateway.{'.'.join(path.relative_to(GATEWAY).with_suffix('').parts)}")
+    for kind in vars(module).values():
+        if isinstance(kind, type) and kind.__module__ == module.__name__:
+            theirs = {name for base in kind.__mro__ if not base.__module__.startswith("gateway") for name in vars(base)}
+            yield from (one for one in vars(kind) if re.fullmatch(r"_[a-z]\w*[a-z]", one) and one in theirs)
 
 
 @pytest.mark.parametrize("name", IN_ROOMS)
 def test_imports_point_one_way(name: str) -> None:
-    assert _against_the_way(name) == LEFT.get(name, set())
+    room = name.partition("/")[0]
+    allowed = ("gateway.__version__.", *(f"gateway.{one}." for one in (room, *MAY_IMPORT[room])))
+    ours = {module for module in _imports(FILES[name]) if module.startswith("gateway.")}
+
+    assert {module for module in ours if not f"{module}.".startswith(allowed)} == set()
+
+
+def test_no_room_holds_more_than_a_dozen_modules() -> None:
+    rooms = Counter(str(Path(name).parent) for name in IN_ROOMS if not name.endswith("__init__.py"))
+
+    assert {room: count for room, count in rooms.items() if count > DOZEN} == {}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_module_is_longer_than_a_reader_keeps_in_mind(name: str) -> None:
+    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("turns/")])
+def test_the_core_knows_no_word_of_a_wire_or_a_frontend(name: str) -> None:
+    words = {text for text in _literals(FILES[name]) if text in FIELDS or _OF_OTHERS.search(text)}
+
+    assert words == set()
+
+
+def test_every_public_class_and_constant_has_a_name_of_its_own() -> None:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for name, path in FILES.items():
+        for defined in _defined(path, ast.ClassDef, ast.Assign, ast.AnnAssign) if "offline/" not in name else ():
+            places[defined].append(name)
+
+    assert {one: names for one, names in places.items() if len(names) > 1 and one not in NAMED_ALIKE} == {}
+
+
+def test_functions_are_named_alike_only_where_they_carry_out_one_protocol() -> None:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for name, path in FILES.items():
+        for defined in _defined(path, ast.FunctionDef, ast.AsyncFunctionDef) if "offline/" not in name else ():
+            places[defined].append(name)
+
+    assert {one: names for one, names in places.items() if len(names) > 1} == FUNCTIONS_ALIKE
+
+
+def test_every_private_name_of_a_library_that_is_used_stands_in_the_list() -> None:
+    used = {(name, one) for name, path in FILES.items() for one in _private(path)}
+
+    assert used == {(name, one) for name, one, _ in PRIVATE}
 
 
 @pytest.mark.parametrize("library", ADDRESSES)
