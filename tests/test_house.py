@@ -114,7 +114,7 @@ def _private(path: Path) -> Iterator[str]:
         if isinstance(kind, type) and kind.__module__ == module.__name__:
             theirs = {name for base in kind.__mro__ if not base.__module__.startswith("gateway") for name in vars(base)}
             functions = (name for name, value in vars(kind).items() if isfunction(value))
-            yield from (name for name in functions if re.match("_[a-z]", name) and name in theirs)
+            yield from (name for name in functions if re.fullmatch(r"_[a-z]\w*[a-z]", name) and name in theirs)
 
 
 @pytest.mark.parametrize("name", IN_ROOMS)
