@@ -1,6 +1,6 @@
 """Headers by which frontends say who asks, and where. Performs no I/O."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from gateway.domain.named import Id
 from gateway.frontends import open_webui
@@ -12,12 +12,11 @@ from gateway.settings import Key
 CHAT_HEADERS = (open_webui.CHAT_HEADER, "x-chat-id")
 
 
-def names(key: Key) -> Iterator[str]:
+def names(key: Key) -> tuple[str, ...]:
     """All headers in which a request of this key may tell something of that, in lower case."""
-    yield from (source.name for source in key.user_from if source.kind != "body")
-    yield from (open_webui.NAME_HEADER, open_webui.EMAIL_HEADER, *CHAT_HEADERS)
+    sources = [source.name for source in key.user_from if source.kind != "body"]
     named = (key.task_header, key.message_id_header, key.user_message_id_header, key.parent_id_header)
-    yield from (name.lower() for name in named)
+    return (*sources, open_webui.NAME_HEADER, open_webui.EMAIL_HEADER, *CHAT_HEADERS, *map(str.lower, named))
 
 
 def read_header(headers: Mapping[str, str], name: str) -> str | None:

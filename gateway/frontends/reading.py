@@ -39,7 +39,8 @@ def find_task(key: Key, headers: Mapping[str, str], request: Request) -> Task | 
     task = Task(named) if named else None
     if named is None:
         words = worded(request)
-        task = next((Task(prompt.kind, prompt.in_json) for prompt in ALL_PROMPTS if prompt.fits(words)), None)
+        begun = [prompt for prompt in ALL_PROMPTS if words.text.startswith(prompt.begins)]
+        task = next((Task(prompt.kind, prompt.in_json) for prompt in begun if prompt.fits(words)), None)
     return Task(TITLE, in_json=False) if task is None and request.model == TASK_MODEL else task
 
 

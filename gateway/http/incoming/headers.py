@@ -1,6 +1,6 @@
 """The headers of a request that say who asks, where it belongs and what it is: each once, as text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from litestar.datastructures import Headers
 
@@ -19,19 +19,13 @@ LONGEST_IDEMPOTENCY_KEY = 512
 def read_headers(key: Key, headers: Headers) -> dict[str, str]:
     """By their lower-case names. Raises AmbiguousHeader for one that comes twice: which is true cannot be told."""
     found = {}
-    for name in _names(key):
+    for name in (*frontends.names(key), IDEMPOTENCY_HEADER, RETRY_HEADER):
         values = headers.getall(name, [])
         if len(values) > 1:
             raise AmbiguousHeader(name)
         if values:
             found[name] = as_text(values[0].encode("latin-1"))
     return found
-
-
-def _names(key: Key) -> Iterator[str]:
-    """The names of all headers that count for a request of this key."""
-    yield from frontends.names(key)
-    yield from (IDEMPOTENCY_HEADER, RETRY_HEADER)
 
 
 def read_resend(headers: Mapping[str, str]) -> Resend:
