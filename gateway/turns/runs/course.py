@@ -168,7 +168,7 @@ class Course:
     def hear(self, events: list[Event]) -> Heard:
         """Letta says something. Raises Busy where it turns out that it has not taken the message."""
         self._held += events
-        if self._is_refusing():
+        if not self.heard_any and self._is_refusing():
             return Heard(refusing=True)
         return self.flush()
 
@@ -181,7 +181,7 @@ class Course:
         cancels = self.left and self.stage is Stage.RUNNING
         if cancels:
             self._go(Step.LEAVE)
-        told = self._without_denied(held) if self.denies else held
+        told = self._without_denied(held) if self._waiting and self.denies else held
         for one in self._filters:
             told = one.take(told)
         return Heard(told, stopped, cancels=cancels)
@@ -210,7 +210,7 @@ class Course:
 
     def _is_refusing(self) -> bool:
         """True: Letta stops before it has said anything: what follows may be that it is busy. Raises Busy."""
-        if self.heard_any or not any(isinstance(event, Stop) and _has_failed(event) for event in self._held):
+        if not any(isinstance(event, Stop) and _has_failed(event) for event in self._held):
             return False
         failures = [event.error for event in self._held if isinstance(event, Failure)]
         for error in failures:
@@ -223,7 +223,8 @@ class Course:
 
     def _observe(self, events: list[Event]) -> bool:
         """Keep what the run itself needs to know of the events; True if Letta stops with them."""
-        self._go(Step.HEAR)
+        if self.stage is not Stage.RUNNING:
+            self._go(Step.HEAR)
         stopped = False
         for event in events:
             if isinstance(event, SignOfLife):

@@ -38,6 +38,8 @@ class _Batch(Struct):
 
     first: int
     """The number of the first of them."""
+    end: int
+    """The number that follows them."""
     events: list[Event]
 
 
@@ -103,8 +105,10 @@ class RunLog:
         return reader
 
     def append(self, events: list[Event]) -> None:
-        self._tail.append(_Batch(self.count, events))
-        self.count += sum(not isinstance(event, SignOfLife) for event in events)
+        first = self.count
+        for event in events:
+            self.count += not isinstance(event, SignOfLife)
+        self._tail.append(_Batch(first, self.count, events))
         if not self._readers and len(self._tail) >= FOLD_BATCHES:
             self._fold(len(self._tail))
         self._wake()
@@ -239,8 +243,7 @@ class Reader:
             self._woken = asyncio.get_running_loop().create_future()
             await self._woken
         self.place += 1
-        after = log.batch_at(self.place)
-        log.was_read(after.first if after else log.count, self.place)
+        log.was_read(batch.end, self.place)
         if batch.first >= self._after:
             return batch.events
         return _without(batch.events, self._after - batch.first)
