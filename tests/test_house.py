@@ -56,7 +56,7 @@ _OF_OTHERS = re.compile(
     re.IGNORECASE,
 )
 DOZEN = 12
-LONGEST_MODULE = 450
+LONGEST_MODULE = 400
 # Each module has one, or each frontend.
 NAMED_ALIKE = {"logger", "T", "PROMPTS"}
 FUNCTIONS_ALIKE = {

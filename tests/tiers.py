@@ -9,7 +9,7 @@ import pytest
 from tests.workers import SERVERS
 
 QUICK = "not e2e and not full"
-# Tests below these folders, and those that use any of these fixtures, are of the full tier.
+# Tests below these folders, those that use any of these fixtures, and those for a server are of the full tier.
 FOLDERS = ("tests/browser/", "tests/clients/", "tests/integration/")
 FIXTURES = {*SERVERS, "browser", "python", "node_modules"}
 
@@ -31,7 +31,10 @@ def leave_to_themselves(items: list[pytest.Item]) -> None:
 
 
 def _is_full(item: pytest.Item) -> bool:
-    return item.nodeid.startswith(FOLDERS) or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    grouped = item.get_closest_marker("xdist_group")
+    asks_a_server = grouped is not None and grouped.args[0] in SERVERS
+    uses_one = not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    return item.nodeid.startswith(FOLDERS) or uses_one or asks_a_server
 
 
 def choose_tier(config: pytest.Config) -> None:

@@ -7,6 +7,7 @@ from gateway.domain.errors import (
     Busy,
     ContextOverflow,
     Garbled,
+    KeyRefused,
     Locked,
     ModelFailed,
     ModelRefused,
@@ -20,6 +21,8 @@ from gateway.domain.errors import (
     RunFailed,
     Stopped,
     Stuck,
+    TimedOut,
+    TooLong,
     UpstreamError,
 )
 from gateway.domain.halves import UNREADABLE, decode
@@ -131,3 +134,23 @@ def innermost_message(text: str) -> str:
 
 def _status(text: str) -> str:
     return text[:3] if re.match(r"\d{3}\b", text) else "no status"
+
+
+# HTTP statuses of Letta's, as what they mean to the gateway; others are Refused below 500 and RunFailed above.
+STATUSES: dict[int, type[UpstreamError]] = {
+    401: KeyRefused,
+    402: OutOfCredits,
+    403: KeyRefused,
+    404: NotFound,
+    408: TimedOut,
+    409: Busy,
+    413: TooLong,
+    429: RateLimited,
+    504: TimedOut,
+}
+
+
+def from_status(status: int, sending: bool) -> UpstreamError:
+    """The error of an HTTP status; `sending`: of the answer to a message, which Letta may have taken all the same."""
+    kind = STATUSES.get(status) or (RunFailed if status >= 500 else Refused)
+    return kind(f"HTTP {status}", taken=sending and status >= 500)

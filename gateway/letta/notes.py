@@ -1,4 +1,4 @@
-"""The gateway's notes: what it says itself to an agent, beside what people say. Performs no I/O.
+"""The gateway's notes: all words of its own that it puts before an agent, beside what people say. Performs no I/O.
 
 All that is known again by its words stands here and nowhere else: in what Letta lists notes are told from what people
 said, and the mod of an App Server of the gateway's own, which takes out what that server says, is made from them. What
@@ -54,12 +54,12 @@ def told_in(said: str, beginning: str) -> str | None:
 
 
 def looks_like_a_note(text: str) -> bool:
-    """Whether it may be the gateway's, or an App Server's."""
+    """True of a text that may be a note of the gateway's, or of an App Server's."""
     return text.lstrip().startswith((REMINDER, NOTIFICATION))
 
 
 def looks_like_an_exchange(text: str) -> bool:
-    """Whether it may be a note of the gateway's that comes before a message on a V1 server."""
+    """True of a text that may be a note of the gateway's, of those that come before a message on a V1 server."""
     return text.startswith(EXCHANGED) or text == SAID
 
 

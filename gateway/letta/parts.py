@@ -21,7 +21,7 @@ def to_parts(message: Message) -> list[MessagePart]:
 
 
 def flattened(parts: list[MessagePart]) -> list[MessagePart]:
-    """The same parts, as App Servers keep messages and take the results of tools."""
+    """Parts in the form in which App Servers keep messages and take the results of tools."""
     sources = [part.get("source") for part in parts]
     return [
         {"type": "image", "mimeType": source["media_type"], "data": source["data"]} if source else part
@@ -30,7 +30,7 @@ def flattened(parts: list[MessagePart]) -> list[MessagePart]:
 
 
 def exchange_notes(message: Message) -> list[str]:
-    """What is told before a message that was answered before with tools of the client's."""
+    """The note before a message that was answered before with tools of the client's; none before another."""
     return [note(EXCHANGED, message.exchanged)] if message.exchanged else []
 
 
@@ -49,7 +49,7 @@ def _part(piece: str | Image) -> MessagePart:
 
 
 def in_words(image: Image) -> str:
-    """Stands for a picture that is not kept."""
+    """The words that stand for a picture that is not kept: `[Here was a picture, image/png.]`."""
     return f"[Here was a picture, {image.media_type}.]"
 
 

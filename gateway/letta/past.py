@@ -8,14 +8,14 @@ from gateway.letta.notes import is_alert
 
 
 def add_message(messages: list[Message], said: Message) -> None:
-    """Add what was said, if it is anything. What Letta says itself is left out."""
-    letta_s_own = said.role == "user" and not said.client_id.startswith("gw") and is_alert(said.content)
-    if not letta_s_own and (said.content.strip() or said.images):
+    """Add a message, unless it is empty, or a notice of Letta's own."""
+    is_notice = said.role == "user" and not said.client_id.startswith("gw") and is_alert(said.content)
+    if not is_notice and (said.content.strip() or said.images):
         messages.append(said)
 
 
 def merge_answers(messages: Iterable[Message]) -> list[Message]:
-    """All parts of an answer as one message."""
+    """The messages, in which all parts of an answer are one."""
     whole: list[Message] = []
     for role, group in groupby(messages, lambda message: message.role):
         said = list(group)

@@ -121,6 +121,7 @@ class Agent(Struct, frozen=True):
     id: str
     created_at: datetime | None = None
     tags: tuple[str, ...] = ()
+    """Its tags, from a Letta that lists them: a V1 server tells them only of an agent that it makes."""
     metadata: dict[str, Any] | None = None
 
 

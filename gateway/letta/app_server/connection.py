@@ -49,7 +49,7 @@ class OpenSocket:
 
 
 class AppServerConnection:
-    """Keeps a connection while it can, and makes it again when it broke.
+    """A connection to an App Server that is kept while it can be, and made again when it broke.
 
     `address` tells where, and the token to show. `answer` is called with the bytes of frames that ask something of
     the gateway, `greet` with every new connection.
@@ -75,7 +75,7 @@ class AppServerConnection:
         self._closed = False
 
     async def open_socket(self) -> OpenSocket:
-        """The connection that stands, or a new one; one attempt for all who ask meanwhile. Raises UpstreamError."""
+        """The socket that is open, or a new one; one attempt for all who ask meanwhile. Raises UpstreamError."""
         # Until it has been greeted, a connection is the greeting's alone.
         if self._socket and self._connecting in (None, asyncio.current_task()):
             return self._socket

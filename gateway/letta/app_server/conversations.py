@@ -65,7 +65,7 @@ class AppServerConversations:
                 return list(found.values())
 
     async def create(self, agent_id: str, summary: str, path: list[Message], fork: Fork | None) -> Conversation:
-        """Of `path`, what ends with an answer is put into the conversation; the rest can be sent."""
+        """Make a conversation that begins with `path` up to its last answer; the messages after that can be sent."""
         made, kept = await self._make(agent_id, summary, fork), fork.kept if fork else 0
         last = last_answer(path) + 1
         if last > kept and await self.files.put(agent_id, made.id, path[kept:last]):
@@ -87,7 +87,7 @@ class AppServerConversations:
         return made
 
     async def read(self, conversation: Conversation, waits: bool = False) -> Past:
-        """`waits`: whether a turn of it waits for the answers to its calls, and can have them."""
+        """Read a conversation; `waits` is True where a turn of it waits for answers that can be given here."""
         tagged = [tag.removeprefix(UNFINISHED_TAG) for tag in conversation.tags if tag.startswith(UNFINISHED_TAG)]
         if tagged:
             self.begin(conversation.id, tagged[0] or None)
@@ -106,7 +106,7 @@ class AppServerConversations:
         await self._update(conversation_id, summary=summary, hidden=hidden)
 
     async def delete(self, agent_id: str, conversation_id: str) -> None:
-        """As far as it goes: nothing is left in it, and nobody finds it."""
+        """Delete a conversation as far as an App Server can: nothing is left in it, and nobody finds it."""
         await self.files.erase(agent_id, conversation_id)
         await self._update(conversation_id, summary=DELETED, hidden=True, archived=True)
 
@@ -115,7 +115,7 @@ class AppServerConversations:
         await self._update(conversation_id, model_settings=settings)
 
     async def check_room(self, runtime: Runtime, taken: bool) -> None:
-        """A loop that cannot write any more says nothing more either. Raises NoSpace, with `taken`."""
+        """Return unless the App Server is silent because its disk is full. Raises NoSpace, with `taken`."""
         try:
             await self.files.check_room(runtime.agent_id or "")
         except errors.NoSpace as error:
@@ -127,13 +127,13 @@ class AppServerConversations:
         await self._connection.request("conversation_update", ServerAnswer, conversation_id=conversation_id, body=body)
 
     def begin(self, conversation_id: str, began_with: str | None) -> None:
-        """Note a turn that has no end yet. The oldest are forgotten, most of them of chats that nobody goes on with."""
+        """Note a turn that has no end yet; of too many the oldest are forgotten, as nobody may resume their chats."""
         self._unfinished[conversation_id] = UnfinishedTurn(began_with)
         if len(self._unfinished) > KEPT_UNFINISHED:
             del self._unfinished[next(iter(self._unfinished))]
 
     def end(self, conversation_id: str) -> None:
-        """A turn has ended well."""
+        """Note that a turn has ended well."""
         self._unfinished.pop(conversation_id, None)
 
     async def leave(self, conversation_id: str, failure: errors.UpstreamError) -> None:

@@ -25,21 +25,21 @@ PRINTED = "synthetic-tool-return-stream-"
 
 
 class Runtime(Struct, frozen=True):
-    """Whose conversation a frame is about."""
+    """The agent and the conversation that a frame is about: `Runtime("agent-1", "conv-1")`."""
 
     agent_id: str | None = None
     conversation_id: str | None = None
 
 
 class Head(Struct, frozen=True):
-    """What every frame may carry, enough to tell who reads it."""
+    """The fields of a frame that tell who is to read it."""
 
     type: str = ""
     request_id: str | None = None
 
 
 class LoopStatus(Struct, frozen=True):
-    """What a conversation's loop does, and which of its runs took which messages."""
+    """The state of a conversation's loop, and the runs that have taken messages."""
 
     status: str = ""
     client_message_ids_by_run_id: dict[str, list[str]] = {}
@@ -106,19 +106,19 @@ class ToolRequest(Struct, frozen=True):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the model gave by name; nothing where it gave something else, which only clients' tools may take."""
+        """The arguments by their names; none where the model gave no object, which only clients' tools may take."""
         return self.input if isinstance(self.input, dict) else {}
 
 
 class PermissionAsked(Struct, frozen=True):
-    """What a `control_request` is about."""
+    """The call that a `control_request` is about: `PermissionAsked("Bash", "call_1")`."""
 
     tool_name: str = ""
     tool_call_id: str = ""
 
 
 class ControlRequest(Struct, frozen=True):
-    """`control_request`: the agent wants what nobody has allowed yet."""
+    """`control_request`: the agent wants to use a tool that nobody has allowed yet."""
 
     request_id: str
     agent_id: str | None = None
@@ -133,6 +133,8 @@ class DeviceStatus(Struct, frozen=True):
 
 
 class DeviceUpdate(Struct, frozen=True):
+    """`update_device_status`: the state of the App Server's host."""
+
     device_status: DeviceStatus = DeviceStatus()
 
 
@@ -140,7 +142,7 @@ class DeviceUpdate(Struct, frozen=True):
 
 
 class ServerAnswer(Struct, frozen=True):
-    """What every answer tells; those with a body are subclasses."""
+    """An answer to a request; those with a body are subclasses."""
 
     success: bool = True
     accepted: bool = True
@@ -149,24 +151,34 @@ class ServerAnswer(Struct, frozen=True):
 
 
 class KeptAgent(Struct, frozen=True):
+    """An agent as the App Server keeps it: without a date, and without metadata."""
+
     id: str
     tags: list[str] = []
     model: str | None = None
 
 
 class AgentsListed(ServerAnswer, frozen=True):
+    """The answer to `agent_list`."""
+
     agents: list[KeptAgent] = []
 
 
 class OneAgent(ServerAnswer, frozen=True):
+    """The answer to `agent_create`, `agent_update` and `agent_retrieve`."""
+
     agent: KeptAgent | None = None
 
 
 class ConversationsListed(ServerAnswer, frozen=True):
+    """The answer to `conversation_list`."""
+
     conversations: list[Conversation] = []
 
 
 class OneConversation(ServerAnswer, frozen=True):
+    """The answer to `conversation_create` and `conversation_fork`."""
+
     conversation: Conversation | None = None
 
 
@@ -188,36 +200,52 @@ class KeptMessage(Struct, frozen=True):
 
 
 class MessagesListed(ServerAnswer, frozen=True):
+    """The answer to `conversation_messages_list`, the newest message first."""
+
     messages: list[KeptMessage] = []
 
 
 class File(ServerAnswer, frozen=True):
+    """The answer to `read_file`, `read_memory_file` and `memory_file_at_ref`."""
+
     content: str | None = None
 
 
 class ModelEntry(Struct, frozen=True):
+    """A model, or a variant of one: `ModelEntry("openai-compatible/offline", "offline (sees pictures)")`."""
+
     handle: str
     label: str | None = None
 
 
 class ModelsListed(ServerAnswer, frozen=True):
+    """The answer to `list_models`."""
+
     entries: list[ModelEntry] = []
 
 
 class Connected(Struct, frozen=True):
+    """The connection of a provider of models."""
+
     is_connected: bool = False
 
 
 class KnownProvider(Struct, frozen=True):
+    """A provider of models that the App Server knows, connected or not."""
+
     id: str
     connected: Connected = Connected()
 
 
 class ProvidersListed(ServerAnswer, frozen=True):
+    """The answer to `list_connect_providers`."""
+
     providers: list[KnownProvider] = []
 
 
 class Info(ServerAnswer, frozen=True):
+    """The answer to `app_server_info`."""
+
     protocol_version: int = 0
 
 

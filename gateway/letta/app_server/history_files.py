@@ -33,9 +33,9 @@ class HistoryFiles:
         self._backend = backend_of(status.memory_directory) or self._backend
 
     async def put(self, agent_id: str, conversation_id: str, history: list[Message]) -> bool:
-        """Have `history` said in a conversation, after what it begins with. Whether it could be. Raises UpstreamError.
+        """Have `history` said in a conversation, after what it begins with; nobody may have had a turn in it.
 
-        Nobody may have had a turn in it.
+        Gives False where that cannot be done. Raises UpstreamError.
         """
         written = await self._rewrite(
             agent_id, conversation_id, lambda kept, said: with_history(kept, said, history, datetime.now(UTC))
@@ -47,11 +47,11 @@ class HistoryFiles:
         return True
 
     async def erase(self, agent_id: str, conversation_id: str) -> bool:
-        """Take everything out of a conversation. Whether it could be done. Raises UpstreamError."""
+        """Take everything out of a conversation; gives False where that cannot be done. Raises UpstreamError."""
         return await self._rewrite(agent_id, conversation_id, lambda kept, _: emptied(kept, datetime.now(UTC)))
 
     async def check_room(self, agent_id: str) -> None:
-        """Returns where the App Server can write. Raises NoSpace, and UpstreamError where that cannot be told."""
+        """Return if the App Server can write. Raises NoSpace, and UpstreamError where that cannot be told."""
         backend = self._backend or await self._ask_backend(agent_id)
         if backend is None:
             return
@@ -85,7 +85,7 @@ class HistoryFiles:
     async def _rewrite(
         self, agent_id: str, conversation_id: str, rewritten: Callable[[str, str], tuple[str, str]]
     ) -> bool:
-        """Whether the files are of the known format, and were written."""
+        """Write a conversation's files anew; gives False, and writes nothing, where their format is unknown."""
         backend = self._backend or await self._ask_backend(agent_id)
         if backend is None:
             return False

@@ -24,19 +24,22 @@ _EPOCH_MS = 1000
 
 
 def backend_of(memory_directory: str | None) -> str | None:
-    """Where the App Server keeps everything, of an agent's memory folder; None if that is laid out otherwise."""
+    """The folder of everything that the App Server keeps, told by an agent's memory folder; None for another layout.
+
+    `backend_of("/srv/backend/memfs/agent-1/memory") == "/srv/backend"`
+    """
     found = _MEMORY_FOLDER.fullmatch(memory_directory or "")
     return found["backend"] if found else None
 
 
 def folder_of(backend: str, conversation_id: str) -> PurePosixPath:
-    """Where a conversation's files are."""
+    """The folder of a conversation's files."""
     name = urlsafe_b64encode(f"conversation:{conversation_id}".encode()).decode().rstrip("=")
     return PurePosixPath(backend) / "conversations" / name
 
 
 def is_known_format(manifest: str) -> bool:
-    """Whether a conversation's `manifest.json` is of the format written here."""
+    """True if a conversation's `manifest.json` tells of the format that is written here."""
     try:
         found: Any = decode(manifest, Any)
     except UNREADABLE:

@@ -25,18 +25,18 @@ MEMORY_TIMEOUT_MS = 120_000
 
 
 class EarlierLine(Struct, frozen=True, omit_defaults=True):
-    """What was said earlier, a line each."""
+    """A message that was said earlier, as a line of JSON in a note."""
 
     role: Role
     content: str
     pictures: tuple[Image, ...] = ()
-    """What was shown, in words."""
+    """The pictures that it showed, without their data."""
 
 
 def to_input(sending: Sending) -> list[Input]:
-    """What is sent, as the App Server takes it, each message with an id that was never used.
+    """The messages of a turn, as the App Server takes them, each with an id that was never used.
 
-    Should there be answers, the conversation could not be given its past: then that is told in words.
+    Where there are answers among them, the conversation could not be given its past: that is told in a note.
     """
     messages = sending.messages
     unanswered = last_answer(messages) + 1
@@ -54,7 +54,7 @@ def _input(notes: list[str], message: Message) -> Input:
 
 
 def said_parts(message: Message) -> list[MessagePart]:
-    """A message, and before it what was called to answer it, and what tells that its own words are no note."""
+    """The parts of a message. Notes before it tell what was called to answer it, and that its own words are no note."""
     notes, said = exchange_notes(message), to_parts(message)
     if message.images and any(looks_like_a_note(part.get("text", "")) for part in said):
         notes = [*notes, SAID]
@@ -62,7 +62,7 @@ def said_parts(message: Message) -> list[MessagePart]:
 
 
 def new_client_id() -> str:
-    """Of a message that has none."""
+    """A client id for a message that has none."""
     return f"gw-{uuid.uuid4().hex}"
 
 
@@ -75,7 +75,7 @@ def _told(messages: list[Message]) -> list[str]:
 
 
 def _instructed(instructions: Instructions) -> list[str]:
-    """The client's text, where it is not what the conversation was told last."""
+    """The note of the client's text, unless the conversation was sent the same one last."""
     if instructions.text == instructions.sent_before:
         return []
     return [note(CLIENT_REMINDER, instructions.text or WITHDRAWN)]

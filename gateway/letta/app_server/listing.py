@@ -14,7 +14,7 @@ from gateway.letta.upstream import Past
 
 
 def to_past(listed: list[KeptMessage]) -> Past:
-    """Of a listing, the oldest message first."""
+    """The content of a conversation, from its listing, the oldest message first."""
     messages: list[Message] = []
     told = ""
     for one in listed:
@@ -31,7 +31,7 @@ def to_past(listed: list[KeptMessage]) -> Past:
 
 
 def _told_apart(message: KeptMessage) -> tuple[list[str], list[str | Image]]:
-    """What was put before a user's message, and the message; one that is nothing but a note is the App Server's own.
+    """The notes before a user's message, and the message; one that is nothing but a note is the App Server's own.
 
     The last part is the person's, whatever it looks like, where the message came from a gateway; so is what follows
     SAID.
@@ -54,7 +54,7 @@ def _earlier(lines: str) -> list[Message]:
 
 
 def unfinished(newest_first: list[KeptMessage], began_with: str | None, stuck: bool) -> int:
-    """How many of the newest messages belong to a turn without an end.
+    """The number of the newest messages that belong to a turn without an end.
 
     It began with the message of the client id `began_with`, where that is known and was stored. Else it is what the
     user said last, with all that came of it, if nothing did or if the conversation is known to be `stuck` in it.
@@ -70,7 +70,7 @@ def unfinished(newest_first: list[KeptMessage], began_with: str | None, stuck: b
 
 
 def calls_wait(newest_first: list[KeptMessage]) -> bool:
-    """Whether the last turn has calls without a result, of tools that the gateway does not carry out itself.
+    """True if the last turn has calls without a result, of tools that the gateway does not carry out itself.
 
     Only the gateway that has begun such a turn can answer them.
     """

@@ -63,7 +63,7 @@ def path_of(arguments: dict[str, Any]) -> str:
 
 
 def is_block(file: str) -> bool:
-    """Whether this is what the file of a block holds."""
+    """True if a file has the form of a memory block's."""
     return bool(_FRONT_MATTER.match(file))
 
 

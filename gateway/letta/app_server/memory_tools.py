@@ -46,7 +46,7 @@ class MemoryTools:
             logger.warning("a tool's result could not be told: %s", error)
 
     async def _carry_out(self, call: ToolRequest) -> str:
-        """What to tell the agent. Raises memory.Rejected, UpstreamError."""
+        """Carry out a call; gives the words for the agent. Raises memory.Rejected, UpstreamError."""
         if call.tool_name not in memory.MEMORY_TOOL_NAMES or not call.runtime.agent_id:
             raise memory.Rejected(f"There is no tool {call.tool_name} here.")
         path = memory.path_of(call.arguments)
@@ -67,7 +67,7 @@ class MemoryTools:
             ) from None
 
     async def _take_back(self, agent_id: str, path: str, refused: str, before: str) -> None:
-        """What the App Server refuses stays in the file all the same, and would be committed with the next change."""
+        """Put a file back: what the App Server refuses stays in it all the same, and would go into the next commit."""
         with suppress(errors.Refused):
             file = await self._connection.request("read_memory_file", File, agent_id=agent_id, path=path)
             # Anything else is another gateway's.

@@ -47,7 +47,7 @@ class OpenTurn:
         self.socket: OpenSocket | None = None
         """The socket that its calls are asked over; they can be answered over no other."""
         self.stack = ExitStack()
-        """What ends with the turn."""
+        """The things that end with the turn."""
         self.limit: asyncio.TimerHandle | None = None
         """The time limit of its client, while it waits for that."""
         self.altered = False
@@ -130,7 +130,7 @@ class OpenTurn:
 
 
 class AppServerTurns:
-    """All turns that are under way here, or wait for their client; one at a time of each conversation."""
+    """The turns that are under way here, or wait for their client; one at a time of each conversation."""
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class AppServerTurns:
             turn.take_question(asked)
 
     async def run(self, runtime: Runtime, sending: Sending, tools: Iterable[str], take: Take) -> None:
-        """As `Upstream.run`."""
+        """Run a turn, or go on with one that waits, as `Upstream.run` says."""
         sent = to_input(sending)
         payload = to_payload(sent, [*tools], sending.tools)
         turn = await self._waiting_turn(runtime.conversation_id or "")
@@ -224,7 +224,7 @@ class AppServerTurns:
             raise
 
     async def _reset(self, turn: OpenTurn) -> None:
-        """Have the conversation as it was before the turn. Raises nothing."""
+        """Put the conversation's model settings back as they were before the turn. Raises nothing."""
         if not turn.altered:
             return
         try:
@@ -244,7 +244,7 @@ class AppServerTurns:
         turn.answer(sending, _client_ids(payload))
 
     def _rest(self, turn: OpenTurn) -> None:
-        """No request listens any more: a turn that waits for its client goes on doing so, for a while."""
+        """Let go of a turn that no request listens to: it is closed, unless it waits for its client, for a while."""
         if turn.machine.state is not TurnState.PARKED:
             turn.close()
             return
@@ -379,7 +379,7 @@ class AppServerTurns:
         await self._connection.request("abort_message", ServerAnswer, runtime=runtime)
 
     async def cancel(self, runtime: Runtime) -> None:
-        """As `Upstream.cancel`."""
+        """End the turn of a conversation, as `Upstream.cancel` says."""
         conversation_id = runtime.conversation_id or ""
         turn = self._turns.get(conversation_id)
         if turn and turn.machine.waits:

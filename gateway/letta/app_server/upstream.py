@@ -126,10 +126,10 @@ class AppServerUpstream:
         return self._turns.under_way
 
     async def start(self) -> None:
-        """Nothing: the connection is made when it is needed."""
+        """Do nothing: the connection is made when it is needed."""
 
     def _take(self, head: Head, data: bytes) -> None:
-        """A frame that belongs to no turn."""
+        """Hand on a frame that is no part of a turn's stream."""
         if taker := self._takers.get(head.type):
             taker(data)
 
@@ -283,7 +283,7 @@ def _to_agent(agent: KeptAgent) -> Agent:
 
 
 def _tagged(agent: KeptAgent, prefix: str) -> str | None:
-    """What follows `prefix` in the tag that has it."""
+    """The rest of the tag that begins with `prefix`; None if there is none."""
     return next((tag.removeprefix(prefix) for tag in agent.tags if tag.startswith(prefix)), None)
 
 

@@ -42,7 +42,7 @@ def _signals() -> int:
 
 
 def _tie(keeper: int) -> Callable[[], None]:
-    """What the child does before it becomes the command: it ties its life to the keeper's, where the system can."""
+    """A function that the child calls before it becomes the command: it ties its life to the keeper's."""
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def tie() -> None:
@@ -55,7 +55,7 @@ def _tie(keeper: int) -> Callable[[], None]:
 
 
 def _is_enough(signals: int) -> bool:
-    """Waits for news; whether they say that the child has to end."""
+    """Wait for news; gives True where they say that the child has to end."""
     ready, _, _ = select.select([sys.stdin, signals], [], [])
     if sys.stdin in ready:
         return not os.read(sys.stdin.fileno(), 4096)

@@ -83,7 +83,7 @@ class AppServerProcess:
 
     @property
     def backend(self) -> Path:
-        """Where the App Server keeps agents, conversations and memory."""
+        """The folder of the App Server's agents, conversations and memory."""
         return state_backend(self._state)
 
     @property
@@ -92,7 +92,7 @@ class AppServerProcess:
 
     @property
     def memories(self) -> Path:
-        """Where the App Server keeps what its agents remember, a repository each."""
+        """The folder of the memories of its agents, a Git repository each."""
         return self.backend / "memfs"
 
     @property
@@ -101,7 +101,7 @@ class AppServerProcess:
         return self._child.pid if self._child else None
 
     async def start(self) -> None:
-        """Returns when the App Server answers; raises CannotStart, Unreachable."""
+        """Return once the App Server answers. Raises CannotStart, Unreachable."""
         _check_machine()
         try:
             self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ class AppServerProcess:
         self._watcher = asyncio.create_task(self._watch(self._lock))
 
     async def address(self) -> tuple[str, str]:
-        """Where the present App Server listens, and its token; waits for one that is being restarted.
+        """The address and the token of the present App Server; waits for one that is being restarted.
 
         Whoever comes here has no connection, or lost it: one that does not answer at all is replaced.
         """
@@ -274,7 +274,7 @@ async def _spawn(state: Path, log: Path, token: str, lock: int) -> _Child:
 
 
 async def _listens(url: str) -> bool:
-    """Whether somebody accepts connections there."""
+    """True if somebody accepts connections there."""
     place = urlsplit(url)
     try:
         _, writer = await asyncio.open_connection(place.hostname, place.port)
@@ -285,7 +285,7 @@ async def _listens(url: str) -> bool:
 
 
 async def _hangs(url: str) -> bool:
-    """Whether somebody accepts connections there and says nothing on them: the system does, for a stopped process."""
+    """True if connections are accepted there and nothing is said on them, as the system does for a stopped process."""
     place = urlsplit(url)
     try:
         async with asyncio.timeout(HANG_SECONDS):
@@ -356,7 +356,7 @@ def _prepare(state: Path, models_mod: bytes | None) -> str:
 
 
 def _read_settings(path: Path) -> dict[str, object]:
-    """What the App Server keeps there; nothing if there is nothing that it could read either."""
+    """The settings that the App Server keeps there; none where it could not read them either."""
     try:
         return decode(path.read_bytes(), dict[str, object])
     except (FileNotFoundError, msgspec.DecodeError):

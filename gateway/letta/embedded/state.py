@@ -39,7 +39,7 @@ class AgentFile(Struct, frozen=True):
     """Of a garbled one; none where that cannot be told."""
 
     def is_of(self, template: Template) -> bool:
-        """Whether its agent is the one that this template is for."""
+        """True if its agent is the one that this template is for."""
         return self.tags >= set(template.tags) if self.whole else _plain(template.name) in self.names
 
 
@@ -118,7 +118,7 @@ def _text(path: Path) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """What JSON.parse makes of it; None for what is no JSON."""
+    """The value that JSON.parse gives for a text; None for one that is no JSON."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):

@@ -59,7 +59,7 @@ class EmbeddedUpstream(AppServerUpstream):
         await self.process.start()
 
     async def find_garbled(self) -> list[str]:
-        """What of the App Server's files cannot be read, and what to do about it."""
+        """List the App Server's files that cannot be read, each with what to do about it."""
         return await asyncio.to_thread(lambda: [*self._garbled(with_messages=True)])
 
     def _garbled(self, with_messages: bool) -> Iterator[str]:
@@ -97,7 +97,7 @@ class EmbeddedUpstream(AppServerUpstream):
             raise errors.NoSpace("there is hardly any room in the state directory", taken=False)
 
     async def create_agent(self, template: Template) -> Agent:
-        """None in the place of one that the App Server has a file of and does not know. Raises Garbled, NoSpace."""
+        """Make an agent, unless the App Server has a file of it that it cannot read. Raises Garbled, NoSpace."""
         self._check_room()
         kept = [file for file in await asyncio.to_thread(self._files.read) if file.is_of(template)]
         if not kept:
@@ -130,7 +130,7 @@ class EmbeddedUpstream(AppServerUpstream):
         await _connect(connection, self._provider)
 
     async def delete_agent(self, agent: Agent) -> None:
-        """With the repository of its memory, which an App Server leaves where it is, and has no command for."""
+        """Delete an agent with the repository of its memory, which an App Server leaves where it is."""
         await super().delete_agent(agent)
         if AGENT_ID.fullmatch(agent.id):
             repository = self.process.memories / agent.id
@@ -156,12 +156,12 @@ def _whose(names: frozenset[str]) -> str:
 
 
 def _models_mod(provider: Provider | None) -> bytes | None:
-    """What knows the models of a provider that says of its own whether they see; the offline model's does."""
+    """The mod for the models of an `openai-compatible` provider, the offline model's among them; None for another."""
     if provider and provider.id != "openai-compatible":
         return None
     return models_mod(provider.vision if provider else None)
 
 
 def state_of(configured: str | None) -> Path:
-    """Where agents, memory and log are."""
+    """The state directory, of agents, memory and log: the configured one, or the default."""
     return Path(configured).expanduser() if configured else default_state()

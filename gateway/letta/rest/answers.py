@@ -1,11 +1,18 @@
-"""What a V1 server and Letta Cloud answer, as far as it is needed. Performs no I/O."""
+"""The answers of a V1 server and of Letta Cloud, as far as they are needed. Performs no I/O."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from gateway.domain.errors import Refused
+from gateway.domain.halves import UNREADABLE, decode
+
+T = TypeVar("T")
+
 
 class NamedObject(Struct, frozen=True):
+    """A tool, a memory block or a run, as far as it is told from others."""
+
     id: str
     name: str | None = None
 
@@ -18,11 +25,21 @@ class AgentBody(Struct, frozen=True):
 
 
 class AgentSettings(Struct, frozen=True):
-    """Of an agent: what its model is called with."""
+    """The settings that an agent's model is called with."""
 
     model_settings: dict[str, Any] | None = None
     model: str | None = None
 
 
 class ModelHandle(Struct, frozen=True):
+    """A model, as far as it is named: `ModelHandle("openai/gpt-4.1")`."""
+
     handle: str | None = None
+
+
+def decode_answer(content: bytes, kind: type[T]) -> T:
+    """A body as one of these Structs, or a list of them. Raises Refused."""
+    try:
+        return decode(content, kind)
+    except UNREADABLE as error:
+        raise Refused("an answer of an unknown shape") from error

@@ -40,9 +40,9 @@ class EventDecoder:
         self._rest: list[bytes] = []
         """The pieces of the line that has not ended."""
         self.broken: BrokenStream | None = None
-        """What is wrong with the stream, once a data line was not an event; to be raised after what came before it."""
+        """The fault of the stream, once a data line was not an event; to be raised after the events before it."""
         self.halved = False
-        """Whether texts of its events have held half of a surrogate pair; then a `Joiner` is to have them."""
+        """True once a text has held half of a surrogate pair: then a `Joiner` is to have the events."""
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes, up to the line that breaks the stream."""

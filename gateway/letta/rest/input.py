@@ -1,4 +1,4 @@
-"""What a run of a V1 server or Letta Cloud is sent. Performs no I/O.
+"""The messages, answers and settings that a run of a V1 server or Letta Cloud is sent. Performs no I/O.
 
 https://docs.letta.com/api/python/resources/conversations/subresources/messages/methods/create
 """
@@ -8,7 +8,7 @@ from typing import Any
 from gateway.domain.messages import Message, ToolResult
 from gateway.domain.request import Options
 from gateway.letta.notes import NO_ANSWER, SAID, denial, in_prompt, looks_like_an_exchange
-from gateway.letta.parts import exchange_notes, text_part, to_parts
+from gateway.letta.parts import described, exchange_notes, text_part, to_parts
 from gateway.letta.upstream import Instructions, Sending
 
 # Letta's efforts of thinking, by OpenAI's.
@@ -67,3 +67,9 @@ def with_options(settings: dict[str, Any], options: Options) -> dict[str, Any]:
         "reasoning": {"reasoning_effort": effort} if effort else None,
     }
     return {**settings, **{name: value for name, value in wanted.items() if value is not None and name in settings}}
+
+
+def to_body(sending: Sending) -> dict[str, Any]:
+    """The part of a run's body that is as long as its caller likes."""
+    tools = [described(tool) for tool in sending.tools]
+    return {"messages": to_input(sending), **({"client_tools": tools} if tools else {})}

@@ -1,4 +1,4 @@
-"""What a conversation holds, made of the listing of a V1 server or Letta Cloud. Performs no I/O."""
+"""The content of a conversation, from a listing of a V1 server or of Letta Cloud. Performs no I/O."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,7 @@ class ListedMessage(Struct, frozen=True):
 
 
 def to_past(listed: list[ListedMessage]) -> Past:
-    """Of messages in Letta's order, the oldest first, but that a compaction puts what it leaves before all others."""
+    """The content of a conversation, from its listing; a compaction puts what it leaves before all others there."""
     messages: list[Message] = []
     pending: tuple[PendingCall, ...] = ()
     for one in sorted(listed, key=lambda one: one.date or _LONG_AGO):

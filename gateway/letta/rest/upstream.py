@@ -22,14 +22,13 @@ import letta_client
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
 from gateway.domain import errors
-from gateway.domain.halves import UNREADABLE, decode
 from gateway.domain.joining import Joiner
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
-from gateway.letta.parts import described
-from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, NamedObject
+from gateway.letta.error_words import from_status
+from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, NamedObject, decode_answer
 from gateway.letta.rest.decoder import EventDecoder
-from gateway.letta.rest.input import to_input, to_prompt, with_options
+from gateway.letta.rest.input import to_body, to_prompt, with_options
 from gateway.letta.rest.listing import ListedMessage, to_past
 from gateway.letta.undisturbed import undisturbed
 from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template, making_tag
@@ -47,8 +46,6 @@ BODY_PIECE = 256 * 1024
 
 
 class _Pieces(httpx.AsyncByteStream):
-    """A body, piece by piece."""
-
     def __init__(self, body: bytes) -> None:
         self._body = memoryview(body)
 
@@ -71,10 +68,7 @@ class _HttpClient(DefaultAioHttpClient):
 
 
 class RestUpstream:
-    """An `Upstream` over Letta's REST API.
-
-    https://docs.letta.com/api/python
-    """
+    """An `Upstream` over Letta's REST API: https://docs.letta.com/api/python"""
 
     # It does not fork, for its own fork copies everything:
     # https://docs.letta.com/api/python/resources/conversations/methods/fork
@@ -98,14 +92,14 @@ class RestUpstream:
         self._run_timeout = httpx.Timeout(silence, connect=CONNECT_SECONDS, pool=settings.request_seconds)
 
     async def start(self) -> None:
-        """Nothing: connections are made as they are needed."""
+        """Do nothing: connections are made as they are needed."""
 
     async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
         with _letta_errors():
             response = await self._letta.agents.with_raw_response.list(
                 tags=list(tags), match_all_tags=True, order="asc", limit=PAGE_ROWS
             )
-        return _decode(response, list[Agent])
+        return _decoded(response, list[Agent])
 
     async def create_agent(self, template: Template) -> Agent:
         making = making_tag()
@@ -127,8 +121,8 @@ class RestUpstream:
             if not isinstance(error, errors.Unreachable | errors.TimedOut):
                 await self._take_away(making)
             raise
-        agent = _decode(response, Agent)
-        await self._allow_parallel_calls(agent.id, _decode(response, AgentSettings))
+        agent = _decoded(response, Agent)
+        await self._allow_parallel_calls(agent.id, _decoded(response, AgentSettings))
         return agent
 
     async def _take_away(self, making: str) -> None:
@@ -141,7 +135,7 @@ class RestUpstream:
                 listed = await self._letta.blocks.with_raw_response.list(
                     tags=[making], connected_to_agents_count_eq=[0], limit=PAGE_ROWS
                 )
-                for block in _decode(listed, list[NamedObject]):
+                for block in _decoded(listed, list[NamedObject]):
                     await self._letta.blocks.with_raw_response.delete(block.id)
         except errors.UpstreamError as error:
             logger.warning("what is left of an agent stays: %s: %s", type(error).__name__, error)
@@ -175,7 +169,7 @@ class RestUpstream:
                 tool_ids=[tool.id for tool in kept] + [await self._tool_id(name) for name in new],
                 metadata={**(agent.metadata or {}), **template.metadata},
             )
-        await self._allow_parallel_calls(agent.id, _decode(response, AgentSettings))
+        await self._allow_parallel_calls(agent.id, _decoded(response, AgentSettings))
 
     async def delete_agent(self, agent: Agent) -> None:
         body = await self._body(agent.id)
@@ -197,7 +191,7 @@ class RestUpstream:
             response = await self._letta.agents.with_raw_response.retrieve(
                 agent_id, include=["agent.blocks", "agent.tools"]
             )
-        return _decode(response, AgentBody)
+        return _decoded(response, AgentBody)
 
     async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
         found: list[Conversation] = []
@@ -210,7 +204,7 @@ class RestUpstream:
                     limit=PAGE_ROWS,
                     after=found[-1].id if found else omit,
                 )
-            page = _decode(response, list[Conversation])
+            page = _decoded(response, list[Conversation])
             found += page
             if len(page) < PAGE_ROWS:
                 return found
@@ -218,7 +212,7 @@ class RestUpstream:
     async def has_conversations(self, agent_id: str) -> bool:
         with _letta_errors():
             response = await self._letta.conversations.with_raw_response.list(agent_id=agent_id, limit=1)
-        return bool(_decode(response, list[Conversation]))
+        return bool(_decoded(response, list[Conversation]))
 
     async def create_conversation(
         self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
@@ -226,7 +220,7 @@ class RestUpstream:
         # Only a run takes what was said before.
         with _letta_errors():
             response = await self._once.conversations.with_raw_response.create(agent_id=agent_id, summary=summary)
-        return _decode(response, Conversation)
+        return _decoded(response, Conversation)
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
         listed: list[ListedMessage] = []
@@ -235,7 +229,7 @@ class RestUpstream:
                 response = await self._letta.conversations.messages.with_raw_response.list(
                     conversation.id, order="asc", limit=MESSAGES_PAGE, after=listed[-1].id if listed else omit
                 )
-            page = _decode(response, list[ListedMessage])
+            page = _decoded(response, list[ListedMessage])
             listed += page
             if len(page) < MESSAGES_PAGE:
                 return to_past(listed)
@@ -251,7 +245,7 @@ class RestUpstream:
     async def recompile(self, conversation_id: str) -> str:
         with _letta_errors():
             response = await self._letta.conversations.with_raw_response.recompile(conversation_id)
-        return _decode(response, str)
+        return _decoded(response, str)
 
     async def run(
         self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
@@ -271,7 +265,7 @@ class RestUpstream:
             return await self._reset(conversation_id)
         with _letta_errors():
             response = await self._letta.agents.with_raw_response.retrieve(agent_id)
-            agent = _decode(response, AgentSettings)
+            agent = _decoded(response, AgentSettings)
             settings: Any = with_options(agent.model_settings or {}, options)
             self._altered.add(conversation_id)
             await self._letta.conversations.with_raw_response.update(
@@ -297,7 +291,7 @@ class RestUpstream:
                 stream_tokens=True,
                 include_pings=True,
                 extra_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity"},
-                extra_body=_said(sending),
+                extra_body=to_body(sending),
                 timeout=self._run_timeout,
             ) as response:
                 await _read(response.http_response, take)
@@ -307,7 +301,7 @@ class RestUpstream:
             response = await self._letta.runs.with_raw_response.list(
                 conversation_id=conversation_id, active=True, limit=1
             )
-        return bool(_decode(response, list[NamedObject]))
+        return bool(_decoded(response, list[NamedObject]))
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         try:
@@ -323,7 +317,7 @@ class RestUpstream:
     async def list_models(self) -> list[str]:
         with _letta_errors():
             response = await self._letta.models.with_raw_response.list()
-        return [model.handle for model in _decode(response, list[ModelHandle]) if model.handle]
+        return [model.handle for model in _decoded(response, list[ModelHandle]) if model.handle]
 
     async def unknown_tools(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if await self._find_tool(name) is None]
@@ -341,16 +335,10 @@ class RestUpstream:
     async def _find_tool(self, name: str) -> NamedObject | None:
         with _letta_errors():
             response = await self._letta.tools.with_raw_response.list(names=[name], limit=PAGE_ROWS)
-        return next((tool for tool in _decode(response, list[NamedObject]) if tool.name == name), None)
+        return next((tool for tool in _decoded(response, list[NamedObject]) if tool.name == name), None)
 
     async def aclose(self) -> None:
         await self._http.aclose()
-
-
-def _said(sending: Sending) -> dict[str, Any]:
-    """What is as long as its caller likes."""
-    tools = [described(tool) for tool in sending.tools]
-    return {"messages": to_input(sending), **({"client_tools": tools} if tools else {})}
 
 
 async def _read(response: httpx.Response, take: Take) -> None:
@@ -372,26 +360,9 @@ async def _read(response: httpx.Response, take: Take) -> None:
     decoder.feed_eof()
 
 
-def _decode(response: Any, kind: type[T]) -> T:
-    """The body of a letta-client raw response, as one of our Structs."""
-    try:
-        return decode(response.http_response.content, kind)
-    except UNREADABLE as error:
-        raise errors.Refused("an answer of an unknown shape") from error
-
-
-# HTTP statuses of Letta's, as what they mean to the gateway; others are Refused below 500 and RunFailed above.
-STATUSES: dict[int, type[errors.UpstreamError]] = {
-    401: errors.KeyRefused,
-    402: errors.OutOfCredits,
-    403: errors.KeyRefused,
-    404: errors.NotFound,
-    408: errors.TimedOut,
-    409: errors.Busy,
-    413: errors.TooLong,
-    429: errors.RateLimited,
-    504: errors.TimedOut,
-}
+def _decoded(response: Any, kind: type[T]) -> T:
+    """The body of a letta-client raw response, as one of our Structs. Raises Refused."""
+    return decode_answer(response.http_response.content, kind)
 
 
 # Of a connection that was not made; what fails later may have reached Letta.
@@ -407,14 +378,9 @@ def _letta_errors(sending: bool = False) -> Iterator[None]:
     try:
         yield
     except letta_client.APIStatusError as error:
-        raise _from_status(error.status_code, sending) from error
+        raise from_status(error.status_code, sending) from error
     except (letta_client.APIConnectionError, httpx.TransportError) as error:
         raise _from_transport(error, sending) from error
-
-
-def _from_status(status: int, sending: bool) -> errors.UpstreamError:
-    kind = STATUSES.get(status) or (errors.RunFailed if status >= 500 else errors.Refused)
-    return kind(f"HTTP {status}", taken=sending and status >= 500)
 
 
 def _from_transport(error: Exception, sending: bool) -> errors.UpstreamError:

@@ -1,0 +1,68 @@
+"""The sides that the contract is shown on: real Lettas, and stand-ins that do as the offline model does."""
+
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+import msgspec
+
+from gateway.letta.upstream import Upstream
+from gateway.offline.request import ChatRequest
+from gateway.offline.script import Script, to_script
+from tests.servers.real_letta import RealLetta, upstream_to
+from tests.servers.scripted_model import ScriptedModel
+
+Words = list[tuple[str, str]]
+"""What is said in a chat: roles and texts."""
+
+
+class Side(Protocol):
+    """A Letta of some kind, whose model does what the offline model does (`gateway.offline`)."""
+
+    kind: Literal["v1", "app-server"]
+    model: str
+    """The handle of its model."""
+    tools: tuple[str, str]
+    """Two tools of its own."""
+
+    def upstream(self) -> Upstream:
+        """A way of its own to the Letta, as another process of the gateway has one; not yet started."""
+        ...
+
+    def heard(self, text: str) -> list[Words]:
+        """For each run whose last message contains `text`, what its model was shown of the chat."""
+        ...
+
+
+class RealSide:
+    """A real Letta, in front of the scripted model."""
+
+    def __init__(self, letta: RealLetta, scripted: ScriptedModel) -> None:
+        self.letta = letta
+        self.scripted = scripted
+        self.kind: Literal["v1", "app-server"] = "v1" if letta.name == "v1" else "app-server"
+        self.model = letta.model
+        self.tools = letta.tools
+
+    def upstream(self) -> Upstream:
+        return upstream_to(self.letta)
+
+    def heard(self, text: str) -> list[Words]:
+        return self.scripted.said(text)
+
+
+class Heard:
+    """What the model of a stand-in was shown, and what it does then."""
+
+    def __init__(self) -> None:
+        self._contexts: list[Words] = []
+
+    def script(self, context: Words, results: Iterable[str] = ()) -> Script:
+        """The answer of the model to a chat, or to the results of the tools that it has called last."""
+        self._contexts.append(context)
+        said = [{"role": role, "content": text} for role, text in context]
+        told = [{"role": "tool", "content": text, "tool_call_id": "call"} for text in results]
+        request = {"model": "offline", "messages": [{"role": "system", "content": "You are one."}, *said, *told]}
+        return to_script(msgspec.convert(request, ChatRequest))
+
+    def of(self, text: str) -> list[Words]:
+        return [context for context in self._contexts if text in context[-1][1]]

@@ -1,0 +1,58 @@
+"""Abilities that not every side can show, and why: the tests that need one are left out on that side."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+F = TypeVar("F", bound=Callable[..., object])
+
+NO_MODEL = "it has no model behind it, so nobody is shown a prompt, and nobody counts tokens"
+ONE_FAILURE = "it is told one failure of a provider's; its own tests play the others"
+# side -> what it cannot show -> why
+UNSHOWN: dict[str, dict[str, str]] = {
+    "memory-v1": {
+        "model": NO_MODEL,
+        "providers": ONE_FAILURE,
+        "catalogue": "it takes any name for that of a tool that nobody knows",
+        "deletion": "it keeps the conversations of an agent that was deleted",
+        "dates": "its clock is not of this world",
+    },
+    "memory-app-server": {
+        "model": NO_MODEL,
+        "providers": ONE_FAILURE,
+        "catalogue": "it takes any name for that of a tool that nobody knows",
+        "deletion": "it keeps the conversations of an agent that was deleted",
+        "dates": "its clock is not of this world",
+    },
+    "scripted-rest": {
+        "model": NO_MODEL,
+        "providers": ONE_FAILURE,
+        "dates": "it dates what it makes by its number",
+    },
+    "scripted-app-server": {
+        "model": NO_MODEL,
+        "providers": ONE_FAILURE,
+        "pasts": "it keeps no files, so a conversation is given no past that was said elsewhere",
+    },
+}
+
+
+def needs(*abilities: str) -> Callable[[F], F]:
+    """Leave a test out on the sides that cannot show one of these abilities: `@needs("dates")`."""
+
+    def marked(function: F) -> F:
+        function.__dict__["needs"] = abilities
+        return function
+
+    return marked
+
+
+def can_show(item: pytest.Item) -> bool:
+    """False for a test that needs what its side cannot show."""
+    function = getattr(item, "function", None)
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or "kind" not in callspec.params:
+        return True
+    unshown = UNSHOWN.get(callspec.params["kind"], {})
+    return unshown.keys().isdisjoint(getattr(function, "needs", ()))
