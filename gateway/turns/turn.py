@@ -1,4 +1,4 @@
-"""One request, as far as a turn of an agent needs it. Performs no I/O."""
+"""The turn that a request asks for: the parts of the request that an agent's turn needs. Performs no I/O."""
 
 from functools import cached_property
 
@@ -18,33 +18,35 @@ from gateway.turns.people.identity import Caller, keeps_history
 
 
 class Turn(Struct, frozen=True, dict=True):
+    """A turn of an agent: the agent type and caller, the chat's path as requested, and how it is to be answered."""
+
     agent_type: AgentType
     caller: Caller
     asked: RequestedPath
     ids: Ids = NO_IDS
     keeps_history: bool = True
-    """Whether `asked` is the whole chat."""
+    """True: `asked` is the whole chat. False: only its new messages count."""
     tools: ClientTools = NO_TOOLS
-    """What the client lets the agent call beside its own tools."""
+    """The client's tools, which the agent may call beside its own."""
     options: Options = NO_OPTIONS
     json: JsonFormat | None = None
-    """What an answer in words must be, if not any text."""
+    """The form of JSON that an answer in words must have; None: any text will do."""
     texts: ClientTexts = PLAIN_TEXTS
-    """How the texts of its client are read."""
+    """The functions that read the texts of its client."""
 
     @property
     def scratch(self) -> bool:
-        """Whether only its history tells the chat."""
+        """True if the chat has no id: only its history tells which chat it is."""
         return self.caller.chat is None and self.agent_type.conversations == "chat"
 
     @cached_property
     def marker(self) -> str:
-        """Names the chat in Letta; chats without an id that begin alike share one."""
+        """The name of the chat in Letta, `gw1:…`; chats without an id that begin alike share one."""
         return self._marker(self.caller.user.id, self.caller.chat)
 
     @property
     def former_marker(self) -> str:
-        """The marker that an earlier version gave the chat; empty where it was the same."""
+        """The marker that an earlier version gave the chat; empty if it was the same."""
         caller = self.caller
         if not (caller.user.former_id or caller.former_chat):
             return ""
@@ -61,11 +63,14 @@ class Turn(Struct, frozen=True, dict=True):
 
     @property
     def unasked_marker(self) -> str:
-        """The marker of chats without an id that begin with an answer, for as long as they do not have it."""
+        """The marker of chats without an id that an answer begins, for as long as that answer is not given."""
         return self._scratch_marker(Message("user", GO_AHEAD), self.caller.user.id)
 
     def marker_after(self, said: list[Message]) -> str:
-        """Names the chat once this was said in it: clients tell one that an answer began from that answer on."""
+        """The marker of the chat once these messages were said in it.
+
+        It changes for a chat without an id that an answer began: clients send such a chat from that answer on.
+        """
         if self.marker != self.unasked_marker or len(said) < 2:
             return self.marker
         return self._scratch_marker(Message("assistant", said[1].content.strip()), self.caller.user.id)
@@ -85,7 +90,7 @@ class Turn(Struct, frozen=True, dict=True):
 
 
 def forwards_tools(key: Key, agent_type: AgentType) -> bool:
-    """Whether agents may call the tools that a request brings; else it is as if it had brought none."""
+    """True if agents may call the tools that a request brings; else the request is read as if it had brought none."""
     return (key.client_tools or agent_type.client_tools) == "forward"
 
 
@@ -103,6 +108,6 @@ def to_turn(
     """The turn that a request asks for."""
     whole = keeps_history(key, caller, asked)
     if agent_type.conversations == "single":
-        # Of the one thread a client shows no more than a part: only its last message is new, wherever it stands.
+        # A client shows no more than a part of the one thread: only its last message is new, wherever it stands.
         asked, ids, whole = msgspec.structs.replace(asked, path=asked.path[-1:], new=1), NO_IDS, False
     return Turn(agent_type, caller, asked, ids, whole, tools, options, json, texts)

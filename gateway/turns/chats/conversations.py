@@ -1,4 +1,4 @@
-"""Agent × chat → conversation: the one that a request goes on in, or one that is made for it."""
+"""The conversations of chats: finds the one in which a request goes on, or makes one for it."""
 
 import asyncio
 import logging
@@ -18,26 +18,26 @@ from gateway.turns.runs.pending_calls import answers
 from gateway.turns.turn import Turn
 
 logger = logging.getLogger(__name__)
-# Characters of messages that are remembered of all chats together.
+# The most characters of messages that are remembered, of all chats together.
 CACHED_CHARACTERS = 50_000_000
-# Of so many chats it is remembered which other marker they had in an earlier version.
+# The most chats of which the marker is remembered that an earlier version gave them.
 FORMER_MARKERS = 10_000
-# Of one chat so many conversations are looked at: the present one, and the branches used last.
+# The most conversations of one chat that are looked at: the present one, and the branches used last.
 KNOWN_BRANCHES = 10
 
 
 class KnownConversation:
-    """A conversation and what is in it, as far as this process knows."""
+    """A conversation and its content, as far as this process knows them."""
 
     def __init__(self, id: str, summary: Summary, past: Past, compiled: int | None) -> None:
         self.id = id
         self.summary = summary
         self.past = past
         self.compiled = compiled
-        """The version of its agent's memory that its system prompt shows, at least; None if that is not known."""
+        """A version of its agent's memory: its system prompt shows it, or a later one; None if not known."""
 
     def add(self, sending: Sending, answer: str, pending: tuple[PendingCall, ...]) -> None:
-        """A turn has ended well, or waits for answers to its calls."""
+        """Note that a turn has ended well, or waits for answers to its calls: its messages and answer are kept."""
         said = [*self.past.messages, *_light(sending.messages)]
         before = said.pop() if answer and said and said[-1].role == "assistant" else None
         if answer:
@@ -53,15 +53,15 @@ class Chat:
     def __init__(self) -> None:
         self.known: list[KnownConversation] = []
         self.stale = False
-        """Whether Letta knows more of them than is known here."""
+        """True: Letta knows more of them than is known here, so they must be loaded before the next turn."""
         self.unkept: list[Message] | None = None
-        """What was said in turns that Letta did not keep, where the client does not say it again; None if not known."""
+        """The messages of turns that Letta did not keep, if the client does not send them again; None if not known."""
         self.later: list[Message] = []
-        """What was said after that, and not even sent."""
+        """The messages that came after those, and were never sent to Letta."""
 
     @property
     def missing(self) -> list[Message]:
-        """What was said, and the agent has not heard."""
+        """The messages that were said in the chat, and that the agent has not heard."""
         unkept, later = self.unkept or [], self.later
         return [*unkept, *(later[1:] if is_same(unkept[-1:], later[:1]) else later)]
 
@@ -76,7 +76,7 @@ class Chat:
         self.known = [conversation, *others[: KNOWN_BRANCHES - 1]]
 
     def drop(self, conversation: KnownConversation) -> None:
-        """What is in it has to be read again."""
+        """Forget a conversation: its content has to be read again from Letta."""
         self.known = [known for known in self.known if known is not conversation]
         self.stale = True
 
@@ -88,17 +88,18 @@ class Conversations:
         self._upstream = upstream
         self._chats: Cache[str, Chat] = Cache(CACHED_CHARACTERS)
         self._former: Cache[str, str] = Cache(FORMER_MARKERS)
-        """Markers that earlier versions gave chats, and those by which the chats are known here."""
+        """The marker that an earlier version gave a chat → the marker by which the chat is known here."""
         self._in_use: set[str] = set()
         self._ending: dict[str, asyncio.Event] = {}
-        """Those in use whose turn has been answered: they are free in a moment."""
+        """Conversation id → event, of those in use whose turn has its answer; set when it is settled, in a moment."""
 
     async def find(self, agent: KnownAgent, turn: Turn, patient: bool = True) -> tuple[KnownConversation, Sending]:
-        """Where the turn goes on, and what is sent there. Raises UpstreamError, and Abandoned only if `patient`.
+        """The conversation in which the turn goes on, and the input that is sent there.
 
-        The conversation is in use until `settle`. Unless it is a scratch one, the chat is the caller's alone.
+        Raises UpstreamError, and Abandoned only if `patient`. The conversation is in use until `settle` or `release`.
+        The caller holds the queue of the chat, unless the chat has no id.
         """
-        # Taken before Letta is asked: what changes meanwhile may not be in the prompt.
+        # Taken before Letta is asked: a change of the memory meanwhile may not be in the prompt.
         version = agent.memory_version
         if turn.scratch and turn.asked.path[0].role == "assistant":
             await self._ended(self._chats.get(turn.unasked_marker))
@@ -106,7 +107,7 @@ class Conversations:
         await self._ended(chat)
         conversation, news = await self._place(agent, chat, turn, version, patient)
         chat.use(conversation)
-        # It is sent now; what is given up from here on is later than this turn.
+        # All that is missing is sent now. A turn that is given up from here on came after this one.
         chat.unkept, chat.later = chat.missing, []
         self._in_use.add(conversation.id)
         self._chats.put(turn.marker, chat, chat.weight)
@@ -127,9 +128,9 @@ class Conversations:
         )
 
     async def _ended(self, chat: Chat | None) -> None:
-        """Returns when the turns of a chat that were answered have ended.
+        """Wait until the turns of a chat that have their answers are settled.
 
-        Programs go on at once, and chats without an id have no line to wait in.
+        Chats without an id are not queued, and a program sends its next request as soon as it has an answer.
         """
         known = chat.known if chat else []
         await asyncio.gather(*(self._ending[one.id].wait() for one in known if one.id in self._ending))
@@ -140,10 +141,10 @@ class Conversations:
     async def _place(
         self, agent: KnownAgent, chat: Chat, turn: Turn, version: int, patient: bool
     ) -> tuple[KnownConversation, list[Message]]:
-        """The conversation, and those of the messages that are to be sent."""
+        """The conversation, and those of the messages that are to be sent to it."""
         decision, free = self._decide(chat, turn)
-        # Nothing goes on that nobody has begun. Else, what is not simply the next message may be so because another
-        # gateway had a turn in this chat.
+        # A lone first message without a chat id always starts a conversation. Any other request that is not simply the
+        # next message makes Letta be read again first: another gateway may have had a turn in this chat.
         begins = turn.scratch and turn.asked.lone
         simple = isinstance(decision, Append) and len(decision.news) <= 1
         if not begins and (chat.stale or not simple):
@@ -157,7 +158,7 @@ class Conversations:
         return await self._branch(agent, turn, version, decision, known.id, known.past.messages)
 
     def _decide(self, chat: Chat, turn: Turn) -> tuple[Decision, list[KnownConversation]]:
-        """What to do, and the conversations that it counts: those in which no turn is under way."""
+        """The decision, and the conversations among which it counts: those in which no turn is under way."""
         free = [known for known in chat.known if known.id not in self._in_use]
         pasts = [known.past for known in free]
         one_chat = not turn.scratch
@@ -166,7 +167,7 @@ class Conversations:
     async def _branch(
         self, agent: KnownAgent, turn: Turn, version: int, decision: Append | Branch, id: str, messages: list[Message]
     ) -> tuple[KnownConversation, list[Message]]:
-        """Go on elsewhere with what is kept of the conversation's `messages`."""
+        """Make another conversation, which begins with the part of `messages` that the decision keeps."""
         begun = messages[: decision.kept] if isinstance(decision, Branch) else messages
         if not self._upstream.capabilities.forks:
             begun = await self._with_pictures(agent, id, begun)
@@ -175,7 +176,7 @@ class Conversations:
         return await self._create(agent, turn, version, [*begun, *decision.news], fork)
 
     async def _with_pictures(self, agent: KnownAgent, id: str, messages: list[Message]) -> list[Message]:
-        """Messages of a conversation that are to be sent again, with their pictures, which are not kept here."""
+        """The messages of a conversation with their pictures, which this process does not keep, to be sent again."""
         if not any(message.images for message in messages):
             return messages
         past = await self._upstream.read_conversation(agent.id, Conversation(id))
@@ -187,14 +188,17 @@ class Conversations:
     ) -> tuple[KnownConversation, list[Message]]:
         summary = Summary(turn.marker, temporary=turn.temporary)
         created = await self._upstream.create_conversation(agent.id, str(summary), path[:-1], fork)
-        # Letta gives what a fork holds ids of its own.
+        # Letta gives the messages of a fork ids of their own.
         heard = [msgspec.structs.replace(message, id="") for message in _light(path[: created.seeded])]
         told = (await self._upstream.read_conversation(agent.id, created)).instructions_sent if fork else ""
         compiled = None if fork else version
         return KnownConversation(created.id, summary, Past(heard, told), compiled), path[created.seeded :]
 
     async def _load(self, agent: KnownAgent, chat: Chat, turn: Turn, patient: bool) -> None:
-        """Ask Letta for the chat's conversations: the present one first, then the branches used last."""
+        """Read the chat's conversations from Letta: the present one first, then the branches used last.
+
+        Raises UpstreamError; and Abandoned, if `patient`, while a run that another gateway has begun is under way.
+        """
         markers = [marker for marker in (turn.marker, turn.former_marker) if marker]
         lists = [await self._upstream.find_conversations(agent.id, marker) for marker in markers]
         found = {one.id: one for listed in lists for one in listed}
@@ -202,7 +206,7 @@ class Conversations:
         ours = [(one, summary) for one, summary in named if summary.marker in markers]
         if any(summary.marker != turn.marker for _, summary in ours):
             self._former.put(turn.former_marker, turn.marker)
-        # One that is hidden and not replaced was never finished: it may hold less than it seems to.
+        # A conversation that is hidden and not replaced was never finished: it may hold less than it seems to.
         ours = [pair for pair in ours if not pair[0].hidden or pair[1].replaced] or ours
         ours.sort(key=lambda pair: (not pair[1].replaced, pair[0].used_at, pair[0].id), reverse=True)
         before = {known.id: known for known in chat.known}
@@ -223,16 +227,17 @@ class Conversations:
         chat.known, chat.stale = loaded, False
 
     async def _end_run(self, agent: KnownAgent, conversation: KnownConversation, patient: bool) -> None:
-        """End what another gateway has begun, and perhaps left behind. Raises Abandoned while it can be waited for."""
+        """End a run that another gateway has begun, and perhaps left behind; if `patient`, raise Abandoned instead."""
         if await self._upstream.is_running(conversation.id):
             if patient:
                 raise errors.Abandoned("a run of the conversation is under way that was begun elsewhere")
             await self._upstream.cancel(agent.id, conversation.id)
 
     async def _note_begun(self, turn: Turn, conversation: KnownConversation, sent: list[Message]) -> None:
-        """Have Letta know what a turn begins with, where nobody says it again should this gateway not see its end.
+        """Note in the summary the messages of a turn that begins, if its client does not send them again.
 
-        A Letta that forks keeps it by itself, in the conversation. Raises nothing.
+        So they are not lost should this gateway not see the turn's end. A Letta that forks keeps them by itself, in
+        the conversation. Raises nothing.
         """
         if turn.keeps_history or self._upstream.capabilities.forks:
             return
@@ -253,9 +258,12 @@ class Conversations:
     async def _compile(
         self, agent: KnownAgent, conversation: KnownConversation, version: int, needs_prompt: bool
     ) -> str:
-        """Letta compiles a conversation's system prompt once; a changed one, or a changed memory, is not in it."""
+        """Have Letta compile the conversation's system prompt again if it may be old; returns the agent's prompt.
+
+        Letta compiles it once: a changed prompt, or a changed memory, is not in it.
+        """
         known = agent.prompt_version == version
-        # A turn that waits for its calls' answers goes on as it has begun.
+        # A turn that waits for answers to its calls goes on with the prompt that it has begun with.
         if conversation.past.pending and not (needs_prompt and not known):
             return agent.prompt
         if conversation.compiled != version or (needs_prompt and not known):
@@ -272,9 +280,10 @@ class Conversations:
         well: bool,
         pending: tuple[PendingCall, ...] = (),
     ) -> None:
-        """A turn has ended, `well` or with nothing kept of it but what a client tells again. Raises nothing.
+        """Note that a turn has ended, and free its conversation. Raises nothing.
 
-        `pending` are the calls whose answers it waits for.
+        Unless it ended `well`, Letta is taken to have kept nothing of it: its messages are `unkept`, if the client
+        does not send them again. `pending` are the calls whose answers it waits for.
         """
         chat = self._chat(turn)
         chat.use(conversation)
@@ -292,32 +301,38 @@ class Conversations:
             logger.warning("a conversation could not be marked: %s: %s", type(error).__name__, error)
         finally:
             if not well:
-                # The turn has no end: what Letta keeps of it is looked at before the next.
+                # The turn has no end: Letta is asked what it has kept of it before the next turn.
                 chat.drop(conversation)
             self._chats.put(turn.marker, chat, chat.weight)
             self._free(conversation.id)
 
     def keep_for_later(self, turn: Turn) -> None:
-        """A turn was given up, or failed, before anything was sent; its client does not say it again."""
+        """Keep the messages of a turn that was given up, or failed, before anything was sent.
+
+        Does nothing if its client sends the whole chat with every request.
+        """
         chat = self._chat(turn)
         if not turn.keeps_history and not is_same(chat.missing[-1:], turn.asked.news[:1]):
             chat.later = [*chat.later, *turn.asked.news]
             self._chats.put(turn.marker, chat, chat.weight)
 
     def release(self, turn: Turn, conversation: KnownConversation) -> None:
-        """Nothing was sent to it after all; why not, Letta's answer may tell."""
+        """Free a conversation to which nothing was sent after all, and read it again before the next turn.
+
+        What Letta tells of it then may show why nothing could be sent.
+        """
         self._free(conversation.id)
         self._chat(turn).drop(conversation)
 
     async def _mark(self, chat: Chat, present: KnownConversation) -> None:
-        """Have the summaries say which conversation the chat goes on in, and what is not in it."""
+        """Write into the summaries in which conversation the chat goes on, and which messages it lacks."""
         wanted = msgspec.structs.replace(present.summary, replaced=False, note=to_note(chat.unkept or []))
         await self._rename(present, wanted)
         for other in chat.known[1:]:
             await self._rename(other, msgspec.structs.replace(other.summary, replaced=True, note=""))
 
     async def _name(self, turn: Turn, conversation: KnownConversation) -> None:
-        """Have a chat without an id found by what its client will tell of it first."""
+        """Give a chat without an id the marker made of the first message that its client will send of it."""
         marker = turn.marker_after(conversation.past.messages)
         if marker == turn.marker:
             return
@@ -332,11 +347,11 @@ class Conversations:
             known.summary = summary
 
     def forget(self, marker: str) -> None:
-        """Ask Letta again for the chat's conversations: it does not know one of them any more."""
+        """Forget a chat's conversations, and so ask Letta for them again: it does not know one of them any more."""
         self._chats.drop(self._former.get(marker) or marker)
 
     def answered(self, conversation_id: str) -> None:
-        """The turn of a conversation in use has its answer; `settle` follows."""
+        """Note that the turn of a conversation in use has its answer; `settle` follows in a moment."""
         self._ending.setdefault(conversation_id, asyncio.Event())
 
     def _free(self, conversation_id: str) -> None:
@@ -353,9 +368,9 @@ def _has_answers(messages: Iterable[Message]) -> bool:
 
 
 def _with_exchanges(messages: list[Message], path: list[Message]) -> list[Message]:
-    """Messages that are to be sent again, with what the request tells of calls that were made to answer them.
+    """The messages, to be sent again, with the calls that the request says were made to answer them (`exchanged`).
 
-    They are the beginning of `path`, question by question.
+    The messages are the beginning of `path`, question by question.
     """
     told = iter([message.exchanged for message in path if message.role == "user"])
     asked = {*questions(messages)}
@@ -367,7 +382,7 @@ def _light(messages: Iterable[Message]) -> list[Message]:
 
 
 def _identified(before: list[Message], news: list[Message], ids: Ids) -> list[Message]:
-    """`news` with client ids: what is known of each message, and a part that was never used."""
+    """`news` with client ids (see `ClientId`): each holds what is known of its message, and is never used twice."""
     said = PathDigest(message.content + pictures_of(message) for message in before)
     identified = []
     for i, message in enumerate(news):

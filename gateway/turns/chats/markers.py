@@ -1,4 +1,4 @@
-"""The names under which Letta keeps what is a user's: tags of agents, markers of conversations. Performs no I/O.
+"""The names by which a user's things are found in Letta: tags of agents, markers of conversations. Performs no I/O.
 
 Users and chats appear in them as hashes only: others can list tags and summaries.
 """
@@ -12,7 +12,7 @@ from msgspec import Struct
 from gateway.domain.messages import Message
 
 GATEWAY_TAG = "gateway"
-# What every marker begins with; `gw1` is its version.
+# The beginning of every marker; `gw1` is its version.
 MARKER = "gw1:"
 SCRATCH = f"{MARKER}scratch:"
 REPLACED, TEMPORARY = "(replaced)", "(temporary)"
@@ -40,24 +40,27 @@ def conversation_marker(type_id: str, scope: str, user: str, chat: str) -> str:
 
 
 def thread_marker(type_id: str, scope: str, user: str) -> str:
-    """The marker of a user's one thread, where the agent type has no other."""
+    """The marker of a user's only conversation with an agent type of `conversations = "single"`."""
     return f"{MARKER}{_digest(scope, user, type_id)}"
 
 
 def scratch_marker(type_id: str, scope: str, user: str, first: str) -> str:
-    """The marker of a chat without an id, of which only what was said first is known."""
+    """The marker of a chat without an id, made of its first message, `first`."""
     return f"{SCRATCH}{_digest(scope, user, type_id, first)}"
 
 
 class Summary(Struct, frozen=True):
-    """What the summary of one of the gateway's conversations says."""
+    """The content of the summary (Letta's name for a title) of one of the gateway's conversations.
+
+    `str(Summary("gw1:1f…", replaced=True))` is `Letta Gateway (replaced) gw1:1f…`.
+    """
 
     marker: str
     replaced: bool = False
-    """Whether the chat goes on elsewhere."""
+    """True: the chat goes on in another conversation."""
     temporary: bool = False
     note: str = ""
-    """A JSON array of what was said in the chat and is not in the conversation."""
+    """A JSON array of the messages of the chat that the conversation lacks; empty if it lacks none."""
     title: str = SUMMARY_TITLE
     """For people who look into Letta, and may change it."""
 
@@ -67,7 +70,7 @@ class Summary(Struct, frozen=True):
 
 
 def parse_summary(summary: str | None) -> Summary | None:
-    """None for a conversation that is not the gateway's."""
+    """The summary of a conversation, read; None for a conversation that is not the gateway's."""
     told, space, marker = (summary or "").rpartition(" ")
     if not space or not marker.startswith(MARKER) or marker == MARKER or marker.split() != [marker]:
         return None
@@ -78,7 +81,7 @@ def parse_summary(summary: str | None) -> Summary | None:
 
 
 def _without_note(text: str) -> tuple[str, str]:
-    """A note begins with the first bracket, and is the last thing told."""
+    """A text without its note, and the note, which begins with the first bracket and ends the text."""
     title, bracket, rest = text.partition(" [")
     return (title, f"[{rest}") if bracket and rest.endswith("]") else (text, "")
 
@@ -88,7 +91,7 @@ def _without(text: str, end: str) -> tuple[str, bool]:
 
 
 class ClientId(Struct, frozen=True):
-    """What the client id of a user message tells: digests of the frontend's ids, empty where it sent none.
+    """The content of the client id of a user message: digests, of the frontend's ids among others, or empty.
 
     Its text is `gw1-ANSWER-PARENT-PATH-NONCE`, with pictures `gw1-ANSWER-PARENT-PATH-PICTURES-NONCE`; the nonce makes
     it new for every send.
@@ -99,9 +102,9 @@ class ClientId(Struct, frozen=True):
     parent: str = ""
     """The message that it follows."""
     path: str = ""
-    """All that was said up to it."""
+    """All texts of the chat up to it; empty where the frontend sent ids."""
     pictures: str = ""
-    """What was shown with it."""
+    """The pictures shown with it; empty if it has none."""
 
     def new(self) -> str:
         pictures = [self.pictures] if self.pictures else []
@@ -109,18 +112,18 @@ class ClientId(Struct, frozen=True):
 
 
 def parse_client_id(text: str) -> ClientId:
-    """Empty for an id that is not the gateway's."""
+    """The content of a client id; all of it empty for an id that is not the gateway's."""
     parts = text.split("-")
     return ClientId(*parts[1:-1]) if parts[0] == "gw1" and len(parts) in (5, 6) else ClientId()
 
 
 def id_digest(chat: str | None, id: str) -> str:
-    """What stands for a frontend's message id in a client id."""
+    """The digest that stands for a frontend's message id in a client id."""
     return _digest(chat or "", id)[:16]
 
 
 class PathDigest:
-    """What stands for a path in a client id, while the path grows: each text is read once."""
+    """The digest that stands for a path in a client id; the path may grow, and each of its texts is read once."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._read = sha256()
@@ -135,7 +138,7 @@ class PathDigest:
 
 
 def pictures_of(message: Message) -> str:
-    """What stands for the pictures of a message, as they were sent: Letta may make others of them."""
+    """The digest of a message's pictures as they were sent (Letta may change them); empty if it has none."""
     if pictures := parse_client_id(message.client_id).pictures:
         return pictures
     return _digest(*(image.digest for image in message.images))[:16] if message.images else ""

@@ -1,4 +1,4 @@
-"""The path of a chat, as a request shows it: all that was said, and what is new in it. Performs no I/O."""
+"""The path of a chat, as a request shows it: all of its messages, and which of them are new. Performs no I/O."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -15,14 +15,14 @@ from gateway.turns.chats.tool_history import results_of, tool_notes
 
 
 class RequestedPath(Struct, frozen=True):
-    """The chat as its person sees it, and what is to be done."""
+    """The chat as its person sees it, and what the request wants done: `RequestedPath([Message("user", "Hi")])`."""
 
     path: list[Message]
-    """All that was said, the last of it to be answered; none empty."""
+    """All messages, none of them empty; the last one is to be answered."""
     instructions: str = ""
     """The client's system text."""
     new: int = 1
-    """How many messages at the end of the path came after the last answer."""
+    """The number of messages at the end of the path that came after the last answer."""
     goes_on: bool = False
     """True: the last answer is to be continued; the path then ends with CONTINUE."""
     results: tuple[ToolResult, ...] = ()
@@ -30,7 +30,7 @@ class RequestedPath(Struct, frozen=True):
     only_results: bool = False
     """True: nothing else is new."""
     called: frozenset[str] = frozenset()
-    """The ids of all calls that it tells of."""
+    """The ids of all calls in the request's messages."""
     was_asked: bool = False
     """True: the last answer asks for an approval."""
 
@@ -46,7 +46,7 @@ class RequestedPath(Struct, frozen=True):
 
     @property
     def before_results(self) -> int:
-        """How much of the path was said when the calls were made whose results came."""
+        """The number of messages of the path that were said before the calls whose results came were made."""
         return len(self.path) - len(self.beside_results)
 
     @property
@@ -56,11 +56,11 @@ class RequestedPath(Struct, frozen=True):
 
 
 def read_path(request: Request, texts: ClientTexts = PLAIN_TEXTS) -> RequestedPath:
-    """The path of a request whose pictures were looked at.
+    """The path of a request; its pictures must have been read before (`pictures.shown.look_at`).
 
-    Raises InvalidRequest where there is nothing to answer, or something new that the gateway cannot pass on. Letta
-    takes no tool calls and no tool results of a client's history: they are told in words beside the message that they
-    served to answer, should that have to be sent again.
+    Raises InvalidRequest if there is nothing to answer, or a new message holds a part that the gateway cannot pass on.
+    Letta takes no tool calls and no tool results of a client's history: they are told in words (`exchanged`) beside
+    the message that they served to answer, should that message have to be sent again.
     """
     messages, place = request.messages, request.place
     request.check_calls()
@@ -92,14 +92,14 @@ def read_path(request: Request, texts: ClientTexts = PLAIN_TEXTS) -> RequestedPa
 
 
 def _speaks_unasked(last: RequestMessage, path: list[Message]) -> bool:
-    """True where no person asks for an answer: the client's system text has the agent speak, or had it call."""
+    """True if no person asks for an answer: the client's system text has the agent speak, or had it make calls."""
     if path and path[-1].role == "user":
         return False
     return last.role == "tool" or (last.role in SYSTEM_ROLES and bool(last.text.strip()))
 
 
 def _joined(messages: list[Message]) -> list[Message]:
-    """The parts of one answer, which tool calls came between, as one message."""
+    """The messages with the parts of each answer, between which tool calls came, as one message."""
     path: list[Message] = []
     for role, group in groupby(messages, lambda message: message.role):
         if role == "user":
@@ -115,7 +115,7 @@ def _instructions(messages: Sequence[RequestMessage]) -> list[str]:
 
 
 def _message(message: RequestMessage, new: bool, exchanged: str, texts: ClientTexts) -> Message | None:
-    """The message for Letta; None if it has nothing of use. Only new ones are refused for what they hold."""
+    """The message for Letta; None if it says and shows nothing. Raises InvalidRequest, but only for a `new` one."""
     if message.role == "assistant":
         text = texts.visible(message.text)
         return Message("assistant", text) if text else None
@@ -128,7 +128,7 @@ def _message(message: RequestMessage, new: bool, exchanged: str, texts: ClientTe
 
 
 def _pieces(message: RequestMessage, new: bool) -> Iterator[str | Image]:
-    """The texts and pictures of a person. Raises InvalidRequest for what cannot be used of a new message."""
+    """The texts and pictures of a person's message. Raises InvalidRequest for an unusable part of a `new` one."""
     for piece in message.pieces:
         if isinstance(piece, Unusable):
             if new:

@@ -1,4 +1,4 @@
-"""Deletes the gateway's conversations that nobody goes on with, slowly: what Letta does for people comes first."""
+"""Deletes the gateway's conversations that are no longer used; slowly, so that people's requests to Letta go first."""
 
 import asyncio
 import logging
@@ -11,12 +11,12 @@ from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.markers import REPLACED, SCRATCH, TEMPORARY, parse_summary
 
 logger = logging.getLogger(__name__)
-# Between two deletions.
+# The pause between two deletions.
 PAUSE_SECONDS = 0.5
-# Between two looks, at most and at least.
+# The longest and the shortest pause between two searches.
 LONGEST_SECONDS = 900.0
 SHORTEST_SECONDS = 1.0
-# How each kind of them is found.
+# The kinds of conversations that are deleted → the part of a summary by which Letta's search finds each.
 SEARCHES = {"scratch": SCRATCH, "replaced": f"{REPLACED} ", "temporary": f"{TEMPORARY} "}
 
 
@@ -39,12 +39,12 @@ def kind_of(conversation: Conversation) -> str | None:
 
 
 def lifetime(kind: str, chats: Chats) -> timedelta:
-    """How long one is kept after its last turn."""
+    """The time for which a conversation of this kind is kept after its last turn."""
     return timedelta(seconds=chats.temporary_ttl) if kind == "temporary" else timedelta(days=chats.scratch_days)
 
 
 class Pruner:
-    """Leaves alone those in which a turn is under way."""
+    """Deletes old conversations, but none in which a turn of this gateway is under way."""
 
     def __init__(self, upstream: Upstream, chats: Chats, conversations: Conversations) -> None:
         self._upstream = upstream
@@ -62,7 +62,7 @@ class Pruner:
                 logger.warning("old conversations could not be deleted: %s: %s", type(error).__name__, error)
 
     async def prune(self, now: datetime) -> None:
-        """Delete what is older than it may be. Raises UpstreamError."""
+        """Delete every conversation of the kinds of SEARCHES that is older than its lifetime. Raises UpstreamError."""
         for kind in SEARCHES:
             oldest = now - lifetime(kind, self._chats)
             for conversation in await find_left_behind(self._upstream, kind):

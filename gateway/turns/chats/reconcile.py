@@ -1,4 +1,4 @@
-"""Where a request goes on: at the end of a conversation, in a branch of one, or from the start. Performs no I/O.
+"""The decision where a request goes on: at the end of a conversation, in a branch, or from the start. Performs no I/O.
 
 The aim: the agent's context is the path that the person sees on screen. A conversation that holds the beginning of
 the path, and no more, is appended to; one that holds more is branched where the path leaves it.
@@ -17,12 +17,12 @@ from gateway.turns.chats.likeness import readings, seen
 from gateway.turns.chats.markers import ClientId, parse_client_id, pictures_of
 from gateway.turns.chats.path import RequestedPath
 
-# So often the message of an id is looked for in one conversation.
+# The most places in one conversation at which the message of an id is looked for, the latest first.
 MOST_PLACES = 10
 
 
 class Ids(Struct, frozen=True):
-    """Where a frontend says that a request belongs, in digests; None for an id it does not send."""
+    """The message ids by which a frontend says where a request belongs, as digests; None for one it does not send."""
 
     answer: str | None = None
     """The message that will be the answer."""
@@ -31,16 +31,17 @@ class Ids(Struct, frozen=True):
     parent: str | None = None
     """The answer before that; empty for the first message of a chat."""
     former: "Ids | None" = None
-    """The same as an earlier version read them; None where it read them alike."""
+    """The same ids as an earlier version of the gateway read them; None if it read them alike."""
 
 
 NO_IDS = Ids()
 
 
 class Append(Struct, frozen=True):
-    """Go on at the end of a conversation."""
+    """Go on at the end of a conversation: send it `news`."""
 
     at: int
+    """The index of the conversation among those known; so it is in `Branch`."""
     news: list[Message]
 
 
@@ -62,20 +63,20 @@ Decision = Append | Branch | Start
 
 
 class Words:
-    """The words of answers and questions, each read once: of one decision."""
+    """The words of answers and questions, as they are compared in one decision; each answer is read once."""
 
     def __init__(self, texts: ClientTexts = PLAIN_TEXTS) -> None:
         self._texts = texts
         self._answers: dict[str, str] = {}
 
     def of_answer(self, answer: str) -> str:
-        """The words of an answer that are compared."""
+        """The compared words of an answer."""
         if answer not in self._answers:
             self._answers[answer] = answer_words(answer, self._texts)
         return self._answers[answer]
 
     def of_question(self, question: str) -> tuple[str, str]:
-        """The words of a question: all of them, and without what a frontend put before it."""
+        """The compared words of a question: all of them, and those without the text that a frontend put before it."""
         return seen(question), seen(self._texts.bare(question))
 
 
@@ -88,17 +89,17 @@ def decide(
     one_chat: bool = True,
     texts: ClientTexts = PLAIN_TEXTS,
 ) -> Decision:
-    """What to do about a request, of all that is known of its chat: the conversation used last comes first.
+    """Decide where a request goes on, among the `known` conversations of its chat, the one used last first.
 
-    `keeps_history`: whether the request tells the whole chat; if not, only what it says after the last answer is new,
-    and `unkept` is what was said before that Letta has not kept. `one_chat`: whether all that is `known` is certainly
-    of this chat. `texts` tells how the client's texts are read.
+    `keeps_history`: True if the request tells the whole chat; if not, only its messages after the last answer are new,
+    and `unkept` are the messages before them that Letta has not kept. `one_chat`: True if all that are `known` are
+    certainly of this chat. `texts` tells how the client's texts are read.
     """
     words = Words(texts)
     waiting = _where_it_waits(request, known, words)
     if waiting is not None:
         return Append(waiting, request.beside_results)
-    # Who wants an answer to go on is where it ends, not where it began.
+    # A request to continue an answer goes on behind that answer itself; any other goes on behind its parent.
     parent, *before = [one.answer if request.goes_on else one.parent for one in (ids, ids.former) if one]
     for named in (parent, *before):
         decision = None if named is None else _by_id(named, request, keeps_history, known, words)
@@ -110,9 +111,9 @@ def decide(
 
 
 def _where_it_waits(request: RequestedPath, known: Sequence[Past], words: Words) -> int | None:
-    """The conversation in which the calls wait whose results came; None if none does.
+    """The index of the conversation in which the calls wait whose results came; None if there is none.
 
-    Models may give the same id to a call again: the question must be the same, as far as the request tells it.
+    Models may give the same id to another call: so the question must be the same, too, as far as the request tells it.
     """
     answered = {result.tool_call_id for result in request.results}
     question = _last_question(request.path[: request.before_results])
@@ -129,7 +130,10 @@ def _last_question(messages: Sequence[Message]) -> Message | None:
 
 
 def _next(request: RequestedPath, known: Sequence[Past], unkept: Sequence[Message]) -> Decision:
-    """What is new is the next message, or the last one asked again."""
+    """Send the new messages to the conversation used last, after the unkept ones.
+
+    If the first new message is the same as the last unkept one, the person has asked that one again: it is sent once.
+    """
     again = is_same(unkept[-1:], request.news[:1])
     news = [*(unkept[:-1] if again else unkept), *request.news]
     return _at(0, len(known[0].messages), news, known) if known else Start(news)
@@ -138,15 +142,18 @@ def _next(request: RequestedPath, known: Sequence[Past], unkept: Sequence[Messag
 def _by_id(
     parent: str, request: RequestedPath, keeps_history: bool, known: Sequence[Past], words: Words
 ) -> Decision | None:
-    """What the parent's id says, unless it is not known, or the screen shows another path to it."""
+    """Go on after the message with the parent's id; None if it is not known, or the request shows another path to it.
+
+    An empty id is that of a first message.
+    """
     if not parent:
         return _at_start(request.path if keeps_history else request.news, known)
     places = [(at, *place) for at, past in enumerate(known) for place in _latest_places(parent, past.messages)]
     if places and not keeps_history:
         at, kept, _ = places[0]
         return _at(at, kept, request.news, known)
-    # A filter of the frontend's changes messages on their way here, and not in the chat: the ids tell that they are
-    # the same.
+    # Questions may have other words in a second try (`named`): a filter of the frontend's changes messages on their
+    # way here, and not in the chat, and the ids tell that they are the same.
     for named, lenient in product((False, True), repeat=2):
         for at, kept, is_its_answer in places:
             begun = known[at].messages[:kept]
@@ -157,12 +164,15 @@ def _by_id(
 
 
 def _latest_places(parent: str, messages: list[Message]) -> Iterator[tuple[int, bool]]:
-    """An id that more messages have than this is none."""
+    """The latest MOST_PLACES places of an id: an id that more messages have is no real one."""
     return islice(_places(parent, messages), MOST_PLACES)
 
 
 def _places(parent: str, messages: list[Message]) -> Iterator[tuple[int, bool]]:
-    """The places after the message of this id, the latest first, and whether it is itself there."""
+    """The places after the message of this id, the latest first; and True if the conversation has its answer.
+
+    False: only the question that follows it names it, as its parent.
+    """
     end = len(messages)
     for i in reversed(range(len(messages))):
         if messages[i].role != "user":
@@ -176,10 +186,11 @@ def _places(parent: str, messages: list[Message]) -> Iterator[tuple[int, bool]]:
 
 
 def _by_history(request: RequestedPath, known: Sequence[Past], lenient: bool, words: Words) -> Decision:
-    """The conversation that holds most of the path; of several, one that holds nothing else; the latest of those.
+    """Go on in the conversation that holds most of the path; of several, in one that holds nothing else, the latest.
 
-    Only the one used last may differ in what clients do to answers, and only where that explains more of the path: the
-    difference may be all that tells an answer from one that it replaced. (With ids a known answer is found by its id.)
+    Clients cut or leave out answers. Only the conversation used last may differ so (`lenient`), and only if more of
+    the path then fits: the difference may be all that tells an answer from one that it replaced. With ids such an
+    answer is found by its id.
     """
     decision: Decision = Start(request.path)
     best = (0, False, False)
@@ -196,7 +207,7 @@ def _by_history(request: RequestedPath, known: Sequence[Past], lenient: bool, wo
 
 
 def _at_start(path: list[Message], known: Sequence[Past]) -> Decision:
-    """A conversation in which nothing was said serves as well as a new one."""
+    """Begin with `path`: in a known conversation that is empty, which serves as well as a new one, or in a new one."""
     for at, past in enumerate(known):
         if past.appendable and not past.messages:
             return Append(at, path)
@@ -213,10 +224,11 @@ def _at(at: int, kept: int, news: list[Message], known: Sequence[Past]) -> Decis
 def follow(
     kept: list[Message], path: list[Message], lenient: bool, named: bool = False, words: Words | None = None
 ) -> tuple[int, int]:
-    """How many messages of `kept` are the beginning of `path`, and how many of `path` that are.
+    """The number of messages of `kept` that are a beginning of `path`, and the number of messages of that beginning.
 
+    The numbers differ where an answer that was continued is one message of `path`, and several of `kept`.
     `lenient`: answers may be cut, or missing where more of the path follows. After `path` comes a user's message.
-    `named`: questions may have other words. `words` are those that are known.
+    `named`: questions may have other words. `words` are those that were read before.
     """
     words = words or Words()
     k = p = 0
@@ -244,20 +256,23 @@ def questions(kept: list[Message]) -> Iterator[int]:
 
 
 def _is_unasked(kept: list[Message], k: int, theirs: Message | None, lenient: bool) -> bool:
-    """Whether an answer follows that nobody had asked for, and the path may show it: no client tells what asked."""
+    """True if `kept[k]` is GO_AHEAD with its answer behind it, and the path may show that answer.
+
+    No client tells of GO_AHEAD itself: the gateway has said it.
+    """
     if kept[k].content != GO_AHEAD or kept[k].role != "user" or theirs is None:
         return False
     return k + 1 < len(kept) and kept[k + 1].role == "assistant" and (lenient or theirs.role == "assistant")
 
 
 def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bool, words: Words) -> int | None:
-    """Where the answer that begins at `k` ends, if it is `theirs`; None if it is not.
+    """The index behind the answer that begins at `k`, if it is `theirs`; None if it is another.
 
-    One that was continued, or followed by one that nobody had asked for, may have been shown with that, or without.
+    An answer that was continued, or was followed by one that nobody had asked for, may be shown with that or without.
     """
     if theirs is None:
         return None
-    # Most are as they were given: their words need not be looked at.
+    # Most answers come back exactly as they were given: then their words need not be read.
     if (theirs.role, theirs.content) == (kept[k].role, kept[k].content) and _ends_at(kept, k + 1):
         return k + 1
     if theirs.role == "user":
@@ -269,19 +284,20 @@ def _answer_end(kept: list[Message], k: int, theirs: Message | None, lenient: bo
 
 
 def _ends_at(kept: list[Message], k: int) -> bool:
-    """Whether an answer before `k` ends there: with the next message that a person has said."""
+    """True if an answer before `k` ends there: a person's next message stands at `k`, or nothing."""
     return k == len(kept) or (kept[k].role == "user" and kept[k].content not in STAND_INS)
 
 
 def _last_end(kept: list[Message], k: int) -> int:
-    """Where the answer at `k` ends with all that was added to it."""
+    """The index behind the answer at `k` and all that was added to it."""
     return next((i for i in range(k, len(kept)) if kept[i].role == "user" and _ends_at(kept, i)), len(kept))
 
 
 def _end_of_words(kept: list[Message], k: int, told: str, words: Words) -> tuple[int | None, bool]:
-    """Where the answer at `k` has said just what is told, for the last time, and whether it says more than that.
+    """The last index behind the answer at `k` at which its words are just `told`; and True if it says more than that.
 
-    It may end before each request to go on, and at last. What is said behind is not read.
+    The index is None if its words are never just those. The answer may end before each request to continue it, and
+    at its last part. Messages behind it are not read.
     """
     end, said = None, 0
     for i in range(k, len(kept)):
@@ -297,12 +313,12 @@ def _end_of_words(kept: list[Message], k: int, told: str, words: Words) -> tuple
 
 
 def answer_words(text: str, texts: ClientTexts = PLAIN_TEXTS) -> str:
-    """The words of an answer that are compared."""
+    """The compared words of an answer: those that a person sees, in their comparable form."""
     return seen(texts.visible(text))
 
 
 def is_same(one: Sequence[Message], other: Sequence[Message]) -> bool:
-    """Whether two messages of a user's, if there are both, say and show exactly the same."""
+    """True if both messages are there, and say and show exactly the same. (Each comes as a list of one or none.)"""
     return [_exactly(message) for message in one] == [_exactly(message) for message in other] != []
 
 
@@ -314,7 +330,7 @@ def _same_question(kept: Message, theirs: Message, words: Words, named: bool = F
     shown = pictures_of(theirs)
     if pictures_of(kept) != shown:
         return False
-    # What the gateway itself has asked for is no question of theirs.
+    # The gateway's own requests, CONTINUE and GO_AHEAD, never stand for a question of the person's.
     if (named and kept.content not in (CONTINUE, GO_AHEAD)) or kept.content == theirs.content:
         return True
     whole, bare = words.of_question(kept.content)

@@ -1,4 +1,4 @@
-"""The calls that a request's history tells of: those that its answers made, and their results. Performs no I/O."""
+"""The calls in a request's history, which its answers made, with their results. Performs no I/O."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from gateway.domain.request import Piece, RequestMessage, ToldCall, Unusable
 
 
 def results_of(messages: Sequence[RequestMessage]) -> tuple[ToolResult, ...]:
-    """The results of the calls that the last answer made; of two for one call the last."""
+    """The results of the calls that the last answer made; of two results for one call, the last."""
     answered = last_answer(messages)
     called = {call.id for call in messages[answered].calls} if answered >= 0 else set()
     results = {
@@ -24,7 +24,7 @@ def results_of(messages: Sequence[RequestMessage]) -> tuple[ToolResult, ...]:
 
 
 def _result(message: RequestMessage) -> ToolResult:
-    """A program made it, whom nobody can ask for another: nothing of it is refused."""
+    """The result in a `tool` message. No part of it is refused: a program made it, and cannot be asked for another."""
     said = message_of(
         "user", [piece if isinstance(piece, Image) else _words(piece, new=True) for piece in message.pieces]
     )
@@ -32,7 +32,7 @@ def _result(message: RequestMessage) -> ToolResult:
 
 
 def _words(piece: Piece, new: bool = False) -> str:
-    """A piece of a result in words; where the result is `new` to the agent, with the reason why it sees no picture."""
+    """A piece of a result in words; if the result is `new` to the agent, with the reason why it sees no picture."""
     match piece:
         case str():
             return piece
@@ -45,9 +45,10 @@ def _words(piece: Piece, new: bool = False) -> str:
 
 
 def tool_notes(messages: Sequence[RequestMessage], texts: ClientTexts) -> dict[int, str]:
-    """By the place of a user's message, what came of the calls that were made to answer it: a line of JSON each.
+    """The index of a user's message → the calls made to answer it with their results, a line of JSON each.
 
-    What was said with calls that have only just their results is told with them: it is no answer yet.
+    `{0: '{"tool":"weather","arguments":{"city":"Rome"},"result":"12 degrees"}'}`; the index is -1 for calls before any
+    user's message. Text that came with calls whose results are new is told here as well: it is no answer yet.
     """
     open_since = _open_since(messages)
     calls: dict[str, ToldCall] = {}
@@ -66,7 +67,7 @@ def tool_notes(messages: Sequence[RequestMessage], texts: ClientTexts) -> dict[i
 
 
 def _open_since(messages: Sequence[RequestMessage]) -> int:
-    """Where the user's message stands that is being answered, of a request that tells results; else the end."""
+    """The index of the user's message that is being answered, if the request ends with results; else the end."""
     if messages[-1].role != "tool":
         return len(messages)
     return max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
@@ -81,7 +82,7 @@ def _line(call: ToldCall, result: str) -> str:
 
 
 def _said(message: RequestMessage, texts: ClientTexts) -> Iterator[str]:
-    """What an answer said before its calls, where that is not told as an answer."""
+    """The text that came before an answer's calls, as a line; none if it had no visible text."""
     if text := texts.visible(message.text):
         yield _encode({"you": text})
 

@@ -1,4 +1,4 @@
-"""What was said in a chat and is not in its conversation, as that one's summary notes it. Performs no I/O."""
+"""The messages of a chat that its conversation lacks, as a note in the conversation's summary. Performs no I/O."""
 
 from typing import Any
 
@@ -8,21 +8,23 @@ from msgspec import Struct
 from gateway.domain.messages import Image, Message, Role
 from gateway.letta.upstream import Past
 
-# What is longer is not noted.
+# Longer notes are not written.
 NOTE_CHARACTERS = 100_000
-# A message is noted in so many fields at least.
+# The least number of fields in which a message is noted; empty ones behind them are left out.
 FIELDS = 4
 
 
 class Unkept(Struct, frozen=True):
-    """What a turn was sent and has said, where its client does not say it again."""
+    """The messages of a turn, and its answer, which its client does not send again."""
 
     messages: list[Message]
     begun: bool = False
-    """Whether nothing is known of the turn but that it was to begin: its run may be under way, or have ended."""
+    """True: nothing is known of the turn but that it was to begin. Its run may be under way, or have ended."""
 
 
 class _Noted(Struct, array_like=True):
+    """A message as a note holds it: `["user", "Hi"]`."""
+
     role: Role
     content: str
     client_id: str = ""
@@ -30,11 +32,11 @@ class _Noted(Struct, array_like=True):
     exchanged: str = ""
     name: str = ""
     begun: bool = False
-    """Of the last one, for all."""
+    """`Unkept.begun` of the whole note; it stands with the last message."""
 
 
 def to_note(messages: list[Message], begun: bool = False) -> str:
-    """Large pictures are left to be told of in words; of what is too long even so nothing is noted."""
+    """The note of the messages; without the data of pictures if it would be too long, and empty if it still is."""
     light = [msgspec.structs.replace(message.light, exchanged=message.exchanged) for message in messages]
     notes = (_encoded(noted, begun) for noted in (messages, light) if noted)
     return next((note for note in notes if len(note) <= NOTE_CHARACTERS), "")
@@ -53,6 +55,7 @@ def _fields(message: Message, begun: bool) -> list[Any]:
 
 
 def from_note(note: str) -> Unkept:
+    """The messages in a note; none if it is empty or cannot be read."""
     try:
         noted = msgspec.json.decode(note or "[]", type=list[_Noted])
     except msgspec.MsgspecError:
@@ -65,15 +68,16 @@ def from_note(note: str) -> Unkept:
 
 
 def is_kept(messages: list[Message], past: Past) -> bool:
-    """Whether Letta has kept the turn that `messages` were sent with, for all that was seen of its end."""
+    """True if Letta has kept the turn that `messages` were sent with, whatever was seen of its end here."""
     sent = [message.client_id for message in messages if message.client_id]
     return bool(sent) and sent[-1] in {message.client_id for message in past.messages}
 
 
 def missing_in(past: Past, noted: list[Message]) -> list[Message]:
-    """What a conversation lacks: what its summary notes, or what stands in it without an end.
+    """The messages that a conversation lacks: those noted in its summary, or those of its turn without an end.
 
-    The note is what was seen of a turn; another one that has no end came after that, and was sent what was noted.
+    The note tells of a turn that was seen. If the turn without an end is another, it came later, and was sent the
+    noted messages with its own.
     """
     is_later = past.unfinished and not is_kept(noted, Past(past.unfinished))
     return past.unfinished if is_later or is_kept(noted, past) else noted

@@ -1,4 +1,4 @@
-"""Agent type × user → agent: found by its tags, else created, once."""
+"""The agents of users: each user has one of each agent type. It is found by its tags, else created, once."""
 
 import asyncio
 
@@ -15,18 +15,18 @@ Tags = tuple[str, ...]
 
 
 class KnownAgent:
-    """An agent that was found in this process."""
+    """An agent, with all that this process knows of it."""
 
     def __init__(self, id: str) -> None:
         self.id = id
         self.tools: frozenset[str] | None = None
-        """The names of its own tools; None while nobody has asked for them."""
+        """The names of its own tools; None while Letta was not asked for them."""
         self.memory_version = 0
-        """Goes up when a turn may have changed the memory; conversations compiled before do not show it."""
+        """A number that goes up when a turn may have changed the memory; prompts compiled before do not show it."""
         self.prompt = ""
-        """Its compiled system prompt, in a Letta that tells it."""
+        """Its compiled system prompt; empty if Letta does not tell it."""
         self.prompt_version = -1
-        """The version of the memory that the prompt shows, at least."""
+        """A version of the memory: the prompt shows it, or a later one; -1 while there is no prompt."""
 
 
 class Agents:
@@ -48,7 +48,8 @@ class Agents:
             known = KnownAgent(agent_type.agent)
             self._known.put(tags, known)
             return known
-        # One search for all who ask meanwhile; it goes on if one of them leaves, so that no agent is left behind.
+        # One search serves all requests that come meanwhile; it goes on if one of their clients leaves, so that no
+        # agent is made and then left behind.
         search = self._searches.get(tags)
         if search is None:
             search = self._searches[tags] = asyncio.create_task(self._search(tags, agent_type, user))
@@ -56,13 +57,13 @@ class Agents:
         return await asyncio.shield(search)
 
     async def own_tools(self, agent: KnownAgent, agent_type: AgentType) -> frozenset[str]:
-        """The names of the tools that an agent has without the client's."""
+        """The names of an agent's own tools, without the client's. Raises UpstreamError."""
         if agent.tools is None:
             agent.tools = await self._upstream.tool_names(agent.id, agent_type.tools)
         return agent.tools
 
     def forget(self, agent_type: AgentType, user: User) -> None:
-        """Look the agent up again: Letta does not know it any more."""
+        """Forget the agent, and so look it up again for the next turn: Letta does not know it any more."""
         self._known.drop(_cache_key(agent_type, user))
 
     async def _search(self, tags: Tags, agent_type: AgentType, user: User) -> KnownAgent:
@@ -86,7 +87,7 @@ class Agents:
         return self._first_model
 
     async def _find(self, tags: Tags) -> Agent | None:
-        """The agent that is there. One that nobody has spoken to yet may still lose against another."""
+        """The agent with these tags; None if there is none. One without conversations may still lose to another."""
         agents = await self._list(tags)
         if not agents:
             return None
@@ -95,11 +96,11 @@ class Agents:
         return await self._settle(tags, agents)
 
     async def _find_former(self, agent_type: AgentType, user: User) -> Agent | None:
-        """The agent of somebody whose id an earlier version read otherwise."""
+        """The agent of a user whose id an earlier version read in another way."""
         return await self._find(agent_tags(agent_type.id, user.scope, user.former_id)) if user.former_id else None
 
     async def _create(self, tags: Tags, template: Template) -> Agent:
-        """Make an agent; where another process does the same, all agree on one and each deletes its own loser."""
+        """Make an agent; if other processes do so at the same time, all agree on one and each deletes its own other."""
         mine = await self._upstream.create_agent(template)
         winner = await self._settle(tags, await self._list(tags)) or mine
         if winner.id != mine.id and not await self._upstream.has_conversations(mine.id):
@@ -107,7 +108,7 @@ class Agents:
         return winner
 
     async def _settle(self, tags: Tags, agents: list[Agent]) -> Agent | None:
-        """The oldest agent, once two listings half a second apart are the same."""
+        """The oldest agent, once two listings `settle_seconds` apart are the same."""
         while True:
             await asyncio.sleep(self._settle_seconds)
             again = await self._list(tags)

@@ -1,4 +1,4 @@
-"""Who asks, and in which chat: the identity rules, by the key. Performs no I/O."""
+"""The identity rules of keys: which user a request comes from, and from which chat. Performs no I/O."""
 
 import msgspec
 from msgspec import Struct
@@ -11,7 +11,7 @@ from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import Ids
 
 MAX_ID_LENGTH = 512
-# Longer names and emails are cut: they stand in system prompts and in memory blocks, which Letta limits.
+# Longer names and emails are cut: they become part of system prompts and of memory blocks, whose length Letta limits.
 MAX_NAME_LENGTH = 256
 
 
@@ -24,7 +24,7 @@ class User(Struct, frozen=True):
     """May be empty, as `email`."""
     email: str = ""
     former_id: str = ""
-    """The id as an earlier version read it; empty where it read the same."""
+    """The id as an earlier version read it; empty if it read the same."""
 
 
 class Caller(Struct, frozen=True):
@@ -35,9 +35,9 @@ class Caller(Struct, frozen=True):
     frontend: bool = False
     """True: the chat is one of a frontend that shows it, and sends all of it every time."""
     former_chat: str = ""
-    """The chat's id as an earlier version read it; empty where it read the same."""
+    """The chat's id as an earlier version read it; empty if it read the same."""
     temporary: bool = False
-    """True: the chat ends with its window."""
+    """True: the chat is temporary, and ends when its window is closed."""
 
 
 def identify(key: Key, named: Named) -> Caller:
@@ -64,7 +64,7 @@ def message_ids(named: Named, caller: Caller) -> Ids:
 
 
 def _to_ids(chat: str | None, answer: Id | None, user: Id | None, parent: Id | None) -> Ids:
-    """The digests of ids; empty for an empty one, None where there is none (or a placeholder that was left in)."""
+    """The digests of ids; empty for an empty one, None if there is none (or an unfilled placeholder)."""
     return Ids(_digest(chat, answer) or None, _digest(chat, user) or None, _digest(chat, parent))
 
 
@@ -79,10 +79,10 @@ def _as_before(id: Id) -> Id:
 
 
 def keeps_history(key: Key, caller: Caller, path: RequestedPath) -> bool:
-    """True: the request tells the whole chat.
+    """True if the request tells the whole chat; the key's `history` says so, or else its messages do.
 
-    A message alone is an edit of the first one where a frontend shows the chat, and simply the next one where a
-    program names its chat.
+    A lone message from a frontend that shows the chat is an edit of its first message; one from a program that names
+    its chat is simply the next message.
     """
     if key.history:
         return key.history == "full"
@@ -104,7 +104,7 @@ def _checked(id: Id) -> Id:
 
 
 def _person(key: Key, source: UserSource, id: Id, named: Named) -> User:
-    """A user told by header or token brings name and email; from a body, the id serves as the name."""
+    """The user of this id. A header or a token brings name and email; from a body, the id serves as the name."""
     if source.kind == "body":
         return User(key.user_scope, id.value, id.value)
     name, email = named.name[:MAX_NAME_LENGTH], named.email[:MAX_NAME_LENGTH]

@@ -11,11 +11,12 @@ from gateway.settings import AgentType
 from gateway.turns.chats.markers import agent_tags
 from gateway.turns.people.identity import User
 
-# Where an agent keeps which template it was given last.
+# The key of an agent's metadata under which it keeps which template it was given last.
 METADATA_KEY = "letta_gateway"
-# Agents that older gateways made call one tool at a time.
+# A part of the fingerprint, so that agents that older gateways made, which call one tool at a time, get the template
+# again.
 PARALLEL_CALLS = "parallel calls"
-# No Letta keeps them all: control characters, and halves of surrogate pairs.
+# Control characters, and halves of surrogate pairs: no Letta keeps them all.
 _UNKEPT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{(user|user_name|user_email)\}")
 
@@ -45,12 +46,12 @@ def to_template(agent_type: AgentType, user: User, model: str) -> Template:
 
 
 def _fingerprint(agent_type: AgentType, model: str) -> str:
-    """Changes with what is applied to living agents, and not with who the user is."""
+    """A digest that changes with the parts of a template that are applied to existing agents, and not with the user."""
     applied = [model, agent_type.system, agent_type.tools, PARALLEL_CALLS]
     return sha256(msgspec.json.encode(applied)).hexdigest()[:16]
 
 
 def applied(metadata: dict[str, Any] | None) -> dict[str, Any]:
-    """What an agent keeps of the template it was given last."""
+    """The record of the template that an agent was given last: `{"template": "9f…", "tools": ["web_search"]}`."""
     kept = (metadata or {}).get(METADATA_KEY)
     return kept if isinstance(kept, dict) else {}

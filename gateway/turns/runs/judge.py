@@ -1,7 +1,7 @@
 """Judges a JSON Schema: `python judge.py`, with the schema on standard input, and an answer on the lines behind it.
 
-A process of its own, for it can be ended: a small schema can keep its reader busy for hours, and so can a small
-pattern within one. The only module that knows jsonschema-rs.
+It is a process of its own because a process can be ended: a small schema can keep its reader busy for hours, and so
+can a small pattern within one. The only module that knows jsonschema-rs.
 """
 
 import sys
@@ -14,9 +14,9 @@ FITS, DIFFERS, NO_SCHEMA = 0, 10, 11
 
 
 def main(schema: bytes, answer: bytes) -> int:
-    """What is right of it, as an exit code; without an answer, whether it is a schema."""
+    """Judge the answer: FITS, DIFFERS, or NO_SCHEMA, as exit codes. Without an answer: FITS if the schema is one."""
     try:
-        # Not all of a schema, if some of it stands elsewhere: nothing is fetched.
+        # Nothing is fetched: a schema that refers to another address is not whole, and counts as none.
         validator = jsonschema_rs.validator_for(msgspec.json.decode(schema), retriever=_refuse)
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
         return NO_SCHEMA

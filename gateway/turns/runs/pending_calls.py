@@ -1,4 +1,4 @@
-"""What a request says to calls that wait: results, approvals, denials. Performs no I/O."""
+"""The answers of a request to calls that wait: results, approvals, denials. Performs no I/O."""
 
 import re
 from collections.abc import Iterable
@@ -22,14 +22,17 @@ NO = frozenset(
         *("no thanks", "no thank you", "please don't", "nein", "non", "não", "нет", "いいえ", "不"),
     }
 )
-# "no, because …", "No: …": the rest is why.
+# "no, because …", "No: …": the rest is the reason.
 _NO_WORDS = "|".join(sorted(map(re.escape, NO), key=len, reverse=True))
 _NO_BECAUSE = re.compile(rf"(?:{_NO_WORDS})\s*[,.;:!–—，。、！：-]\s*(\S.*)", re.DOTALL | re.IGNORECASE)
 _MARKS = " \t\r\n.,;:!?¡¿*_`\"'()…“”„‘’«»。，、！？"
 
 
 class Answers(Struct, frozen=True):
-    """What calls that wait are told."""
+    """The answers to calls that wait: the results that came, the ids that were approved and denied, and a reason.
+
+    `Answers(denied=("call_1",), reason="it is too late")`
+    """
 
     results: tuple[ToolResult, ...] = ()
     approved: tuple[str, ...] = ()
@@ -38,10 +41,10 @@ class Answers(Struct, frozen=True):
 
 
 def answers(turn: Turn, pending: Iterable[PendingCall], news: list[Message]) -> Answers:
-    """Of `news`, what goes to the conversation in which these calls wait.
+    """The answers of a turn to the `pending` calls of a conversation, which is to be sent `news` (the new messages).
 
-    A call of a client's tool has the result that came, or none; one that waits for an approval has the person's word,
-    if that is all that is said.
+    A call of a client's tool gets the result that came, or is denied. A call that waits for an approval gets the
+    person's yes or no, if that is the only new message; else it is denied.
     """
     waiting = {call.tool_call_id: call for call in pending}
     results = tuple(result for result in turn.asked.results if result.tool_call_id in waiting)
@@ -52,19 +55,22 @@ def answers(turn: Turn, pending: Iterable[PendingCall], news: list[Message]) -> 
         return Answers(results, denied=_ids(left))
     allowed, reason = word
     if allowed and not _was_asked(turn):
-        # A yes to something else: nobody has seen the question.
+        # The yes is to something else: nobody has seen the question.
         allowed, reason = False, SAID_ELSE
     return Answers(approved=_ids(left)) if allowed else Answers(denied=_ids(left), reason=reason)
 
 
 def _was_asked(turn: Turn) -> bool:
-    """Whether the person knows what a yes would allow, as far as the request tells."""
+    """True if the person was asked for the approval, as far as the request tells, and so knows what a yes allows."""
     return turn.agent_type.asks and (turn.asked.was_asked or not turn.keeps_history)
 
 
 def verdict(text: str) -> tuple[bool, str]:
-    """Whether a person's words allow something, and why not; all but a plain yes is a no."""
-    # Telephones write don’t.
+    """True if a person's words allow a call, and the reason if not: `verdict("No: too late")` is `(False, "too late")`.
+
+    All but a plain yes is a no.
+    """
+    # Telephones write don’t, with a curly apostrophe.
     text = text.replace("’", "'").strip()
     words = " ".join(text.lower().strip(_MARKS).replace(",", " ").split())
     if words in YES:

@@ -9,6 +9,8 @@ from gateway.domain.errors import QueueFull
 
 
 class _Queue:
+    """The queue of one chat: the lock that its turn under way holds, and the number of turns that wait for it."""
+
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.waiting = 0
@@ -24,7 +26,7 @@ class ChatQueues:
 
     @asynccontextmanager
     async def slot(self, chat: str) -> AsyncIterator[None]:
-        """The turn of a chat that may run now, for as long as it is held. Raises QueueFull."""
+        """Wait until a turn of the chat may run; it may, for as long as the slot is held. Raises QueueFull."""
         queue = self._queues.setdefault(chat, _Queue())
         if queue.lock.locked() and queue.waiting >= self._length:
             raise QueueFull("too many turns wait in this chat")

@@ -1,4 +1,4 @@
-"""The registry of runs: starts them, and finds the one that a request which comes again is answered by."""
+"""The registry of runs: starts them, and finds the run that answers a request which was sent before."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from gateway.turns.runs.resend import NEW, Sent
 from gateway.turns.turn import Turn
 
 CLOSE_SECONDS = 10.0
-# Characters of finished answers that are kept for requests that are sent again.
+# The most characters of finished answers that are kept for requests that are sent again.
 KEPT_CHARACTERS = 32_000_000
 
 
@@ -44,9 +44,9 @@ class Runs:
         self._resend_seconds = resend_seconds
         self._under_way: dict[str, set[Run]] = {}
         self._sent: dict[str, Known] = {}
-        """By request, and by idempotency key: those under way."""
+        """Request digest or idempotency key → the run under way."""
         self._kept: Cache[str, Known] = Cache(KEPT_CHARACTERS)
-        """By the same names: those that have ended, of which nothing is kept but what they told."""
+        """The same names → the log of a run that has ended; nothing else of the run is kept."""
 
     def start(self, turn: Turn, sent: Sent = NEW) -> Reader:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError."""
@@ -56,7 +56,7 @@ class Runs:
             reader.joined = True
             return reader
         requirement = to_requirement(turn, self.shared.upstream.capabilities.applies)
-        # What nobody reads any more gives way to what its chat goes on with.
+        # A run that nobody reads any more gives way to the next turn of its chat.
         for other in list(self._under_way.get(turn.marker, ())):
             if other.abandoned and not turn.scratch:
                 other.leave()
@@ -67,7 +67,10 @@ class Runs:
         return run.follow()
 
     def _find(self, sent: Sent) -> Known | None:
-        """Raises IdempotencyKeyReused."""
+        """The run or the log that answers the request; None if it is new, or a new run must answer it.
+
+        Raises IdempotencyKeyReused.
+        """
         name = sent.idempotency_key or sent.request
         known = self._sent.get(name) or self._kept.get(name)
         if known is None:
@@ -106,7 +109,10 @@ class Runs:
         loop.call_at(until, self._forget, name, until)
 
     def _forget(self, name: str, until: float) -> None:
-        """The timer knows no more than when: it would keep alive what was dropped for its weight."""
+        """Forget a log whose time is over.
+
+        The timer holds a name and a moment, and not the log: it would keep alive what was dropped for its weight.
+        """
         known = self._kept.get(name)
         if known and known.until <= until:
             self._kept.drop(name)
@@ -117,7 +123,7 @@ class Runs:
             run.stop()
 
     async def aclose(self) -> None:
-        """Returns when every run has ended, cancelled in Letta where it had to be; or when that took too long."""
+        """Stop every run, and wait until each has ended (in Letta, too), for at most CLOSE_SECONDS."""
         self.stop()
         if tasks := [run.task for run in self._all()]:
             _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
@@ -129,7 +135,7 @@ class Runs:
 
 
 def _is_answered(run: Run) -> bool:
-    """True where sending the request again would have Letta do again what it has done, or begun."""
+    """True if a new run for the same request would have Letta do again what it has done, or begun."""
     failure = run.log.failure
     taken = failure is None or (isinstance(failure, errors.UpstreamError) and failure.taken)
     return taken and not run.left

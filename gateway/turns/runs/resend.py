@@ -1,4 +1,4 @@
-"""Whether a request was sent before. Performs no I/O."""
+"""The names by which a request that is sent again is recognized. Performs no I/O."""
 
 from hashlib import sha256
 
@@ -11,22 +11,22 @@ from gateway.turns.turn import Turn
 
 
 class Sent(Struct, frozen=True):
-    """What tells whether a request was sent before."""
+    """The names of a request, and what its client tells of sending it again; `Sent()` is new, and has no name."""
 
     request: str = ""
-    """Stands for its key, user, chat, model, ids and messages."""
+    """The digest of its key, user, chat, model, ids and messages."""
     idempotency_key: str = ""
-    """The client's own name for it, with its key and user; empty if it has none."""
+    """The digest of the client's own name for it, with its key and user; empty if it has none."""
     again: bool = False
-    """Whether the client says that it sends it again."""
+    """True: the client says that it sends the request again."""
     may_come_again: bool = False
-    """Whether its client tells such requests apart, so that its answer is worth keeping."""
+    """True: its client marks requests that it sends again, so its answer is worth keeping."""
     alive: bool = False
-    """Whether it names its messages: the same request is the same turn while that is under way."""
+    """True: it names its messages by ids, so the same request is the same turn while that turn is under way."""
 
     @property
     def names(self) -> list[str]:
-        """What it is known by."""
+        """The names by which it is known: those of `request` and `idempotency_key` that are not empty."""
         return [name for name in (self.request, self.idempotency_key) if name]
 
 
@@ -34,6 +34,7 @@ NEW = Sent()
 
 
 def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
+    """The names of the request with this body, which asks for `turn`."""
     caller, ids = turn.caller, turn.ids
     who = [key.name, caller.user.scope, caller.user.id]
     what = [caller.chat, turn.agent_type.id, ids.answer, ids.user, ids.parent, sha256(body).hexdigest()]

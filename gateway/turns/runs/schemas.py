@@ -1,6 +1,6 @@
-"""Whether a schema is one, and an answer matches it: asked of a process that is ended when it takes too long.
+"""Checks of JSON Schemas, and of answers against them, in a process that is ended when it takes too long.
 
-What is simple is judged at once.
+A simple schema is checked at once, in this process.
 """
 
 import asyncio
@@ -21,45 +21,49 @@ from gateway.turns.runs.judge import FITS, NO_SCHEMA, main
 
 logger = logging.getLogger(__name__)
 JUDGE = Path(__file__).with_name("judge.py")
-# For so long an answer is judged; most take a tenth of a second, nearly all of it to begin.
+# The longest time that judging an answer may take; most take a tenth of a second, nearly all of it to begin.
 JUDGE_SECONDS = 10.0
-# So many are judged at one time.
+# The most answers and schemas that are judged at one time.
 JUDGES = 4
 KNOWN_SCHEMAS = 10_000
-# What is judged here and now: a schema that says no more than it has letters, of so many of them times the answer's.
+# The most work that is judged in this process: the bytes of the schema times those of the answer. It holds only for a
+# schema that says no more than it has letters (see NOT_SIMPLE).
 SIMPLE = 100_000_000
-# The least that an answer counts for: to read a schema takes longer than to use it.
+# The least length that an answer counts for: to read a schema takes longer than to use it.
 LEAST_ANSWER = 1_000
-# References and patterns may stand for much.
+# References and patterns: a few letters of these may stand for much work.
 NOT_SIMPLE = (b'"$', b'"pattern')
 
 
 def is_simple(schema: bytes, answer: bytes) -> bool:
-    """Whether it is judged sooner than a process could begin to."""
+    """True if the schema and the answer are judged sooner than a process could begin."""
     work = len(schema) * max(len(answer), LEAST_ANSWER)
     return work <= SIMPLE and not any(word in schema for word in NOT_SIMPLE)
 
 
 class Schemas:
-    """Judges schemas, each once, and answers."""
+    """Judges schemas, each once, and answers; `seconds` is the longest time for one."""
 
     def __init__(self, seconds: float = JUDGE_SECONDS) -> None:
         self.seconds = seconds
         self._judges = asyncio.Semaphore(JUDGES)
         self._known: Cache[bytes, bool] = Cache(KNOWN_SCHEMAS)
-        """Whether each is one, by its digest."""
+        """Digest of a schema → True if it is a JSON Schema."""
 
     async def check(self, json: JsonFormat | None) -> None:
-        """Raises InvalidRequest for what is no JSON Schema, or takes too long to find out."""
+        """Check the schema of an answer's form, if there is one.
+
+        Raises InvalidRequest if it is no JSON Schema, or if judging it takes too long.
+        """
         if json and json.schema is not None and not await self._is_one(json.schema):
             raise InvalidRequest(f"`{json.schema_place}` is not a JSON Schema.", json.place)
 
     async def check_strict(self, tools: ClientTools) -> None:
-        """The same of the parameters of `strict` functions."""
+        """Check the parameters of `strict` functions. Raises InvalidRequest as `check` does."""
         for tool in tools.tools:
             if not tool.strict:
                 continue
-            # Each takes little time, a thousand take more.
+            # Each takes little time, but a thousand take long: let others run between them.
             await asyncio.sleep(0)
             if not await self._is_one(tool.parameters):
                 raise InvalidRequest(
@@ -76,7 +80,7 @@ class Schemas:
         return is_one
 
     async def fits(self, json: JsonFormat, answer: str) -> bool:
-        """Whether an answer that is JSON matches the schema, if there is one."""
+        """True if an answer, which must be JSON, matches the schema, or there is no schema."""
         if json.schema is None:
             return True
         return await self._judge(msgspec.json.encode(json.schema), answer.encode()) == FITS
@@ -87,7 +91,7 @@ class Schemas:
         async with self._judges:
             judge = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-P",  # what stands beside it has names of the standard library's
+                "-P",  # without its folder on the path: files there have names of the standard library's
                 str(JUDGE),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,

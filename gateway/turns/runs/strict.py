@@ -16,7 +16,7 @@ from gateway.turns.runs.requirements import Fits
 
 
 class StrictCalls:
-    """Holds the calls of each step that waits for its client, from the first of them to where it stops."""
+    """Holds the events of a step that calls the client's tools, from its first such call to its stop."""
 
     def __init__(self, tools: Iterable[ClientTool]) -> None:
         self._schemas = {tool.name: tool.parameters for tool in tools if tool.strict}
@@ -27,7 +27,7 @@ class StrictCalls:
         return bool(self._schemas)
 
     def take(self, events: list[Event]) -> list[Event]:
-        """What of the events may be told now."""
+        """The events that may be told now; the others are held."""
         if not self._schemas:
             return events
         told: list[Event] = []
@@ -37,12 +37,12 @@ class StrictCalls:
         return told
 
     def release(self) -> list[Event]:
-        """What was held."""
+        """The events that were held; they are held no more."""
         held, self._held = self._held, []
         return held
 
     async def find_fault(self, fits: Fits) -> str:
-        """What the agent is told of a call that is held and does not match; empty where all do."""
+        """The words for the agent about a held call whose arguments do not match; empty if all match."""
         for name, arguments in self._calls():
             schema = self._schemas.get(name)
             if schema is not None and not await _matches(schema, arguments, fits):
@@ -50,7 +50,7 @@ class StrictCalls:
         return ""
 
     def _calls(self) -> list[tuple[str, str]]:
-        """Names and arguments, put together of their pieces."""
+        """The names and arguments of the held calls; arguments come in pieces, and are joined."""
         names: dict[str, str] = {}
         pieces: dict[str, list[str]] = {}
         for call in (event.call for event in self._held if isinstance(event, CallWaits)):
