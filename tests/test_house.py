@@ -11,6 +11,7 @@ from inspect import isfunction
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from gateway.wires.chat_completions.request import ChatCompletionRequest
 
@@ -130,6 +131,15 @@ def test_no_room_holds_more_than_a_dozen_modules() -> None:
     rooms = Counter(str(Path(name).parent) for name in IN_ROOMS if not name.endswith("__init__.py"))
 
     assert {room: count for room, count in rooms.items() if count > DOZEN} == {}
+
+
+def test_every_struct_that_all_rooms_share_has_an_example() -> None:
+    modules = [importlib.import_module(f"gateway.domain.{Path(name).stem}") for name in FILES if "domain/" in name]
+    structs = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
+    ours = [one for one in structs if issubclass(one, Struct) and one.__module__.startswith("gateway.domain")]
+
+    assert len(ours) > 30
+    assert [one.__name__ for one in ours if f"{one.__name__}(" not in (one.__doc__ or "")] == []
 
 
 @pytest.mark.parametrize("name", FILES)

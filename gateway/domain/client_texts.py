@@ -14,7 +14,10 @@ def _never(text: str) -> bool:
 
 
 class ClientTexts(Struct, frozen=True):
-    """Three readings of a text; as they stand here, for a client that adds nothing of its own to it."""
+    """Three readings of a text; as they stand here, for a client that adds nothing of its own to it.
+
+    `ClientTexts(visible=lambda answer: answer.partition("</think>")[2])`
+    """
 
     visible: Callable[[str], str] = _as_it_is
     """The part of an answer that its agent wrote, without thoughts, cards and questions."""

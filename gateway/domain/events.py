@@ -43,7 +43,7 @@ class CallPiece(Struct, frozen=True):
 
 
 class ToolCalled(Struct, frozen=True):
-    """The agent calls a tool that Letta carries out."""
+    """The agent calls a tool that Letta carries out: `ToolCalled(CallPiece("call_1", "web_search", "{}"))`."""
 
     call: CallPiece
     step: str | None = None
@@ -59,7 +59,10 @@ class ToolReturned(Struct, frozen=True):
 
 
 class CallWaits(Struct, frozen=True):
-    """The agent makes a call that waits: for the client's result, or for an approval."""
+    """The agent makes a call that waits, for the client's result or for an approval.
+
+    `CallWaits(CallPiece("call_1", "weather", '{"city": "Oslo"}'), "step-1")`
+    """
 
     call: CallPiece
     step: str | None = None
@@ -108,7 +111,7 @@ class Failure(Struct, frozen=True):
 
 
 class TokensCounted(Struct, frozen=True):
-    """The usage of a run, or of a step of it; several are added up."""
+    """The usage of a run, or of a step of it, in tokens; several are added up: `TokensCounted(11, 7, 18)`."""
 
     prompt: int = 0
     """All of the prompt, what was `cached` included."""
@@ -120,7 +123,10 @@ class TokensCounted(Struct, frozen=True):
 
 
 class SignOfLife(Struct, frozen=True):
-    """Something that says nothing by itself: a ping, or, as `progress`, what nobody here has a use for."""
+    """Something that says nothing by itself: a ping, `SignOfLife()`.
+
+    With `progress`, something that nobody here has a use for, but that shows that the run goes on.
+    """
 
     progress: bool = False
 

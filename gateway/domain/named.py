@@ -22,7 +22,10 @@ class Claims(Struct, frozen=True):
 
 
 class Named(Struct, frozen=True):
-    """What headers, token and body of a request name: its user, chat and messages."""
+    """The user, chat and messages that headers, token and body of a request name.
+
+    `Named({("header", "x-user"): Id("42", "x-user")}, "Ada", chat=Id("c0ffee", "x-chat-id"))`
+    """
 
     users: dict[tuple[str, str], Id] = {}
     """Who asks, by the kind and name of the source that says so: `("header", "x-user")`."""

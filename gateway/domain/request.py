@@ -69,7 +69,10 @@ NO_OPTIONS = Options()
 
 
 class ShownPicture(Struct, frozen=True):
-    """A picture as a request shows it, not yet looked at: by an address, or as a data URL."""
+    """A picture as a request shows it, not yet looked at: by an address, or as a data URL.
+
+    `ShownPicture("https://example.org/cat.png", "messages[0].content[1].image_url.url")`
+    """
 
     url: str
     place: str
@@ -126,8 +129,22 @@ class RequestMessage(Struct, frozen=True):
         return "\n".join(text for text in texts if isinstance(text, str) and text)
 
 
+class ApprovalDecision(Struct, frozen=True):
+    """A person's word on a call that waits for an approval: `ApprovalDecision("call_1", approved=False, reason="too late")`.
+
+    Chat Completions has no field for it: there a yes or a no is a message.
+    """
+
+    call_id: str
+    approved: bool
+    reason: str = ""
+
+
 class Request(Struct, frozen=True):
-    """A request as the core takes it: what is asked of which kind of agent, and in which form the answer is wanted."""
+    """A request as the core takes it: what is asked of which kind of agent, and in which form the answer is wanted.
+
+    `Request("tutor", (RequestMessage("user", ("Hi",), "messages[0]"),), stream=True)`
+    """
 
     model: str
     messages: tuple[RequestMessage, ...]
@@ -139,6 +156,8 @@ class Request(Struct, frozen=True):
     json: JsonFormat | InvalidRequest | None = None
     """What an answer in words must be, if not any text; what is wrong with it matters to no background task."""
     options: Options = NO_OPTIONS
+    decisions: tuple[ApprovalDecision, ...] = ()
+    """The calls that it decides about by their ids."""
     stream: bool = False
     include_usage: bool = False
     hides_reasoning: bool = False

@@ -9,7 +9,7 @@ from msgspec import Struct
 from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.messages import Image, Message, ToolResult, last_answer, message_of
-from gateway.domain.request import SYSTEM_ROLES, Request, RequestMessage, Unusable
+from gateway.domain.request import SYSTEM_ROLES, ApprovalDecision, Request, RequestMessage, Unusable
 from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.turns.chats.tool_history import results_of, tool_notes
 
@@ -29,6 +29,8 @@ class RequestedPath(Struct, frozen=True):
     """The results of the calls that the last answer made."""
     only_results: bool = False
     """True: nothing else is new."""
+    decisions: tuple[ApprovalDecision, ...] = ()
+    """The calls that the request decides about by their ids."""
     called: frozenset[str] = frozenset()
     """The ids of all calls in the request's messages."""
     was_asked: bool = False
@@ -86,6 +88,7 @@ def read_path(request: Request, texts: ClientTexts = PLAIN_TEXTS) -> RequestedPa
         goes_on=goes_on,
         results=results_of(messages),
         only_results=last.role == "tool",
+        decisions=request.decisions,
         called=frozenset(call.id for message in messages for call in message.calls),
         was_asked=answered >= 0 and texts.asks(messages[answered].text),
     )

@@ -10,6 +10,7 @@ that has begun must come to its end.
 
 import asyncio
 import logging
+import uuid
 from contextlib import nullcontext
 
 import msgspec
@@ -75,10 +76,25 @@ def share(upstream: Upstream, settle_seconds: float, silence_seconds: float, cha
     )
 
 
+class Owner(Struct, frozen=True):
+    """The user whose run it is, and the type of the agent that runs: `Owner("open-webui", "42", "tutor")`."""
+
+    scope: str
+    user: str
+    agent_type: str
+
+
+def owner_of(turn: Turn) -> Owner:
+    user = turn.caller.user
+    return Owner(user.scope, user.id, turn.agent_type.id)
+
+
 class Run:
     """A turn under way, or one that has ended. Whoever reads it follows it from its beginning."""
 
     def __init__(self, turn: Turn, shared: Shared, requirement: Requirement | None = None) -> None:
+        self.id = f"run_{uuid.uuid4().hex}"
+        self.owner = owner_of(turn)
         self.turn = turn
         self.log = RunLog(self._unread)
         self._shared = shared

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from gateway.domain.messages import Message, PendingCall, ToolResult
+from gateway.domain.request import ApprovalDecision
 from gateway.letta.notes import SAID_ELSE
 from gateway.turns.turn import Turn
 
@@ -44,12 +45,16 @@ def answers(turn: Turn, pending: Iterable[PendingCall], news: list[Message]) -> 
     """The answers of a turn to the `pending` calls of a conversation, which is to be sent `news` (the new messages).
 
     A call of a client's tool gets the result that came, or is denied. A call that waits for an approval gets the
-    person's yes or no, if that is the only new message; else it is denied.
+    person's yes or no, if that is the only new message; else it is denied. A wire whose requests decide about calls by
+    their ids needs no words for that.
     """
     waiting = {call.tool_call_id: call for call in pending}
     results = tuple(result for result in turn.asked.results if result.tool_call_id in waiting)
-    answered = {result.tool_call_id for result in results}
+    decisions = [decision for decision in turn.asked.decisions if decision.call_id in waiting]
+    answered = {*(result.tool_call_id for result in results), *(decision.call_id for decision in decisions)}
     left = [call for id, call in waiting.items() if id not in answered]
+    if decisions:
+        return _decided(results, decisions, _ids(left))
     word = verdict(news[0].content) if len(news) == 1 and not results else None
     if word is None or _any_is_the_client_s(turn, left):
         return Answers(results, denied=_ids(left))
@@ -58,6 +63,14 @@ def answers(turn: Turn, pending: Iterable[PendingCall], news: list[Message]) -> 
         # The yes is to something else: nobody has seen the question.
         allowed, reason = False, SAID_ELSE
     return Answers(approved=_ids(left)) if allowed else Answers(denied=_ids(left), reason=reason)
+
+
+def _decided(results: tuple[ToolResult, ...], decisions: list[ApprovalDecision], left: tuple[str, ...]) -> Answers:
+    """The answers where the request decides by ids; the calls that are `left` are denied. One reason counts for all."""
+    approved = tuple(one.call_id for one in decisions if one.approved)
+    denied = tuple(one.call_id for one in decisions if not one.approved)
+    reason = next((one.reason for one in decisions if one.reason), "")
+    return Answers(results, approved, denied + left, reason)
 
 
 def _was_asked(turn: Turn) -> bool:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.errors import IdempotencyKeyReused
-from gateway.turns.runs.driver import Run, Shared
+from gateway.turns.runs.driver import Owner, Run, Shared
 from gateway.turns.runs.log import Reader, RunLog
 from gateway.turns.runs.requirements import to_requirement
 from gateway.turns.runs.resend import NEW, Sent
@@ -66,6 +66,14 @@ class Runs:
         run.task.add_done_callback(lambda _: self._end(run, marker, sent))
         return run.follow()
 
+    def follow(self, id: str, owner: Owner, after: int = 0) -> Reader | None:
+        """A reader of the run with this id, without its first `after` events.
+
+        None for a run that is not under way, and alike for one of somebody else's.
+        """
+        run = next((run for run in self.under_way if run.id == id and run.owner == owner), None)
+        return run.follow(after) if run else None
+
     def _find(self, sent: Sent) -> Known | None:
         """The run or the log that answers the request; None if it is new, or a new run must answer it.
 
@@ -119,18 +127,19 @@ class Runs:
 
     def stop(self) -> None:
         """End every run under way; their readers are told."""
-        for run in self._all():
+        for run in self.under_way:
             run.stop()
 
     async def aclose(self) -> None:
         """Stop every run, and wait until each has ended (in Letta, too), for at most CLOSE_SECONDS."""
         self.stop()
-        if tasks := [run.task for run in self._all()]:
+        if tasks := [run.task for run in self.under_way]:
             _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
             for task in late:
                 task.cancel()
 
-    def _all(self) -> list[Run]:
+    @property
+    def under_way(self) -> list[Run]:
         return [run for runs in self._under_way.values() for run in runs]
 
 

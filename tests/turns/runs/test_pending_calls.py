@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.messages import Message, PendingCall, ToolResult
-from gateway.domain.request import ClientTool, ClientTools
+from gateway.domain.request import ApprovalDecision, ClientTool, ClientTools
 from gateway.letta.notes import SAID_ELSE
 from gateway.settings import AgentType
 from gateway.turns.runs.pending_calls import NO, YES, Answers, answers, verdict
@@ -166,6 +166,24 @@ ANSWERED: dict[str, tuple[Turn, list[PendingCall], list[Message], Answers]] = {
         [SEARCH],
         said("yes"),
         Answers(denied=("c1",)),
+    ),
+    "decisions by ids": (
+        telling(decisions=(ApprovalDecision("c2", True), ApprovalDecision("c3", False, "too late"))),
+        [BASH, PendingCall("c3", "Write"), PendingCall("c4", "Write")],
+        [],
+        Answers(approved=("c2",), denied=("c3", "c4"), reason="too late"),
+    ),
+    "a decision beside a result, and words": (
+        telling("c1", decisions=(ApprovalDecision("c2", True),)),
+        [SEARCH, BASH],
+        said("no"),
+        Answers((result("c1"),), approved=("c2",)),
+    ),
+    "a decision about a call that does not wait": (
+        telling(decisions=(ApprovalDecision("c9", True),)),
+        [BASH],
+        said("no"),
+        Answers(denied=("c2",)),
     ),
     "a yes to a call of the client's and another": (
         msgspec.structs.replace(telling(), tools=TOOLS),

@@ -9,12 +9,12 @@ import pytest
 
 from gateway.domain import errors
 from gateway.domain.errors import IdempotencyKeyReused
-from gateway.settings import Chats
-from gateway.turns.runs.driver import Run
+from gateway.settings import AgentType, Chats
+from gateway.turns.runs.driver import Run, owner_of
 from gateway.turns.runs.registry import KEPT_CHARACTERS, Runs
 from gateway.turns.runs.resend import Sent
 from gateway.turns.turn import Turn
-from tests.events import answer, ping, stop, usage
+from tests.events import answer, ping, stop, text_in, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.turns import AGAIN, FIRST, in_conversations, leave_after, play, read, runs_for, spoken, turn
 from tests.turns.virtual_time import Gate, idle, now
@@ -352,3 +352,32 @@ async def test_the_next_turn_begins_when_a_cancel_that_takes_a_second_has_return
 
     assert now() - left >= 1.0
     assert spoken(await read(following)) == "Hello"
+
+
+async def test_a_run_is_followed_by_its_id_from_any_number(letta: MemoryLetta) -> None:
+    runs = runs_for(letta)
+    gate = Gate()
+    letta.scripts = [[[ping()], [answer("Hello ")], [answer("there")], gate, [stop()]]]
+    asked = turn("Hi")
+    reader = runs.start(asked)
+    await idle()
+    (run,) = runs.under_way
+    later = runs.follow(run.id, owner_of(asked), after=1)
+    gate.open()
+    assert later
+
+    assert text_in(await read(later)) == "there"
+    assert text_in(await read(reader)) == "Hello there"
+
+
+async def test_a_run_of_somebody_else_s_is_not_there(letta: MemoryLetta) -> None:
+    runs = runs_for(letta)
+    letta.scripts = [[Gate()]]
+    runs.start(turn("Hi"))
+    await idle()
+    (run,) = runs.under_way
+
+    for other in (turn("Hi", user="bob"), turn("Hi", agent_type=AgentType(id="cook", model="m/one"))):
+        assert runs.follow(run.id, owner_of(other)) is None
+    assert runs.follow("run_0", owner_of(run.turn)) is None
+    await runs.aclose()
