@@ -130,7 +130,7 @@ class RequestMessage(Struct, frozen=True):
 
 
 class ApprovalDecision(Struct, frozen=True):
-    """A person's word on a call that waits for an approval: `ApprovalDecision("call_1", approved=False, reason="too late")`.
+    """A person's word on a call that waits for an approval: `ApprovalDecision("call_1", False, "too late")`.
 
     Chat Completions has no field for it: there a yes or a no is a message.
     """
