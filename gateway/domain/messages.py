@@ -108,7 +108,7 @@ class ToolResult(Struct, frozen=True):
 
     @property
     def said(self) -> Message:
-        """The result as if a person had said and shown it; an empty one says NO_OUTPUT, for no Letta takes nothing."""
+        """The result as if a person had said it; an empty one says NO_OUTPUT, for no Letta takes an empty message."""
         return Message("user", self.text if self.text.strip() or self.images else NO_OUTPUT, images=self.images)
 
 
