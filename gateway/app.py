@@ -1,4 +1,4 @@
-"""`create_app`: routes, lifespan, middleware and error handlers in one list."""
+"""The gateway as an application: `create_app` puts routes, lifespan, middleware and error handlers together."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -49,7 +49,7 @@ def offline_model() -> AbstractAsyncContextManager[str]:
 
 
 def task_model_for(settings: Settings) -> TaskModel | None:
-    """The plain model that the settings name for background tasks."""
+    """The plain model that the settings name for background tasks; None if they name none."""
     if settings.tasks.answer != "model":
         return None
     from gateway.tasks.plain_model import PlainModel  # its client is slow to import
@@ -58,7 +58,7 @@ def task_model_for(settings: Settings) -> TaskModel | None:
 
 
 def pictures_for(settings: Settings, fetch: Fetch | None) -> Pictures | None:
-    """What fetches pictures, if the settings allow it."""
+    """The fetcher of pictures that are shown by address; None unless the settings allow it."""
     if not settings.images.fetch:
         return None
     return Pictures(fetch or Fetcher(settings.images.max_mb), settings.server.max_body_mb)
@@ -72,8 +72,8 @@ def create_app(
 ) -> Litestar:
     """The gateway as an ASGI application; `upstream` stands in for the one that the settings name, `fetch` for the web.
 
-    `page_key` is for the chat page, where it is opened on this machine: whoever sits there may use it. It is the
-    demo's, and no setting.
+    `page_key` is filled into the chat page if that is opened on this machine: whoever sits there may use it. It is
+    the key of the demo, and no setting.
     """
     letta = upstream or upstream_for(settings)
     shared = share(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
@@ -115,7 +115,7 @@ def create_app(
         openapi_config=None,
         logging_config=None,
     )
-    # Outermost: Litestar's middleware sees neither an unknown route nor what another middleware refuses.
+    # These layers are outermost: Litestar's middleware sees no unknown routes, and no refusals by other middleware.
     limited = at_most(settings.server.max_streams, "/v1/chat/completions", app.asgi_handler)
     app.asgi_handler = with_request_id(limited)
     return app

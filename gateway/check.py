@@ -1,4 +1,4 @@
-"""`letta-gateway check`: says in plain words what is configured, what is wrong, and how to mend it."""
+"""The command `letta-gateway check`: says in plain words what is configured, what is wrong, and how to mend it."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,7 +11,7 @@ from gateway.turns.chats.pruning import SEARCHES, find_left_behind
 
 
 async def check(settings: Settings) -> bool:
-    """Prints its findings; returns whether everything is as it should be."""
+    """Print the findings; returns True if there is no problem (warnings are none)."""
     upstream = upstream_for(settings)
     try:
         problems = [problem async for problem in _find_problems(settings, upstream)]
@@ -102,7 +102,7 @@ def _key_warnings(key: Key) -> Iterator[str]:
 
 
 def _scope_warnings(key: Key, keys: tuple[Key, ...]) -> Iterator[str]:
-    """Of a key that is one person itself, in a scope where others name theirs."""
+    """The warning about a key that is one person itself, in a scope where other keys name theirs."""
     if key.user is not None or key.user_means == "person":
         return
     others = [

@@ -21,7 +21,10 @@ from gateway.settings import Secret, Settings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exits with 1 for a mistake in the configuration, when `check` finds something wrong, or nothing can be served."""
+    """Run the command in `argv`.
+
+    Exits with 1 for a mistake in the configuration, if `check` finds a problem, or if nothing can be served.
+    """
     arguments = _parser().parse_args(argv)
     try:
         _COMMANDS[arguments.command](arguments)
@@ -68,7 +71,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    # A newcomer reads what to do next, and not a log, unless something is wrong.
+    # A newcomer is to read the next steps, and not a log, unless something is wrong.
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     state = state_of(arguments.state)
     try:
@@ -85,14 +88,14 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"serve": _serve, "
 
 
 def serve(settings: Settings, up: Callable[[str], None] = lambda _: None, page_key: Secret | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; `up` is told the address once it answers. `page_key`: see `create_app`."""
-    # httpx tells every request to Letta at this level.
+    """Serve until SIGINT or SIGTERM; `up` is called with the address once it answers. `page_key`: see `create_app`."""
+    # At the level INFO httpx logs every request to Letta.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # uvicorn passes on the signal that stopped it, once it has stopped.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked_to_stop, lambda *_: sys.exit(0))
     server = GatewayServer(create_app(settings, page_key=page_key), settings, up)
-    # What lives as long as the process need not be looked at by every collection.
+    # Objects that live as long as the process need not be looked at by every garbage collection.
     gc.collect()
     gc.freeze()
     server.run()

@@ -1,4 +1,4 @@
-"""Reads `Settings` from one TOML file or from the environment alone; nothing else reads either."""
+"""The reader of `Settings`, from one TOML file or from the environment alone; no other module reads either."""
 
 import re
 import tomllib
@@ -30,7 +30,7 @@ from gateway.settings import (
 
 ENVIRONMENT = "the environment"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
-# Where a mistake is told without the value: a key, or a table that may hold one.
+# The fields whose mistakes are told without the value: keys, and tables that may hold one.
 MAY_HOLD_A_KEY = re.compile(r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key|\.jwt_secret)?")
 TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 
@@ -43,7 +43,7 @@ class SettingsError(Exception):
 
 
 class Overrides(Struct, frozen=True, kw_only=True):
-    """What the command line says; it goes before what is configured."""
+    """The options of the command line; each that is not None replaces the setting of its name."""
 
     host: str | None = None
     port: int | None = None
@@ -71,7 +71,10 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = N
 
 
 def load_demo(environ: Mapping[str, str], overrides: Overrides, key: Secret) -> Settings:
-    """Settings of a gateway to try out: an embedded Letta, one agent type, one key for people and frontends alike."""
+    """Settings of a gateway to try out: an embedded Letta, one agent type, one key for people and frontends alike.
+
+    Raises SettingsError for a mistake in the environment.
+    """
     demo = Key(
         name="demo",
         key=key,
@@ -98,7 +101,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The simple case: one agent type `letta`, and one key if GATEWAY_API_KEY is set."""
+    """The raw settings of the simple case: one agent type `letta`, and one key if GATEWAY_API_KEY is set."""
     letta = {"base_url": environ.get("LETTA_BASE_URL"), "api_key": environ.get("LETTA_API_KEY")}
     key = {
         "name": DEFAULT_KEY_NAME,
@@ -114,7 +117,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _expand(value: Any, environ: Mapping[str, str], source: str, field: str = "") -> Any:
-    """`value` with every `${NAME}` taken from the environment."""
+    """`value` with every `${NAME}` taken from the environment. Raises SettingsError for one that is not set there."""
     if isinstance(value, dict):
         dot = f"{field}." if field else ""
         return {k: _expand(v, environ, source, dot + k) for k, v in value.items()}
@@ -151,7 +154,7 @@ def _decode(kind: type, value: Any) -> Any:
 
 
 def _explain(problem: str, field: str, raw: dict[str, Any]) -> str:
-    """What was found at `field` and what was expected there; secrets are not repeated."""
+    """The words for a mistake at `field`: what was found there and what was expected; secrets are not repeated."""
     unknown = re.search(r"unknown field `(.+?)`", problem)
     known = list(_names(_type_at(field)))
     if unknown:
@@ -197,7 +200,8 @@ def _names(kind: inspect.Type) -> Iterator[str]:
         yield from (str(value) for value in kind.values)
 
 
-# The variables that name a model's provider, the first that is set, with the one for its key.
+# A variable that names a provider of models, the provider, and the variable for its key; the first row that is set
+# counts.
 PROVIDERS: tuple[tuple[str, str, str | None], ...] = (
     ("OPENAI_BASE_URL", "openai-compatible", "OPENAI_API_KEY"),
     ("OPENAI_API_KEY", "openai", "OPENAI_API_KEY"),
@@ -205,12 +209,15 @@ PROVIDERS: tuple[tuple[str, str, str | None], ...] = (
     ("OPENROUTER_API_KEY", "openrouter", "OPENROUTER_API_KEY"),
     ("OLLAMA_BASE_URL", "ollama", None),
 )
-# Of this one's models an App Server does not know whether they see; this variable says so.
+# An App Server does not know if the models of this provider see pictures; this variable says so.
 BLIND_PROVIDER, VISION_VARIABLE = "openai-compatible", "GATEWAY_VISION"
 
 
 def _with_provider(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    """Settings of an embedded Letta with the provider that the environment names, unless they have one."""
+    """Settings with the provider that the environment names, if Letta is embedded and they have none themselves.
+
+    Raises SettingsError for an address or a GATEWAY_VISION that cannot be read.
+    """
     named = next((row for row in PROVIDERS if environ.get(row[0])), None)
     if settings.letta.kind != "embedded" or settings.provider or named is None:
         return settings
@@ -235,7 +242,7 @@ def _vision(environ: Mapping[str, str]) -> bool | None:
 
 
 def _with_system_files(settings: Settings, folder: Path, source: str) -> Settings:
-    """Settings in which every `system_file` has become the `system` it holds."""
+    """Settings in which every `system_file` has become the `system` that it holds. Raises SettingsError."""
 
     def read(index: int, agent_type: AgentType) -> AgentType:
         if agent_type.system_file is None:
@@ -257,7 +264,10 @@ def _with_system_files(settings: Settings, folder: Path, source: str) -> Setting
 
 
 def _mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Every mistake that one field alone does not show, as (field, what was expected)."""
+    """Every mistake that one field alone does not show, as the field and the words for it.
+
+    `("tasks.model", "missing: expected the name of the model that answers background tasks")`
+    """
     if settings.open and not is_loopback(settings.server.host):
         yield (
             "server.host",
@@ -312,7 +322,7 @@ def _type_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
         field = f"agent_types[{i}]"
         if agent_type.id in [other.id for other in types[:i]]:
             yield f"{field}.id", f"`{agent_type.id}`: expected a name no other agent type has"
-        # The id is a tag of the agent in Letta, beside the gateway's own.
+        # The id becomes a tag of the agent in Letta, beside the gateway's own tags, which it must not equal.
         if agent_type.id == "gateway" or agent_type.id.startswith("gw-"):
             yield f"{field}.id", f"`{agent_type.id}`: expected a name other than the gateway's own tags"
         if agent_type.id == TASK_MODEL:
@@ -338,7 +348,7 @@ def _key_mistakes(keys: tuple[Key, ...], type_ids: list[str]) -> Iterator[tuple[
                 yield f"{field}.models", f"`{model}`: expected agent types: {', '.join(type_ids)}"
 
 
-# https://www.rfc-editor.org/rfc/rfc7518#section-3.2: as long as what SHA-256 gives, or longer.
+# In bytes: as long as a hash of SHA-256, or longer. https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 SHORTEST_JWT_SECRET = 32
 
 

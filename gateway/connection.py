@@ -1,7 +1,7 @@
-"""A client's connection: uvicorn's own protocol, with limits on what comes before a key is looked at.
+"""A client's connection: uvicorn's own protocol, with limits on all input that comes before a key is looked at.
 
-uvicorn reads, frames and answers; what is here counts, keeps time, and says no. Four things are told of a connection:
-what is awaited of the client (a head, a body, nothing), since when, how much came of it, and whether it is over.
+uvicorn reads, frames and answers; this module counts, keeps time, and refuses. It knows four things of a connection:
+what is awaited of the client (a head, a body, nothing), since when, how much of it came, and if reading is over.
 """
 
 import asyncio
@@ -16,43 +16,47 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway.domain.errors import GatewayError, HeadersTooLarge, InvalidHttp, Overloaded, RequestTimeout
 from gateway.http.middleware import refuse
 
-# What stands around a chunk counts as too much only beyond this, and beyond twice what the chunk brings.
+# The bytes around a chunk count as too many only beyond this, and beyond twice the length of the chunk.
 CHUNK_FRAME_BYTES = 16
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a connection may take, in bytes and in time."""
+    """The limits of connections, in bytes, in numbers and in time: `Limits(connections=5000)`."""
 
     connections: int
-    """In all; one more is refused."""
+    """The most connections in all; one more is refused."""
     head_bytes: int = 64 * 1024
-    """A request line and its headers; so much may also stand around the pieces of a body, or behind it."""
+    """The most bytes of a request line and its headers, and also of the frames around a body's pieces and behind it."""
     headers: int = 200
-    """Of one request: many small ones take twenty times the memory that they take on the wire."""
+    """The most headers of one request: many small ones take twenty times the memory that they take on the wire."""
     waiting: int = 50
-    """Requests sent before those ahead of them on the connection were answered."""
+    """The most requests that are sent before those ahead of them on the connection were answered."""
     head_seconds: float = 10.0
-    """From a connection's begin, or from the first byte of a later request, to the end of the head."""
+    """The longest time from a connection's start, or from a later request's first byte, to the end of the head."""
     still_seconds: float = 30.0
-    """Without a byte of a body."""
+    """The longest time without a byte of a body that is awaited."""
     slow_seconds: float = 60.0
-    """In which a body is to bring `slow_bytes`."""
+    """The time in which a body must bring `slow_bytes`, again and again."""
     slow_bytes: int = 60 * 1024
+    """The least bytes that a body must bring in `slow_seconds`."""
     linger_seconds: float = 2.0
-    """What still comes after a refusal is thrown away for so long: who is cut off while it sends reads no answer."""
+    """The time for which input after a refusal is read and thrown away: a client that is cut off while it sends reads
+    no answer."""
 
 
 class Awaited(Enum):
+    """The part of a request that is awaited of the client."""
+
     HEAD = auto()
     BODY = auto()
     NOTHING = auto()
 
 
 class Connection(HttpToolsProtocol):
-    """One connection. An offer of HTTP/2 is not taken: the request is answered as if it had not been made.
+    """One connection. An offer of HTTP/2 is not taken: the request is answered as if the offer had not been made.
 
-    Every byte goes to the one parser, in pieces that it can be stopped between; where a head or a body ends is what
-    the parser says, and nothing else.
+    Every byte goes to the one parser, in pieces between which it can be stopped; only the parser decides where a head
+    or a body ends.
     """
 
     def __init__(self, *, limits: Limits, **more: Any) -> None:
@@ -61,11 +65,11 @@ class Connection(HttpToolsProtocol):
         self._awaited = Awaited.HEAD
         self._since = self._heard = 0.0
         self._brought = 0
-        # Bytes of the head that is awaited; of a body, those around its pieces, less what these pieces allow for.
+        # The bytes of the head that is awaited; of a body, those around its pieces, less those that the pieces allow.
         self._extra = 0
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
-        # Why the body that is awaited will not come; told by the answer to its request.
+        # The reason why the awaited body will not come; the answer to its request tells it.
         self._broken: GatewayError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -95,7 +99,7 @@ class Connection(HttpToolsProtocol):
             self._watch()
 
     def _feed(self, piece: memoryview) -> int:
-        """Give the parser a piece; gives how much of it is done with."""
+        """Give the parser a piece; returns the number of its bytes that are done with."""
         self._extra += len(piece)
         try:
             offer = self._parse(piece)
@@ -103,7 +107,7 @@ class Connection(HttpToolsProtocol):
                 self._read_without_offer()
                 return offer
         except httptools.HttpParserError as error:
-            # What a callback of ours raised, or what the parser itself objects to.
+            # Its context is the error that a callback of ours raised; without one, the parser itself objects.
             reason = error.__context__
             self._give_up(reason if isinstance(reason, GatewayError) else InvalidHttp())
         else:
@@ -115,7 +119,10 @@ class Connection(HttpToolsProtocol):
         return len(piece)
 
     def _parse(self, piece: memoryview) -> int | None:
-        """Where the parser stopped because of an offer of another protocol: at the end of the head that holds it."""
+        """Parse a piece; returns where the parser stopped for an offer of another protocol, or None if it did not.
+
+        It stops at the end of the head that holds the offer.
+        """
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
@@ -125,8 +132,8 @@ class Connection(HttpToolsProtocol):
     def _read_without_offer(self) -> None:
         """Read a head again without its `Upgrade`.
 
-        The parser takes what follows an offer for another protocol's, and so the body for no body: it has told where
-        the head ends, and what stands in it.
+        The parser takes the bytes behind an offer for another protocol's, and so does not see the body. It has told
+        where the head ends, and its lines, of which the head is made again for another parser.
         """
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
@@ -135,10 +142,10 @@ class Connection(HttpToolsProtocol):
         self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
 
     def _ignores_offer(self) -> bool:
-        """Whether the head just read holds an offer, and is to be read without it."""
+        """True if the head just read holds an offer, and is to be read without it."""
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT" and not self._should_upgrade()
 
-    # What the parser calls
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -146,7 +153,7 @@ class Connection(HttpToolsProtocol):
             self._await(Awaited.HEAD)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # A trailer must not become a header of its request: whoever stands in front has not seen it.
+        # A trailer must not become a header of its request: a proxy in front has not seen it as one.
         if self._awaited is Awaited.BODY:
             return
         if len(self.headers) >= self._limits.headers:
@@ -178,7 +185,7 @@ class Connection(HttpToolsProtocol):
     # The application
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # Not a coroutine of its own: every event of a stream would pass it.
+        # `serve` is no coroutine of its own: every event of a stream would pass through it.
         def serve(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
             async def receive_or_tell() -> Any:
                 message = await receive()
@@ -204,13 +211,13 @@ class Connection(HttpToolsProtocol):
         self._extra = max(0, self._extra - size)
 
     def _watch(self) -> None:
-        """Have somebody look at the time, where the client is awaited."""
+        """Set a timer for the deadline, if the client is awaited; else the timer that closes an idle connection."""
         if self._awaited is not Awaited.NOTHING:
             if self._timer is None:
                 self._timer = self.loop.call_later(max(0.0, self._deadline - self.loop.time()), self._look)
             return
         self._stop_watching()
-        # uvicorn does so when an answer ends; but one may have ended before the body that it answers.
+        # uvicorn sets that timer when an answer ends; but an answer may have ended before the body of its request.
         if self.cycle.response_complete and self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -239,7 +246,7 @@ class Connection(HttpToolsProtocol):
         self._watch()
 
     def _answers(self) -> bool:
-        """Whether it is the gateway's turn: it answers, or does not read for a while."""
+        """True if it is the gateway's turn: it answers, or does not read for a while."""
         if self.flow.read_paused:
             return True
         answering = self.cycle is not None and not self.cycle.response_complete
@@ -258,7 +265,7 @@ class Connection(HttpToolsProtocol):
         self._stop_watching()
 
     def _give_up(self, error: GatewayError) -> None:
-        """Read no more, and say why; what is being answered is answered first."""
+        """Read no more, and tell the client why; the request that is being answered is answered first."""
         self._end()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
@@ -274,7 +281,7 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(self._limits.linger_seconds, self.transport.close)
 
     def _refuse(self, error: GatewayError) -> None:
-        """Answer what is no request."""
+        """Answer bytes that are no request, and read no more."""
         self._end()
         headers, body = refuse(error)
         lines = [b"HTTP/1.1 %d %b" % (error.status_code, error.status_code.phrase.encode())]

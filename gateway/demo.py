@@ -1,4 +1,4 @@
-"""`letta-gateway demo`: a gateway with a Letta of its own, and what a newcomer needs to talk to it."""
+"""The command `letta-gateway demo`: a gateway with a Letta of its own, and all that a newcomer needs to talk to it."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def read_key(state: Path) -> Secret:
 
 
 def free_port() -> int:
-    """The usual port, or where somebody has it a free one."""
+    """The usual port; if another process has it, a free one; 0 if none can be found."""
     for port in (USUAL_PORT, 0):
         try:
             with socket.create_server((DEMO_HOST, port)) as listener:
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def tell_start(settings: Settings, state: Path) -> None:
-    """Say what takes a moment."""
+    """Print where the data is kept and which models are used, before the start of Letta, which takes a moment."""
     print(f"Starting Letta's App Server; agents and memory are kept in {state}", file=sys.stderr)
     print(f"Models: {_models(settings.provider)}", file=sys.stderr, flush=True)
 
@@ -51,7 +51,7 @@ def _models(provider: Provider | None) -> str:
 
 
 def tell_address(settings: Settings, address: str) -> None:
-    """Print how to talk to it."""
+    """Print how to talk to the gateway at `address`: on its page, with curl, and from Open WebUI."""
     key, model = settings.keys[0], settings.agent_types[0].id
     assert key.key
     body = {

@@ -1,4 +1,7 @@
-"""Serves ASGI applications: the gateway, and the offline model beside it. Knows uvicorn, as `connection.py` does."""
+"""The servers of ASGI applications: of the gateway, and of the offline model beside it.
+
+This module knows uvicorn, as `connection.py` does.
+"""
 
 import asyncio
 import logging
@@ -18,14 +21,14 @@ from gateway.turns.runs.registry import Runs
 
 logger = logging.getLogger(__name__)
 
-# Longer than clients and proxies keep an idle connection, so that none is closed under a request.
+# An idle connection is kept for longer than clients and proxies keep it, so that none is closed under a request.
 IDLE_SECONDS = 75
-# What a process has open beside connections.
+# The number of files that a process has open beside connections.
 OTHER_FILES = 100
 
 
 def configure(app: Any, limits: Limits, **more: Any) -> uvicorn.Config:
-    """How uvicorn serves `app` to clients: with connections of ours."""
+    """The configuration with which uvicorn serves `app` to clients: with our own class of connections."""
     http = cast(type[asyncio.Protocol], partial(Connection, limits=limits))
     return uvicorn.Config(
         app,
@@ -39,9 +42,10 @@ def configure(app: Any, limits: Limits, **more: Any) -> uvicorn.Config:
 
 
 def connections_for(settings: Settings) -> int:
-    """The connections that the settings allow, or as many of them as this process may have open.
+    """The number of connections that the settings allow, or that this process may have open, if that is less.
 
-    An answer may need a connection to Letta beside its client's.
+    The limit of open files is raised as far as it may be. An answer counts twice: it may need a connection to Letta
+    beside its client's.
     """
     wanted = settings.server.max_connections
     if sys.platform == "win32":
@@ -60,7 +64,7 @@ def connections_for(settings: Settings) -> int:
 
 
 class GatewayServer(uvicorn.Server):
-    """A uvicorn that, told to stop, gives answers under way some time and then ends them, before it waits for them.
+    """The server of the gateway: a uvicorn that, when it stops, gives answers under way some seconds, then ends them.
 
     `up` is called once it accepts connections, with its address.
     """
@@ -73,7 +77,7 @@ class GatewayServer(uvicorn.Server):
         super().__init__(configure(app, limits, host=settings.server.host, port=settings.server.port))
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Raises what Letta's start raises; uvicorn would only log it, as a bug of the application's."""
+        """Start Letta, then serve. Raises the UpstreamError of that start, which uvicorn would only log, as a bug."""
         upstream = self._app.state.upstream
         try:
             await upstream.start()
@@ -95,7 +99,7 @@ class GatewayServer(uvicorn.Server):
 
 
 class _Beside(uvicorn.Server):
-    """A uvicorn within a process that has one already: signals are not its own."""
+    """A uvicorn within a process that has one already: it leaves the signals to that one."""
 
     def __init__(self, app: Litestar) -> None:
         super().__init__(
@@ -121,7 +125,7 @@ class _Beside(uvicorn.Server):
 
 @asynccontextmanager
 async def beside(app: Litestar) -> AsyncIterator[str]:
-    """Serve `app` on a free port of the loopback; gives its address."""
+    """Serve `app` on a free port of the loopback while entered; yields its address, `http://127.0.0.1:49152`."""
     server = _Beside(app)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve([listener]))
@@ -130,5 +134,5 @@ async def beside(app: Litestar) -> AsyncIterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            server.force_exit = True  # whoever still waits for a model's answer waits for nothing
+            server.force_exit = True  # nobody needs a model's answer that is still under way
             await serving

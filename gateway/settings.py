@@ -1,4 +1,4 @@
-"""What the gateway is told: one frozen tree of Structs. `gateway.configuration` reads it; performs no I/O."""
+"""The settings of the gateway: one frozen tree of Structs. `gateway.configuration` reads it; performs no I/O."""
 
 import ipaddress
 from typing import Annotated, Literal
@@ -50,10 +50,10 @@ class Secret:
 
 
 class UserSource:
-    """One place of a request that may name the user.
+    """One place of a request that may name the user: `UserSource("header:X-OpenWebUI-User-Id")`.
 
-    `header:NAME`, `jwt:NAME` (a header with a signed token), `body:user` or `body:safety_identifier`. Raises
-    ValueError for anything else.
+    The places are `header:NAME`, `jwt:NAME` (a header with a signed token), `body:user` and
+    `body:safety_identifier`. Raises ValueError for anything else.
     """
 
     __slots__ = ("kind", "name")
@@ -66,8 +66,8 @@ class UserSource:
         self.name = name.lower()
 
 
-# What an Open WebUI connection is to send, so that a request says what it is and where it belongs; it fills in the
-# braces.
+# The headers that a connection of Open WebUI must send, so that a request says its kind and its place in the chat;
+# Open WebUI fills in the braces.
 OPEN_WEBUI_HEADERS = {
     "X-Task": "{{TASK}}",
     "X-Message-Id": "{{MESSAGE_ID}}",
@@ -81,127 +81,127 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the gateway listens and how long it waits."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; without keys only a loopback one."""
+    """The address to listen on; without keys only a loopback one."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
-    """Port to listen on; 0 takes a free one."""
+    """The port to listen on; 0 takes a free one."""
     ping_seconds: Seconds = 10.0
-    """A comment breaks every silence of this length."""
+    """The length of silence in a stream after which a comment is sent, again and again."""
     first_event_seconds: Seconds = 0.9
-    """For so long the first event is awaited, so that an early failure is an HTTP status."""
+    """The time for which the first event of an answer is awaited, so that an early failure is an HTTP status."""
     silence_seconds: Seconds = 300.0
-    """Nothing but pings for so long: the run is cancelled and the answer is a 504."""
+    """The time with nothing but pings after which the run is cancelled, and the answer is a 504."""
     max_body_mb: Annotated[int, Meta(ge=1, le=1024)] = 32
     """The largest request body, in MiB, decoded if it comes compressed; a larger one is a 413."""
     max_connections: Annotated[int, Meta(ge=1)] = 5000
-    """Connections of clients at one time; one more is a 503."""
+    """The most connections of clients at one time; one more is a 503."""
     max_streams: Annotated[int, Meta(ge=1)] = 2000
-    """Chat completions under way at one time, streamed or not; one more is a 503."""
+    """The most chat completions under way at one time, streamed or not; one more is a 503."""
     shutdown_seconds: Annotated[float, Meta(ge=0)] = 5.0
-    """How long answers under way may go on after SIGTERM."""
+    """The time for which answers under way may go on after SIGTERM."""
     chat_page: bool = False
-    """Whether `/` is a page to chat on; else it says how to connect."""
+    """True: `/` is a page to chat on. False: it says how to connect."""
 
 
 class Letta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which Letta stands behind the gateway."""
+    """The Letta behind the gateway: its kind, its address, and the limits of talking to it."""
 
     upstream: UpstreamKind | None = None
     """`rest`: Letta Cloud and V1 servers; `app-server`; `embedded`: an App Server of the gateway's own."""
     base_url: Annotated[str, Meta(pattern="^(https?|wss?)://.")] | None = None
-    """Where Letta answers; absent: the address of `DEFAULT_ADDRESSES`."""
+    """The address at which Letta answers; absent: the one in `DEFAULT_ADDRESSES`."""
     api_key: Secret | None = None
     """Letta's key, if it asks for one."""
     state: str | None = None
     """Embedded: the directory of agents, memory and log; absent: the user's data directory."""
     request_seconds: Seconds = 30.0
-    """Limit of every request to Letta but a run."""
+    """The longest time that a request to Letta may take, unless it is a run."""
     ping_seconds: Seconds = 20.0
-    """Interval of pings; no sign of life for three of them is a dead upstream."""
+    """The interval of pings to Letta; if three of them bring no sign of life, Letta is taken for dead."""
     settle_seconds: Seconds = 0.5
-    """Distance of the two equal listings that settle which of several new agents stays."""
+    """The time between the two equal listings that settle which of several new agents stays."""
     max_connections: Annotated[int, Meta(ge=1)] = 10_000
-    """REST: connections to Letta at one time; every stream holds one."""
+    """REST: the most connections to Letta at one time; every stream holds one."""
 
     @property
     def kind(self) -> UpstreamKind:
-        """Which Letta is meant: the named one, else what the address says, else the gateway's own."""
+        """The kind of Letta: the one that is named, else the one that the address shows, else the gateway's own."""
         if self.upstream or not self.base_url:
             return self.upstream or "embedded"
         return "app-server" if self.base_url.startswith("ws") else "rest"
 
     @property
     def address(self) -> str:
-        """Where Letta answers; empty where the gateway starts it."""
+        """The address at which Letta answers; empty if the gateway starts it."""
         return self.base_url or DEFAULT_ADDRESSES[self.kind]
 
 
 class Chats(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How chats are kept, and what becomes of requests that come twice or at the same time."""
+    """The rules for keeping chats, and for requests of a chat that come twice or at the same time."""
 
     queue_length: Annotated[int, Meta(ge=0)] = 20
-    """So many turns of one chat may wait for the one under way; one more is a 429."""
+    """The most turns of one chat that may wait for the one under way; one more is a 429."""
     queue_seconds: Seconds = 120.0
-    """For so long a turn waits for those before it, or for a run that Letta has under way; then it is a 429."""
+    """The time for which a turn waits for those before it, or for a run that Letta has under way; then it is a 429."""
     grace_seconds: Annotated[float, Meta(ge=0)] = 1.0
-    """A run whose client has left goes on for so long, for the client may send its request again."""
+    """The time for which a run goes on whose client has left, for the client may send its request again."""
     tool_wait_seconds: Seconds = 600.0
-    """For so long a turn waits for the answers to its calls of the client's tools; an App Server's, at most 290 s."""
+    """The time for which a turn waits for results of the client's tools; on an App Server, at most 290 s."""
     resend_seconds: Annotated[float, Meta(ge=0)] = 120.0
-    """For so long a finished answer is kept for a request that is sent again."""
+    """The time for which a finished answer is kept for a request that is sent again."""
     temporary_ttl: Seconds = 3600.0
-    """Conversations of temporary chats are deleted after so many seconds without a turn."""
+    """The seconds without a turn after which conversations of temporary chats are deleted."""
     scratch_days: Annotated[float, Meta(gt=0)] = 7.0
-    """Conversations of chats without an id, and those replaced by others, are deleted after so many days."""
+    """The days without a turn after which conversations of chats without an id, and replaced ones, are deleted."""
 
 
 class Tasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who answers the background requests of frontends (titles, tags, …), which no agent ever sees."""
+    """The answers to background requests of frontends (titles, tags, …), which no agent ever sees."""
 
     answer: Literal["local", "model", "off"] = "local"
     """`local`: the gateway, without a model; `model`: a plain model; `off`: an empty answer in the right shape."""
     base_url: Annotated[str, Meta(pattern="^https?://.")] = "https://api.openai.com/v1"
-    """Where the plain model answers, in OpenAI's words."""
+    """The address at which the plain model answers, by OpenAI's API."""
     api_key: Secret | None = None
-    """Its key, if it asks for one."""
+    """The plain model's key, if it asks for one."""
     model: str | None = None
-    """Its name."""
+    """The plain model's name."""
     list: bool = True
-    """Whether `/v1/models` lists the model `task`, for clients that can be pointed at one."""
+    """True: `/v1/models` lists the model `task`, for clients that can be pointed at one."""
 
 
 class Images(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which pictures requests may show."""
+    """The pictures that requests may show."""
 
     max_mb: Annotated[int, Meta(ge=1, le=100)] = 5
     """The largest picture, in MiB; a larger one is a 400."""
     fetch: bool = False
-    """Whether pictures that are shown by their addresses (`https://…`) are fetched, from the public internet only."""
+    """True: pictures shown by their addresses (`https://…`) are fetched, from the public internet only."""
 
 
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose models an embedded Letta uses, in the App Server's words."""
+    """The provider of the models that an embedded Letta uses, in the App Server's words."""
 
     id: ProviderId
     """`openai-compatible`, `openai`, `anthropic`, `openrouter` or `ollama`."""
     base_url: Annotated[str, Meta(pattern="^https?://.")] | None = None
-    """Where the models answer."""
+    """The address at which the models answer."""
     api_key: Secret | None = None
     """The provider's key."""
     vision: bool | None = None
-    """`openai-compatible`: whether its models see pictures; absent: as the endpoint says of each."""
+    """`openai-compatible`: True if its models see pictures; absent: as the endpoint says of each."""
 
 
 class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kind of agent: what `/v1/models` lists and `model` names."""
+    """A kind of agent: `/v1/models` lists it, and the `model` of a request names it."""
 
     id: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\s,]+\Z")]
-    """What `model` names."""
+    """The name by which the `model` of a request means it."""
     name: str | None = None
-    """Shown to people; absent: the id."""
+    """The name shown to people; absent: the id."""
     description: str = ""
-    """Shown to people."""
+    """The description shown to people."""
     agent: Annotated[str, Meta(pattern="^agent-")] | None = None
-    """An agent that exists: everyone who may use this type shares it."""
+    """The id of an agent that exists: everyone who may use this type shares it."""
     model: str | None = None
     """Letta's model handle; absent (App Server): the first that Letta lists."""
     embedding: str | None = None
@@ -209,17 +209,20 @@ class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     system: str | None = None
     """The system prompt; absent: Letta's own."""
     system_file: str | None = None
-    """A file that holds it, relative to the configuration file."""
+    """A file that holds the system prompt; its path is relative to the configuration file."""
     tools: tuple[str, ...] = ()
-    """Letta tools by name, beside those every agent has."""
+    """The names of Letta tools that its agents have, beside those that every agent has."""
     memory: dict[str, str] | UnsetType = UNSET
-    """First values of the memory blocks by label; absent: `persona` and `human`."""
+    """The first values of the memory blocks by label; absent: `persona` and `human`."""
     reasoning: Reasoning = "think_tags"
-    """How thoughts are shown."""
+    """The way in which thoughts are shown."""
     client_tools: ClientToolUse = "forward"
-    """Whether agents may call the tools that a request brings."""
+    """`forward`: agents may call the tools that a request brings; `ignore`: they may not."""
     approvals: Approvals | None = None
-    """Whether a tool that needs approval is asked about in the chat; absent: `deny` for a shared agent, else `ask`."""
+    """`ask`: the person is asked in the chat about a tool that needs approval; `deny`: such a tool is denied.
+
+    Absent: `deny` for a shared agent, else `ask`.
+    """
     conversations: Literal["chat", "single"] = "chat"
     """`chat`: a conversation for each chat; `single`: one endless thread for each user."""
 
@@ -229,7 +232,7 @@ class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def asks(self) -> bool:
-        """Whether people are asked to approve what their agent may not do alone."""
+        """True if people are asked to approve what their agent may not do alone."""
         return (self.approvals or ("deny" if self.agent else "ask")) == "ask"
 
     @property
@@ -238,44 +241,44 @@ class AgentType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A caller: what its key opens, and how its requests name their user."""
+    """A key of callers: the agent types that it opens, and the way in which its requests name their user."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
-    """Told in logs and by `check`."""
+    """The key's name in logs and in the output of `check`."""
     key: Secret | None = None
     """The bearer key itself."""
     user: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
-    """Bound: whatever the request says, this is who asks."""
+    """The one user to whom the key is bound, whatever a request says; absent: requests name their user."""
     user_from: Annotated[tuple[UserSource, ...], Meta(min_length=1)] = BODY_SOURCES
-    """Where requests name their user, in order; the first source present decides."""
+    """The places where requests name their user, in order; the first source present decides."""
     user_means: Literal["person", "conversation", "ignored"] = "person"
-    """What the named user is: a person, a chat, or nobody."""
+    """The meaning of the named user: a person, a chat, or nobody."""
     jwt_secret: Secret | None = None
-    """What the tokens of a `jwt:` source are signed with (HS256)."""
+    """The secret with which the tokens of a `jwt:` source are signed (HS256)."""
     default_user: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
-    """Who asks when a request names nobody; absent: such a request is refused."""
+    """The user of a request that names nobody; absent: such a request is refused."""
     models: tuple[str, ...] | UnsetType = UNSET
     """The agent types this key may use; absent: all."""
     scope: Annotated[str, Meta(min_length=1)] | None = None
-    """Keys of one scope share users; absent: the key's name."""
+    """The name of a group of keys that share users; absent: the key's name."""
     reasoning: Reasoning | None = None
-    """How thoughts are shown, before the agent type's own."""
+    """The way in which thoughts are shown; absent: the agent type's own."""
     client_tools: ClientToolUse | None = None
-    """Whether agents may call the tools that its requests bring, before the agent type's own."""
+    """`forward`: agents may call tools that its requests bring; `ignore`: they may not; absent: as the type says."""
     tool_activity: ToolActivity = "thoughts"
-    """How tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
+    """The way in which tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
     origins: tuple[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+\Z")], ...] = ()
-    """Web pages, and programs made of them, that may use this key from a browser (CORS)."""
+    """The origins of web pages, and programs made of them, that may use this key from a browser (CORS)."""
     history: Literal["full", "new"] | None = None
-    """Whether requests tell the whole chat or what is new; absent: as their chat id and their messages look."""
+    """`full`: requests tell the whole chat; `new`: only new messages; absent: as chat id and messages look."""
     task_header: HeaderName = "x-task"
-    """Where a request names the background task that it is; present and empty for a real turn."""
+    """The header in which a request names the background task that it is; present and empty for a real turn."""
     message_id_header: HeaderName = "x-message-id"
-    """Where a request names the message that will be its answer."""
+    """The header in which a request names the message that will be its answer."""
     user_message_id_header: HeaderName = "x-user-message-id"
-    """Where it names the message that is answered."""
+    """The header in which a request names the message that is answered."""
     parent_id_header: HeaderName = "x-parent-id"
-    """Where it names the answer before that; present and empty for the first message of a chat."""
+    """The header in which a request names the answer before that; present and empty for a chat's first message."""
 
     @property
     def user_scope(self) -> str:
@@ -286,7 +289,7 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything the gateway is told."""
+    """All settings of the gateway."""
 
     server: Server = Server()
     letta: Letta = Letta()
@@ -294,13 +297,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tasks: Tasks = Tasks()
     images: Images = Images()
     provider: Provider | None = None
-    """Of an embedded Letta; absent: the offline model."""
+    """The provider of an embedded Letta's models; absent: the offline model."""
     agent_types: Annotated[tuple[AgentType, ...], Meta(min_length=1)]
     keys: tuple[Key, ...] = ()
 
     @property
     def open(self) -> bool:
-        """Whether anyone who reaches the gateway may use it: no key is configured."""
+        """True if no key is configured: anyone who reaches the gateway may use it."""
         return not self.keys
 
     def types_for(self, key: Key) -> list[AgentType]:
@@ -313,7 +316,7 @@ OPEN_KEY = Key(name=DEFAULT_KEY_NAME, user_from=(UserSource("body:user"),), defa
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` (a name or an address, no port) is this machine's loopback."""
+    """True if `host` (a name or an address, no port) is this machine's loopback."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""A bounded map that forgets what was used longest ago. What it forgets can be found again."""
+"""A bounded map that forgets the entry used longest ago; only for values that can be found or made again."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -8,7 +8,10 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
-    """Holds values up to a total weight of `size`, and the one put last in any case."""
+    """Holds values up to a total weight of `size`, and the one put last in any case.
+
+    `cache.put("a", value, weight=3)` counts 3 of `size`; without weights `size` is a number of values.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size

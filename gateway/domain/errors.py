@@ -1,4 +1,4 @@
-"""Both trees of errors: what the gateway says to a client, and what can go wrong with a Letta. Performs no I/O.
+"""Both trees of errors: those that the gateway tells a client, and those of a Letta. Performs no I/O.
 
 Every GatewayError has a status and OpenAI's `type`, `code` and `param`.
 https://developers.openai.com/api/docs/guides/error-codes
@@ -26,7 +26,7 @@ GatewayError
   TaskModelFailed     502 api_error task_model_error
   InternalError       500 api_error
 
-An UpstreamError is named for what happened; `wires/envelope.py` says what a client is told of it.
+An UpstreamError is named for what happened; `wires/envelope.py` holds the answer to a client for each.
 
 UpstreamError
   Unreachable         no connection: Letta has nothing of the request
@@ -59,14 +59,14 @@ UpstreamError
 from collections.abc import Iterable
 from http import HTTPStatus
 
-# openai's SDKs wait for up to 60 s, and then send the request again.
+# OpenAI's SDKs wait for as long as this says, up to 60 s, and then send the request again.
 RETRY_AFTER_SECONDS = "5"
-# Of a model that does not exist, so many characters are repeated: no agent type has a longer id.
+# The most characters that an error repeats of a model's name which does not exist: no agent type has a longer id.
 LONGEST_SHOWN = 100
 
 
 class GatewayError(Exception):
-    """Base of them all; what goes on the wire is made of its attributes."""
+    """The base of all errors that a client is told; its answer is made of its attributes."""
 
     status_code = HTTPStatus.INTERNAL_SERVER_ERROR
     type = "api_error"
@@ -80,12 +80,14 @@ class GatewayError(Exception):
 
 
 class InvalidRequest(GatewayError):
+    """The request is wrong: the client must change it; `param` names the wrong part."""
+
     status_code = HTTPStatus.BAD_REQUEST
     type = "invalid_request_error"
 
 
 class AmbiguousHeader(InvalidRequest):
-    """A header that says who asks, or where, and comes twice, as where a proxy adds its own to the client's."""
+    """A header that names the user, the chat or the key came twice, for example because a proxy has added its own."""
 
     code = "ambiguous_header"
 
@@ -94,6 +96,8 @@ class AmbiguousHeader(InvalidRequest):
 
 
 class IdempotencyKeyReused(InvalidRequest):
+    """The client has given two different requests the same `Idempotency-Key`."""
+
     code = "idempotency_key_reused"
 
     def __init__(self) -> None:
@@ -101,15 +105,19 @@ class IdempotencyKeyReused(InvalidRequest):
 
 
 class ToolNamesTaken(InvalidRequest):
+    """The request brings tools with names of the agent's own tools."""
+
     code = "tool_name_taken"
 
     def __init__(self, names: Iterable[str]) -> None:
-        """`names` are those of tools of the agent's own, which stand in the request's `tools`, too."""
+        """`names` are the names of the agent's own tools that the request's `tools` hold, too."""
         named = ", ".join(f"`{name}`" for name in sorted(names))
         super().__init__(f"`tools` holds {named}, and the agent has tools of its own of that name: {named}.", "tools")
 
 
 class PicturesUnseen(InvalidRequest):
+    """The request shows pictures to an agent whose model is not shown any."""
+
     code = "pictures_unseen"
 
     def __init__(self) -> None:
@@ -122,10 +130,14 @@ class PicturesUnseen(InvalidRequest):
 
 
 class UserRequired(InvalidRequest):
+    """The request names no user, and its key needs one."""
+
     code = "user_required"
 
 
 class ModelNotFound(InvalidRequest):
+    """No agent type has this id, or the key may not use it."""
+
     status_code = HTTPStatus.NOT_FOUND
     code = "model_not_found"
 
@@ -135,16 +147,22 @@ class ModelNotFound(InvalidRequest):
 
 
 class RouteNotFound(InvalidRequest):
+    """The gateway serves nothing at the address of the request."""
+
     status_code = HTTPStatus.NOT_FOUND
     code = "unknown_url"
 
 
 class MethodNotAllowed(InvalidRequest):
+    """The address of the request takes other methods only."""
+
     status_code = HTTPStatus.METHOD_NOT_ALLOWED
     code = "method_not_supported"
 
 
 class BodyTooLarge(InvalidRequest):
+    """The body of the request, or its pictures together, are larger than the settings allow."""
+
     status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "request_too_large"
 
@@ -153,6 +171,8 @@ class BodyTooLarge(InvalidRequest):
 
 
 class InvalidHttp(InvalidRequest):
+    """The bytes of the request are no HTTP/1.1."""
+
     code = "invalid_http"
 
     def __init__(self) -> None:
@@ -160,6 +180,8 @@ class InvalidHttp(InvalidRequest):
 
 
 class RequestTimeout(InvalidRequest):
+    """The head or the body of the request took too long to come."""
+
     status_code = HTTPStatus.REQUEST_TIMEOUT
     code = "request_timeout"
 
@@ -168,7 +190,7 @@ class RequestTimeout(InvalidRequest):
 
 
 class UnknownEncoding(InvalidRequest):
-    """A body that comes encoded in a way that is not read; `known` are those that are."""
+    """The body has a `Content-Encoding` that the gateway cannot decode; `known` are those that it can."""
 
     status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     code = "unsupported_content_encoding"
@@ -181,6 +203,8 @@ class UnknownEncoding(InvalidRequest):
 
 
 class HeadersTooLarge(InvalidRequest):
+    """The headers, or the frames of the body's chunks, are too large or too many."""
+
     status_code = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     code = "headers_too_large"
 
@@ -189,7 +213,7 @@ class HeadersTooLarge(InvalidRequest):
 
 
 class Overloaded(GatewayError):
-    """More is under way than this gateway takes at one time."""
+    """More answers or connections are under way than this gateway takes at one time."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     code = "overloaded"
@@ -200,6 +224,8 @@ class Overloaded(GatewayError):
 
 
 class InvalidApiKey(GatewayError):
+    """The request has no key, or one that is not configured."""
+
     status_code = HTTPStatus.UNAUTHORIZED
     type = "authentication_error"
     code = "invalid_api_key"
@@ -210,7 +236,7 @@ class InvalidApiKey(GatewayError):
 
 
 class InvalidUserToken(GatewayError):
-    """A key that vouches for its users by signed tokens, and a token that is not one."""
+    """The request's key takes users from signed tokens, and the request's token is expired or not valid."""
 
     status_code = HTTPStatus.UNAUTHORIZED
     type = "authentication_error"
@@ -218,12 +244,14 @@ class InvalidUserToken(GatewayError):
 
 
 class Forbidden(GatewayError):
+    """The request comes from a machine or a web page that may not use the gateway so."""
+
     status_code = HTTPStatus.FORBIDDEN
     type = "permission_error"
 
 
 class InvalidModelOutput(GatewayError):
-    """The model did not do what the request demands of its answer, and not when it was asked again either."""
+    """The model's answer is not as the request demands, and was not when the model was asked again either."""
 
     status_code = HTTPStatus.BAD_GATEWAY
     code = "invalid_model_output"
@@ -233,7 +261,7 @@ class InvalidModelOutput(GatewayError):
             "The model's answer is not as `tool_choice`, `response_format` or a `strict` function demands, "
             "after two tries."
         )
-        # Letta has the turn: an SDK that sends it again would only add to the chat.
+        # Letta has kept the turn: an SDK that sends it again would only add to the chat.
         self.headers["x-should-retry"] = "false"
 
 
@@ -248,15 +276,17 @@ class TaskModelFailed(GatewayError):
 
 
 class InternalError(GatewayError):
+    """The gateway has a bug: something that nobody expected was raised."""
+
     def __init__(self) -> None:
         super().__init__("The gateway failed on this request. Its log has the details.", code="internal_error")
 
 
 class UpstreamError(Exception):
-    """The base of all that goes wrong with a Letta. Its text is for logs and names no content of a request.
+    """The base of all errors of a Letta. Its text is for logs and names no content of a request.
 
-    `taken`: whether Letta has, or may have, the message of the turn, so that sending it again could store it twice.
-    Each kind has its usual answer (`usually_taken`); who raises one may know better.
+    `taken`: True if Letta has, or may have, the message of the turn, so that sending it again could store it twice.
+    Each kind has its usual value (`usually_taken`); the code that raises one may know better.
     """
 
     usually_taken = False
@@ -265,7 +295,7 @@ class UpstreamError(Exception):
         super().__init__(text)
         self.taken = self.usually_taken if taken is None else taken
 
-    # Errors are told within events, which are values.
+    # Errors are part of events, which are values: two equal errors are equal.
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and (other.args, other.taken) == (self.args, self.taken)
 
@@ -312,6 +342,8 @@ class Locked(Refused):
 
 
 class RunFailed(UpstreamError):
+    """Letta, or the model behind it, failed after it had taken the message."""
+
     usually_taken = True
 
 

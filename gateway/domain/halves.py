@@ -1,8 +1,8 @@
-"""Half of a surrogate pair, which JSON can spell and UTF-8 cannot: decoders that lose nothing for it. Performs no I/O.
+"""Decoders of JSON with halves of surrogate pairs in it, such as a lone `\\ud83d`. Performs no I/O.
 
-Programs that count text in UTF-16 units leave halves where they cut it. msgspec refuses all of the JSON that one stands
-in, as RFC 8259 allows; then the JSON is mended: halves that follow each other are put together, one that is alone
-becomes U+FFFD.
+JSON can spell half of a pair, and UTF-8 cannot. Programs that count text in UTF-16 units leave halves where they cut
+it. msgspec refuses all of the JSON that a half stands in, as RFC 8259 allows; then the JSON is mended: halves that
+follow each other are put together, and one that is alone becomes U+FFFD.
 https://datatracker.ietf.org/doc/html/rfc8259#section-8.2
 """
 
@@ -15,21 +15,21 @@ import msgspec
 
 T = TypeVar("T")
 REPLACEMENT = "\ufffd"
-# What decoding raises for what is not as expected.
+# The exceptions that decoding raises for data that is not as expected.
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rf"{_HIGH}(?:{_LOW})?|{_LOW}")
 _ESCAPE_LENGTH, _PAIR_LENGTH = 6, 12
-# The end of a JSON text that may be the beginning of an escape, or of a pair of them; what follows decides.
+# The end of a piece of JSON that may be the beginning of an escape, or of a pair of them; the next piece decides.
 _BEGINNING = re.compile(rf"(?<!\\)(?:\\\\)*((?:{_HIGH})?(?:\\(?:u(?:[dD][0-9a-fA-F]{{0,2}})?)?)?)\Z")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _HALF = re.compile("[\ud800-\udfff]")
-# What is said in pieces, as far as it stands under these names only.
+# A text comes in pieces if all names under which it stands in its event are among these.
 _PIECES = frozenset({"delta", "content", "text", "reasoning", "tool_call", "tool_calls", "arguments"})
 
 
 def decode(data: bytes | str, type: type[T]) -> T:
-    """What msgspec makes of JSON, in which no half refuses the rest. Raises what msgspec does."""
+    """JSON decoded by msgspec; halves in it are mended and spoil nothing else. Raises the exceptions of msgspec."""
     try:
         return msgspec.json.decode(data, type=type)
     except msgspec.ValidationError:
@@ -39,9 +39,9 @@ def decode(data: bytes | str, type: type[T]) -> T:
 
 
 def decode_pieces(data: bytes, type: type[T]) -> T:
-    """The same of an event that may be a piece of a longer text: there halves stay, for `Joiner`.
+    """The same for an event that may hold a piece of a longer text: in that halves stay, for `Joiner`.
 
-    Raises what msgspec does.
+    Raises the exceptions of msgspec.
     """
     try:
         found = json.loads(_readable(data))
@@ -51,12 +51,12 @@ def decode_pieces(data: bytes, type: type[T]) -> T:
 
 
 def mended(data: bytes) -> bytes:
-    """JSON without halves, whether they were escaped or not; what is no UTF-8 at all becomes U+FFFD."""
+    """JSON without halves, escaped or not; bytes that are no UTF-8 at all become U+FFFD."""
     return mend(_readable(data)).encode()
 
 
 def mend(text: str) -> str:
-    """JSON in whose strings nothing is escaped that is half a character."""
+    """JSON in whose strings no half is escaped any more: an escaped half becomes an escaped U+FFFD."""
     return _ESCAPE.sub(_mended_escape, text)
 
 
@@ -66,7 +66,7 @@ def whole(text: str) -> str:
 
 
 def joined(text: str) -> str:
-    """`text` in which halves that follow each other are one character; others stay."""
+    """`text` with halves that follow each other put together, as one character; others stay."""
     return _PAIR.sub(lambda pair: chr(0x10000 + ((ord(pair[0][0]) - 0xD800) << 10) + ord(pair[0][1]) - 0xDC00), text)
 
 
@@ -94,13 +94,13 @@ def _mended_escape(found: re.Match[str]) -> str:
     while start and text[start - 1] == "\\":
         start -= 1
     if (found.start() - start) % 2:
-        # Its backslash is escaped itself: only what may follow it is an escape.
+        # Its backslash is escaped itself, so the first half is plain text; only the second one is an escape.
         return escape[:_ESCAPE_LENGTH] + (r"\ufffd" if len(escape) == _PAIR_LENGTH else "")
     return escape if len(escape) == _PAIR_LENGTH else r"\ufffd"
 
 
 def _readable(data: bytes) -> str:
-    """Bytes as text: a half that was put into UTF-8 all the same as its escape, what else is wrong as U+FFFD."""
+    """Bytes as text: a half that was written as UTF-8 all the same becomes its escape, any other error U+FFFD."""
     return data.decode("utf-8", _ERRORS)
 
 

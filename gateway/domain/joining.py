@@ -1,4 +1,4 @@
-"""Puts halves of surrogate pairs together that follow each other within one text of a run. Performs no I/O."""
+"""Joins halves of surrogate pairs that follow each other in the pieces of one text of a run. Performs no I/O."""
 
 from collections.abc import Iterable
 
@@ -13,22 +13,22 @@ _Whole = tuple[_Piece, str | None, str]
 
 
 class Joiner:
-    """Events in, events out whose texts are whole, wherever they were cut.
+    """Takes events, and gives them with whole characters in their texts, wherever these were cut.
 
-    The first half of a pair at the end of a piece is held until the next piece of its text, or the end of that. One
-    that is alone becomes U+FFFD.
+    The first half of a pair at the end of a piece is held until the next piece of its text, or the end of that text.
+    A half that is alone becomes U+FFFD.
     """
 
     def __init__(self) -> None:
         self._held: dict[_Whole, str] = {}
         self._last: tuple[_Piece, str | None] | None = None
-        """Kind and step of the events whose pieces may be held."""
+        """Kind and step of the events whose last halves may be held."""
 
     def join(self, events: Iterable[Event]) -> list[Event]:
         return [one for event in events for one in self._join(event)]
 
     def end(self) -> list[Event]:
-        """What is held, of texts that go on no more."""
+        """Events with the halves that are held, each as U+FFFD: their texts have ended."""
         held, self._held = self._held, {}
         return [_alone(text) for text in held]
 
@@ -44,13 +44,13 @@ class Joiner:
                 call = msgspec.structs.replace(event.call, arguments=arguments)
                 return [*ended, msgspec.structs.replace(event, call=call)]
             case SignOfLife():
-                # A text goes on after it. Anything else ends it.
+                # A text may go on after a sign of life; any other event ends it.
                 return [event]
             case _:
                 return [*self.end(), event]
 
     def _piece(self, text: _Whole, piece: str) -> str:
-        """A piece with what was held before it, and without what is held now."""
+        """A piece with the half that was held before it, and without the half that is held now."""
         piece = joined(self._held.pop(text, "") + piece)
         if "\ud800" <= piece[-1:] <= "\udbff":
             self._held[text] = piece[-1]
@@ -58,7 +58,10 @@ class Joiner:
         return whole(piece)
 
     def _end_others(self, kind: _Piece, step: str | None) -> list[Event]:
-        """What is held of other texts, but of calls of the same step, whose pieces may take turns."""
+        """Events with the held halves of other texts, which have ended.
+
+        Calls of the same step have not: their pieces may take turns.
+        """
         if (kind, step) == self._last:
             return []
         self._last = kind, step

@@ -18,11 +18,11 @@ class Image(Struct, frozen=True, omit_defaults=True):
 
     media_type: str
     digest: str
-    """Tells it from others."""
+    """The digest of its data, which tells it from other pictures."""
     at: int = 0
-    """Before it come so many characters of the message's text."""
+    """The number of characters of the message's text that come before it."""
     data: str = ""
-    """The picture itself, in base64; empty where it is not kept."""
+    """The picture itself, in base64; empty if it is not kept."""
     detail: str | None = None
     """How closely the model is to look at it: `low`, `high` or `auto`."""
 
@@ -32,24 +32,24 @@ def image_of(media_type: str, data: str, detail: str | None = None) -> Image:
 
 
 class Message(Struct, frozen=True):
-    """One message of a chat: what a person said and showed, or what the agent answered.
+    """One message of a chat: the words and pictures of a person, or an answer of the agent.
 
     `Message("user", "What is on it?", images=(Image("image/png", …, at=0),))`, `Message("assistant", "A cat.")`.
     """
 
     role: Role
     content: str
-    """Its text; what stood in several parts is as many lines."""
+    """Its text; several parts of a text are joined by line breaks."""
     client_id: str = ""
-    """Of a user message: the id that the gateway gave it, by which Letta's own listing names it; never used twice."""
+    """Of a user message: the id that the gateway gave it, which Letta's listing repeats; never used twice."""
     id: str = ""
-    """Letta's id of it, or of its last part; empty where Letta has not told."""
+    """Letta's id of it, or of its last part; empty if Letta has not told it."""
     images: tuple[Image, ...] = ()
-    """What a person showed, in order."""
+    """The pictures that a person showed, in order."""
     name: str = ""
-    """Who says it, among several persons of one chat."""
+    """The name of the person who says it, among several of one chat."""
     exchanged: str = ""
-    """What tools of the client's gave when it was answered before, a line each: told where it is answered again."""
+    """The results of the client's tools when it was answered before, a line each: told if it is answered again."""
 
     def pieces(self) -> Iterator[str | Image]:
         """Its text and its pictures as they follow each other."""
@@ -61,14 +61,14 @@ class Message(Struct, frozen=True):
         yield from self._text(start, len(self.content))
 
     def _text(self, start: int, end: int) -> Iterator[str]:
-        # Behind other text it begins on a line of its own.
+        # Text behind other text begins on a line of its own: the line break is no part of the piece.
         text = self.content[start + bool(start) : end]
         if text:
             yield text
 
     @property
     def light(self) -> "Message":
-        """The message without what is large: the pictures, of which is kept what tells them apart, and tools' words."""
+        """The message without its large parts: the data of pictures (their digests stay), and the tools' results."""
         if not (self.images or self.exchanged):
             return self
         images = tuple(msgspec.structs.replace(image, data="") for image in self.images)
@@ -76,7 +76,7 @@ class Message(Struct, frozen=True):
 
     @property
     def weight(self) -> int:
-        """How many characters it holds, more or less."""
+        """About the number of characters that it holds."""
         shown = sum(100 + len(image.data) for image in self.images)
         return 100 + len(self.content) + len(self.exchanged) + shown
 
@@ -104,31 +104,31 @@ class ToolResult(Struct, frozen=True):
     tool_call_id: str
     text: str
     images: tuple[Image, ...] = ()
-    """What it shows, each at its place in the text."""
+    """The pictures that it shows, each at its place in the text."""
 
     @property
     def said(self) -> Message:
-        """The same as if a person had said and shown it. One without a word says so: no Letta can be told nothing."""
+        """The result as if a person had said it; an empty one says NO_OUTPUT, for no Letta takes an empty message."""
         return Message("user", self.text if self.text.strip() or self.images else NO_OUTPUT, images=self.images)
 
 
 class PendingCall(Struct, frozen=True):
-    """A call of a tool that waits, for the client's result or for an approval: `PendingCall("call_1", "weather")`."""
+    """A call of a tool that waits for the client's result or for an approval: `PendingCall("call_1", "weather")`."""
 
     tool_call_id: str
     name: str = ""
 
 
 class HasRole(Protocol):
-    """A message of any kind, as far as it tells who speaks."""
+    """A message of any kind that has the role of its speaker."""
 
     @property
     def role(self) -> str: ...
 
 
 def last_answer(messages: Sequence[HasRole]) -> int:
-    """The index of the last message of the assistant's, -1 where there is none.
+    """The index of the last message of the assistant's, -1 if there is none.
 
-    `messages[last_answer(messages) + 1 :]` are those without an answer.
+    `messages[last_answer(messages) + 1 :]` are the messages that have no answer yet.
     """
     return next((i for i in range(len(messages) - 1, -1, -1) if messages[i].role == "assistant"), -1)

@@ -1,4 +1,4 @@
-"""Every exception of a request as a response in OpenAI's envelope."""
+"""The answers to exceptions: makes a response in OpenAI's envelope of each."""
 
 import logging
 import traceback
@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 def to_gateway_error(error: Exception) -> GatewayError:
-    """`error` for the client. An unexpected one is logged: where it happened, not what it says of the request."""
+    """The error that a client is told. An unexpected one is logged by its place in the code only.
+
+    Its text may hold parts of the request, and is left out.
+    """
     if isinstance(error, UpstreamError):
         error = UpstreamFailure(error)
     if isinstance(error, UpstreamFailure):
@@ -47,7 +50,7 @@ def handle_exception(request: Request[Any, Any, Any], exception: Exception) -> R
 
 
 def handle_http_exception(request: Request[Any, Any, Any], exception: HTTPException) -> Response[ErrorResponse]:
-    """Answer what Litestar refuses by itself; a 405 brings its `Allow`."""
+    """Answer a request that Litestar itself refuses; a 405 keeps its header `Allow`."""
     response = handle_exception(request, _from_litestar(request, exception))
     response.headers.update(exception.headers or {})
     return response

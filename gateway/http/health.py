@@ -13,6 +13,6 @@ async def healthz() -> dict[str, str]:
 
 @get("/readyz", name="readyz")
 async def readyz(check_letta: NamedDependency[Callable[[], Awaitable[None]]]) -> dict[str, str]:
-    """Ok if Letta answers. Raises UpstreamError."""
+    """Answer ok if Letta answers. Raises UpstreamError if not."""
     await check_letta()
     return {"status": "ok"}

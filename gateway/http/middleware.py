@@ -1,4 +1,4 @@
-"""The layers around the application: ids and records, a limit of requests, and a guard where there are no keys."""
+"""The layers around the application: request ids and records, a limit of requests, and a guard if there are no keys."""
 
 import re
 
@@ -10,15 +10,15 @@ from gateway.domain.errors import Forbidden, GatewayError, Overloaded
 from gateway.http.record import Record, keep_record, new_request_id, record_of
 from gateway.wires.envelope import to_json
 
-# How a browser on this machine writes where it is; any other name may have been pointed here from outside, and what no
-# browser writes is somebody's joke. https://url.spec.whatwg.org/#host-serializing
+# This machine's names, as a browser on it writes them (https://url.spec.whatwg.org/#host-serializing): any other name
+# may have been pointed here from outside, and another spelling comes from no browser.
 _OWN = r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?"
 OWN_HOST = re.compile(_OWN)
 OWN_ORIGIN = re.compile(f"https?://{_OWN}")
 
 
 def with_request_id(app: ASGIApp) -> ASGIApp:
-    """Give every response an `x-request-id`, and write the record of its request, which carries the same."""
+    """`app` with an `x-request-id` on every response, and a record of every request, which carries the same id."""
 
     async def identified(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -43,7 +43,7 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
 
 
 def refuse(error: GatewayError) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body of an answer to what never became a request; it has an id and its line in the log, too."""
+    """Headers and body of an answer to bytes that never became a request; it has an id and a line in the log, too."""
     record = Record(new_request_id(), status=error.status_code)
     record.fail(error)
     record.write()
@@ -51,16 +51,16 @@ def refuse(error: GatewayError) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 
 def _told(error: GatewayError, **more: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body that tell of an error, where nothing of Litestar's does."""
+    """Headers and body of an answer that tells of an error, for use outside of Litestar."""
     body = to_json(error)
     headers = {"content-type": "application/json", "content-length": str(len(body)), **more, **error.headers}
     return [(name.encode(), value.encode()) for name, value in headers.items()], body
 
 
 def at_most(count: int, path: str, app: ASGIApp) -> ASGIApp:
-    """`app` with so many requests to `path` at a time; one more is refused.
+    """`app` with at most `count` requests to `path` at one time; one more is refused as Overloaded (503).
 
-    No middleware of Litestar's, which would stand between an answer and its client for every event of a stream.
+    It is no middleware of Litestar's: that would stand between an answer and its client for every event of a stream.
     """
     under_way = 0
 
@@ -89,7 +89,10 @@ async def _send_overloaded(scope: Scope, send: Send) -> None:
 
 
 def own_machine_only(app: ASGIApp) -> ASGIApp:
-    """Refuse what does not come from this machine: another `Host` (DNS rebinding), another `Origin` (any web page)."""
+    """`app` for requests of this machine only; others raise Forbidden.
+
+    Others have another `Host` (DNS rebinding) or another `Origin` (any web page).
+    """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         _check_local(Headers.from_scope(scope))
@@ -99,7 +102,7 @@ def own_machine_only(app: ASGIApp) -> ASGIApp:
 
 
 def _check_local(headers: Headers) -> None:
-    """Raises Forbidden."""
+    """Check that a request comes from this machine. Raises Forbidden."""
     if not is_own_host(headers):
         raise Forbidden(
             "Without keys this gateway answers as localhost, 127.0.0.1 or [::1] only.",
@@ -110,12 +113,12 @@ def _check_local(headers: Headers) -> None:
 
 
 def is_own_host(headers: Headers) -> bool:
-    """Tell a request whose one `Host` names this machine as a browser on it does."""
+    """True if the request has one `Host`, which names this machine as a browser on it does."""
     hosts = headers.getall("host", [])
     return len(hosts) == 1 and OWN_HOST.fullmatch(hosts[0]) is not None
 
 
 def is_own_origin(headers: Headers) -> bool:
-    """Tell a request that no web page makes, or one of this machine."""
+    """True if the request comes from no web page (it has no `Origin`), or from one of this machine."""
     origins = headers.getall("origin", [])
     return not origins or (len(origins) == 1 and OWN_ORIGIN.fullmatch(origins[0]) is not None)

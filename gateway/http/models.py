@@ -12,20 +12,20 @@ from gateway.settings import TASK_MODEL, AgentType, Key, Settings
 from gateway.turns.turn import forwards_tools
 from gateway.wires.chat_completions.response import ModelList, ModelObject
 
-# OpenAI's `created` says when a model was made. An agent type has no such day; one that is the same for all
-# is the same after a restart, and at every gateway. (2026-01-01)
+# OpenAI's `created` says when a model was made. An agent type has no such day, so all have this one, 2026-01-01, which
+# is the same after a restart and at every gateway.
 CREATED = 1_767_225_600
 
 
 @get("/v1/models", name="list_models")
 async def list_models(request: Request[None, None, State], settings: NamedDependency[Settings]) -> ModelList:
-    """The agent types this key may use; the model for background tasks, which is no agent's, comes last."""
+    """List the agent types that this key may use; the model for background tasks, which is no agent's, comes last."""
     key = authenticate(settings, request.headers)
     models = [to_model(key, agent_type) for agent_type in settings.types_for(key)]
     return ModelList([*models, TASKS] if settings.tasks.list else models)
 
 
-# A path, for ids with a slash in them.
+# The parameter is a path because ids may have a slash in them.
 @get("/v1/models/{model:path}", name="retrieve_model")
 async def retrieve_model(
     request: Request[None, None, State], settings: NamedDependency[Settings], model: FromPath[str]

@@ -1,4 +1,4 @@
-"""How the texts that clients tell again are read: the patterns of the wire and of the frontends together.
+"""The functions that read texts which clients send again, made of the patterns of the wire and of the frontends.
 
 Performs no I/O.
 """
@@ -13,12 +13,12 @@ _BLOCKS = {**THOUGHTS, **BLOCKS}
 
 
 def visible(text: str) -> str:
-    """The part of an answer that its agent wrote and a person sees, whatever frontend tells it again."""
+    """The part of an answer that its agent wrote and a person sees, whatever frontend sends it again."""
     return visible_text(text, _BLOCKS)
 
 
 def visible_of_items(text: str) -> str:
-    """The same of an answer that came as items, whose thoughts are left out: a tag in it is text.
+    """The same for an answer that came as output items, without its thoughts: a tag in it is text.
 
     (An answer that came whole has its thoughts at the beginning.)
     """

@@ -1,7 +1,7 @@
-"""What the gateway does not serve, and how to have a client call what it serves."""
+"""The addresses of OpenAI's API that the gateway does not serve, and how to have a client call those that it serves."""
 
 SERVED = "The gateway serves /v1/chat/completions and /v1/models."
-# OpenAI's other addresses by how they begin: why a client calls them, and its switch to chat completions.
+# Beginning of another address of OpenAI's → why it is not served, and the client's switch to chat completions.
 # https://developers.openai.com/api/reference
 _INSTEAD = {
     "/v1/responses": (
@@ -24,7 +24,7 @@ _INSTEAD = {
     "/v1/moderations": "Nothing is moderated here: point the client's moderation at a model that does.",
     "/v1/files": "Files are not kept here: send pictures within messages, as data URLs.",
     "/v1/batches": "Batches are not served here: send each request to /v1/chat/completions.",
-    # What comes of a base URL without its end, or with too much of it.
+    # The addresses that clients call with a base URL that lacks its end, or has too much of it.
     "/chat/completions": "The base URL ends with /v1.",
     "/models": "The base URL ends with /v1.",
     "/responses": "The base URL ends with /v1.",
@@ -34,7 +34,7 @@ _INSTEAD = {
 
 
 def explain(path: str) -> str:
-    """For the client, of a path at which there is nothing; the path may hold anything, and is not repeated."""
+    """The words for a client about a path that is not served; the path may hold anything, and is not repeated."""
     path = path.rstrip("/")
     instead = next((words for begin, words in _INSTEAD.items() if path == begin or path.startswith(f"{begin}/")), "")
     return f"{instead or 'There is nothing at this address.'} {SERVED}"

@@ -1,4 +1,4 @@
-"""Which addresses belong to the open internet. Performs no I/O."""
+"""The IP addresses of the open internet, told from those of private networks. Performs no I/O."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -6,14 +6,14 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 # https://www.rfc-editor.org/rfc/rfc6052#section-2.1
 _NAT64 = IPv6Network("64:ff9b::/96")
-# What one version or another of Python takes for global: it has the registries of its time.
+# Networks that some version of Python takes for global, for it has the registries of its time; they are not:
 # https://www.iana.org/assignments/iana-ipv4-special-registry
 # https://www.iana.org/assignments/iana-ipv6-special-registry
 _SPECIAL = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20")))
 
 
 def is_public(text: str) -> bool:
-    """Whether whoever is at this address serves everybody. Raises ValueError for what is no address."""
+    """True if the IP address belongs to the open internet. Raises ValueError for a text that is no address."""
     address = ip_address(text)
     if isinstance(address, IPv6Address):
         if inner := _within(address):
@@ -24,7 +24,7 @@ def is_public(text: str) -> bool:
 
 
 def _within(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address to which packets for this one go in the end."""
+    """The IPv4 address to which packets for this IPv6 address go in the end; None if there is none."""
     if address in _NAT64:
         return IPv4Address(address.packed[-4:])
     return address.ipv4_mapped or address.sixtofour

@@ -1,4 +1,4 @@
-"""Pictures as data URLs: read, checked, and made of what was fetched. Performs no I/O.
+"""Pictures as data URLs: reads and checks them, and makes them of fetched bytes. Performs no I/O.
 
 https://developers.openai.com/api/docs/guides/images-vision
 """
@@ -23,7 +23,7 @@ _DATA_URL = re.compile(r"data:image/[\w.+-]+(?:;[\w.-]+=[\w.-]+)*;base64,", re.I
 
 
 def to_image(shown: ShownPicture, max_mb: int) -> Image | Unusable:
-    """The picture of a data URL, or what is wrong with it."""
+    """The picture of a data URL of at most `max_mb` MiB; `Unusable`, with the problem, if it cannot be read."""
     try:
         media_type, data = _read(shown.url, max_mb)
     except ValueError as error:
@@ -35,12 +35,12 @@ def to_image(shown: ShownPicture, max_mb: int) -> Image | Unusable:
 
 
 def to_data_url(picture: bytes) -> str:
-    """Raises ValueError, with what is wrong, for bytes that are no picture."""
+    """The data URL of a picture's bytes. Raises ValueError, whose text is the problem, for any other bytes."""
     return f"data:{_media_type(picture)};base64,{_encode(picture)}"
 
 
 def _read(url: str, max_mb: int) -> tuple[str, str]:
-    """Media type and base64 of the picture in a data URL. Raises ValueError, with what is wrong."""
+    """Media type and base64 of the picture in a data URL. Raises ValueError, whose text is the problem."""
     if re.match("https?:", url, re.IGNORECASE):
         raise ValueError(
             "this gateway fetches no pictures (its operator can allow it with `[images] fetch = true`): "
@@ -49,7 +49,7 @@ def _read(url: str, max_mb: int) -> tuple[str, str]:
     head = _DATA_URL.match(url)
     if not head:
         raise ValueError("expected a data URL of a picture, `data:image/png;base64,…`")
-    # Three bytes are four characters.
+    # Base64 writes three bytes as four characters: the size is checked before anything is decoded.
     if (len(url) - head.end()) * 3 // 4 > max_mb * MEGABYTE + 2:
         raise ValueError(f"the picture is larger than {max_mb} MB")
     picture = _decode(url[head.end() :])
@@ -59,7 +59,7 @@ def _read(url: str, max_mb: int) -> tuple[str, str]:
 
 
 def _decode(text: str) -> bytes:
-    """Raises ValueError."""
+    """The bytes of a base64 text. Raises ValueError if it is invalid or empty."""
     try:
         picture = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
@@ -74,7 +74,10 @@ def _encode(picture: bytes) -> str:
 
 
 def _media_type(picture: bytes) -> str:
-    """What the picture is, whatever its URL says: frontends go by the name of the file. Raises ValueError."""
+    """The media type of a picture, by its first bytes. Raises ValueError for none of SIGNATURES.
+
+    The type in its URL is not believed: frontends go by the name of the file.
+    """
     found = next((kind for kind, signature in SIGNATURES.items() if signature.match(picture)), None)
     if found is None:
         raise ValueError("the picture is no PNG, JPEG, GIF or WebP")

@@ -4,8 +4,8 @@ https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Preve
 
 1. A host's name is looked up once. All of its addresses must be public, and the connection goes to one of those.
 2. Redirects are followed here, not by aiohttp: each is checked like the address that a client gave.
-3. A server is told nothing: no cookies, no credentials, and no proxy of the environment stands between.
-4. What a server says of its answer's length is not believed, and nothing is unpacked.
+3. A server is sent no cookies and no credentials, and no proxy of the environment stands between.
+4. A server's word on the length of its answer is not believed, and no compressed answer is unpacked.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from gateway.pictures.shown import FetchFailed
 MAX_MB = 10
 FETCH_SECONDS = 10.0
 REDIRECTS = 4
-# More wait, within their time.
+# The most fetches at one time; more of them wait, within their FETCH_SECONDS.
 AT_ONCE = 16
-# https://www.rfc-editor.org/rfc/rfc9110#section-15.4: the rest of 3xx leads to no other place.
+# https://www.rfc-editor.org/rfc/rfc9110#section-15.4: the other statuses 3xx lead to no other address.
 REDIRECTING = (301, 302, 303, 307, 308)
 # `image/jpg` is no type, but many servers say it.
 TYPES = (*SIGNATURES, "image/jpg")
@@ -41,13 +41,16 @@ FETCH_HEADERS = {
 
 
 async def resolve(host: str) -> Sequence[str]:
-    """The addresses of a host. Raises OSError or ValueError where there are none."""
+    """The IP addresses of a host. Raises OSError or ValueError if there are none."""
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
 class Fetcher:
-    """A `Fetch`. Who tests it says which `port` it may go to, and what stands for the internet."""
+    """A `Fetch` from the open internet, of at most `max_mb` MiB; the other parameters are for tests.
+
+    A test says which `port` it may go to, and gives stand-ins for the internet: `resolve`, `is_public` and `trust`.
+    """
 
     def __init__(
         self,
@@ -68,7 +71,7 @@ class Fetcher:
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, url: str) -> bytes:
-        """What is at `url`, which is said to be a picture. Raises FetchFailed."""
+        """The bytes at `url`, which is said to be a picture's. Raises FetchFailed."""
         try:
             async with asyncio.timeout(self._seconds), self._places:
                 return await self._follow(self._parsed(url))
@@ -84,7 +87,7 @@ class Fetcher:
         raise FetchFailed(f"the picture's address leads to others more than {REDIRECTS} times")
 
     async def _get(self, url: URL) -> bytes | str:
-        """What is there, or where it says that it is. Raises FetchFailed."""
+        """The bytes at a URL, or the address to which its server redirects. Raises FetchFailed."""
         addresses = await self._addresses(url.raw_host or "")
         try:
             async with self._session(addresses) as session, session.get(url, allow_redirects=False) as response:
@@ -98,14 +101,14 @@ class Fetcher:
             raise FetchFailed("the picture's server cannot be reached") from None
 
     def _parsed(self, text: str, base: URL | None = None) -> URL:
-        """The URL to go to, as the server at `base` says it, if one does. Raises FetchFailed."""
-        # As it stands, where it can be sent so: who signs addresses may sign their very letters.
+        """The URL in `text`, relative to `base` if a server there has redirected. Raises FetchFailed."""
+        # A URL that can be sent as it stands is not encoded anew: a signed address may be signed letter by letter.
         as_is = text.isascii() and text.isprintable() and " " not in text
         try:
             url = URL(text, encoded=as_is)
             url = base.join(url) if base else url
             problem = self._problem(url)
-        # IndexError: yarl's of `https://[]@`.
+        # yarl raises IndexError for `https://[]@`.
         except (ValueError, IndexError):
             problem = "the picture's address cannot be read"
         if problem:
@@ -113,7 +116,7 @@ class Fetcher:
         return url
 
     def _problem(self, url: URL) -> str | None:
-        """What is wrong with an address. Raises ValueError for half of one."""
+        """The problem with an address, in words; None if it may be fetched. Raises ValueError for half of one."""
         if url.scheme != "https" or not url.raw_host:
             return "pictures are fetched by `https:` only"
         if url.user is not None or url.password is not None:
@@ -123,10 +126,10 @@ class Fetcher:
         return None
 
     async def _addresses(self, host: str) -> Sequence[str]:
-        """The addresses of a host, all of them public. Raises FetchFailed."""
+        """The IP addresses of a host. Raises FetchFailed if there are none, or if one of them is not public."""
         try:
             found = await self._resolve(host)
-        # Of a name that cannot be one: UnicodeError, which is a ValueError.
+        # A name that no host can have raises UnicodeError, which is a ValueError.
         except (OSError, ValueError):
             raise FetchFailed("the host of the picture's address is not known") from None
         if not found or not all(self._is_public(address) for address in found):
@@ -144,7 +147,7 @@ class Fetcher:
         )
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        """The body of a good answer. Raises FetchFailed."""
+        """The body of a good answer. Raises FetchFailed for a status but 200, another type, or too many bytes."""
         if response.status != 200:
             raise FetchFailed(f"the picture's server answered with the HTTP status {response.status}")
         if response.content_type not in TYPES:
@@ -158,7 +161,7 @@ class Fetcher:
 
 
 class _Checked(AbstractResolver):
-    """Gives addresses that were looked up before, and looks up nothing."""
+    """A resolver for aiohttp that gives addresses which were looked up and checked before, and looks up nothing."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = addresses
@@ -180,7 +183,7 @@ class _Checked(AbstractResolver):
 
 @contextmanager
 def _cut_off(response: aiohttp.ClientResponse) -> Iterator[None]:
-    """In the end leave an answer that was not read: to close it would wait for the server's leave."""
+    """Cut the connection of an answer at the end, read or not: to close it would wait for the server."""
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
 """Pictures that messages show by their addresses: fetched, and put as data URLs in the addresses' places.
 
-Clients send all of a chat with every message: what was fetched is kept for a while. Losing it costs another fetch.
+Clients send all of a chat with every message: so fetched pictures are kept for a while. Losing one costs another fetch.
 """
 
 import asyncio
@@ -16,36 +16,37 @@ from gateway.domain.messages import last_answer
 from gateway.domain.request import Piece, Request, RequestMessage, ShownPicture, Unusable
 from gateway.pictures.data_urls import MEGABYTE, to_data_url, to_image
 
-# Of all that is kept, in characters.
+# The most characters of all pictures that are kept.
 KEPT = 64 * MEGABYTE
-# For so long an address is not asked again.
+# The time for which an address is not fetched again.
 FRESH_SECONDS = 600.0
 MAX_ADDRESSES = 50
 _ADDRESS = re.compile("https?:", re.IGNORECASE)
-# What stands for a picture that is not fetched yet.
+# Stands in the place of a picture that is not fetched yet.
 STAND_IN = "A picture"
 
 
 class FetchFailed(Exception):
-    """Why there is no picture: for the client, and without a word of the picture's address."""
+    """A picture could not be fetched. The text says why, to the client, without a word of the picture's address."""
 
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Gets what is at an address, or raises FetchFailed."""
+"""A function that gets the bytes at an address, or raises FetchFailed."""
 
 
 class _Found(Struct, frozen=True):
-    """What came of an address when it was asked for the last time."""
+    """The outcome of the last fetch of an address."""
 
     picture: str
-    """As a data URL, now or before; empty where there never was one."""
+    """The picture as a data URL, of this fetch or an earlier one; empty if there never was one."""
     problem: str
-    """Why there was none this time; empty where there was."""
+    """The reason why this fetch brought none; empty if it did."""
     fresh_until: float
+    """The moment until which the address is not fetched again, by the loop's clock."""
 
 
 class Pictures:
-    """Fetches what is shown by address. `max_mb`: so large the pictures of one request may be together."""
+    """Fetches pictures that are shown by address. `max_mb` is the most that those of one request may have together."""
 
     def __init__(self, fetch: Fetch, max_mb: int) -> None:
         self._fetch = fetch
@@ -54,9 +55,9 @@ class Pictures:
         self._under_way: dict[str, asyncio.Task[_Found]] = {}
 
     async def bring(self, request: Request) -> Request:
-        """The request with its pictures in the places of their addresses, or `Unusable` where there is none.
+        """The request with pictures in the places of their addresses, or `Unusable` for an address without one.
 
-        Raises InvalidRequest for more addresses or larger pictures than one request may have.
+        Raises InvalidRequest for more addresses than one request may have, BodyTooLarge for larger pictures.
         """
         asked = dict(_addresses(request.messages))
         if not asked:
@@ -75,11 +76,14 @@ class Pictures:
         return _with_pieces(request, filled)
 
     async def _get(self, url: str, new: bool) -> _Found:
-        """Whoever shows a picture for the first time wants to know whether it can be seen now."""
+        """Fetch an address, or take the outcome that is fresh; a failure is not good enough for a `new` picture.
+
+        Whoever shows a picture for the first time wants to know if it can be seen now.
+        """
         known = self._found.get(url)
         if known and asyncio.get_running_loop().time() < known.fresh_until and not (new and known.problem):
             return known
-        # One fetch for all who ask meanwhile; it goes on if one of them leaves.
+        # One fetch serves all requests that come meanwhile; it goes on if one of their clients leaves.
         fetching = self._under_way.get(url)
         if fetching is None:
             fetching = self._under_way[url] = asyncio.create_task(self._ask(url, known.picture if known else ""))
@@ -87,7 +91,7 @@ class Pictures:
         return await asyncio.shield(fetching)
 
     async def _ask(self, url: str, before: str) -> _Found:
-        """Fetch it. What a chat has shown stays in it, if the address fails later: `before`."""
+        """Fetch an address, and keep the outcome. If it fails, the picture of an earlier fetch, `before`, stays."""
         picture, problem = before, ""
         try:
             picture = _checked(await self._fetch(url))
@@ -99,19 +103,19 @@ class Pictures:
 
 
 def shows_addresses(request: Request) -> bool:
-    """True for a request that shows a picture by its address."""
+    """True if the request shows a picture by its address."""
     return any(True for _ in _addresses(request.messages))
 
 
 def without_addresses(request: Request) -> Request:
-    """The request with a word in the place of each such picture: all else of it can be looked at before a fetch."""
+    """The request with STAND_IN for each picture shown by address, so that the rest can be checked before a fetch."""
     return _with_pieces(request, lambda piece: STAND_IN if _is_address(piece) else piece)
 
 
 def look_at(request: Request, max_mb: int) -> Request:
-    """The request with its pictures read, each at most `max_mb` MiB; one that is none becomes `Unusable`.
+    """The request with its pictures read, each at most `max_mb` MiB; one that cannot be read becomes `Unusable`.
 
-    A picture that an earlier result showed is told of in words: it is left as it is.
+    A picture in an earlier tool result is left as it is: such results are told in words.
     """
     after = last_answer(request.messages)
     return _with_pieces(
@@ -122,7 +126,7 @@ def look_at(request: Request, max_mb: int) -> Request:
 
 
 def _with_pieces(request: Request, change: Callable[[Piece], Piece], results_after: int = -1) -> Request:
-    """The request with each piece of what persons and tools show changed."""
+    """The request with `change` made to each piece of persons' messages, and of tool results after `results_after`."""
     messages = [
         msgspec.structs.replace(message, pieces=tuple(map(change, message.pieces)))
         if any(isinstance(piece, ShownPicture) for piece in message.pieces)
@@ -134,7 +138,7 @@ def _with_pieces(request: Request, change: Callable[[Piece], Piece], results_aft
 
 
 def _checked(fetched: bytes) -> str:
-    """The data URL of what was fetched. Raises FetchFailed."""
+    """The data URL of the fetched bytes. Raises FetchFailed if they are no picture."""
     try:
         return to_data_url(fetched)
     except ValueError as error:
@@ -145,7 +149,7 @@ def _addresses(messages: Sequence[RequestMessage]) -> Iterator[tuple[str, bool]]
     """Every address that a person or a tool shows, and True if it came after the last answer; the new ones last."""
     after = last_answer(messages)
     for i, message in enumerate(messages):
-        # What a tool showed for an earlier answer is told in words, if at all.
+        # A tool's picture for an earlier answer is told in words, if at all.
         for piece in message.pieces if message.role == "user" or i > after else ():
             if isinstance(piece, ShownPicture) and _is_address(piece):
                 yield piece.url, i > after
@@ -156,7 +160,7 @@ def _is_address(piece: Piece) -> bool:
 
 
 def _shown(piece: ShownPicture, found: _Found, new: bool) -> Piece:
-    """The picture of an address; each is looked at as its own part says."""
+    """The fetched picture in the place of its address, to be read as its own part says; `Unusable` if there is none."""
     if found.picture and not (new and found.problem):
         return msgspec.structs.replace(piece, url=found.picture)
     return Unusable(piece.place, found.problem, is_picture=True)

@@ -1,4 +1,4 @@
-"""What the gateway itself answers to a background task: without a model, always the same. Performs no I/O."""
+"""The gateway's own answers to background tasks: made without a model, and always the same. Performs no I/O."""
 
 import re
 from collections.abc import Callable
@@ -20,13 +20,13 @@ _PERSON = ("user", "human")
 _SPEAKER = re.compile(r"^(user|human|assistant|ai):[ \t]*|^<(user|assistant)>\n|\n</(?:user|assistant)>", re.I | re.M)
 _CHAT, _CHAT_END = "<chat_history>", "</chat_history>"
 _RESPONSE = re.compile(r'"""(.*?)"""', re.DOTALL)
-# Where a prompt that has no such mark begins to tell of the chat.
+# The words behind which a prompt without `<chat_history>` tells of the chat.
 _AFTER = ("\nConversation:\n", "punctuation.\n\n")
 _MARKS = re.compile(r"^\s*(?:(?:#+|>|[*-])\s+)+|\*\*|`+")
 
 
 class ToldChat(Struct, frozen=True):
-    """The messages of a person that a prompt tells."""
+    """The messages of a person in the chat that a task's prompt tells: `ToldChat(["Hi", "Tell me of cats."])`."""
 
     said: list[str]
 
@@ -40,13 +40,13 @@ class ToldChat(Struct, frozen=True):
 
 
 def to_answer(task: Task, request: Request) -> str:
-    """The answer, in the form that the task wants."""
+    """The answer to a task, in the form that the request or the task wants: `{"title":"Cats in Rome"}`."""
     prompt = request.messages[-1].text
     return _formed(task, request, _ANSWERS[task.kind](prompt) if task.kind in _ANSWERS else "")
 
 
 def to_empty_answer(task: Task, request: Request) -> str:
-    """The same form with nothing in it."""
+    """An empty answer, in the same form: `{"title":""}`."""
     answer = _ANSWERS[task.kind]("") if task.kind in _ANSWERS else ""
     return _formed(task, request, "" if isinstance(answer, str) else type(answer)())
 
@@ -63,7 +63,7 @@ def _formed(task: Task, request: Request, answer: str | list[str]) -> str:
 
 
 def _properties(response_format: Any) -> list[str]:
-    """The properties of the object that is asked for; none where any will do."""
+    """The properties of the object that is asked for; none if any will do."""
     try:
         return list(response_format["json_schema"]["schema"]["properties"])
     except (KeyError, TypeError):
@@ -75,7 +75,7 @@ def _to_json(value: object) -> str:
 
 
 def read_chat(prompt: str) -> ToldChat:
-    """What the person said in the chat that `prompt` tells; all of what it tells where nobody is named."""
+    """The person's messages in the chat that `prompt` tells; if it names no speakers, all of it as one message."""
     told = _told(prompt)
     said, by_person = [], False
     pieces = _SPEAKER.split(told)
@@ -87,7 +87,7 @@ def read_chat(prompt: str) -> ToldChat:
 
 
 def _told(prompt: str) -> str:
-    """The chat, as the prompt has it: between its marks, behind one, or all of the prompt."""
+    """The text of the chat in a prompt: between its two marks, behind one of _AFTER, or else all of the prompt."""
     begins, ends = prompt.find(_CHAT), prompt.rfind(_CHAT_END)
     if 0 <= begins < ends:
         return _clipped(prompt[begins + len(_CHAT) : ends].removeprefix("\n"))
@@ -95,12 +95,12 @@ def _told(prompt: str) -> str:
 
 
 def _clipped(chat: str) -> str:
-    """Its beginning and its end; of what is between, no answer tells anything."""
+    """The beginning and the end of a long chat; no answer tells anything of the part between."""
     return chat if len(chat) <= 2 * MOST_READ else f"{chat[:MOST_READ]}\n{chat[-MOST_READ:]}"
 
 
 def to_title(text: str) -> str:
-    """The first words of a message."""
+    """The first words of a message, as a title: `to_title("# Tell me of cats.")` is `Tell me of cats`."""
     line = next((bare for line in text.splitlines() if (bare := _MARKS.sub("", line).strip())), "")
     words = line.split()
     kept = words[:TITLE_WORDS]
@@ -111,7 +111,7 @@ def to_title(text: str) -> str:
 
 
 def _merge(prompt: str) -> str:
-    """All of the answers: which of them is right, no rule can tell."""
+    """All of the answers that are to be merged, one after the other: no rule can tell which of them is right."""
     answers = _RESPONSE.findall(prompt.partition("Responses from models:")[2])
     return "\n\n---\n\n".join(answer.strip() for answer in answers)
 
@@ -121,7 +121,7 @@ def _query(prompt: str) -> list[str]:
     return [query] if query else []
 
 
-# The key of the object that a task's answer is read as; the others are read as text.
+# Kind of task → the key of the object that its answer is read as; answers to other kinds are read as text.
 _KEYS = {
     tasks.TITLE: "title",
     tasks.TAGS: "tags",
@@ -134,7 +134,7 @@ _KEYS = {
 }
 _ANSWERS: dict[str, Callable[[str], str | list[str]]] = {
     tasks.TITLE: lambda prompt: to_title(read_chat(prompt).first),
-    # What its prompt asks for where nothing certain can be said.
+    # The tag that the prompt asks for if nothing certain can be said.
     tasks.TAGS: lambda prompt: ["General"],
     tasks.FOLLOW_UPS: lambda prompt: [],
     tasks.QUERIES: _query,
@@ -143,7 +143,7 @@ _ANSWERS: dict[str, Callable[[str], str | list[str]]] = {
     tasks.IMAGE_PROMPT: lambda prompt: read_chat(prompt).last,
     tasks.MERGE: _merge,
     tasks.FUNCTIONS: lambda prompt: [],
-    # Empty, Open WebUI makes a summary of its own, of all that was said.
+    # Given an empty answer, Open WebUI makes a summary of its own, of all messages.
     tasks.COMPACTION: lambda prompt: "",
     tasks.MEMORY_REVIEW: lambda prompt: [],
 }

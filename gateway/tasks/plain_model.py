@@ -1,6 +1,6 @@
 """The plain model that answers background tasks. The only module that knows the openai client.
 
-It is imported where such a model is configured, for the client takes more than a second to import.
+It is imported only if such a model is configured: the client takes more than a second to import.
 """
 
 import logging
@@ -20,15 +20,15 @@ from gateway.settings import Tasks
 
 logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 60.0
-# What of a request the model is given, beside its messages.
+# The fields of a request that are passed on to the model, beside its messages.
 PASSED = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "response_format")
 LIMITS = ("max_tokens", "max_completion_tokens")
-# Every other reason is a good end.
+# `finish_reason` → stop reason; every other reason is a good end.
 STOP_REASONS = {"length": StopReason.LIMIT}
 
 
 class PlainModel:
-    """A `TaskModel`. Nothing that names a person or a chat is passed on to it."""
+    """A `TaskModel` at any address with OpenAI's API. No field that names a person or a chat is passed on to it."""
 
     def __init__(self, settings: Tasks) -> None:
         assert settings.model
@@ -37,7 +37,7 @@ class PlainModel:
         self._client = openai.AsyncOpenAI(base_url=settings.base_url, api_key=key, timeout=TIMEOUT_SECONDS)
 
     async def answer(self, body: bytes) -> AsyncGenerator[Event, None]:
-        """Raises TaskModelFailed, also where the answer breaks off."""
+        """The model's answer to the request in `body`. Raises TaskModelFailed, also if the answer breaks off."""
         ended, joiner = False, Joiner()
         try:
             async for told in self._stream(decode(body, dict[str, Any])):
@@ -46,7 +46,7 @@ class PlainModel:
                     yield event
             if not ended:
                 raise ValueError("no finish_reason")
-        # The client passes on what breaks a stream that has begun: the connection, or a line that is not JSON.
+        # The client passes on the errors of a stream that has begun: a broken connection, or a line that is not JSON.
         except (openai.APIError, httpx2.HTTPError, ValueError) as error:
             logger.warning("the model for background tasks failed: %s", _told(error))
             raise TaskModelFailed from error
@@ -70,7 +70,7 @@ class PlainModel:
 
 
 def _is_no_limit(name: str, asked: dict[str, Any]) -> bool:
-    """Whether it says that there is no limit, in a way that OpenAI refuses."""
+    """True for a limit of tokens of 0 or less, which says that there is none; OpenAI refuses it."""
     return name in LIMITS and asked[name] <= 0
 
 
@@ -89,5 +89,5 @@ def _counted(usage: CompletionUsage) -> TokensCounted:
 
 
 def _told(error: Exception) -> str:
-    """What may stand in the log: a provider's own words may repeat the prompt."""
+    """The error as it is logged, `HTTP 500`: a provider's own words may repeat the prompt, and are left out."""
     return f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else type(error).__name__

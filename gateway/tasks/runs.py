@@ -1,4 +1,4 @@
-"""Answers background tasks, and tells the answers as Letta would tell an agent's: so they are shown alike."""
+"""The runs of background tasks: answers come as the same events as an agent's, and so are shown in the same way."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -26,7 +26,10 @@ class TaskModel(Protocol):
 
 
 class TaskRuns:
-    """Every task has a run of its own, which ends when its client leaves. `model` answers where the settings say so."""
+    """Starts a run for each task; a run ends when its client leaves. `model` answers, if there is one.
+
+    Without a model the gateway answers itself, or gives empty answers if the settings say so (`answer = "off"`).
+    """
 
     def __init__(self, settings: Tasks, model: TaskModel | None = None) -> None:
         self._settings = settings
@@ -34,7 +37,7 @@ class TaskRuns:
         self._under_way: set[asyncio.Task[None]] = set()
 
     def start(self, task: Task, request: Request, body: bytes) -> Reader:
-        """Answer a task."""
+        """Answer a task; returns a reader of the answer's events."""
         if self._model:
             return self._ask(self._model, body)
         log = RunLog(lambda: None)
@@ -54,7 +57,7 @@ class TaskRuns:
         return log.follow()
 
     async def aclose(self) -> None:
-        """End all that are under way."""
+        """End all runs under way, and close the model."""
         for asking in (under_way := list(self._under_way)):
             asking.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Which key a request carries."""
+"""The key that a request carries, found among those of the settings."""
 
 import hmac
 
@@ -11,8 +11,8 @@ from gateway.settings import OPEN_KEY, Key, Settings
 def authenticate(settings: Settings, headers: Headers) -> Key:
     """The key of a request.
 
-    Raises InvalidApiKey, AmbiguousHeader for one beside which another came, or Forbidden for one that a web page
-    elsewhere may use only.
+    Raises InvalidApiKey, AmbiguousHeader if more than one came, or Forbidden if the request comes from a web page
+    (`Origin`) that may use another key only.
     """
     if settings.open:
         return OPEN_KEY
@@ -32,18 +32,18 @@ def authenticate(settings: Settings, headers: Headers) -> Key:
 
 
 def all_origins(settings: Settings) -> list[str]:
-    """The web pages that may use some key."""
+    """The origins of all web pages that may use some key: `["https://chat.example.org"]`."""
     return sorted({origin for key in settings.keys for origin in key.origins})
 
 
 def _bearer(authorization: str) -> str:
-    """The key that a header shows; empty where it shows none."""
+    """The key in a header `Authorization: Bearer KEY`; empty if it holds none."""
     scheme, _, value = authorization.partition(" ")
     return value.strip() if scheme.lower() == "bearer" else ""
 
 
 def _match(settings: Settings, value: str) -> Key | None:
-    """The key with this value; every key is compared, each in constant time."""
+    """The key with this value; None if there is none. Every key is compared, each in constant time."""
     found, shown = None, value.encode("latin-1")
     for key in settings.keys:
         if key.key is not None and hmac.compare_digest(key.key.reveal().encode(), shown):

@@ -1,4 +1,4 @@
-"""The body of a request, before anybody reads it as something."""
+"""The body of a request: its bytes, decoded, before any wire reads them."""
 
 import asyncio
 import codecs
@@ -15,8 +15,8 @@ from gateway.http.incoming.encodings import Decoder
 async def read_json(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
     """The body of a request that says it is JSON, decoded, without a byte order mark.
 
-    Raises InvalidRequest for one that says otherwise (a web form can be sent from anywhere without a browser's
-    leave), for one whose sender left before its end, and for one that is not encoded as it says.
+    Raises BodyTooLarge, UnknownEncoding, and InvalidRequest for a body of another type (a web form can be sent from
+    anywhere without a browser's leave), one whose sender left before its end, and one not encoded as it says.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -31,7 +31,10 @@ async def read_json(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
 
 
 async def _decoded(request: Request[Any, Any, Any], encoding: str, most_bytes: int) -> bytes:
-    """The body without its encoding; Litestar counts what comes, this what becomes of it."""
+    """The body without its encoding, at most `most_bytes` long; Litestar limits the bytes that come, encoded.
+
+    Raises BodyTooLarge.
+    """
     decoder = Decoder(encoding)
     body = bytearray()
     async with aclosing(request.stream()) as stream:

@@ -1,4 +1,4 @@
-"""Bodies that come compressed: read in pieces, so that a small one that grows large is noticed. Performs no I/O."""
+"""A decoder of compressed bodies, piece by piece, so that a small one that grows large is noticed. Performs no I/O."""
 
 import sys
 import zlib
@@ -13,14 +13,14 @@ else:
     from backports import zstd
 
 PIECE_BYTES = 64 * 1024
-# A body may be several of them, one after the other; each costs what an empty one costs.
+# A body may be several compressed streams (members) in a row, and even an empty one costs time.
 MOST_MEMBERS = 100
-# https://www.rfc-editor.org/rfc/rfc9659#section-3: what a sender may ask a receiver to keep, 8 MiB.
+# https://www.rfc-editor.org/rfc/rfc9659#section-3: a sender may have a receiver keep a window of at most 8 MiB.
 ZSTD_WINDOW = {int(zstd.DecompressionParameter.window_log_max): 23}
 
 
 class _Stream(Protocol):
-    """One compressed stream, as `zstd`, `bz2` and `lzma` have it: what is not read yet, it keeps."""
+    """A decoder of one compressed stream, in the form of `zstd`, `bz2` and `lzma`: it keeps input not read yet."""
 
     @property
     def eof(self) -> bool: ...
@@ -30,7 +30,7 @@ class _Stream(Protocol):
 
 
 class _Zlib:
-    """zlib's in that form."""
+    """zlib's decoder in that form; without `bits`, of the format `deflate`, in either of its two forms."""
 
     def __init__(self, bits: int | None) -> None:
         self._inflate = zlib.decompressobj(bits) if bits else None
@@ -46,7 +46,7 @@ class _Zlib:
 
     def decompress(self, data: bytes, max_length: int = 0) -> bytes:
         if self._inflate is None:
-            # https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1.2: deflate is zlib's form. Some send it bare.
+            # https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1.2: deflate has zlib's header. Some send it without.
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS if data[0] & 0x8F == 0x08 else -zlib.MAX_WBITS)
         piece = self._inflate.decompress(self._tail + data, max_length)
         self._tail = self._inflate.unconsumed_tail
@@ -71,10 +71,10 @@ KNOWN = ("gzip", "deflate", "zstd")
 
 
 class Decoder:
-    """One body, decoded. Raises InvalidRequest for one that is not what its header says."""
+    """Decodes one body. Raises InvalidRequest if the body is not what its header says."""
 
     def __init__(self, encoding: str) -> None:
-        """Raises UnknownEncoding."""
+        """`encoding` is the value of `Content-Encoding`. Raises UnknownEncoding."""
         if encoding not in _STREAMS:
             raise UnknownEncoding(encoding, KNOWN)
         self._new = _STREAMS[encoding]
@@ -82,9 +82,9 @@ class Decoder:
         self._members = 1
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """What `data` holds, in pieces of at most `PIECE_BYTES`."""
+        """The decoded content of `data`, in pieces of at most `PIECE_BYTES`."""
         piece = b""
-        # A piece of full length may not be all that was made of what came.
+        # Behind a piece of full length there may be more of the same input.
         while data or (len(piece) == PIECE_BYTES and not self._stream.eof):
             if self._stream.eof:
                 self._begin_member()
@@ -96,7 +96,7 @@ class Decoder:
             yield piece
 
     def close(self) -> None:
-        """The body has come to its end."""
+        """Note the body's end. Raises InvalidRequest if its encoding has not come to one."""
         if not self._stream.eof:
             raise _not_as_said()
 

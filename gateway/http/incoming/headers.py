@@ -1,4 +1,4 @@
-"""The headers of a request that say who asks, where it belongs and what it is: each once, as text."""
+"""The headers of a request that name its user, its chat and its kind: each may come once, and is read as text."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,17 @@ from gateway.frontends import headers as frontends
 from gateway.frontends.header_text import as_text
 from gateway.settings import Key
 
-# https://github.com/openai/openai-python: how often the SDK has sent the request before.
+# In it OpenAI's SDK says how often it has sent the request before: https://github.com/openai/openai-python
 RETRY_HEADER = "x-stainless-retry-count"
 IDEMPOTENCY_HEADER = "idempotency-key"
 LONGEST_IDEMPOTENCY_KEY = 512
 
 
 def read_headers(key: Key, headers: Headers) -> dict[str, str]:
-    """By their lower-case names. Raises AmbiguousHeader for one that comes twice: which is true cannot be told."""
+    """The headers that count, by their lower-case names: `{"x-task": ""}`.
+
+    Raises AmbiguousHeader for one that comes twice: which of the two is true cannot be told.
+    """
     found = {}
     for name in (*frontends.names(key), IDEMPOTENCY_HEADER, RETRY_HEADER):
         values = headers.getall(name, [])
@@ -29,10 +32,10 @@ def read_headers(key: Key, headers: Headers) -> dict[str, str]:
 
 
 def read_resend(headers: Mapping[str, str]) -> Resend:
-    """What a request says of having been sent before. Raises InvalidRequest for an idempotency key that is too long."""
+    """How the request says that it was sent before. Raises InvalidRequest for an idempotency key that is too long."""
     named, tries = headers.get(IDEMPOTENCY_HEADER, ""), headers.get(RETRY_HEADER)
     if len(named) > LONGEST_IDEMPOTENCY_KEY:
         problem = f"`{IDEMPOTENCY_HEADER}` is longer than {LONGEST_IDEMPOTENCY_KEY} characters."
         raise InvalidRequest(problem, IDEMPOTENCY_HEADER)
-    # Whatever is no number says that it was sent before, too.
+    # A count that is no number says, too, that the request was sent before.
     return Resend(named, None if tries is None else int(tries not in ("", "0")))

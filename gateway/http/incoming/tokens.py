@@ -1,4 +1,4 @@
-"""Signed tokens that say who asks: the header of a `jwt:` source, verified. The only module that knows PyJWT."""
+"""Signed tokens (JWT) that name the user: verifies the header of a `jwt:` source. The only module that knows PyJWT."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ LEEWAY_SECONDS = 30
 
 
 def read_claims(key: Key, headers: Mapping[str, str]) -> Claims | None:
-    """What the request's token says; None without one. Raises InvalidUserToken, which does not repeat it."""
+    """The claims of the request's token; None if it has none. Raises InvalidUserToken, which does not repeat it."""
     if key.jwt_secret is None:
         return None
     for source in key.user_from:

@@ -15,7 +15,7 @@ from litestar.static_files import create_static_files_router
 from gateway.http.middleware import is_own_host
 from gateway.settings import Secret
 
-# Modules are run as this only, and what a system says of `.js` differs.
+# Browsers run modules of this type only, and systems differ in the type that they give `.js`.
 mimetypes.add_type("text/javascript", ".js")
 WEB = Path(__file__).with_name("web")
 CHAT_PAGE_HEADERS = {
@@ -23,12 +23,12 @@ CHAT_PAGE_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
-# Who stands behind a proxy may be anywhere, whatever `Host` the proxy makes of it.
+# The headers that proxies add: a person behind a proxy may be anywhere, whatever `Host` the proxy sends.
 PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 def chat_page(key: Secret | None) -> list[HTTPRouteHandler | Router]:
-    """The page and its files. `key` is in the page where somebody on this machine opens it; else the page asks."""
+    """The routes of the page and its files. If the page is opened on this machine, `key` is filled in; else it asks."""
     files = create_static_files_router(
         "/web", [WEB], name="web", after_request=_guarded, cache_control=CacheControlHeader(no_cache=True)
     )
@@ -44,7 +44,7 @@ def chat_page(key: Secret | None) -> list[HTTPRouteHandler | Router]:
 
 
 def opened_here(headers: Headers) -> bool:
-    """Whether somebody on this machine opens the page by its own address, and no other web page does."""
+    """True if a person on this machine opens the page by its own address, and no other web page does."""
     # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header: `none` is an address bar or a bookmark.
     by_a_person = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
     return is_own_host(headers) and by_a_person and not any(name in headers for name in PROXIED)

@@ -1,4 +1,4 @@
-"""`GET /connect`: what this is and how to connect; the page needs no key and tells nothing that one opens."""
+"""The page at `GET /connect`, which says how to connect; it needs no key, and tells nothing that a key opens."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ CONNECT_PAGE_HEADERS = {
     # The address comes from a header of the request: one caller's must not be shown to another.
     "cache-control": "no-store",
 }
-# A name, an IPv4 address or an IPv6 address, and perhaps a port; anything else in `Host` is somebody's joke.
+# A name, an IPv4 address or an IPv6 address, and perhaps a port; anything else in `Host` is no address at all.
 HOST_PATTERN = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9._-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII
 )
@@ -52,23 +52,23 @@ WITHOUT_KEYS = {
 
 
 def connect_page(*paths: str) -> HTTPRouteHandler:
-    """The page at each of `paths`."""
+    """The route that shows the page at each of `paths`."""
     return route(list(paths), http_method=[HttpMethod.GET, HttpMethod.HEAD], name="page")(show_page)
 
 
 async def show_page(request: Request[None, None, State], settings: NamedDependency[Settings]) -> Response[str]:
-    """How to connect to this gateway, at the address by which it was asked."""
+    """Show how to connect to this gateway, at the address by which it was asked."""
     page = render(settings, address_of(request.scope["scheme"], request.headers.get("host", "")))
     return Response(page, media_type=MediaType.HTML, headers=CONNECT_PAGE_HEADERS)
 
 
 def address_of(scheme: str, host: str) -> str | None:
-    """The address of the gateway as its caller wrote it; None where `host` cannot be a part of one."""
+    """The gateway's address as its caller wrote it, `http://localhost:8000/v1`; None if `host` cannot be in one."""
     return f"{'https' if scheme == 'https' else 'http'}://{host}/v1" if HOST_PATTERN.fullmatch(host) else None
 
 
 def render(settings: Settings, address: str | None) -> str:
-    """The page; model ids are on it only where no key is needed to see them."""
+    """The HTML of the page; model ids are on it only if no key is needed to see them."""
     base, key, model = address or "ADDRESS/v1", "KEY", "MODEL"
     words = dict(WITH_KEYS)
     if settings.open:
@@ -89,7 +89,7 @@ def _code(text: str) -> str:
 
 
 def _placeholders(base: str, key: str, model: str) -> str:
-    """The sentence that names what is left to fill in."""
+    """The sentence that names the placeholders that are left to fill in; empty if there are none."""
     left = [word for word in ("ADDRESS", "KEY", "MODEL") if word in (base.removesuffix("/v1"), key, model)]
     return PLACEHOLDERS.format(", ".join(f"<code>{word}</code>" for word in left)) if left else ""
 

@@ -82,7 +82,7 @@ class Chat:
 
 
 class Conversations:
-    """Finds and makes conversations, and remembers what is in them."""
+    """Finds and makes conversations, and remembers their content."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream

@@ -62,7 +62,7 @@ class Summary(Struct, frozen=True):
     note: str = ""
     """A JSON array of the messages of the chat that the conversation lacks; empty if it lacks none."""
     title: str = SUMMARY_TITLE
-    """For people who look into Letta, and may change it."""
+    """The title for people who look into Letta; they may change it."""
 
     def __str__(self) -> str:
         states = [REPLACED] * self.replaced + [TEMPORARY] * self.temporary
