@@ -143,6 +143,15 @@ def test_every_struct_that_all_rooms_share_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_docstrings_say_what_a_thing_is_with_a_subject(name: str) -> None:
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+    alone = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    docs = [node.value for node in alone if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+    assert [doc for doc in docs if doc.lstrip().startswith(("What ", "Whether ", "Where ", "Who "))] == []
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_no_module_is_longer_than_a_reader_keeps_in_mind(name: str) -> None:
     assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
 

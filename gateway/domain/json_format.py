@@ -19,7 +19,7 @@ class JsonFormat(Struct, frozen=True):
     schema: dict[str, Any] | None = None
     """The JSON Schema that it must match; None for any object."""
     place: str = "response_format"
-    """Where it stands, in the wire's words."""
+    """The name of its place, in the wire's words."""
     schema_place: str = "response_format.json_schema.schema"
 
     def find(self, answer: str) -> str | None:
@@ -36,7 +36,7 @@ class JsonFormat(Struct, frozen=True):
 
 
 def _unfenced(text: str) -> str:
-    """What stands between the lines of a fence, if those are its first and its last."""
+    """The text between the lines of a fence, if those are its first and its last; else the text itself."""
     if len(text) < 2 * len(_FENCE) or not (text.startswith(_FENCE) and text.endswith(_FENCE)):
         return text
     inner = text[len(_FENCE) : -len(_FENCE)]

@@ -1,4 +1,7 @@
-"""Who asks, and where: what a request names, before anybody decides by the key what it means. Performs no I/O."""
+"""The names in a request: its user, chat and messages, before anybody decides by the key what they mean.
+
+Performs no I/O.
+"""
 
 from msgspec import Struct
 
@@ -28,7 +31,7 @@ class Named(Struct, frozen=True):
     """
 
     users: dict[tuple[str, str], Id] = {}
-    """Who asks, by the kind and name of the source that says so: `("header", "x-user")`."""
+    """The users that are named, by the kind and name of the source that says so: `("header", "x-user")`."""
     name: str = ""
     email: str = ""
     """Of a user told by header or token; empty where nobody says."""

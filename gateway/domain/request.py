@@ -30,7 +30,7 @@ class ClientTool(Struct, frozen=True):
     strict: bool = False
     """True: a call whose arguments do not match is not told to the client."""
     place: str = "tools"
-    """Where its schema stands, in the wire's words."""
+    """The place of its schema, in the wire's words."""
 
 
 class ClientTools(Struct, frozen=True):
@@ -51,7 +51,7 @@ NO_TOOLS = ClientTools()
 
 
 class Options(Struct, frozen=True, omit_defaults=True):
-    """What the model is called with for one run, where a Letta can be told so; None is the agent's own.
+    """The model's settings for one run, in a Letta that can be told so; None is the agent's own.
 
     `Options(temperature=0.2, max_tokens=500)`
     """
@@ -76,7 +76,7 @@ class ShownPicture(Struct, frozen=True):
 
     url: str
     place: str
-    """Where the `url` stands, in the wire's words: `messages[0].content[1].image_url.url`."""
+    """The place of the `url`, in the wire's words: `messages[0].content[1].image_url.url`."""
     detail: str | None = None
     """How closely the model is to look at it: `low`, `high` or `auto`."""
 
@@ -114,9 +114,9 @@ class RequestMessage(Struct, frozen=True):
     role: RequestRole
     pieces: tuple[Piece, ...]
     place: str
-    """Where it stands, in the wire's words; its errors name it."""
+    """Its place, in the wire's words; its errors name it."""
     name: str = ""
-    """Who says it, among several persons of one chat."""
+    """The person who says it, among several of one chat."""
     calls: tuple[ToldCall, ...] = ()
     """Of an answer: the calls that it made."""
     call_id: str = ""
@@ -150,11 +150,11 @@ class Request(Struct, frozen=True):
     messages: tuple[RequestMessage, ...]
     """At least one."""
     place: str = "messages"
-    """Where the messages stand, in the wire's words."""
+    """The place of the messages, in the wire's words."""
     tools: ClientTools | InvalidRequest = NO_TOOLS
-    """What is wrong with them matters only where the agent may call them."""
+    """An error is raised only where the agent may call them."""
     json: JsonFormat | InvalidRequest | None = None
-    """What an answer in words must be, if not any text; what is wrong with it matters to no background task."""
+    """The form of an answer in words, if not any text; an error is raised for no background task."""
     options: Options = NO_OPTIONS
     decisions: tuple[ApprovalDecision, ...] = ()
     """The calls that it decides about by their ids."""
@@ -163,7 +163,7 @@ class Request(Struct, frozen=True):
     hides_reasoning: bool = False
     """True: the client wants to see no thoughts."""
     users: dict[str, str] = {}
-    """Who asks, by the fields of the body that may say so."""
+    """The users that the body names, by its fields."""
     metadata: dict[str, Any] = {}
 
     def check_calls(self) -> None:

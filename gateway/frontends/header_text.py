@@ -5,7 +5,7 @@ Whoever was met under the old reading is known by it in Letta.
 
 
 def as_text(value: bytes) -> str:
-    """What a client means: UTF-8, as they all send it, or latin-1 where it is not.
+    """The text that a client means: UTF-8, as they all send it, or latin-1 where it is not.
 
     What looks like UTF-8 that was taken for latin-1 stays as an earlier version read it: read again, it would be the
     name under which somebody else was met.
@@ -26,7 +26,7 @@ def former(text: str) -> str:
 
 
 def _is_misread(text: str) -> bool:
-    """Whether the text may be UTF-8 that was taken for latin-1."""
+    """True if the text may be UTF-8 that was taken for latin-1."""
     try:
         text.encode("latin-1").decode()
     except UnicodeError:

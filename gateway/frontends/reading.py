@@ -1,4 +1,4 @@
-"""What frontends say of a request: who asks, in which chat, for which message, and for which background task.
+"""Reads what frontends say of a request: who asks, in which chat, for which message, for which background task.
 
 Performs no I/O.
 """
@@ -45,7 +45,7 @@ def find_task(key: Key, headers: Mapping[str, str], request: Request) -> Task | 
 
 
 def read_named(key: Key, headers: Mapping[str, str], request: Request, claims: Claims | None = None) -> Named:
-    """Who asks, and where. `headers` has lower-case names. Raises InvalidRequest for a chat's id that is no text."""
+    """Read who asks where; `headers` has lower-case names. Raises InvalidRequest for a chat's id that is no text."""
     users = {
         (source.kind, source.name): id for source in key.user_from if (id := _user(source, headers, request, claims))
     }

@@ -1,4 +1,4 @@
-"""What the offline model is sent, and the words of it that are a person's. Performs no I/O."""
+"""The requests that the offline model is sent, and the words in them that are a person's. Performs no I/O."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the offline model thinks, says and calls: decided by the messages of one request alone. Performs no I/O."""
+"""The thoughts, words and calls of the offline model: decided by the messages of one request alone. Performs no I/O."""
 
 import json
 import re
@@ -47,7 +47,7 @@ class Script(Struct, frozen=True, kw_only=True):
 
 
 def to_script(request: ChatRequest) -> Script:
-    """What `request` asks for. Raises BadRequest for a command that nobody can follow."""
+    """The script that `request` asks for. Raises BadRequest for a command that nobody can follow."""
     # Reminders come after a tool's result, too: who spoke last is settled without them.
     heard = [message for message in request.messages if message.said is not None]
     last = next((message for message in reversed(heard) if message.role == "user"), Message("user"))
@@ -113,7 +113,7 @@ def _known_name(messages: list[Message]) -> str | None:
 
 
 def _fact(asked: str) -> str | None:
-    """What the person wants to be remembered, in words that stay true in anyone's mouth."""
+    """The words that the person wants to be remembered, in words that stay true in anyone's mouth."""
     if _ASKS_NAME.search(asked):
         return None
     if name := _TELLS_NAME.search(asked):
@@ -147,7 +147,7 @@ def _after_tools(asked: str, commands: Commands, heard: list[Message]) -> str:
 
 
 def _has_failed(result: str, fact: str) -> bool:
-    """Whether a memory tool says so: by a status, else in its first line; the rest may be all that is remembered."""
+    """True if a memory tool says so: by a status, else in its first line; the rest may be all that is remembered."""
     if status := re.match(r'\s*\{\s*"status":\s*"(\w+)"', result):
         return status[1].lower() not in ("ok", "success")
     first_line = result.strip().partition("\n")[0]

@@ -181,5 +181,5 @@ def handle_bad_request(request: Request[Any, Any, Any], error: BadRequest) -> Re
 
 
 def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Body]:
-    """What Litestar refuses by itself."""
+    """Answer for a request that Litestar refuses by itself."""
     return error_response(error.status_code, error.detail)

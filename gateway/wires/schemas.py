@@ -64,7 +64,7 @@ class _Count:
         self._schema = schema
         self._steps = 0
         self._of_parts: list[Any] = [schema]
-        """What is left to be counted by itself."""
+        """The parts that are left to be counted by themselves."""
         self._named: dict[str, Schema] = {}
         self._counts: dict[int, int] = {}
         """By the identity of each part; those that are being counted have none yet."""
@@ -97,7 +97,7 @@ class _Count:
         return _Part(schema, self._references(schema))
 
     def _next(self, part: _Part) -> _Part | None:
-        """What a reference of the part leads to that has not been counted; None if nothing is left."""
+        """The next part that a reference leads to and that has not been counted; None if none is left."""
         for reference in part.references:
             self._add(part, 1)
             target = self._target(reference)
@@ -136,7 +136,7 @@ class _Count:
                     (left if all or key not in _OF_PARTS else self._of_parts).extend(inner)
 
     def _target(self, reference: str) -> Schema | None:
-        """What a reference leads to, as far as that is in the schema."""
+        """The part that a reference leads to, as far as that is in the schema."""
         found: Any = self._named.get(reference)
         if found is None:
             name, _, pointer = reference.partition("#")

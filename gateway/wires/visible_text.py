@@ -49,13 +49,13 @@ def _visible(text: str, blocks: Mapping[str, str]) -> Iterator[str]:
 
 
 def _go_on(begins: dict[str, int], mark: str, text: str, start: int) -> None:
-    """Where it begins next; it is no more among `begins` where it does not."""
+    """Find where the mark begins next; it leaves `begins` where it does not."""
     begins[mark] = text.find(mark, start)
     if begins[mark] < 0:
         del begins[mark]
 
 
 def _after(text: str, end: str, start: int) -> int:
-    """Where what begins at `start` has ended; one that Stop cut has no end."""
+    """The place behind a block that begins at `start`; one that Stop cut has no end."""
     at = text.find(end, start)
     return len(text) if at < 0 else at + len(end)

@@ -1,4 +1,4 @@
-"""What Open WebUI puts into the messages of a chat, and what it makes of answers. Performs no I/O."""
+"""Open WebUI's additions to the messages of a chat, and the blocks that it makes of answers. Performs no I/O."""
 
 # Blocks that it makes of what an answer was shown with: how each begins, how it ends.
 BLOCKS = {

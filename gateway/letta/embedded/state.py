@@ -1,4 +1,6 @@
-"""What an App Server keeps in its state directory, as far as it may be garbled: the files of agents and conversations.
+"""The files that an App Server keeps in its state directory, as far as they may be garbled.
+
+They are those of agents and conversations.
 
 A disk that was full, or lost its power, leaves files that are empty, cut or hold what was there before.
 """

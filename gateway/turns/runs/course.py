@@ -90,10 +90,10 @@ class Filter(Protocol):
 
 
 class Heard(Struct, frozen=True):
-    """What is to be done about events that were heard."""
+    """The consequences of events that were heard."""
 
     told: list[Event] = []
-    """What the run's readers are told."""
+    """The events that the run's readers are told."""
     stopped: bool = False
     """True: Letta has stopped: what follows that follows soon, or never."""
     refusing: bool = False
@@ -106,7 +106,10 @@ NOTHING_HEARD = Heard()
 
 
 class Course:
-    """Where a run is. `denies_approvals`: nobody is asked; only calls of `clients` tools wait."""
+    """The place of a run on its way through the stages.
+
+    `denies_approvals`: nobody is asked, and only calls of the tools in `clients` wait.
+    """
 
     def __init__(self, denies_approvals: bool, clients: Iterable[str], filters: Sequence[Filter] = ()) -> None:
         self.stage = Stage.PREPARING
@@ -173,7 +176,7 @@ class Course:
         return self.flush()
 
     def flush(self) -> Heard:
-        """What was heard and not told yet."""
+        """Give what was heard and not told yet."""
         if not self._held:
             return NOTHING_HEARD
         held, self._held = self._held, []

@@ -90,14 +90,14 @@ class ChatCompletionRequest(Struct, frozen=True):
 
     @property
     def wants_json(self) -> bool:
-        """Whether the answer is to be JSON, and nothing beside it."""
+        """True: the answer is to be JSON, and nothing beside it."""
         kind = self.response_format.get("type") if isinstance(self.response_format, dict) else None
         return kind in ("json_object", "json_schema")
 
     # https://openrouter.ai/docs/use-cases/reasoning-tokens: `reasoning` and `include_reasoning` are OpenRouter's.
     @property
     def hides_reasoning(self) -> bool:
-        """Whether the client wants to see no thoughts."""
+        """True: the client wants to see no thoughts."""
         reasoning = self.reasoning if isinstance(self.reasoning, dict) else {}
         efforts = (self.reasoning_effort, reasoning.get("effort"))
         return "none" in efforts or self.include_reasoning is False or reasoning.get("exclude") is True

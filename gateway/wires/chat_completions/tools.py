@@ -18,7 +18,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 class Function(Struct, frozen=True):
-    """What of a tool its call names and takes."""
+    """The function that a tool is: its name, and what it takes."""
 
     name: str
     description: str | None = None
