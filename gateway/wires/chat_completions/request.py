@@ -1,6 +1,6 @@
 """`ChatCompletionRequest`: the body of a chat completion, as far as the gateway reads it. Performs no I/O.
 
-Fields it does not name are accepted and ignored; README has the table.
+Fields it does not name are accepted and ignored; deploy/guide/api.md has the table.
 https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create
 """
 
