@@ -13,7 +13,7 @@ from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.upstream import Sending
 from tests.letta.app_server.parked import CANCELLED, MINE, NEXT, TOOLS, calling, go_on, impatient, resume, sunny, wanted
 from tests.letta.app_server.upstreams import run
-from tests.servers.fake_app_server import FakeAppServer, Frame
+from tests.servers.fake_app_server import FakeAppServer, Frame, word
 
 pytestmark = pytest.mark.anyio
 
@@ -122,6 +122,25 @@ async def test_who_leaves_before_the_turn_has_begun_leaves_no_limit(
     running = asyncio.create_task(run(upstream, SHORT))
     await server.arrived("input")
     running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert settings(server) == [SET, RESET]
+
+
+async def test_who_is_cancelled_again_while_the_limit_is_taken_off_waits_for_that(
+    server: FakeAppServer, upstream: AppServerUpstream
+) -> None:
+    server.turn = [word("Hel")]
+    running = asyncio.create_task(run(upstream, SHORT))
+    await server.arrived("input")
+    server.answers["conversation_update"] = None
+    running.cancel()
+    reset = await server.arrived("conversation_update", 2)
+    running.cancel()
+    await asyncio.wait([running], timeout=0.05)
+    assert not running.done()
+    await server.reply(reset, success=True)
     with pytest.raises(asyncio.CancelledError):
         await running
 
