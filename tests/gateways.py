@@ -56,12 +56,12 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
 def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
     """A gateway in a thread; gives its base URL. `page_key` is for the chat page, `fetch` stands for the web.
 
-    `limits` are those of its connections.
+    `limits` are those of its connections, `upstream` stands for the way to `letta`.
     """
     more = {name: changes.pop(name, None) for name in ("page_key", "fetch")}
-    limits = changes.pop("limits", LIMITS)
+    limits, upstream = changes.pop("limits", LIMITS), changes.pop("upstream", None)
     settings = settings_for(letta, **changes)
-    upstream = None if isinstance(letta, str) else letta.upstream(settings)
+    upstream = upstream if isinstance(letta, str) else letta.upstream(settings)
     with served(create_app(settings, upstream, **more), limits) as url:
         yield url
 

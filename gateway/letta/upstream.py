@@ -6,7 +6,7 @@ An `Upstream` has `AgentCalls`, `ConversationCalls`, `RunCalls` and `DiagnosisCa
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from msgspec import Struct
 
@@ -98,6 +98,15 @@ class Fork(Struct, frozen=True):
     """The last message that the new conversation begins with."""
     kept: int
     """The number of messages of the path that it begins with."""
+
+    @classmethod
+    def of(cls, conversation_id: str, path: list[Message]) -> Self | None:
+        """One that begins with as much of `path`, with which the conversation begins, as it can.
+
+        What Letta was told of in words has no id: it is no message of the conversation, and nothing is cut there.
+        """
+        kept = max((number for number, message in enumerate(path, 1) if message.id), default=0)
+        return cls(conversation_id, path[kept - 1].id, kept) if kept else None
 
 
 class Template(Struct, frozen=True):

@@ -1,18 +1,21 @@
 """The side of a scripted App Server: the frames of a real one, without one."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal
 
+from anyio.from_thread import start_blocking_portal
 from websockets.asyncio.server import ServerConnection
 
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.notes import EARLIER_REMINDER, told_in
 from gateway.letta.upstream import Upstream
 from gateway.offline.script import Script
 from gateway.settings import Letta
-from tests.contract.sides import Heard, Words
+from tests.contract.sides import Heard, Words, in_front_of, pieces, shown
 from tests.servers.fake_app_server import WELL, FakeAppServer, Frame, status, word
 
 USED: Frame = {
@@ -34,6 +37,8 @@ class KeepingAppServer(FakeAppServer):
         self._conversations: dict[str, Frame] = {}
         self._listed: dict[str, list[Frame]] = {}
         """By conversation, its messages, the oldest first."""
+        self._talking: dict[str, asyncio.Task[None]] = {}
+        """By conversation, the turn whose model pauses between its words."""
         self._open: dict[str, tuple[ServerConnection, Frame]] = {}
         """By conversation, the input that its turn without an end began with, and the connection that it came over."""
         self._made = 0
@@ -67,6 +72,10 @@ class KeepingAppServer(FakeAppServer):
 
     def _find_agents(self, tags: list[str]) -> list[Frame]:
         return [agent for agent in self._agents.values() if set(tags) <= set(agent["tags"])]
+
+    def conversations_of(self, tags: list[str]) -> list[str]:
+        (agent,) = self._find_agents(tags)
+        return [one["id"] for one in self._conversations.values() if one["agent_id"] == agent["id"]]
 
     def _change(self, kept: dict[str, Frame], kind: str, frame: Frame) -> Frame:
         id = frame[f"{kind}_id"]
@@ -131,6 +140,8 @@ class KeepingAppServer(FakeAppServer):
         await super()._answer(frame)
         if frame["type"] == "abort_message":
             if (id := frame["runtime"]["conversation_id"]) in self._open:
+                if talking := self._talking.pop(id, None):
+                    talking.cancel()
                 await self._play_on(id, {"type": "turn_finished", "stop_reason": "cancelled"})
                 del self._open[id]
         elif frame["type"] == "external_tool_call_response":
@@ -154,9 +165,13 @@ class KeepingAppServer(FakeAppServer):
         await self._play_on(id, *self._frames(id, self._model.script(self._words(id), [result])))
 
     def _words(self, conversation: str) -> Words:
-        roles = {"user_message": "user", "assistant_message": "assistant"}
-        listed = [message for message in self._listed[conversation] if message["message_type"] in roles]
-        return [(roles[message["message_type"]], _own_words(message["content"])) for message in listed]
+        said: Words = []
+        for message in self._listed[conversation]:
+            if message["message_type"] == "user_message":
+                said += [*_told_before(message["content"]), ("user", _own_words(message["content"]))]
+            elif message["message_type"] == "assistant_message":
+                said.append(("assistant", shown(message["content"])))
+        return said
 
     def _frames(self, id: str, script: Script) -> list[Frame]:
         if script.status != 200:
@@ -166,10 +181,23 @@ class KeepingAppServer(FakeAppServer):
             return [status("WAITING_FOR_API_RESPONSE")]
         if script.calls:
             return self._calls(id, script)
+        if script.pause:
+            self._talking[id] = asyncio.create_task(self._talk(id, script))
+            return [status("WAITING_FOR_API_RESPONSE")]
         self._keep(id, "assistant_message", content=[{"type": "text", "text": script.answer}])
         if script.ends == "hanging":
             return [word(script.answer)]
         return [word(script.answer), USED, *WELL]
+
+    async def _talk(self, id: str, script: Script) -> None:
+        """Says it piece by piece; all of it is kept at once, what was said before a cancel too."""
+        said = {"type": "text", "text": ""}
+        self._keep(id, "assistant_message", content=[said])
+        for piece in pieces(script):
+            await asyncio.sleep(script.pause)
+            said["text"] += piece
+            await self._play_on(id, word(piece))
+        await self._play_on(id, USED, *WELL)
 
     def _calls(self, id: str, script: Script) -> list[Frame]:
         (called,) = script.calls
@@ -186,10 +214,17 @@ class KeepingAppServer(FakeAppServer):
         ]
 
 
+def _told_before(content: list[Frame]) -> Words:
+    """What a note tells of the chat before this message: a conversation could not be given it."""
+    notes = [told_in(part.get("text", ""), EARLIER_REMINDER) or "" for part in content[:-1]]
+    lines = [json.loads(line) for note in notes for line in note.splitlines()]
+    return [(line["role"], line["content"].strip()) for line in lines]
+
+
 def _own_words(content: list[Frame]) -> str:
     """All parts but notes, which never come last."""
-    *before, last = [part["text"] for part in content]
-    return "\n".join([*(text for text in before if not text.startswith("<system-reminder>")), last])
+    *before, last = content
+    return shown([*(part for part in before if not part.get("text", "").startswith("<system-reminder>")), last])
 
 
 class AppServerSide:
@@ -206,9 +241,17 @@ class AppServerSide:
     def heard(self, text: str) -> list[Words]:
         return self._model.of(text)
 
+    def gateway(self, **changes: Any) -> AbstractContextManager[str]:
+        return in_front_of(self._server.url, **changes)
 
-@asynccontextmanager
-async def app_server_side() -> AsyncIterator[AppServerSide]:
+    def conversations(self, tags: Iterable[str]) -> list[str]:
+        return self._server.conversations_of(list(tags))
+
+
+@contextmanager
+def app_server_side() -> Iterator[AppServerSide]:
+    """In a thread of its own."""
     model = Heard()
-    async with KeepingAppServer(model) as server:
+    server = KeepingAppServer(model)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(server):
         yield AppServerSide(server, model)

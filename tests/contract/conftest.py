@@ -1,23 +1,30 @@
 """The sides of the contract, one after the other; the quick tier has those without a real server."""
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
+from openai import OpenAI
 
 from gateway.letta.upstream import Upstream
 from tests.contract.app_server import app_server_side
 from tests.contract.memory import MemorySide
 from tests.contract.rest import rest_side
+from tests.contract.scene import Scene, scene_before
 from tests.contract.sides import RealSide, Side
 from tests.contract.table import can_show
 from tests.contract.talk import started
+from tests.frontend import Frontend
+from tests.gateways import sdk
+from tests.integration.words import someone
 from tests.servers.scripted_model import ScriptedModel
 from tests.workers import asks
 
 REAL = {"v1": "letta_v1", "app-server": "app_server", "embedded": "embedded_letta"}
 SCRIPTED = ("memory-v1", "memory-app-server", "scripted-rest", "scripted-app-server")
+# Where frontends tell the ids of their messages: of each kind of a Letta, and of each stand-in's, one each way.
+TELL_IDS = ("letta_v1", "embedded_letta", "memory-v1", "scripted-app-server")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,47 +53,50 @@ def real(kind: str, request: pytest.FixtureRequest, model: ScriptedModel) -> Rea
     return RealSide(request.getfixturevalue(kind), model)
 
 
-@asynccontextmanager
-async def _memory(forks: bool) -> AsyncIterator[Side]:
-    yield MemorySide(forks)
-
-
-@asynccontextmanager
-async def _rest() -> AsyncIterator[Side]:
-    with rest_side() as side:
-        yield side
-
-
-@asynccontextmanager
-async def _scripted_app_server() -> AsyncIterator[Side]:
-    async with app_server_side() as side:
-        yield side
-
-
-def _stand_in(kind: str) -> AbstractAsyncContextManager[Side]:
+@contextmanager
+def _side(kind: str, request: pytest.FixtureRequest) -> Iterator[Side]:
     match kind:
+        case "memory-v1" | "memory-app-server":
+            yield MemorySide(forks=kind == "memory-app-server")
         case "scripted-rest":
-            return _rest()
+            with rest_side() as rest:
+                yield rest
         case "scripted-app-server":
-            return _scripted_app_server()
-    return _memory(forks=kind == "memory-app-server")
+            with app_server_side() as scripted:
+                yield scripted
+        case _:
+            yield RealSide(request.getfixturevalue(kind), request.getfixturevalue("model"))
 
 
 @pytest.fixture
-def served(kind: str, request: pytest.FixtureRequest) -> RealSide | None:
-    """A real side, whose server is started before any loop runs."""
-    if kind in SCRIPTED:
-        return None
-    return RealSide(request.getfixturevalue(kind), request.getfixturevalue("model"))
+def side(kind: str, request: pytest.FixtureRequest) -> Iterator[Side]:
+    with _side(kind, request) as side:
+        yield side
+
+
+@pytest.fixture(scope="module")
+def scene(kind: str, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    """A gateway in front of the side, for tests that do not restart it."""
+    with _side(kind, request) as side, scene_before(side, ids=kind in TELL_IDS) as scene:
+        yield scene
 
 
 @pytest.fixture
-async def side(kind: str, served: RealSide | None) -> AsyncIterator[Side]:
-    if served:
-        yield served
-        return
-    async with _stand_in(kind) as stand_in:
-        yield stand_in
+def client(scene: Scene) -> Iterator[OpenAI]:
+    with sdk(scene.url, "sk-front") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def person(scene: Scene) -> str:
+    """Somebody nobody has heard of: an agent is made in twice the time of a turn."""
+    return someone()
+
+
+@pytest.fixture
+def chat(scene: Scene, client: OpenAI, person: str) -> Frontend:
+    """Another chat of the same person."""
+    return Frontend(client, person, ids=scene.ids)
 
 
 @pytest.fixture

@@ -1,15 +1,15 @@
 """The side of a scripted REST server: the bytes of a V1 server, without one."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 from gateway.letta.rest.upstream import RestUpstream
 from gateway.letta.upstream import Upstream
 from gateway.offline.script import Script
 from gateway.settings import Letta
-from tests.contract.sides import Heard, Words
+from tests.contract.sides import Heard, Words, in_front_of, pieces, shown
 from tests.servers.fake_letta import PING, STOP, THOUGHT, USAGE, WORD, Body, FakeLetta, Hold, Step
 
 TOOLS = ("web_search", "fetch_webpage")
@@ -120,14 +120,15 @@ def _to_steps(script: Script) -> Sequence[Step]:
         return [PING, *FAILED]
     if script.hangs_at_once:
         return [PING, Hold()]
-    word = {**WORD, "content": script.answer}
+    words: list[Step] = [{**WORD, "content": piece} for piece in pieces(script)]
     if script.ends == "hanging":
-        return [PING, word, Hold()]
-    return [PING, THOUGHT, word, STOP, USAGE]
+        return [PING, *words, Hold()]
+    paused = [step for word in words for step in (Hold(script.pause), word)] if script.pause else words
+    return [PING, THOUGHT, *paused, STOP, USAGE]
 
 
 def _text(content: Any) -> str:
-    return content if isinstance(content, str) else "\n".join(part["text"] for part in content)
+    return content if isinstance(content, str) else shown(content)
 
 
 class RestSide:
@@ -143,6 +144,14 @@ class RestSide:
 
     def heard(self, text: str) -> list[Words]:
         return self._model.of(text)
+
+    def gateway(self, **changes: Any) -> AbstractContextManager[str]:
+        return in_front_of(self._server.base_url, **changes)
+
+    def conversations(self, tags: Iterable[str]) -> list[str]:
+        (agent,) = [agent["id"] for agent in self._server.agents if set(tags) <= set(agent["tags"])]
+        kept = [one for one in self._server.conversations if one["agent_id"] == agent]
+        return [one["id"] for one in kept if not one.get("archived")]
 
 
 @contextmanager

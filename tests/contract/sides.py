@@ -1,13 +1,17 @@
 """The sides that the contract is shown on: real Lettas, and stand-ins that do as the offline model does."""
 
+import re
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from gateway.letta.upstream import Upstream
 from gateway.offline.request import ChatRequest
 from gateway.offline.script import Script, to_script
+from tests.gateways import TUTOR, gateway
+from tests.pictures.drawn import name_of
 from tests.servers.real_letta import RealLetta, upstream_to
 from tests.servers.scripted_model import ScriptedModel
 
@@ -32,6 +36,14 @@ class Side(Protocol):
         """For each run whose last message contains `text`, what its model was shown of the chat."""
         ...
 
+    def gateway(self, **changes: Any) -> AbstractContextManager[str]:
+        """A gateway in front of it, whose agents see pictures; gives its address. For `changes` see `gateways`."""
+        ...
+
+    def conversations(self, tags: Iterable[str]) -> list[str]:
+        """The ids of the conversations of the one agent that carries all of `tags`."""
+        ...
+
 
 class RealSide:
     """A real Letta, in front of the scripted model."""
@@ -48,6 +60,34 @@ class RealSide:
 
     def heard(self, text: str) -> list[Words]:
         return self.scripted.said(text)
+
+    def gateway(self, **changes: Any) -> AbstractContextManager[str]:
+        return gateway(self.letta, **{"model": self.letta.seeing, **changes})
+
+    def conversations(self, tags: Iterable[str]) -> list[str]:
+        (agent,) = self.letta.agents(tags)
+        return self.letta.conversations(agent)
+
+
+def in_front_of(letta: str, upstream: Upstream | None = None, **changes: Any) -> AbstractContextManager[str]:
+    """A gateway in front of a stand-in, by its address or this way to it."""
+    types = changes.pop("types", (msgspec.structs.replace(TUTOR, model="m/first"),))
+    return gateway(letta, upstream=upstream, types=types, **changes)
+
+
+def shown(parts: Iterable[dict[str, Any]]) -> str:
+    """The texts of a message's parts, in Letta's words, and the names of its pictures."""
+    return "\n".join(part["text"] if part["type"] == "text" else _name(part.get("source", part)) for part in parts)
+
+
+def _name(source: dict[str, Any]) -> str:
+    kind = source.get("media_type") or source["mimeType"]
+    return name_of(f"data:{kind};base64,{source['data']}")
+
+
+def pieces(script: Script) -> list[str]:
+    """What a model says at once, where it pauses in between; else all of it."""
+    return re.findall(r"\S+\s*", script.answer) if script.pause else [script.answer]
 
 
 class Heard:

@@ -33,7 +33,7 @@ UNSHOWN: dict[str, dict[str, str]] = {
     "scripted-app-server": {
         "model": NO_MODEL,
         "providers": ONE_FAILURE,
-        "pasts": "it keeps no files, so a conversation is given no past that was said elsewhere",
+        "pasts": "it keeps no files, so a past that was said elsewhere is told in words, and shows no pictures",
     },
 }
 

@@ -27,7 +27,13 @@ class Cut:
 
 
 class Hold:
-    """Say no more, until the other side leaves, or until the run is cancelled if it has said anything before."""
+    """Say no more, until the other side leaves, or until the run is cancelled if it has said anything before.
+
+    With `seconds`, go on after these.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = seconds
 
 
 class End:
@@ -189,7 +195,10 @@ class FakeLetta:
                 self._keep(conversation, body, steps)
             if isinstance(step, Hold):
                 spoke = any(isinstance(before, dict) and before != PING for before in steps[:i])
-                return await self._hold(reader, writer, cut_off if spoke else asyncio.Event())
+                ends = await self._hold(reader, writer, cut_off if spoke else asyncio.Event(), step.seconds)
+                if ends is not None:
+                    return ends
+                continue
             if not await self._step(step, writer):
                 return False
         if not (steps and isinstance(steps[-1], End)):
@@ -197,14 +206,21 @@ class FakeLetta:
         writer.write(END)
         return True
 
-    async def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut_off: asyncio.Event) -> bool:
-        """Say no more; returns whether the connection goes on. A run that is cut off says one more word, too late."""
+    async def _hold(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut_off: asyncio.Event, seconds: float | None
+    ) -> bool | None:
+        """Say no more; returns whether the connection goes on, or None where the run does, after the seconds.
+
+        A run that is cut off says one more word, too late.
+        """
         await writer.drain()
         leaving, cutting = asyncio.create_task(reader.read()), asyncio.create_task(cut_off.wait())
-        await asyncio.wait([leaving, cutting], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([leaving, cutting], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in (leaving, cutting):
             task.cancel()
         await asyncio.gather(leaving, cutting, return_exceptions=True)
+        if not done:
+            return None
         if not cut_off.is_set():
             self.run_left.set()
             return False

@@ -172,7 +172,7 @@ class Conversations:
         if not self._upstream.capabilities.forks:
             begun = await self._with_pictures(agent, id, begun)
             begun = _with_exchanges(begun, turn.asked.path) if turn.keeps_history else begun
-        fork = Fork(id, begun[-1].id, len(begun)) if self._upstream.capabilities.forks and begun else None
+        fork = Fork.of(id, begun) if self._upstream.capabilities.forks else None
         return await self._create(agent, turn, version, [*begun, *decision.news], fork)
 
     async def _with_pictures(self, agent: KnownAgent, id: str, messages: list[Message]) -> list[Message]:

@@ -1,4 +1,4 @@
-"""Chats on each kind of a real Letta: whatever people do on screen, the model receives what is seen there."""
+"""Chats with a gateway in front of each side: whatever people do on screen, the model receives what is seen there."""
 
 import unicodedata
 from collections.abc import Callable
@@ -7,73 +7,70 @@ from html import escape
 import pytest
 
 from gateway.letta.notes import CONTINUE
+from tests.contract.scene import Scene
 from tests.frontend import Frontend, Message
-from tests.gateways import gateway, sdk
-from tests.integration.sides import Side
+from tests.gateways import sdk
 from tests.integration.words import someone, unheard
-from tests.servers.scripted_model import ScriptedModel
 
 
-def test_the_next_turn_adds_to_the_path(chat: Frontend, model: ScriptedModel) -> None:
+def test_the_next_turn_adds_to_the_path(chat: Frontend, scene: Scene) -> None:
     chat.say(unheard("one"))
     chat.say(unheard("two"))
     before, three = chat.said(), unheard("three")
     chat.say(three)
 
-    assert model.said_once(three) == [*before, ("user", three)]
+    assert scene.said_once(three) == [*before, ("user", three)]
     assert len(before) == 4
 
 
-def test_regenerate_answers_the_same_message_once(chat: Frontend, model: ScriptedModel) -> None:
+def test_regenerate_answers_the_same_message_once(chat: Frontend, scene: Scene) -> None:
     chat.say(unheard("one"))
     before, two = chat.said(), unheard("two")
     chat.regenerate(chat.say(two))
 
-    assert model.said(two) == [[*before, ("user", two)]] * 2
+    assert scene.said(two) == [[*before, ("user", two)]] * 2
     path, three = chat.said(), unheard("three")
     chat.say(three)
-    assert model.said_once(three) == [*path, ("user", three)]
+    assert scene.said_once(three) == [*path, ("user", three)]
 
 
-def test_regenerate_the_first_answer(chat: Frontend, model: ScriptedModel) -> None:
+def test_regenerate_the_first_answer(chat: Frontend, scene: Scene) -> None:
     one = unheard("one")
     chat.regenerate(chat.say(one))
     path, two = chat.said(), unheard("two")
     chat.say(two)
 
-    assert model.said(one)[:2] == [[("user", one)]] * 2
-    assert model.said_once(two) == [*path, ("user", two)]
+    assert scene.said(one)[:2] == [[("user", one)]] * 2
+    assert scene.said_once(two) == [*path, ("user", two)]
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["the wish is gone from the screen", "the wish is on screen"])
-def test_after_a_regenerate_with_a_wish_the_path_on_screen_counts(
-    chat: Frontend, model: ScriptedModel, kept: bool
-) -> None:
+def test_after_a_regenerate_with_a_wish_the_path_on_screen_counts(chat: Frontend, scene: Scene, kept: bool) -> None:
     chat.say(unheard("one"))
     answer = chat.say(unheard("two"))
     before, wish = chat.said(), unheard("shorter")
     other = chat.regenerate(answer, wish)
-    assert model.said_once(wish) == [*before, ("user", wish)]
+    assert scene.said_once(wish) == [*before, ("user", wish)]
 
     if kept:
         other.parent = Message("user", wish, answer)
     path, three = chat.said(), unheard("three")
     chat.say(three)
-    assert model.said_once(three) == [*path, ("user", three)]
+    assert scene.said_once(three) == [*path, ("user", three)]
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2], ids=["the first", "a middle one", "the last"])
-def test_an_edit_of_a_user_message_branches_there(chat: Frontend, model: ScriptedModel, turn: int) -> None:
+def test_an_edit_of_a_user_message_branches_there(chat: Frontend, scene: Scene, turn: int) -> None:
     answers = [chat.say(unheard(str(i))) for i in range(3)]
     edited, text = answers[turn].parent, unheard("edited")
     assert edited
     chat.edit(edited, text)
     before = chat.said(edited.parent) if edited.parent else []
 
-    assert model.said_once(text) == [*before, ("user", text)]
+    assert scene.said_once(text) == [*before, ("user", text)]
     path, after = chat.said(), unheard("after")
     chat.say(after)
-    assert model.said_once(after) == [*path, ("user", after)]
+    assert scene.said_once(after) == [*path, ("user", after)]
 
 
 @pytest.mark.parametrize(
@@ -86,51 +83,51 @@ def test_an_edit_of_a_user_message_branches_there(chat: Frontend, model: Scripte
     ids=["another form of Unicode", "no variation selectors", "escapes of HTML"],
 )
 def test_an_answer_that_a_client_tells_otherwise_is_the_same(
-    chat: Frontend, model: ScriptedModel, tell: Callable[[str], str]
+    chat: Frontend, scene: Scene, tell: Callable[[str], str]
 ) -> None:
     answer = chat.say(unheard("!say Crème ❤\ufe0f & <b>한국</b>"))
     before, later = chat.said(), unheard("later")
     answer.shown = tell(answer.text)
     chat.say(later)
 
-    assert model.said_once(later) == [*before, ("user", later)]
+    assert scene.said_once(later) == [*before, ("user", later)]
 
 
-def test_an_edited_answer_is_what_the_agent_has_said(chat: Frontend, model: ScriptedModel) -> None:
+def test_an_edited_answer_is_what_the_agent_has_said(chat: Frontend, scene: Scene) -> None:
     first = chat.say(unheard("one"))
     chat.say(unheard("two"))
     first.shown = unheard("No, I said this")
     path, three = chat.said(), unheard("three")
     chat.say(three)
 
-    assert model.said_once(three) == [*path, ("user", three)]
+    assert scene.said_once(three) == [*path, ("user", three)]
 
 
-def test_continue_goes_on_with_the_answer_and_is_no_message_of_the_chat(chat: Frontend, model: ScriptedModel) -> None:
+def test_continue_goes_on_with_the_answer_and_is_no_message_of_the_chat(chat: Frontend, scene: Scene) -> None:
     answer = chat.say(unheard("one"))
     before, cut = chat.said(), answer.text
     chat.go_on(answer)
-    assert [said for said in model.said(CONTINUE) if said[:2] == before] == [[*before, ("user", CONTINUE)]]
+    assert [said for said in scene.said(CONTINUE) if said[:2] == before] == [[*before, ("user", CONTINUE)]]
     assert answer.text.startswith(cut)
     assert answer.text != cut
 
     path, two = chat.said(), unheard("two")
     chat.say(two)
     more = ("assistant", answer.text.removeprefix(cut))
-    assert model.said_once(two) == [*before, ("user", CONTINUE), more, ("user", two)]
+    assert scene.said_once(two) == [*before, ("user", CONTINUE), more, ("user", two)]
     assert path[-1][1] == cut + more[1]
 
 
-def test_a_clone_goes_on_alone(chat: Frontend, model: ScriptedModel) -> None:
+def test_a_clone_goes_on_alone(chat: Frontend, scene: Scene) -> None:
     chat.say(unheard("one"))
     clone = chat.clone()
     for each in (clone, chat):
         path, two = each.said(), unheard("two")
         each.say(two)
-        assert model.said_once(two) == [*path, ("user", two)]
+        assert scene.said_once(two) == [*path, ("user", two)]
 
 
-def test_a_chat_imported_with_its_history_goes_on(chat: Frontend, model: ScriptedModel) -> None:
+def test_a_chat_imported_with_its_history_goes_on(chat: Frontend, scene: Scene) -> None:
     old = Frontend(chat.client, someone(), ids=False)
     old.say(unheard("one"))
     old.say(unheard("two"))
@@ -138,20 +135,20 @@ def test_a_chat_imported_with_its_history_goes_on(chat: Frontend, model: Scripte
     path, three = chat.said(), unheard("three")
     chat.say(three)
 
-    assert model.said_once(three) == [*path, ("user", three)]
+    assert scene.said_once(three) == [*path, ("user", three)]
 
 
-def test_a_chat_of_two_hundred_messages(chat: Frontend, model: ScriptedModel) -> None:
+def test_a_chat_of_two_hundred_messages(chat: Frontend, scene: Scene) -> None:
     for i in range(200):
         chat.last = Message("assistant" if i % 2 else "user", unheard(str(i)), chat.last)
     for _ in range(2):
         path, text = chat.said(), unheard("now")
         chat.say(text)
-        assert model.said_once(text) == [*path, ("user", text)]
+        assert scene.said_once(text) == [*path, ("user", text)]
     assert len(chat.said()) == 204
 
 
-def test_going_back_to_an_older_branch(chat: Frontend, model: ScriptedModel) -> None:
+def test_going_back_to_an_older_branch(chat: Frontend, scene: Scene) -> None:
     chat.say(unheard("one"))
     old = chat.say(unheard("two"))
     chat.regenerate(old)
@@ -160,10 +157,10 @@ def test_going_back_to_an_older_branch(chat: Frontend, model: ScriptedModel) -> 
     path, text = chat.said(), unheard("back")
     chat.say(text)
 
-    assert model.said_once(text) == [*path, ("user", text)]
+    assert scene.said_once(text) == [*path, ("user", text)]
 
 
-def test_after_stop_the_agent_knows_what_was_seen(chat: Frontend, model: ScriptedModel) -> None:
+def test_after_stop_the_agent_knows_what_was_seen(chat: Frontend, scene: Scene) -> None:
     chat.say(unheard("one"))
     # So long that it is far from its end when Letta looks whether it is cancelled.
     chat.stop(f"!slow 50\n!say Once upon a time {'there was ' * 40}{unheard()}", after="upon")
@@ -171,41 +168,41 @@ def test_after_stop_the_agent_knows_what_was_seen(chat: Frontend, model: Scripte
     answer = chat.say(two)
 
     assert "upon" in path[-1][1]
-    assert model.said_once(two) == [*path, ("user", two)]
+    assert scene.said_once(two) == [*path, ("user", two)]
     assert answer.text == f"You said: {two}"
 
 
-def test_an_answer_stopped_near_its_end_is_known_as_far_as_it_was_seen(chat: Frontend, model: ScriptedModel) -> None:
+def test_an_answer_stopped_near_its_end_is_known_as_far_as_it_was_seen(chat: Frontend, scene: Scene) -> None:
     chat.stop(f"!slow 20\n!say Once upon a time {unheard()}", after="upon")
     path, two = chat.said(), unheard("two")
     chat.say(two)
 
     # Letta may have kept all of it before it looked whether it is cancelled.
-    question, answer, *news = model.said_once(two)
+    question, answer, *news = scene.said_once(two)
     assert [question, *news] == [path[0], ("user", two)]
     assert answer[1].startswith(path[1][1])
 
 
-def test_after_stop_before_the_first_byte_the_message_is_kept(chat: Frontend, model: ScriptedModel) -> None:
+def test_after_stop_before_the_first_byte_the_message_is_kept(chat: Frontend, scene: Scene) -> None:
     chat.say(unheard("one"))
     stopped = unheard("!hang\n")
     chat.stop(stopped)
     path, two = chat.said(), unheard("two")
     chat.say(two)
 
-    assert model.said_once(two) == [*path, ("user", two)]
+    assert scene.said_once(two) == [*path, ("user", two)]
     assert path[-1] == ("user", stopped)
 
 
-def test_the_same_chat_id_of_two_users_is_two_chats(chat: Frontend, model: ScriptedModel) -> None:
+def test_the_same_chat_id_of_two_users_is_two_chats(chat: Frontend, scene: Scene) -> None:
     other = Frontend(chat.client, someone(), chat=chat.chat, ids=chat.ids)
     for each in (chat, other, chat, other):
         path, text = each.said(), unheard("mine")
         each.say(text)
-        assert model.said_once(text) == [*path, ("user", text)]
+        assert scene.said_once(text) == [*path, ("user", text)]
 
 
-def test_identical_first_messages_in_two_chats(chat: Frontend, model: ScriptedModel) -> None:
+def test_identical_first_messages_in_two_chats(chat: Frontend, scene: Scene) -> None:
     first = unheard("hi")
     other = Frontend(chat.client, chat.user, ids=chat.ids)
     for each in (chat, other):
@@ -215,17 +212,17 @@ def test_identical_first_messages_in_two_chats(chat: Frontend, model: ScriptedMo
     for each in (chat, other, chat, other):
         path, text = each.said(), unheard("next")
         each.say(text)
-        assert model.said_once(text) == [*path, ("user", text)]
+        assert scene.said_once(text) == [*path, ("user", text)]
 
 
-def test_after_a_restart_every_branch_goes_on(chat: Frontend, side: Side, model: ScriptedModel) -> None:
+def test_after_a_restart_every_branch_goes_on(chat: Frontend, scene: Scene) -> None:
     chat.say(unheard("one"))
     old = chat.say(unheard("two"))
     chat.regenerate(old)
-    with gateway(side.letta, model=side.letta.seeing) as restarted, sdk(restarted, "sk-front") as client:
+    with scene.another() as restarted, sdk(restarted, "sk-front") as client:
         chat.client = client
         path, three = chat.said(), unheard("three")
         answer = chat.say(three)
-        assert model.said_once(three) == [*path, ("user", three)]
+        assert scene.said_once(three) == [*path, ("user", three)]
         chat.regenerate(answer)
-        assert model.said(three) == [[*path, ("user", three)]] * 2
+        assert scene.said(three) == [[*path, ("user", three)]] * 2
