@@ -1,4 +1,4 @@
-"""How much a request may hold, so that reading it keeps nobody waiting: deploy/guide/limits.md has the table. Performs no I/O."""
+"""How much a request may hold, so that reading it keeps nobody waiting (deploy/guide/limits.md). Performs no I/O."""
 
 import re
 from typing import Any
