@@ -1,5 +1,6 @@
 """Who reads what a caller or a model wrote without any I/O, and with what each is kept busy."""
 
+import copy
 import gzip
 from collections.abc import Callable
 from contextlib import suppress
@@ -298,7 +299,7 @@ TABLE: dict[str, dict[str, Make]] = {
     },
     "letta.app_server.turn_machine.TurnMachine.receive": {"ids": of(read_turn, lambda pair: pair[0].receive(pair[1]))},
     "letta.app_server.turn_machine.TurnMachine.answer": {
-        "calls": of(parked_turn, lambda pair: pair[0].answer(pair[1], ["gw-2"]))
+        "calls": of(parked_turn, lambda pair: copy.copy(pair[0]).answer(pair[1], ["gw-2"]))
     },
     "letta.error_words.innermost_message": of_text(error_words.innermost_message, **DEEP),
     "letta.error_words.from_loop_error": of_text(error_words.from_loop_error, statuses=Shape("", "429: context ", "")),
