@@ -12,6 +12,7 @@ from gateway.offline.request import ChatRequest
 from gateway.offline.script import Script, to_script
 from tests.gateways import TUTOR, gateway
 from tests.pictures.drawn import name_of
+from tests.programs import heard
 from tests.servers.real_letta import RealLetta, upstream_to
 from tests.servers.scripted_model import ScriptedModel
 
@@ -34,6 +35,10 @@ class Side(Protocol):
 
     def heard(self, text: str) -> list[Words]:
         """For each run whose last message contains `text`, what its model was shown of the chat."""
+        ...
+
+    def exchanged(self, text: str) -> Words:
+        """The same of the last in which a person says `text`, with the names of calls, by commas, and their results."""
         ...
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
@@ -60,6 +65,9 @@ class RealSide:
 
     def heard(self, text: str) -> list[Words]:
         return self.scripted.said(text)
+
+    def exchanged(self, text: str) -> Words:
+        return heard(self.scripted, text)
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
         return gateway(self.letta, **{"model": self.letta.seeing, **changes})
@@ -96,13 +104,18 @@ class Heard:
     def __init__(self) -> None:
         self._contexts: list[Words] = []
 
-    def script(self, context: Words, results: Iterable[str] = ()) -> Script:
+    def script(self, context: Words) -> Script:
         """The answer of the model to a chat, or to the results of the tools that it has called last."""
         self._contexts.append(context)
         said = [{"role": role, "content": text} for role, text in context]
-        told = [{"role": "tool", "content": text, "tool_call_id": "call"} for text in results]
-        request = {"model": "offline", "messages": [{"role": "system", "content": "You are one."}, *said, *told]}
+        request = {"model": "offline", "messages": [{"role": "system", "content": "You are one."}, *said]}
         return to_script(msgspec.convert(request, ChatRequest))
 
     def of(self, text: str) -> list[Words]:
         return [context for context in self._contexts if text in context[-1][1]]
+
+    def last(self, text: str) -> Words:
+        """The last in which a person says `text`."""
+        return [context for context in self._contexts if any(text in said for role, said in context if role == "user")][
+            -1
+        ]

@@ -34,6 +34,7 @@ UNSHOWN: dict[str, dict[str, str]] = {
         "model": NO_MODEL,
         "providers": ONE_FAILURE,
         "pasts": "it keeps no files, so a past that was said elsewhere is told in words, and shows no pictures",
+        "words beside results": "it takes no words while a turn waits for results",
     },
 }
 

@@ -5,10 +5,17 @@ from types import ModuleType
 
 import pytest
 
-from tests.contract import test_agents, test_chat_pictures, test_chats, test_conversations, test_runs
+from tests.contract import test_agents, test_chat_pictures, test_chats, test_client_tools, test_conversations, test_runs
 from tests.contract.table import UNSHOWN
 
-MODULES: list[ModuleType] = [test_agents, test_chat_pictures, test_chats, test_conversations, test_runs]
+MODULES: list[ModuleType] = [
+    test_agents,
+    test_chat_pictures,
+    test_chats,
+    test_client_tools,
+    test_conversations,
+    test_runs,
+]
 
 
 def test_every_ability_that_is_not_shown_is_needed_by_some_test_and_the_other_way_round() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.settings import AgentType
 from tests.gateways import TUTOR, gateway, sdk
-from tests.integration.test_client_tools import Talk, heard
 from tests.integration.words import someone, unheard
+from tests.programs import Talk, heard
 from tests.servers.app_server import AppServer
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
