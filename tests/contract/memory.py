@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
+from pathlib import Path
 from typing import Any, Literal
 
 from gateway.domain import errors
@@ -11,8 +12,10 @@ from gateway.domain.messages import Image, Message
 from gateway.letta.notes import EXCHANGED, NO_ANSWER, denial, note
 from gateway.letta.upstream import Sending, Take, Upstream
 from gateway.offline.script import Script
+from tests.contract.deeds import AllowedDeed, Deed
 from tests.contract.sides import Heard, Words, in_front_of, pieces
 from tests.events import answer, approval_request, error, ping, stop, usage
+from tests.gateways import TUTOR
 from tests.pictures.drawn import name_of
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.store import KeptConversation, Store
@@ -27,6 +30,7 @@ class MemorySide:
         self.kind: Literal["v1", "app-server"] = "app-server" if forks else "v1"
         self.model = "m/first"
         self.tools = ("one", "two")
+        self.writer = TUTOR
         self._store = Store(forks)
         self._model = Heard()
         self._exchanges: Exchanges = defaultdict(list)
@@ -37,8 +41,14 @@ class MemorySide:
     def heard(self, text: str) -> list[Words]:
         return self._model.of(text)
 
+    def wait_for(self, text: str) -> None:
+        self._model.wait_for(text)
+
     def exchanged(self, text: str) -> Words:
         return self._model.last(text)
+
+    def deed(self, file: Path) -> Deed:
+        return AllowedDeed(self._model.allowed)
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
         return in_front_of("http://127.0.0.1:9", self.upstream(), **changes)
@@ -68,7 +78,9 @@ class _Answering(MemoryLetta):
     def _note_answers(self, kept: KeptConversation, sending: Sending) -> None:
         if kept.pending:
             why_not = denial(sending.reason, bool(sending.messages), NO_ANSWER)
-            gave = {result.tool_call_id: result.text for result in sending.results}
+            self._model.allow(*sending.approved)
+            gave = dict.fromkeys(sending.approved, "done")
+            gave |= {result.tool_call_id: result.text for result in sending.results}
             names = ",".join(call.name for call in kept.pending)
             told = [("tool", gave.get(call.tool_call_id, why_not)) for call in kept.pending]
             self._exchanges[kept.conversation.id].append((len(kept.heard), [("assistant", names), *told]))

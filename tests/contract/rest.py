@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 from gateway.letta.rest.upstream import RestUpstream
 from gateway.letta.upstream import Upstream
 from gateway.offline.script import Script
 from gateway.settings import Letta
+from tests.contract.deeds import AllowedDeed, Deed
 from tests.contract.sides import Heard, Words, in_front_of, pieces, shown
+from tests.gateways import TUTOR
 from tests.servers.fake_letta import PING, STOP, THOUGHT, USAGE, WORD, Body, FakeLetta, Hold, Step
 
 TOOLS = ("web_search", "fetch_webpage")
@@ -96,6 +99,7 @@ class KeepingLetta(FakeLetta):
         if answers and {one["tool_call_id"] for one in answers} != self._waiting.pop(conversation, set()):
             return NOTHING_WAITS
         if answers:
+            self._model.allow(*(one["tool_call_id"] for one in answers if one.get("approve")))
             self._list(conversation, {"message_type": "approval_response_message", "approvals": answers})
         script = self._model.script([word for one in [*self.messages[conversation], *said] for word in _words(one)])
         if script.calls:
@@ -122,9 +126,11 @@ def _words(message: Body) -> Words:
         return [(message["role"], _text(message["content"]))]
     if calls := message.get("tool_calls"):
         return [("assistant", ",".join(call["name"] for call in calls))]
-    return [
-        ("tool", _text(one["tool_return"]) if "tool_return" in one else one["reason"]) for one in message["approvals"]
-    ]
+    return [("tool", _said_of(answer)) for answer in message["approvals"]]
+
+
+def _said_of(answer: Body) -> str:
+    return _text(answer.get("tool_return") or answer.get("reason") or "done")
 
 
 def _to_steps(script: Script) -> Sequence[Step]:
@@ -148,6 +154,7 @@ class RestSide:
         self.kind: Literal["v1", "app-server"] = "v1"
         self.model = "m/first"
         self.tools = TOOLS
+        self.writer = TUTOR
         self._server = server
         self._model = model
 
@@ -157,8 +164,14 @@ class RestSide:
     def heard(self, text: str) -> list[Words]:
         return self._model.of(text)
 
+    def wait_for(self, text: str) -> None:
+        self._model.wait_for(text)
+
     def exchanged(self, text: str) -> Words:
         return self._model.last(text)
+
+    def deed(self, file: Path) -> Deed:
+        return AllowedDeed(self._model.allowed)
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
         return in_front_of(self._server.base_url, **changes)
