@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any, Literal
 
 from anyio.from_thread import start_blocking_portal
@@ -16,9 +15,7 @@ from gateway.letta.notes import EARLIER_REMINDER, EXCHANGED, told_in
 from gateway.letta.upstream import Upstream
 from gateway.offline.script import Script
 from gateway.settings import Letta
-from tests.contract.deeds import AllowedDeed, Deed
-from tests.contract.sides import Heard, Words, in_front_of, pieces, shown
-from tests.gateways import TUTOR
+from tests.contract.sides import Heard, StandIn, Words, in_front_of, pieces, shown
 from tests.servers.fake_app_server import WELL, FakeAppServer, Frame, status, word
 
 USED: Frame = {
@@ -250,29 +247,15 @@ def _is_a_note(text: str) -> bool:
     return text.startswith("<system-reminder>") and not text.startswith(EXCHANGED)
 
 
-class AppServerSide:
+class AppServerSide(StandIn):
     def __init__(self, server: KeepingAppServer, model: Heard) -> None:
+        super().__init__(model)
         self.kind: Literal["v1", "app-server"] = "app-server"
-        self.model = "m/first"
         self.tools = ("Read", "ViewImage")
-        self.writer = TUTOR
         self._server = server
-        self._model = model
 
     def upstream(self) -> Upstream:
         return AppServerUpstream(Letta(base_url=self._server.url, request_seconds=10.0))
-
-    def heard(self, text: str) -> list[Words]:
-        return self._model.of(text)
-
-    def wait_for(self, text: str) -> None:
-        self._model.wait_for(text)
-
-    def exchanged(self, text: str) -> Words:
-        return self._model.last(text)
-
-    def deed(self, file: Path) -> Deed:
-        return AllowedDeed(self._model.allowed)
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
         return in_front_of(self._server.url, **changes)

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
-from pathlib import Path
 from typing import Any, Literal
 
 from gateway.domain import errors
@@ -12,10 +11,8 @@ from gateway.domain.messages import Image, Message
 from gateway.letta.notes import EXCHANGED, NO_ANSWER, denial, note
 from gateway.letta.upstream import Sending, Take, Upstream
 from gateway.offline.script import Script
-from tests.contract.deeds import AllowedDeed, Deed
-from tests.contract.sides import Heard, Words, in_front_of, pieces
+from tests.contract.sides import Heard, StandIn, Words, in_front_of, pieces
 from tests.events import answer, approval_request, error, ping, stop, usage
-from tests.gateways import TUTOR
 from tests.pictures.drawn import name_of
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.store import KeptConversation, Store
@@ -25,30 +22,16 @@ Exchanges = defaultdict[str, list[tuple[int, Words]]]
 """By conversation, what tools were called for and gave, and after how many messages."""
 
 
-class MemorySide:
+class MemorySide(StandIn):
     def __init__(self, forks: bool) -> None:
+        super().__init__(Heard())
         self.kind: Literal["v1", "app-server"] = "app-server" if forks else "v1"
-        self.model = "m/first"
         self.tools = ("one", "two")
-        self.writer = TUTOR
         self._store = Store(forks)
-        self._model = Heard()
         self._exchanges: Exchanges = defaultdict(list)
 
     def upstream(self) -> Upstream:
         return _Answering(self._store, self._model, self._exchanges)
-
-    def heard(self, text: str) -> list[Words]:
-        return self._model.of(text)
-
-    def wait_for(self, text: str) -> None:
-        self._model.wait_for(text)
-
-    def exchanged(self, text: str) -> Words:
-        return self._model.last(text)
-
-    def deed(self, file: Path) -> Deed:
-        return AllowedDeed(self._model.allowed)
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
         return in_front_of("http://127.0.0.1:9", self.upstream(), **changes)

@@ -3,16 +3,13 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 from gateway.letta.rest.upstream import RestUpstream
 from gateway.letta.upstream import Upstream
 from gateway.offline.script import Script
 from gateway.settings import Letta
-from tests.contract.deeds import AllowedDeed, Deed
-from tests.contract.sides import Heard, Words, in_front_of, pieces, shown
-from tests.gateways import TUTOR
+from tests.contract.sides import Heard, StandIn, Words, in_front_of, pieces, shown
 from tests.servers.fake_letta import PING, STOP, THOUGHT, USAGE, WORD, Body, FakeLetta, Hold, Step
 
 TOOLS = ("web_search", "fetch_webpage")
@@ -149,29 +146,15 @@ def _text(content: Any) -> str:
     return content if isinstance(content, str) else shown(content)
 
 
-class RestSide:
+class RestSide(StandIn):
     def __init__(self, server: KeepingLetta, model: Heard) -> None:
+        super().__init__(model)
         self.kind: Literal["v1", "app-server"] = "v1"
-        self.model = "m/first"
         self.tools = TOOLS
-        self.writer = TUTOR
         self._server = server
-        self._model = model
 
     def upstream(self) -> Upstream:
         return RestUpstream(Letta(upstream="rest", base_url=self._server.base_url))
-
-    def heard(self, text: str) -> list[Words]:
-        return self._model.of(text)
-
-    def wait_for(self, text: str) -> None:
-        self._model.wait_for(text)
-
-    def exchanged(self, text: str) -> Words:
-        return self._model.last(text)
-
-    def deed(self, file: Path) -> Deed:
-        return AllowedDeed(self._model.allowed)
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
         return in_front_of(self._server.base_url, **changes)

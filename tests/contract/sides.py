@@ -13,7 +13,7 @@ from gateway.letta.upstream import Upstream
 from gateway.offline.request import ChatRequest
 from gateway.offline.script import Script, to_script
 from gateway.settings import AgentType, Chats
-from tests.contract.deeds import Deed, RealDeed
+from tests.contract.deeds import AllowedDeed, Deed, RealDeed
 from tests.gateways import TUTOR, gateway
 from tests.pictures.drawn import name_of
 from tests.programs import heard
@@ -100,8 +100,8 @@ class RealSide:
 
 
 def in_front_of(letta: str, upstream: Upstream | None = None, **changes: Any) -> AbstractContextManager[str]:
-    """A gateway in front of a stand-in, by its address or this way to it; it soon takes who leaves for gone."""
-    changes = {"chats": Chats(grace_seconds=0.1), **changes}
+    """A gateway in front of a stand-in, by its address or this way to it; quick with whoever waits or leaves."""
+    changes = {"chats": Chats(grace_seconds=0.1), "first_event_seconds": 0.1, **changes}
     types = tuple(msgspec.structs.replace(type, model="m/first") for type in changes.pop("types", (TUTOR,)))
     return gateway(letta, upstream=upstream, types=types, **changes)
 
@@ -158,3 +158,25 @@ class Heard:
         return [context for context in self._contexts if any(text in said for role, said in context if role == "user")][
             -1
         ]
+
+
+class StandIn:
+    """What all stand-ins have in common."""
+
+    model = "m/first"
+    writer = TUTOR
+
+    def __init__(self, model: Heard) -> None:
+        self._model = model
+
+    def heard(self, text: str) -> list[Words]:
+        return self._model.of(text)
+
+    def wait_for(self, text: str) -> None:
+        self._model.wait_for(text)
+
+    def exchanged(self, text: str) -> Words:
+        return self._model.last(text)
+
+    def deed(self, file: Path) -> Deed:
+        return AllowedDeed(self._model.allowed)
