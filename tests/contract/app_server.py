@@ -11,11 +11,11 @@ from anyio.from_thread import start_blocking_portal
 from websockets.asyncio.server import ServerConnection
 
 from gateway.letta.app_server.upstream import AppServerUpstream
-from gateway.letta.notes import EARLIER_REMINDER, told_in
+from gateway.letta.notes import EARLIER_REMINDER, EXCHANGED, told_in
 from gateway.letta.upstream import Upstream
 from gateway.offline.script import Script
 from gateway.settings import Letta
-from tests.contract.sides import Heard, Words, in_front_of, pieces, shown
+from tests.contract.sides import Heard, StandIn, Words, in_front_of, pieces, shown
 from tests.servers.fake_app_server import WELL, FakeAppServer, Frame, status, word
 
 USED: Frame = {
@@ -37,6 +37,8 @@ class KeepingAppServer(FakeAppServer):
         self._conversations: dict[str, Frame] = {}
         self._listed: dict[str, list[Frame]] = {}
         """By conversation, its messages, the oldest first."""
+        self._asked: dict[str, set[str]] = {}
+        """By conversation, the calls whose results are awaited."""
         self._talking: dict[str, asyncio.Task[None]] = {}
         """By conversation, the turn whose model pauses between its words."""
         self._open: dict[str, tuple[ServerConnection, Frame]] = {}
@@ -158,11 +160,12 @@ class KeepingAppServer(FakeAppServer):
 
     async def _go_on(self, frame: Frame) -> None:
         """A client's tool was answered: the turn that waits for it goes on."""
-        id = frame["request_id"].partition("/")[0]
+        id, _, call = frame["request_id"].partition("/")
         result = frame["result"]["content"][0]["text"]
-        call = self._listed[id][-1]["tool_call"]
-        self._keep(id, "tool_return_message", tool_call_id=call["tool_call_id"], content=result)
-        await self._play_on(id, *self._frames(id, self._model.script(self._words(id), [result])))
+        self._keep(id, "tool_return_message", tool_call_id=call, content=result)
+        self._asked[id].discard(call)
+        if not self._asked[id]:
+            await self._play_on(id, *self._frames(id, self._model.script(self._words(id))))
 
     def _words(self, conversation: str) -> Words:
         said: Words = []
@@ -171,6 +174,10 @@ class KeepingAppServer(FakeAppServer):
                 said += [*_told_before(message["content"]), ("user", _own_words(message["content"]))]
             elif message["message_type"] == "assistant_message":
                 said.append(("assistant", shown(message["content"])))
+            elif message["message_type"] == "approval_request_message":
+                said.append(("assistant", ",".join(call["name"] for call in message["tool_calls"])))
+            else:
+                said.append(("tool", message["content"]))
         return said
 
     def _frames(self, id: str, script: Script) -> list[Frame]:
@@ -200,18 +207,27 @@ class KeepingAppServer(FakeAppServer):
         await self._play_on(id, USED, *WELL)
 
     def _calls(self, id: str, script: Script) -> list[Frame]:
-        (called,) = script.calls
-        call = {"name": called.name, "tool_call_id": called.id, "arguments": called.arguments}
-        self._keep(id, "approval_request_message", tool_call=call)
-        delta = {"message_type": "approval_request_message", "tool_call": call}
-        ended = {"message_type": "approval_classification_end", "user_input_tool_call_ids": [called.id]}
-        asked = {"tool_name": called.name, "tool_call_id": called.id, "input": {}, "request_id": f"{id}/{called.id}"}
+        calls = [{"name": one.name, "tool_call_id": one.id, "arguments": one.arguments} for one in script.calls]
+        ids = [one.id for one in script.calls]
+        self._asked[id] = {*ids}
+        # A real one lists each call as a message of its own.
+        self._keep(id, "approval_request_message", tool_call=calls[0], tool_calls=calls)
+        ended = {"message_type": "approval_classification_end", "user_input_tool_call_ids": ids}
         return [
-            {"type": "stream_delta", "delta": delta},
+            *(_delta({"message_type": "approval_request_message", "tool_call": call}) for call in calls),
             USED,
-            {"type": "stream_delta", "delta": ended},
-            {"type": "external_tool_call_request", **asked},
+            _delta(ended),
+            *(_asks(id, call) for call in calls),
         ]
+
+
+def _delta(delta: Frame) -> Frame:
+    return {"type": "stream_delta", "delta": delta}
+
+
+def _asks(conversation: str, call: Frame) -> Frame:
+    asked = {"tool_name": call["name"], "tool_call_id": call["tool_call_id"], "input": {}}
+    return {"type": "external_tool_call_request", **asked, "request_id": f"{conversation}/{call['tool_call_id']}"}
 
 
 def _told_before(content: list[Frame]) -> Words:
@@ -224,22 +240,22 @@ def _told_before(content: list[Frame]) -> Words:
 def _own_words(content: list[Frame]) -> str:
     """All parts but notes, which never come last."""
     *before, last = content
-    return shown([*(part for part in before if not part.get("text", "").startswith("<system-reminder>")), last])
+    return shown([*(part for part in before if not _is_a_note(part.get("text", ""))), last])
 
 
-class AppServerSide:
+def _is_a_note(text: str) -> bool:
+    return text.startswith("<system-reminder>") and not text.startswith(EXCHANGED)
+
+
+class AppServerSide(StandIn):
     def __init__(self, server: KeepingAppServer, model: Heard) -> None:
+        super().__init__(model)
         self.kind: Literal["v1", "app-server"] = "app-server"
-        self.model = "m/first"
         self.tools = ("Read", "ViewImage")
         self._server = server
-        self._model = model
 
     def upstream(self) -> Upstream:
         return AppServerUpstream(Letta(base_url=self._server.url, request_seconds=10.0))
-
-    def heard(self, text: str) -> list[Words]:
-        return self._model.of(text)
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
         return in_front_of(self._server.url, **changes)

@@ -1,34 +1,37 @@
 """The side of the Letta in memory, of either kind."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any, Literal
 
 from gateway.domain import errors
 from gateway.domain.messages import Image, Message
+from gateway.letta.notes import EXCHANGED, NO_ANSWER, denial, note
 from gateway.letta.upstream import Sending, Take, Upstream
 from gateway.offline.script import Script
-from tests.contract.sides import Heard, Words, in_front_of, pieces
+from tests.contract.sides import Heard, StandIn, Words, in_front_of, pieces
 from tests.events import answer, approval_request, error, ping, stop, usage
 from tests.pictures.drawn import name_of
 from tests.turns.memory_letta import MemoryLetta, Step
-from tests.turns.store import Store
+from tests.turns.store import KeptConversation, Store
 from tests.turns.virtual_time import Gate
 
+Exchanges = defaultdict[str, list[tuple[int, Words]]]
+"""By conversation, what tools were called for and gave, and after how many messages."""
 
-class MemorySide:
+
+class MemorySide(StandIn):
     def __init__(self, forks: bool) -> None:
+        super().__init__(Heard())
         self.kind: Literal["v1", "app-server"] = "app-server" if forks else "v1"
-        self.model = "m/first"
         self.tools = ("one", "two")
         self._store = Store(forks)
-        self._model = Heard()
+        self._exchanges: Exchanges = defaultdict(list)
 
     def upstream(self) -> Upstream:
-        return _Answering(self._store, self._model)
-
-    def heard(self, text: str) -> list[Words]:
-        return self._model.of(text)
+        return _Answering(self._store, self._model, self._exchanges)
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
         return in_front_of("http://127.0.0.1:9", self.upstream(), **changes)
@@ -41,18 +44,35 @@ class MemorySide:
 class _Answering(MemoryLetta):
     """A way to the Letta in memory, whose runs do what the model says."""
 
-    def __init__(self, store: Store, model: Heard) -> None:
+    def __init__(self, store: Store, model: Heard, exchanges: Exchanges) -> None:
         super().__init__(store)
         self._model = model
+        self._exchanges = exchanges
 
     async def run(
         self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
     ) -> None:
         if kept := self.store.conversations.get(conversation_id):
-            context: Words = [(message.role, _words(message)) for message in [*kept.heard, *sending.messages]]
-            script = self._model.script(context, [result.text for result in sending.results])
+            self._note_answers(kept, sending)
+            script = self._model.script(self._context(kept, sending))
             self.scripts = [_steps(script, self.store.forks)]
         await super().run(agent_id, conversation_id, sending, tools, take)
+
+    def _note_answers(self, kept: KeptConversation, sending: Sending) -> None:
+        if kept.pending:
+            why_not = denial(sending.reason, bool(sending.messages), NO_ANSWER)
+            self._model.allow(*sending.approved)
+            gave = dict.fromkeys(sending.approved, "done")
+            gave |= {result.tool_call_id: result.text for result in sending.results}
+            names = ",".join(call.name for call in kept.pending)
+            told = [("tool", gave.get(call.tool_call_id, why_not)) for call in kept.pending]
+            self._exchanges[kept.conversation.id].append((len(kept.heard), [("assistant", names), *told]))
+
+    def _context(self, kept: KeptConversation, sending: Sending) -> Words:
+        said: list[Words] = [[(message.role, _words(message))] for message in kept.heard]
+        for place, exchange in reversed(self._exchanges[kept.conversation.id]):
+            said.insert(place, exchange)
+        return [*chain.from_iterable(said), *((message.role, _words(message)) for message in sending.messages)]
 
 
 def _steps(script: Script, forks: bool) -> Sequence[Step]:
@@ -73,7 +93,9 @@ def _steps(script: Script, forks: bool) -> Sequence[Step]:
 
 
 def _words(message: Message) -> str:
-    return "\n".join(piece if isinstance(piece, str) else _name(piece) for piece in message.pieces() if piece)
+    notes = [note(EXCHANGED, message.exchanged)] if message.exchanged else []
+    said = [piece if isinstance(piece, str) else _name(piece) for piece in message.pieces() if piece]
+    return "\n".join([*notes, *said])
 
 
 def _name(image: Image) -> str:

@@ -9,7 +9,7 @@ from gateway.letta.rest.upstream import RestUpstream
 from gateway.letta.upstream import Upstream
 from gateway.offline.script import Script
 from gateway.settings import Letta
-from tests.contract.sides import Heard, Words, in_front_of, pieces, shown
+from tests.contract.sides import Heard, StandIn, Words, in_front_of, pieces, shown
 from tests.servers.fake_letta import PING, STOP, THOUGHT, USAGE, WORD, Body, FakeLetta, Hold, Step
 
 TOOLS = ("web_search", "fetch_webpage")
@@ -39,7 +39,7 @@ class KeepingLetta(FakeLetta):
         super().__init__()
         self._model = model
         self._running: set[str] = set()
-        self._waiting: dict[str, list[str]] = {}
+        self._waiting: dict[str, set[str]] = {}
         """By conversation, the ids of the calls that wait."""
 
     def _state(self, method: str, path: str, query: dict[str, list[str]], body: Body) -> Any:
@@ -93,26 +93,41 @@ class KeepingLetta(FakeLetta):
     def _steps(self, conversation: str, body: Body) -> Sequence[Step]:
         said = [message for message in body["messages"] if "role" in message]
         answers = [one for message in body["messages"] for one in message.get("approvals", ())]
-        if answers and [one["tool_call_id"] for one in answers] != self._waiting.pop(conversation, []):
+        if answers and {one["tool_call_id"] for one in answers} != self._waiting.pop(conversation, set()):
             return NOTHING_WAITS
-        kept = [message for message in self.messages[conversation] if "role" in message]
-        results = [part["text"] for one in answers for part in one.get("tool_return", ())]
-        context = [(message["role"], _text(message["content"])) for message in [*kept, *said]]
-        script = self._model.script(context, results)
+        if answers:
+            self._model.allow(*(one["tool_call_id"] for one in answers if one.get("approve")))
+            self._list(conversation, {"message_type": "approval_response_message", "approvals": answers})
+        script = self._model.script([word for one in [*self.messages[conversation], *said] for word in _words(one)])
         if script.calls:
             return self._wait(conversation, said, script)
         return _to_steps(script)
 
     def _wait(self, conversation: str, said: list[Body], script: Script) -> Sequence[Step]:
         calls = [{"name": one.name, "tool_call_id": one.id, "arguments": one.arguments} for one in script.calls]
-        self._waiting[conversation] = [call["tool_call_id"] for call in calls]
-        listed = [{**message, "message_type": "user_message"} for message in said]
+        self._waiting[conversation] = {call["tool_call_id"] for call in calls}
         asked: Body = {"message_type": "approval_request_message", "tool_calls": calls}
-        for message in [*listed, asked]:
+        self._list(conversation, *({**message, "message_type": "user_message"} for message in said), asked)
+        return [PING, {**asked, "step_id": "s1"}, WAITING, USAGE]
+
+    def _list(self, conversation: str, *messages: Body) -> None:
+        for message in messages:
             number = len(self.messages[conversation])
             dated = {"id": f"message-{number}", "date": f"2026-01-01T00:00:{number:02}Z"}
             self.messages[conversation].append({**message, **dated})
-        return [PING, {**asked, "step_id": "s1"}, WAITING, USAGE]
+
+
+def _words(message: Body) -> Words:
+    """What the model is shown of a message: of calls their names, of answers what they say."""
+    if "role" in message:
+        return [(message["role"], _text(message["content"]))]
+    if calls := message.get("tool_calls"):
+        return [("assistant", ",".join(call["name"] for call in calls))]
+    return [("tool", _said_of(answer)) for answer in message["approvals"]]
+
+
+def _said_of(answer: Body) -> str:
+    return _text(answer.get("tool_return") or answer.get("reason") or "done")
 
 
 def _to_steps(script: Script) -> Sequence[Step]:
@@ -131,19 +146,15 @@ def _text(content: Any) -> str:
     return content if isinstance(content, str) else shown(content)
 
 
-class RestSide:
+class RestSide(StandIn):
     def __init__(self, server: KeepingLetta, model: Heard) -> None:
+        super().__init__(model)
         self.kind: Literal["v1", "app-server"] = "v1"
-        self.model = "m/first"
         self.tools = TOOLS
         self._server = server
-        self._model = model
 
     def upstream(self) -> Upstream:
         return RestUpstream(Letta(upstream="rest", base_url=self._server.base_url))
-
-    def heard(self, text: str) -> list[Words]:
-        return self._model.of(text)
 
     def gateway(self, **changes: Any) -> AbstractContextManager[str]:
         return in_front_of(self._server.base_url, **changes)

@@ -28,6 +28,14 @@ class Scene:
         (said,) = self.said(text)
         return said
 
+    def heard(self, text: str) -> Words:
+        """The same of the last run in which a person says `text`, with the names of calls and their results."""
+        return self.side.exchanged(text)
+
+    def wait_for(self, text: str) -> None:
+        """Returns when a run has begun whose last message contains `text`."""
+        self.side.wait_for(text)
+
     def conversations(self, user: str) -> list[str]:
         """Those of a frontend's user: one more, or another, and what was said was sent again."""
         return sorted(self.side.conversations(agent_tags("tutor", "frontend", user)))

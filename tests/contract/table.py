@@ -8,11 +8,13 @@ import pytest
 F = TypeVar("F", bound=Callable[..., object])
 
 NO_MODEL = "it has no model behind it, so nobody is shown a prompt, and nobody counts tokens"
+ONE_FORM = "it keeps pictures as they were sent"
 ONE_FAILURE = "it is told one failure of a provider's; its own tests play the others"
 # side -> what it cannot show -> why
 UNSHOWN: dict[str, dict[str, str]] = {
     "memory-v1": {
         "model": NO_MODEL,
+        "forms": ONE_FORM,
         "providers": ONE_FAILURE,
         "catalogue": "it takes any name for that of a tool that nobody knows",
         "deletion": "it keeps the conversations of an agent that was deleted",
@@ -20,6 +22,7 @@ UNSHOWN: dict[str, dict[str, str]] = {
     },
     "memory-app-server": {
         "model": NO_MODEL,
+        "forms": ONE_FORM,
         "providers": ONE_FAILURE,
         "catalogue": "it takes any name for that of a tool that nobody knows",
         "deletion": "it keeps the conversations of an agent that was deleted",
@@ -27,13 +30,17 @@ UNSHOWN: dict[str, dict[str, str]] = {
     },
     "scripted-rest": {
         "model": NO_MODEL,
+        "forms": ONE_FORM,
         "providers": ONE_FAILURE,
         "dates": "it dates what it makes by its number",
     },
     "scripted-app-server": {
         "model": NO_MODEL,
+        "forms": ONE_FORM,
         "providers": ONE_FAILURE,
         "pasts": "it keeps no files, so a past that was said elsewhere is told in words, and shows no pictures",
+        "approvals": "it asks before no call",
+        "words beside results": "it takes no words while a turn waits for results",
     },
 }
 

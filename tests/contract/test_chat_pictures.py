@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
+from gateway.settings import Images
 from tests.contract.scene import Scene
 from tests.contract.table import needs
 from tests.frontend import Frontend
-from tests.gateways import sdk
+from tests.gateways import chat as body
+from tests.gateways import http, sdk
 from tests.integration.words import someone, unheard
-from tests.pictures.drawn import picture
+from tests.pictures.drawn import GIF, JPEG, WEBP, Picture, picture
+from tests.servers.picture_server import PictureServer, answer, fetcher_of
 
 
 def test_a_picture_is_seen_and_sent_once(chat: Frontend, scene: Scene) -> None:
@@ -130,3 +133,86 @@ def test_after_a_restart_a_picture_is_known_again(chat: Frontend, scene: Scene) 
         assert scene.conversations(chat.user) == before
         chat.regenerate(answer)
         assert scene.said(three) == [[*path, ("user", f"{three}\n{shown.name}")]] * 2
+
+
+FORMS = {
+    "image/gif": Picture(GIF, "image/gif"),
+    "image/webp": Picture(WEBP, "image/webp"),
+    "image/jpeg": Picture(JPEG, "image/jpeg"),
+    "too wide for an App Server": picture(2500, 2),
+    "of megabytes": picture(1000, 1000, noise=True),
+}
+
+
+@needs("forms")
+@pytest.mark.parametrize("shown", FORMS.values(), ids=FORMS)
+def test_a_picture_that_letta_makes_another_of_is_known_again(chat: Frontend, scene: Scene, shown: Picture) -> None:
+    look = unheard("look")
+    chat.say(look, shown)
+    before = scene.conversations(chat.user)
+    for _ in range(2):
+        with scene.another() as restarted, sdk(restarted, "sk-front") as client:
+            chat.client, text = client, unheard("next")
+            chat.say(text)
+            (seen, *_), told = scene.said_once(text), scene.said_once(look)
+            assert [seen] == told
+            assert "[image/" in seen[1]
+    assert scene.conversations(chat.user) == before
+    # An App Server shows PNG and JPEG of no more than 2000 pixels a side.
+    if scene.side.kind == "v1":
+        assert shown.name in seen[1]
+
+
+class Elsewhere(Picture):
+    """A picture that is shown by its address."""
+
+    address = ""
+
+    @property
+    def part(self) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": self.address}}
+
+
+def test_a_picture_that_is_shown_by_its_address_is_seen_and_known_again(scene: Scene) -> None:
+    shown, look = Elsewhere(picture().data), unheard("look")
+    with PictureServer() as server:
+        shown.address = server.serve("/a", answer(shown.data))
+        web = {"images": Images(fetch=True), "fetch": fetcher_of(server)}
+        with scene.another(**web) as url, sdk(url, "sk-front") as client:
+            chat = Frontend(client, someone(), ids=scene.ids)
+            chat.say(look, shown)
+            before = scene.conversations(chat.user)
+            chat.say(unheard("two"))
+        with scene.another(**web) as restarted, sdk(restarted, "sk-front") as client:
+            chat.client, path, three = client, chat.said(), unheard("three")
+            chat.say(three)
+
+    assert scene.said_once(look) == [("user", f"{look}\n{shown.name}")]
+    assert scene.said_once(three) == [*path, ("user", three)]
+    assert scene.conversations(chat.user) == before
+    assert server.paths == ["/a", "/a"]
+
+
+# A client that keeps no history
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["at once", "after a restart"])
+def test_a_picture_of_a_stopped_turn_is_brought_back(scene: Scene, restarts: bool) -> None:
+    user, stopped, shown, two = someone(), unheard("!hang\n"), picture(), unheard("two")
+    looking = body(
+        user=user, stream=True, messages=[{"role": "user", "content": [{"type": "text", "text": stopped}, shown.part]}]
+    )
+    with scene.another() as other, http(other) as doomed:
+        doomed.headers["X-Chat-Id"] = "here"
+        doomed.post("/v1/chat/completions", json=body(unheard("one"), user=user)).raise_for_status()
+        with doomed.stream("POST", "/v1/chat/completions", json=looking):
+            scene.wait_for(shown.name)
+        if not restarts:
+            doomed.post("/v1/chat/completions", json=body(two, user=user)).raise_for_status()
+    with http(scene.url) as again:
+        if restarts:
+            again.headers["X-Chat-Id"] = "here"
+            again.post("/v1/chat/completions", json=body(two, user=user)).raise_for_status()
+
+    *_, brought_back, last = scene.said_once(two)
+    assert [brought_back, last] == [("user", f"{stopped}\n{shown.name}"), ("user", two)]

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from contextlib import nullcontext
 from html import escape
 
 import pytest
@@ -17,10 +18,12 @@ def test_the_next_turn_adds_to_the_path(chat: Frontend, scene: Scene) -> None:
     chat.say(unheard("one"))
     chat.say(unheard("two"))
     before, three = chat.said(), unheard("three")
+    there = scene.conversations(chat.user)
     chat.say(three)
 
     assert scene.said_once(three) == [*before, ("user", three)]
     assert len(before) == 4
+    assert scene.conversations(chat.user) == there
 
 
 def test_regenerate_answers_the_same_message_once(chat: Frontend, scene: Scene) -> None:
@@ -132,10 +135,13 @@ def test_a_chat_imported_with_its_history_goes_on(chat: Frontend, scene: Scene) 
     old.say(unheard("one"))
     old.say(unheard("two"))
     chat.last = old.last
-    path, three = chat.said(), unheard("three")
-    chat.say(three)
-
-    assert scene.said_once(three) == [*path, ("user", three)]
+    there: list[list[str]] = []
+    for text in (unheard("three"), unheard("four")):
+        path = chat.said()
+        chat.say(text)
+        assert scene.said_once(text) == [*path, ("user", text)]
+        there.append(scene.conversations(chat.user))
+    assert there[0] == there[1]
 
 
 def test_a_chat_of_two_hundred_messages(chat: Frontend, scene: Scene) -> None:
@@ -160,16 +166,29 @@ def test_going_back_to_an_older_branch(chat: Frontend, scene: Scene) -> None:
     assert scene.said_once(text) == [*path, ("user", text)]
 
 
-def test_after_stop_the_agent_knows_what_was_seen(chat: Frontend, scene: Scene) -> None:
-    chat.say(unheard("one"))
-    # So long that it is far from its end when Letta looks whether it is cancelled.
-    chat.stop(f"!slow 50\n!say Once upon a time {'there was ' * 40}{unheard()}", after="upon")
-    path, two = chat.said(), unheard("two")
-    answer = chat.say(two)
+# So long that it is far from its end when Letta looks whether it is cancelled.
+LONG = f"!slow 50\n!say Once upon a time {'there was ' * 40}"
+STOPPED = {"before the first byte": ("!hang\n", ""), "in the middle of the answer": (LONG, "upon")}
 
-    assert "upon" in path[-1][1]
-    assert scene.said_once(two) == [*path, ("user", two)]
-    assert answer.text == f"You said: {two}"
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["the same gateway", "another"])
+@pytest.mark.parametrize(("script", "after"), STOPPED.values(), ids=STOPPED)
+def test_after_stop_the_agent_knows_what_was_seen(
+    chat: Frontend, scene: Scene, script: str, after: str, restarts: bool
+) -> None:
+    lasting, stopped = chat.client, unheard(script)
+    with scene.another() if restarts else nullcontext(scene.url) as url, sdk(url, "sk-front") as chat.client:
+        chat.say(unheard("one"))
+        chat.stop(stopped, after=after)
+    chat.client = lasting
+    path = chat.said()
+    assert path[2] == ("user", stopped)
+    assert [after in text for _, text in path[3:]] == [True] * bool(after)
+    for text in (unheard("two"), unheard("three")):
+        path = chat.said()
+        answer = chat.say(text)
+        assert scene.said_once(text) == [*path, ("user", text)]
+        assert answer.text == f"You said: {text}"
 
 
 def test_an_answer_stopped_near_its_end_is_known_as_far_as_it_was_seen(chat: Frontend, scene: Scene) -> None:
@@ -181,17 +200,6 @@ def test_an_answer_stopped_near_its_end_is_known_as_far_as_it_was_seen(chat: Fro
     question, answer, *news = scene.said_once(two)
     assert [question, *news] == [path[0], ("user", two)]
     assert answer[1].startswith(path[1][1])
-
-
-def test_after_stop_before_the_first_byte_the_message_is_kept(chat: Frontend, scene: Scene) -> None:
-    chat.say(unheard("one"))
-    stopped = unheard("!hang\n")
-    chat.stop(stopped)
-    path, two = chat.said(), unheard("two")
-    chat.say(two)
-
-    assert scene.said_once(two) == [*path, ("user", two)]
-    assert path[-1] == ("user", stopped)
 
 
 def test_the_same_chat_id_of_two_users_is_two_chats(chat: Frontend, scene: Scene) -> None:
@@ -209,20 +217,25 @@ def test_identical_first_messages_in_two_chats(chat: Frontend, scene: Scene) -> 
         if not chat.ids:
             each.chat = None
         each.say(first)
+    assert scene.said(first) == [[("user", first)]] * 2
+    there = scene.conversations(chat.user)
     for each in (chat, other, chat, other):
         path, text = each.said(), unheard("next")
         each.say(text)
         assert scene.said_once(text) == [*path, ("user", text)]
+    assert scene.conversations(chat.user) == there
 
 
 def test_after_a_restart_every_branch_goes_on(chat: Frontend, scene: Scene) -> None:
     chat.say(unheard("one"))
     old = chat.say(unheard("two"))
     chat.regenerate(old)
+    there = scene.conversations(chat.user)
     with scene.another() as restarted, sdk(restarted, "sk-front") as client:
         chat.client = client
         path, three = chat.said(), unheard("three")
         answer = chat.say(three)
         assert scene.said_once(three) == [*path, ("user", three)]
+        assert scene.conversations(chat.user) == there
         chat.regenerate(answer)
         assert scene.said(three) == [[*path, ("user", three)]] * 2

@@ -1,14 +1,14 @@
 """The table of what sides cannot show names what some test needs, and every test names what stands there."""
 
 import inspect
-from types import ModuleType
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-from tests.contract import test_agents, test_chat_pictures, test_chats, test_conversations, test_runs
 from tests.contract.table import UNSHOWN
 
-MODULES: list[ModuleType] = [test_agents, test_chat_pictures, test_chats, test_conversations, test_runs]
+MODULES = [import_module(f"tests.contract.{path.stem}") for path in Path(__file__).parent.glob("test_*.py")]
 
 
 def test_every_ability_that_is_not_shown_is_needed_by_some_test_and_the_other_way_round() -> None:

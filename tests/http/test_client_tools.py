@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.settings import AgentType
-from tests.gateways import FRONTEND, TUTOR, chat, gateway, http, sdk
+from tests.gateways import FRONTEND, TUTOR, chat, gateway, http
 from tests.servers.fake_letta import PING, THOUGHT, USAGE, FakeLetta, Step
 from tests.wires.oracle import check_stream
 
@@ -88,21 +88,6 @@ def test_letta_gets_the_tools_and_then_the_result_of_the_call(letta: FakeLetta) 
     ]
     assert answer.json()["choices"][0]["message"]["content"].endswith("Hello")
     assert len(letta.conversations) == 1
-
-
-def test_the_openai_sdk_calls_and_goes_on(letta: FakeLetta) -> None:
-    letta.coming = [CALLING]
-    history: list[Any] = [HI]
-    with gateway(letta.base_url) as url, sdk(url) as client:
-        for _ in range(2):
-            asked: Any = {"model": "tutor", "user": "ada", "messages": history, "tools": [TOOL]}
-            with client.chat.completions.stream(**asked) as stream:
-                message = stream.get_final_completion().choices[0].message
-            history += [message.model_dump(include={"role", "content", "tool_calls"}, exclude_none=True)]
-            history += [result(call.id) for call in message.tool_calls or ()]
-
-    assert [one["role"] for one in history] == ["user", "assistant", "tool", "assistant"]
-    assert letta.said == [["hello"], []]
 
 
 IGNORING: dict[str, dict[str, Any]] = {

@@ -1,75 +1,25 @@
 """Tools of the client's on every real Letta, with the openai SDK in front, by what the model received."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from openai import BadRequestError, OpenAI
-from openai.types.chat import ChatCompletionMessage
+from openai import BadRequestError
 
 from gateway.settings import Chats
 from gateway.turns.chats.markers import agent_tags
 from tests.gateways import gateway, sdk
-from tests.integration.words import someone, unheard
+from tests.integration.words import unheard
+from tests.programs import CALLS, Talk, called, heard, tool
 from tests.servers.app_server import AppServer
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import THOUGHT, ScriptedModel
 from tests.workers import asks
 
-Message = dict[str, Any]
-
-
-def tool(name: str) -> Message:
-    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
-    return {"type": "function", "function": {"name": name, "description": f"The {name}.", "parameters": parameters}}
-
-
-TOOLS = [tool("weather"), tool("clock")]
-CALLS = '!tool weather {"city": "Oslo"}\n!tool clock {"city": "Rome"}'
-
 
 @pytest.fixture(params=["whole", "streamed"])
 def streamed(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "streamed")
-
-
-class Talk:
-    """A chat as a program has it that calls tools: it keeps the history, and tells it whole."""
-
-    def __init__(self, client: OpenAI, streamed: bool = False, **more: Any) -> None:
-        self.client = client
-        self.streamed = streamed
-        self.history: list[Message] = []
-        self.more = {"model": "tutor", "user": someone(), "tools": TOOLS, **more}
-        self.finish = ""
-
-    def say(self, text: str) -> ChatCompletionMessage:
-        return self.send({"role": "user", "content": text})
-
-    def send(self, *news: Message) -> ChatCompletionMessage:
-        self.history += news
-        message = self._ask()
-        self.history.append(message.model_dump(exclude_none=True, include={"role", "content", "tool_calls"}))
-        return message
-
-    def give(self, **results: str) -> ChatCompletionMessage:
-        return self.send(*self.results(**results))
-
-    def results(self, **results: str) -> list[Message]:
-        """The tool messages that answer the last calls, in the order that is given."""
-        ids = {call["function"]["name"]: call["id"] for call in self.history[-1]["tool_calls"]}
-        return [{"role": "tool", "tool_call_id": ids[name], "content": text} for name, text in results.items()]
-
-    def _ask(self) -> ChatCompletionMessage:
-        asked: Any = {**self.more, "messages": self.history}
-        if self.streamed:
-            with self.client.chat.completions.stream(**asked) as stream:
-                choice = stream.get_final_completion().choices[0]
-        else:
-            choice = self.client.chat.completions.create(**asked).choices[0]
-        self.finish = choice.finish_reason
-        return choice.message
 
 
 @pytest.fixture
@@ -82,133 +32,6 @@ def talk(url: str, streamed: bool) -> Iterator[Talk]:
 def plain(url: str) -> Iterator[Talk]:
     with sdk(url) as client:
         yield Talk(client)
-
-
-def called(message: ChatCompletionMessage) -> list[tuple[str, Any]]:
-    calls: Any = message.tool_calls or []
-    return [(call.function.name, json.loads(call.function.arguments)) for call in calls]
-
-
-def heard(model: ScriptedModel, text: str) -> list[tuple[str, str]]:
-    """The (role, words)s of the last request in which a person says `text`; of calls the names, by commas."""
-    requests = [r for r in model.requests if any(m["role"] == "user" and text in words(m) for m in r["messages"])]
-    return [(message["role"], words(message)) for message in requests[-1]["messages"][1:]]
-
-
-def words(message: Message) -> str:
-    """A message without an App Server's own words."""
-    if message.get("tool_calls"):
-        return ",".join(call["function"]["name"] for call in message["tool_calls"])
-    content = message["content"]
-    parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content or ()]
-    own = ("have called", "interrupted the active")
-    return "\n".join(p for p in parts if not p.startswith("<system-reminder>") or any(one in p for one in own))
-
-
-def test_two_calls_at_once_come_to_the_client_and_their_results_to_the_agent(talk: Talk, model: ScriptedModel) -> None:
-    script = f"{CALLS}\n{unheard()}"
-    message = talk.say(script)
-
-    assert talk.finish == "tool_calls"
-    assert called(message) == [("weather", {"city": "Oslo"}), ("clock", {"city": "Rome"})]
-    answer = talk.give(weather="sunny", clock="noon")
-    assert (talk.finish, answer.tool_calls) == ("stop", None)
-    assert "sunny" in (answer.content or "")
-    assert heard(model, script) == [
-        ("user", script),
-        ("assistant", "weather,clock"),
-        ("tool", "sunny"),
-        ("tool", "noon"),
-    ]
-
-    more = unheard("and more")
-    talk.say(more)
-    assert [role for role, _ in heard(model, more)] == ["user", "assistant", "tool", "tool", "assistant", "user"]
-
-
-def test_results_may_come_in_any_order(plain: Talk, model: ScriptedModel) -> None:
-    script = f"{CALLS}\n{unheard()}"
-    plain.say(script)
-    plain.give(clock="noon", weather="sunny")
-
-    assert sorted(heard(model, script)[-2:]) == [("tool", "noon"), ("tool", "sunny")]
-
-
-def test_a_result_that_is_missing_is_told_to_the_agent(plain: Talk, model: ScriptedModel) -> None:
-    script = f"{CALLS}\n{unheard()}"
-    plain.say(script)
-    assert "noon" in (plain.give(clock="noon").content or "")
-
-    assert sum(role == "tool" for role, _ in heard(model, script)) == 2
-    assert any("gave no answer" in text for _, text in heard(model, script)[-2:])
-
-
-def test_what_is_said_beside_results_is_heard_after_them(plain: Talk, model: ScriptedModel) -> None:
-    script, more = f"{CALLS}\n{unheard()}", unheard("and this")
-    plain.say(script)
-    answer = plain.send(*plain.results(weather="sunny", clock="noon"), {"role": "user", "content": more})
-
-    assert more in (answer.content or "")
-    assert heard(model, more)[-3:] == [("tool", "sunny"), ("tool", "noon"), ("user", more)]
-    assert len(heard(model, more)) == 5
-
-
-def test_the_agent_may_call_again_in_the_same_turn(plain: Talk, model: ScriptedModel) -> None:
-    more = f"{CALLS}\n{unheard()}"
-    plain.say(f"{CALLS}\n{unheard()}")
-    again = plain.send(*plain.results(weather="sunny", clock="noon"), {"role": "user", "content": more})
-    assert called(again) == [("weather", {"city": "Oslo"}), ("clock", {"city": "Rome"})]
-
-    plain.give(weather="rain", clock="midnight")
-    assert heard(model, more)[-2:] == [("tool", "rain"), ("tool", "midnight")]
-
-
-def test_who_goes_on_without_an_answer_is_heard_and_the_agent_knows(plain: Talk, model: ScriptedModel) -> None:
-    more = unheard("never mind")
-    plain.say(f"{CALLS}\n{unheard()}")
-    answer = plain.say(more)
-
-    assert more in (answer.content or "")
-    assert [role for role, _ in heard(model, more)] == ["user", "assistant", "tool", "tool", "user"]
-    assert all("went on without it" in text for role, text in heard(model, more) if role == "tool")
-
-
-def test_a_question_may_be_asked_anew_while_its_calls_wait(plain: Talk, model: ScriptedModel) -> None:
-    script = f"{CALLS}\n{unheard()}"
-    plain.say(script)
-    del plain.history[-2:]
-    again = plain.say(script)
-
-    assert called(again) == [("weather", {"city": "Oslo"}), ("clock", {"city": "Rome"})]
-    assert "sunny" in (plain.give(weather="sunny", clock="noon").content or "")
-    assert [role for role, _ in heard(model, script)] == ["user", "assistant", "tool", "tool"]
-
-
-def test_results_that_come_again_are_history(plain: Talk, model: ScriptedModel) -> None:
-    script = f"{CALLS}\n{unheard()}"
-    plain.say(script)
-    plain.give(weather="sunny", clock="noon")
-    plain.history.pop()
-    plain.send()
-
-    (asked,) = heard(model, script)
-    assert asked[0] == "user"
-    assert '"result":"sunny"' in asked[1]
-    assert asked[1].endswith(script)
-
-
-def test_a_call_without_arguments_has_none(talk: Talk) -> None:
-    assert called(talk.say("!tool clock")) == [("clock", {})]
-
-
-def test_who_wants_one_call_at_a_time_gets_one(url: str, model: ScriptedModel, streamed: bool) -> None:
-    script = f"{CALLS}\n{unheard()}"
-    with sdk(url) as client:
-        talk = Talk(client, streamed, parallel_tool_calls=False)
-        assert called(talk.say(script)) == [("weather", {"city": "Oslo"})]
-        talk.give(weather="sunny")
-
-    assert ("tool", "sunny") in heard(model, script)
 
 
 def test_tools_are_offered_only_where_they_may_be_called(url: str, model: ScriptedModel) -> None:

@@ -12,8 +12,8 @@ from openai import InternalServerError, OpenAI
 from gateway.settings import AgentType
 from gateway.turns.chats.markers import agent_tags
 from tests.gateways import TUTOR, chat, gateway, http, sdk
-from tests.integration.test_client_tools import Talk, called, tool
 from tests.integration.words import someone, unheard
+from tests.programs import Talk, called, tool
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel

@@ -8,8 +8,8 @@ from openai import APIError, InternalServerError, OpenAI
 from pydantic import BaseModel, ValidationError
 
 from tests.gateways import chat
-from tests.integration.test_client_tools import CALLS, TOOLS, Talk, called
 from tests.integration.words import someone, unheard
+from tests.programs import CALLS, TOOLS, Talk, called
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
 

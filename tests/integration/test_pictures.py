@@ -10,113 +10,20 @@ import pytest
 from openai import OpenAI
 
 from gateway.app import create_app
-from gateway.settings import AgentType, Images, Letta, Provider, Settings
-from gateway.turns.chats.markers import agent_tags
+from gateway.settings import AgentType, Letta, Provider, Settings
 from tests.frontend import Frontend
 from tests.gateways import FRONTEND, gateway, http, sdk
 from tests.gateways import chat as body
-from tests.integration.sides import Side
 from tests.integration.words import someone, unheard
-from tests.pictures.drawn import GIF, JPEG, WEBP, Picture, picture
+from tests.pictures.drawn import Picture, picture
 from tests.servers.app_server import AppServer
 from tests.servers.letta_v1 import LettaV1
-from tests.servers.picture_server import PictureServer, answer, fetcher_of
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.threads import served
 
 
-def conversations(side: Side, chat: Frontend) -> list[str]:
-    """Those of a chat's user: one more, or another, and what was said was sent again."""
-    (agent,) = side.letta.agents(agent_tags("tutor", "frontend", chat.user))
-    return sorted(side.letta.conversations(agent))
-
-
-FORMS = {
-    "image/gif": Picture(GIF, "image/gif"),
-    "image/webp": Picture(WEBP, "image/webp"),
-    "image/jpeg": Picture(JPEG, "image/jpeg"),
-    "too wide for an App Server": picture(2500, 2),
-    "of megabytes": picture(1000, 1000, noise=True),
-}
-
-
-@pytest.mark.parametrize("shown", FORMS.values(), ids=FORMS)
-def test_a_picture_that_letta_makes_another_of_is_known_again(
-    chat: Frontend, side: Side, model: ScriptedModel, shown: Picture
-) -> None:
-    look = unheard("look")
-    chat.say(look, shown)
-    before = conversations(side, chat)
-    for _ in range(2):
-        with gateway(side.letta, model=side.letta.seeing) as restarted, sdk(restarted, "sk-front") as client:
-            chat.client, text = client, unheard("next")
-            chat.say(text)
-            (seen, *_), told = model.said_once(text), model.said_once(look)
-            assert [seen] == told
-            assert "[image/" in seen[1]
-    assert conversations(side, chat) == before
-    # An App Server shows PNG and JPEG of no more than 2000 pixels a side.
-    if side.letta.name == "v1":
-        assert shown.name in seen[1]
-
-
-class Elsewhere(Picture):
-    """A picture that is shown by its address."""
-
-    address = ""
-
-    @property
-    def part(self) -> dict[str, Any]:
-        return {"type": "image_url", "image_url": {"url": self.address}}
-
-
-def test_a_picture_that_is_shown_by_its_address_is_seen_and_known_again(side: Side, model: ScriptedModel) -> None:
-    shown, look = Elsewhere(picture().data), unheard("look")
-    with PictureServer() as server:
-        shown.address = server.serve("/a", answer(shown.data))
-        web = {"images": Images(fetch=True), "fetch": fetcher_of(server)}
-        with gateway(side.letta, model=side.letta.seeing, **web) as url, sdk(url, "sk-front") as client:
-            chat = Frontend(client, someone(), ids=side.ids)
-            chat.say(look, shown)
-            before = conversations(side, chat)
-            chat.say(unheard("two"))
-        with gateway(side.letta, model=side.letta.seeing, **web) as restarted, sdk(restarted, "sk-front") as client:
-            chat.client, path, three = client, chat.said(), unheard("three")
-            chat.say(three)
-
-    assert model.said_once(look) == [("user", f"{look}\n{shown.name}")]
-    assert model.said_once(three) == [*path, ("user", three)]
-    assert conversations(side, chat) == before
-    assert server.paths == ["/a", "/a"]
-
-
-# A client that keeps no history
-
-
 def question_with(text: str, shown: Picture) -> dict[str, Any]:
     return {"role": "user", "content": [{"type": "text", "text": text}, shown.part]}
-
-
-@pytest.mark.parametrize("restarts", [False, True], ids=["at once", "after a restart"])
-def test_a_picture_of_a_stopped_turn_is_brought_back(
-    side: Side, side_url: str, model: ScriptedModel, restarts: bool
-) -> None:
-    user, stopped, shown, two = someone(), unheard("!hang\n"), picture(), unheard("two")
-    looking = body(user=user, stream=True, messages=[question_with(stopped, shown)])
-    with gateway(side.letta, model=side.letta.seeing) as other, http(other) as doomed:
-        doomed.headers["X-Chat-Id"] = "here"
-        doomed.post("/v1/chat/completions", json=body(unheard("one"), user=user)).raise_for_status()
-        with doomed.stream("POST", "/v1/chat/completions", json=looking):
-            model.wait_for(shown.name)
-        if not restarts:
-            doomed.post("/v1/chat/completions", json=body(two, user=user)).raise_for_status()
-    with http(side_url) as again:
-        if restarts:
-            again.headers["X-Chat-Id"] = "here"
-            again.post("/v1/chat/completions", json=body(two, user=user)).raise_for_status()
-
-    *_, question, last = model.said_once(two)
-    assert [question, last] == [("user", f"{stopped}\n{shown.name}"), ("user", two)]
 
 
 def test_a_v1_server_s_model_is_told_how_closely_to_look(letta_v1: LettaV1, model: ScriptedModel) -> None:

@@ -8,9 +8,9 @@ from openai import APIStatusError, OpenAI
 
 from gateway.letta.notes import GO_AHEAD
 from tests.gateways import gateway, sdk
-from tests.integration.test_client_tools import heard, tool
 from tests.integration.words import someone, unheard
 from tests.pictures.drawn import picture
+from tests.programs import heard, tool
 from tests.servers.app_server import AppServer
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel

@@ -48,7 +48,7 @@ class FakeAppServer:
         self._turns = 0
 
     async def __aenter__(self) -> Self:
-        self._server: Server = await serve(self._serve, "127.0.0.1", 0, process_request=self._admit)
+        self._server: Server = await serve(self._serve, "127.0.0.1", 0, process_request=self._admit, max_size=None)
         self.url = f"ws://127.0.0.1:{next(iter(self._server.sockets)).getsockname()[1]}/ws"
         return self
 

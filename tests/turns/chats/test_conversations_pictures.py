@@ -38,28 +38,6 @@ def pictures(messages: list[Message]) -> list[str]:
     return [image.data for message in messages for image in message.images]
 
 
-async def test_a_picture_is_sent_once(either: MemoryLetta, agent: KnownAgent) -> None:
-    conversations = Conversations(either)
-    await say(either, conversations, agent, shows(RED))
-    await say(either, conversations, agent, shows(BLUE, LOOK, "Hello"))
-
-    assert [pictures(one.context) for one in either.store.received] == [[RED.data], [RED.data, BLUE.data]]
-    assert either.count("create_conversation") == 1
-
-
-@pytest.mark.parametrize("forgets", [False, True], ids=["remembered", "forgotten"])
-async def test_a_branch_brings_the_pictures_before_it(either: MemoryLetta, agent: KnownAgent, forgets: bool) -> None:
-    conversations = Conversations(either)
-    await say(either, conversations, agent, shows(RED))
-    asked = shows(BLUE, LOOK, "Hello")
-    for _ in range(2):
-        if forgets:
-            conversations = Conversations(either)
-        await say(either, conversations, agent, asked)
-
-    assert [pictures(one.context) for one in either.store.received] == [[RED.data], *[[RED.data, BLUE.data]] * 2]
-
-
 async def test_a_message_in_a_branch_is_still_known_by_its_pictures(either: MemoryLetta, agent: KnownAgent) -> None:
     conversations = Conversations(either)
     asked = shows(BLUE, LOOK, "Hello")

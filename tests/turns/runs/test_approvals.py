@@ -123,16 +123,6 @@ async def test_an_edit_of_the_question_s_message_approves_nothing(either: Memory
     assert len({*where(either)}) == 2
 
 
-async def test_a_no_that_is_edited_into_a_yes_approves_nothing(either: MemoryLetta) -> None:
-    runs = runs_for(either)
-    question = await ask(runs, either)
-    for words in ("no", "yes"):
-        await play(runs, request(DO_IT, assistant(question), user(words)))
-
-    assert [sending.approved for _, sending in either.sent] == [(), (), ()]
-    assert either.store.received[-1].texts == ["Do it", "yes"]
-
-
 async def test_a_yes_to_a_question_that_never_reached_the_person_approves_nothing(
     letta: MemoryLetta, runs: Runs
 ) -> None:

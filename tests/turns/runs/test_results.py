@@ -133,15 +133,6 @@ async def test_results_of_a_client_that_tells_only_what_is_new_go_on_where_their
 # What they say
 
 
-async def test_a_call_without_a_result_is_not_answered(letta: MemoryLetta, runs: Runs) -> None:
-    letta.scripts = [waits("weather", "clock")]
-    await play(runs, request(HI))
-    called = assistant(None, c1="weather", c2="clock")
-    await play(runs, request(HI, called, result("c2", "noon")))
-
-    assert (results_of(last(letta)), last(letta).denied, last(letta).reason) == ({"c2": "noon"}, ("c1",), "")
-
-
 async def test_what_is_said_beside_results_is_sent_with_them(either: MemoryLetta) -> None:
     runs = runs_for(either)
     either.scripts = [waits("weather")]
@@ -186,18 +177,6 @@ async def test_results_that_nothing_waits_for_any_more_are_told_beside_the_quest
     (message,) = last(either).messages
     assert message.content == "Hi"
     assert told(message.exchanged) == [{"tool": "weather", "arguments": {}, "result": "sunny"}]
-
-
-async def test_results_that_come_again_are_told_beside_the_question(either: MemoryLetta) -> None:
-    runs = runs_for(either)
-    either.scripts = [waits("weather")]
-    await play(runs, request(HI))
-    await play(runs, request(*GIVEN))
-    await play(runs, request(*GIVEN))
-
-    assert [bool(sending.results) for _, sending in either.sent] == [False, True, False]
-    assert either.store.received[-1].texts == ["Hi"]
-    assert "sunny" in last(either).messages[0].exchanged
 
 
 GO_ON = user("Go on")

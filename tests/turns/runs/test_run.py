@@ -35,38 +35,6 @@ async def test_a_run_tells_what_letta_says_as_it_came(letta: MemoryLetta, means:
     assert [await run.next() for _ in range(4)] == [*script, None]
 
 
-async def test_a_new_conversation_is_sent_the_whole_path_and_then_only_news(letta: MemoryLetta, means: Shared) -> None:
-    await play(means, turn("One", "Hello", "Two"))
-    await play(means, turn("One", "Hello", "Two", "Hello", "Three"))
-    await play(means, turn("One", "Hello", "Two", "Hello", "Three", "Hello", "Four"))
-
-    assert letta.sent_texts() == [["One", "Hello", "Two"], ["Three"], ["Four"]]
-    assert len({id for id, _ in letta.sent}) == 1
-
-
-async def test_a_chat_found_again_is_sent_only_news(letta: MemoryLetta, means: Shared) -> None:
-    await play(means, turn("One"))
-    await play(means_for(letta), turn("One", "Hello", "Two"))
-
-    assert letta.sent_texts() == [["One"], ["Two"]]
-
-
-async def test_a_chat_without_an_id_is_known_again_and_sent_only_news(letta: MemoryLetta, means: Shared) -> None:
-    await play(means, turn("One", chat=None))
-    await play(means, turn("One", "Hello", "Two", chat=None))
-
-    assert letta.sent_texts() == [["One"], ["Two"]]
-    assert len({id for id, _ in letta.sent}) == 1
-
-
-async def test_what_nobody_has_begun_without_an_id_begins_every_time(letta: MemoryLetta, means: Shared) -> None:
-    for _ in range(2):
-        await play(means, turn("One", chat=None))
-
-    assert letta.sent_texts() == [["One"], ["One"]]
-    assert len({id for id, _ in letta.sent}) == 2
-
-
 @pytest.mark.parametrize("chat", ["chat", None], ids=["a chat", "no chat"])
 async def test_letta_may_take_what_was_said_before_and_is_then_sent_only_news(chat: str | None) -> None:
     letta = MemoryLetta(Store(forks=True))

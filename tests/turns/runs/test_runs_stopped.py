@@ -41,28 +41,6 @@ each_memory = pytest.mark.parametrize("restarted", [False, True], ids=["the same
 @both_kinds
 @each_stop
 @each_memory
-async def test_after_stop_the_agent_knows_what_was_shown_once(
-    forks: bool, batches: int, shown: list[str], restarted: bool
-) -> None:
-    letta = MemoryLetta(Store(forks))
-    runs = runs_for(letta)
-    await play(runs, turn("Hi"))
-    letta.scripts = [SPOKEN]
-    await leave_after(runs, turn("Hi", "Hello", "Two"), batches)
-    if restarted:
-        await asyncio.sleep(GRACE * 2)
-        runs = runs_for(letta)
-    said = ["Hi", "Hello", "Two", *shown, "Three"]
-    await play(runs, turn(*said, roles="uaua"[: len(said) - 1] + "u"), Sent(request="other"))
-    assert letta.store.received[-1].texts == said
-
-    await play(runs, turn(*said, "Hello", "Four", roles="uaua"[: len(said) - 1] + "uau"))
-    assert letta.store.received[-1].texts == [*said, "Hello", "Four"]
-
-
-@both_kinds
-@each_stop
-@each_memory
 async def test_after_stop_a_client_without_history_need_not_say_it_again(
     forks: bool, batches: int, shown: list[str], restarted: bool
 ) -> None:
