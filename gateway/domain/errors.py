@@ -56,8 +56,10 @@ UpstreamError
     PictureRefused    Letta cannot read a picture
 """
 
+import copy
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Self
 
 # OpenAI's SDKs wait for as long as this says, up to 60 s, and then send the request again.
 RETRY_AFTER_SECONDS = "5"
@@ -294,6 +296,10 @@ class UpstreamError(Exception):
     def __init__(self, text: str = "", *, taken: bool | None = None) -> None:
         super().__init__(text)
         self.taken = self.usually_taken if taken is None else taken
+
+    def bare(self) -> Self:
+        """A copy to raise or to keep: what the log of a run keeps would keep the traceback, and all that that holds."""
+        return copy.copy(self)
 
     # Errors are part of events, which are values: two equal errors are equal.
     def __eq__(self, other: object) -> bool:

@@ -22,7 +22,6 @@ TokensCounted is added up in every state but CLOSED; else nothing is said of wha
 sends one more token, and an error that comes after a good end is none of the answer's.
 """
 
-import copy
 from collections.abc import Sequence
 from enum import Enum, auto
 
@@ -117,7 +116,7 @@ class Narrator:
             case Stop():
                 return self._end(event)
             case Failure(error):
-                raise _bare(error)
+                raise error.bare()
         # A sign of life says nothing.
         return []
 
@@ -126,7 +125,7 @@ class Narrator:
         if self._state is NarratorState.OPEN:
             raise BrokenStream("no stop_reason")
         if self._state is NarratorState.FAILED and self._failure:
-            raise _bare(self._failure)
+            raise self._failure.bare()
         closed, self._state = self._state is NarratorState.CLOSED, NarratorState.CLOSED
         return [self.tokens] if self.tokens and not closed else []
 
@@ -142,7 +141,7 @@ class Narrator:
         if self._state is not NarratorState.CLOSED and isinstance(event, TokensCounted):
             self._count(event)
         if self._state is NarratorState.FAILED and isinstance(event, Failure):
-            raise _bare(event.error)
+            raise event.error.bare()
         return []
 
     def _answer(self, piece: Text) -> list[Saying]:
@@ -207,7 +206,7 @@ class Narrator:
 
     def _end(self, stop: Stop) -> list[Saying]:
         if stop.failure and stop.reason is StopReason.UNKNOWN:
-            raise _bare(stop.failure)
+            raise stop.failure.bare()
         if stop.failure:
             self._state, self._failure = NarratorState.FAILED, stop.failure
             return []
@@ -237,8 +236,3 @@ class Narrator:
             before.cached + tokens.cached,
             before.reasoning + tokens.reasoning,
         )
-
-
-def _bare(error: UpstreamError) -> UpstreamError:
-    """A copy to raise: the log of the run keeps the event, and a traceback would stay in it with all that it holds."""
-    return copy.copy(error)

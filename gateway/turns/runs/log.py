@@ -6,7 +6,6 @@ the pieces stay: whoever follows from one within a text gets the rest of that.
 """
 
 import asyncio
-import copy
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -267,8 +266,8 @@ def _no_matter() -> None: ...
 
 
 def _bare(error: Exception) -> Exception:
-    """An error of Letta's without its traceback, which holds all that its run was asked."""
-    return copy.copy(error) if isinstance(error, UpstreamError) else error
+    """The error as it is kept: one of Letta's has no traceback."""
+    return error.bare() if isinstance(error, UpstreamError) else error
 
 
 def _weight(event: Event) -> int:
