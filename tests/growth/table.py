@@ -402,6 +402,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "wires.chat_completions.read.to_request": {
         "chat": of(told, asking_of),
         "calls": of(told_calls, asking_of),
+        "parts": of(lambda count: [request.ChatMessage("user", [request.ContentPart("text", "a")] * count)], asking_of),
     },
     "wires.visible_text.visible_text": of_text(visible_text, ended=Shape("", "<think></think>", "")),
     "wires.chat_completions.think_tags.restore": of_text(think_tags.restore, **WRITER),
@@ -426,9 +427,6 @@ TABLE: dict[str, dict[str, Make]] = {
     "wires.chat_completions.request.decode_request": of_text(
         lambda text: refused(request.decode_request)(body(text)), deep=nested("[", ""), texts=Shape("", '"",', "")
     ),
-    "wires.chat_completions.request.text_of": {
-        "parts": of(lambda count: [request.ContentPart("text", "a")] * count, request.text_of)
-    },
     "wires.chat_completions.response.to_completion": {"pieces of a call": of(chunks_of_call, response.to_completion)},
     "wires.schemas.check_expansions": {
         "referring": of(referring, refused(schemas.check_expansions, "x"), 60),

@@ -43,13 +43,6 @@ class ChatMessage(Struct, frozen=True):
     tool_call_id: str | None = None
 
 
-def text_of(content: str | list[ContentPart] | None) -> str:
-    """The text of a message, whether it came whole or in parts."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "\n".join(text for part in content if (text := part.text or part.refusal))
-
-
 class StreamOptions(Struct, frozen=True):
     include_usage: bool | None = None
 
