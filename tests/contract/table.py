@@ -10,24 +10,18 @@ F = TypeVar("F", bound=Callable[..., object])
 NO_MODEL = "it has no model behind it, so nobody is shown a prompt, and nobody counts tokens"
 ONE_FORM = "it keeps pictures as they were sent"
 ONE_FAILURE = "it is told one failure of a provider's; its own tests play the others"
+IN_MEMORY = {
+    "model": NO_MODEL,
+    "forms": ONE_FORM,
+    "providers": ONE_FAILURE,
+    "catalogue": "it takes any name for that of a tool that nobody knows",
+    "deletion": "it keeps the conversations of an agent that was deleted",
+    "dates": "its clock is not of this world",
+}
 # side -> what it cannot show -> why
 UNSHOWN: dict[str, dict[str, str]] = {
-    "memory-v1": {
-        "model": NO_MODEL,
-        "forms": ONE_FORM,
-        "providers": ONE_FAILURE,
-        "catalogue": "it takes any name for that of a tool that nobody knows",
-        "deletion": "it keeps the conversations of an agent that was deleted",
-        "dates": "its clock is not of this world",
-    },
-    "memory-app-server": {
-        "model": NO_MODEL,
-        "forms": ONE_FORM,
-        "providers": ONE_FAILURE,
-        "catalogue": "it takes any name for that of a tool that nobody knows",
-        "deletion": "it keeps the conversations of an agent that was deleted",
-        "dates": "its clock is not of this world",
-    },
+    "memory-v1": IN_MEMORY,
+    "memory-app-server": IN_MEMORY,
     "scripted-rest": {
         "model": NO_MODEL,
         "forms": ONE_FORM,
