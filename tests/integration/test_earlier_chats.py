@@ -2,7 +2,6 @@
 
 import json
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tests.integration.words import unheard
 from tests.pictures.drawn import GIF, Picture
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.threads import served
+from tests.states.embedded import in_it, unpack
 
 STATES = Path(__file__).parents[1] / "states"
 CHATS: dict[str, dict[str, Any]] = json.loads((STATES / "earlier-chats.json").read_text(encoding="utf-8"))
@@ -29,10 +29,7 @@ STOPPED = {"stopped", "stopped, without message ids"}
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("earlier") / "state"
-    with tarfile.open(STATES / "earlier-chats.tar.xz") as kept:
-        kept.extractall(folder, filter="data")
-    return folder
+    return unpack("earlier-chats.tar.xz", tmp_path_factory.mktemp("earlier"))
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +57,6 @@ def on_screen(client: OpenAI, kept: dict[str, Any]) -> Frontend:
 def named_alike(said: list[Said]) -> list[Said]:
     """With one name for every picture: an App Server makes another of a GIF."""
     return [(role, re.sub(r"\[image/\w+ \w+\]", "[picture]", text)) for role, text in said]
-
-
-def in_it(state: Path) -> tuple[int, int]:
-    """How many agents there are, and conversations."""
-    backend = state / "backend"
-    return len([*backend.glob("agents/*.json")]), len([*backend.glob("conversations/*")])
 
 
 @pytest.mark.parametrize("name", CHATS)

@@ -1,6 +1,5 @@
 """Agents and chats that an earlier version kept in an embedded Letta: each is found, and none is made."""
 
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +11,8 @@ from gateway.app import create_app
 from gateway.settings import AgentType, Key, Letta, Secret, Settings, UserSource
 from tests.gateways import said
 from tests.servers.threads import served
+from tests.states.embedded import in_it, unpack
 
-EARLIER = Path(__file__).parents[1] / "states" / "earlier-state.tar.xz"
 SHARED = "agent-local-fc13c6bc-53ed-4de3-b581-e7f660f470b3"
 TYPES = (AgentType(id="tutor"), AgentType(id="one", conversations="single"), AgentType(id="shared", agent=SHARED))
 KEYS = (
@@ -64,10 +63,7 @@ KEPT = {
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("earlier") / "state"
-    with tarfile.open(EARLIER) as kept:
-        kept.extractall(folder, filter="data")
-    return folder
+    return unpack("earlier-state.tar.xz", tmp_path_factory.mktemp("earlier"))
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +72,6 @@ def url(state: Path) -> Iterator[str]:
     letta = Letta(upstream="embedded", state=str(state), settle_seconds=0.05)
     with served(create_app(Settings(letta=letta, agent_types=TYPES, keys=KEYS))) as base_url:
         yield base_url
-
-
-def in_it(state: Path) -> tuple[int, int]:
-    """How many agents there are, and conversations."""
-    backend = state / "backend"
-    return len([*backend.glob("agents/*.json")]), len([*backend.glob("conversations/*")])
 
 
 @pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT)
