@@ -1,9 +1,9 @@
 """A page of a browser for each test, and gateways with the chat page."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from tests.browser.chat_page import ChatPage
 from tests.gateways import KEY, gateway
@@ -51,3 +51,19 @@ def real_url(app_server: AppServer) -> Iterator[str]:
     """A gateway in front of a real App Server."""
     with gateway(app_server, chat_page=True) as base_url:
         yield base_url
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The report of a failed test, with what its page showed: it is gone before anybody can look."""
+    report = yield
+    shown = getattr(item, "funcargs", {}).get("page")
+    if call.when == "call" and report.failed and isinstance(shown, Page):
+        try:
+            words = shown.locator("body").aria_snapshot(timeout=SECONDS * 100)
+        except Error as error:
+            words = f"It could not be read: {error}"
+        report.sections.append(("The page", words))
+    return report
