@@ -1,0 +1,21 @@
+// Fields in which a person writes.
+
+/** Enter sends, but not while letters are being composed; Escape ends. */
+export function onKeys(event, send, end) {
+  // https://developer.mozilla.org/docs/Web/API/Element/keydown_event: 229 is a key that the input method takes, in Safari.
+  if (event.isComposing || event.keyCode === 229) return;
+  if (event.key === "Enter" && !event.shiftKey) {
+    event.preventDefault();
+    send();
+  }
+  if (event.key === "Escape" && end) {
+    event.stopPropagation();
+    end();
+  }
+}
+
+/** Make a text field as high as its text. */
+export function fit(field) {
+  field.style.height = "auto";
+  field.style.height = `${field.scrollHeight + 2}px`;
+}
