@@ -3,15 +3,16 @@
 import { Api } from "./api.js";
 import { ChatList } from "./list.js";
 import { newChat, path } from "./chats.js";
+import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { byId, el, icon } from "./dom.js";
-import { fit, onKeys } from "./field.js";
+import { byId, icon } from "./dom.js";
 import { Messages } from "./messages.js";
+import { People } from "./people.js";
 import { Scroll } from "./scroll.js";
 import * as store from "./store.js";
 import { turnTo, Turns } from "./turns.js";
+import { Welcome } from "./welcome.js";
 
-const IDEAS = ["My name is Ada.", "What is my name?", "Remember that I like green tea."];
 // The key must know who asks.
 const NAMELESS = "user_required";
 const WAIT = "The answer is still coming: Esc stops it. What you write is kept here until then.";
@@ -19,7 +20,7 @@ const FULL = "This browser has no more room to keep chats: delete some.";
 
 for (const button of document.querySelectorAll("[data-icon]")) button.prepend(icon(button.dataset.icon));
 
-const [say, send, stop, hint, spoken, model] = ["say", "send", "stop", "hint", "spoken", "model"].map(byId);
+const [spoken, model] = ["spoken", "model"].map(byId);
 const chats = new Map(store.readChats().map((chat) => [chat.id, chat]));
 const api = new Api();
 const turns = new Turns(api, { keep, changed, ended });
@@ -32,38 +33,39 @@ const messages = new Messages(byId("messages"), {
   turnTo: (message, step) => showVersion(message, step),
 });
 const list = new ChatList({ open, forget, restore });
+const people = new People(renamed);
+const composer = new Composer({ send: sendMessage, stop: () => turns.stop(chat) });
+const welcome = new Welcome((idea) => {
+  composer.write(idea);
+  byId("say").focus();
+});
 
-let owner = store.readName();
 let chat = chats.get(store.readOpen());
 let drawing = 0;
 
 /** Open a chat; a new one without any. */
 function open(other) {
-  chat = other ?? newChat(owner, model.value);
+  chat = other ?? newChat(people.name, model.value);
   store.keepOpen(chat.id);
   if (connection.has(chat.model)) model.value = chat.model;
-  say.value = store.readDraft(other ? chat.id : "new");
-  fit(say);
-  hint.textContent = "";
+  composer.open(chat);
   list.closeMenu();
   show();
   scroll.toEnd();
-  focusSay();
+  composer.focus();
 }
 
 function show() {
   const [shownMessages, busy] = [path(chat), turns.isRunning(chat)];
   messages.show(chat, shownMessages, busy, (id) => connection.nameOf(id));
-  byId("welcome").hidden = shownMessages.length > 0;
-  byId("greeting").textContent = owner ? `Hello, ${owner}` : "Hello";
+  welcome.show(!shownMessages.length, people.name);
   document.title = chat.title ? `${chat.title} – Letta Gateway` : "Letta Gateway";
-  [send.hidden, stop.hidden] = [busy, !busy];
-  send.disabled = !say.value.trim();
+  composer.show(busy);
   list.show(mine(), chat, (other) => turns.isRunning(other));
   scroll.follow();
 }
 
-const mine = () => [...chats.values()].filter((other) => other.owner === owner).sort((a, b) => b.used - a.used);
+const mine = () => [...chats.values()].filter((other) => other.owner === people.name).sort((a, b) => b.used - a.used);
 
 /** Something is new in an answer: it is drawn with the next picture, however many pieces come until then. */
 function changed(other, answer) {
@@ -78,7 +80,7 @@ function changed(other, answer) {
 function ended(other, answer) {
   if (answer.error?.status === 401) connection.ask(answer.error.message);
   if (answer.error?.code === NAMELESS) askName();
-  if (other === chat && hint.textContent === WAIT) hint.textContent = "";
+  if (other === chat) composer.unhint(WAIT);
   show();
   if (other === chat && answer.state === "done") spoken.textContent = messages.wordsOf(answer);
 }
@@ -87,26 +89,24 @@ function asked(running) {
   spoken.textContent = "Waiting for the answer.";
   show();
   scroll.toEnd();
-  focusSay();
+  composer.focus();
   return running;
 }
 
 function sendMessage() {
-  const text = say.value;
+  const { text } = composer;
   if (!text.trim()) return;
   if (turns.isRunning(chat)) {
-    hint.textContent = WAIT;
+    composer.hint(WAIT);
     return;
   }
   if (!connection.models.length) {
     connection.open();
     return;
   }
-  store.keepDraft(chats.has(chat.id) ? chat.id : "new", "");
+  composer.write("");
   chats.set(chat.id, chat);
   chat.model = model.value;
-  say.value = "";
-  fit(say);
   asked(turns.ask(chat, path(chat).at(-1), text));
 }
 
@@ -124,7 +124,7 @@ function keep(other) {
     store.keepChat(other);
   } catch (error) {
     if (error.name !== "QuotaExceededError") throw error;
-    hint.textContent = FULL;
+    composer.hint(FULL);
   }
 }
 
@@ -148,37 +148,11 @@ function showModels() {
   show();
 }
 
-function showIdeas() {
-  const fill = ({ currentTarget }) => {
-    say.value = currentTarget.textContent;
-    typed();
-    say.focus();
-  };
-  const buttons = IDEAS.map((idea) => el("button", { type: "button", on: { click: fill } }, idea));
-  byId("ideas").append(...buttons.map((button) => el("li", {}, button)));
-}
-
-function typed() {
-  store.keepDraft(chats.has(chat.id) ? chat.id : "new", say.value);
-  send.disabled = !say.value.trim();
-  fit(say);
-}
-
-/** Where there is a keyboard that does not cover the page. */
-function focusSay() {
-  if (matchMedia("(pointer: fine)").matches) say.focus();
-}
-
-function rename() {
-  const name = byId("name");
-  name.value = name.value.trim();
-  if (name.value === owner) return;
-  owner = name.value;
-  store.keepName(owner);
+function renamed() {
   const stays = chat.messages.length > 0 && chat.messages.every(isNameless);
-  if (stays) chat.owner = owner;
+  if (stays) chat.owner = people.name;
   keep(chat);
-  showNames();
+  people.offer([...chats.values()]);
   open(stays ? chat : null);
 }
 
@@ -187,12 +161,7 @@ const isNameless = ({ role, error }) => role === "user" || error?.code === NAMEL
 
 function askName() {
   list.openMenu();
-  byId("name").focus();
-}
-
-function showNames() {
-  const names = new Set([...chats.values()].map((other) => other.owner).filter(Boolean));
-  byId("names").replaceChildren(...[...names].map((name) => new Option(name)));
+  people.ask();
 }
 
 function fromOtherTab(id, other) {
@@ -200,20 +169,10 @@ function fromOtherTab(id, other) {
   if (known && turns.isRunning(known)) return;
   if (other) chats.set(id, other);
   else chats.delete(id);
-  if (chat.id === id) chat = other ?? newChat(owner, model.value);
+  if (chat.id === id) chat = other ?? newChat(people.name, model.value);
   show();
 }
 
-byId("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sendMessage();
-});
-say.addEventListener("keydown", (event) => onKeys(event, sendMessage));
-say.addEventListener("input", typed);
-stop.addEventListener("click", () => {
-  turns.stop(chat);
-  focusSay();
-});
 addEventListener("keydown", (event) => {
   const elsewhere = event.isComposing || document.querySelector("dialog[open]");
   if (event.key === "Escape" && !elsewhere && !list.closeMenu()) turns.stop(chat);
@@ -224,13 +183,9 @@ model.addEventListener("change", () => {
   keep(chat);
 });
 byId("new-chat").addEventListener("click", () => open(null));
-byId("name").addEventListener("change", rename);
-byId("name").addEventListener("keydown", (event) => onKeys(event, () => event.target.blur()));
 addEventListener("pagehide", () => turns.stopAll());
 store.onOtherTab(fromOtherTab);
 
-byId("name").value = owner;
-showNames();
-showIdeas();
-open(chat?.owner === owner ? chat : null);
+people.offer([...chats.values()]);
+open(chat?.owner === people.name ? chat : null);
 await connection.open();
