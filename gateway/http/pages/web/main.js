@@ -93,7 +93,7 @@ function asked(running) {
   return running;
 }
 
-function sendMessage() {
+async function sendMessage() {
   const { text } = composer;
   if (!text.trim()) return;
   if (turns.isRunning(chat)) {
@@ -101,7 +101,10 @@ function sendMessage() {
     return;
   }
   if (!connection.models.length) {
-    connection.open();
+    const here = chat;
+    await connection.open();
+    // Unless the person did something else meanwhile.
+    if (connection.models.length && chat === here && composer.text === text) await sendMessage();
     return;
   }
   composer.write("");
