@@ -301,18 +301,6 @@ def test_the_demo_s_key_is_there_and_is_kept_nowhere(page: Page, letta: FakeLett
         assert KEY not in json.dumps([chat.kept(), page.evaluate("({...sessionStorage})")])
 
 
-def test_a_key_that_must_know_who_asks_gets_a_name_and_the_message_stays(page: Page, url: str) -> None:
-    with ChatPage(page, url).opened(KEY) as chat:
-        chat.send("Hello")
-        expect(chat.last.get_by_role("alert")).to_contain_text("This key needs to know who is asking")
-        expect(page.get_by_label("Your name")).to_be_focused()
-        chat.enter_name("Ada")
-        chat.press("Try again")
-        chat.wait()
-
-        assert chat.texts() == ["Hello", "Hello"]
-
-
 def test_models_are_chosen_by_their_names(page: Page, letta: FakeLetta) -> None:
     types = (
         AgentType(id="tutor", name="Tutor", model=MODEL_HANDLE, description="Patient"),

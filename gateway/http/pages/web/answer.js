@@ -1,10 +1,13 @@
 // An answer on screen: its thoughts, tools and text as they come, and what became of it.
 
-import { said, textOf } from "./chats.js";
+import { NAMELESS, said, textOf } from "./chats.js";
 import { copy, el, icon, iconButton } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
 import { segments, shown } from "./parts.js";
+import { nameForm } from "./people.js";
 import { MessageView } from "./view.js";
+
+const NAME_WANTED = "This key needs to know who is asking: say who you are, and your message is sent.";
 
 export class AnswerView extends MessageView {
   #shown = [];
@@ -36,6 +39,7 @@ export class AnswerView extends MessageView {
     this.node.setAttribute("aria-busy", String(message.state === "streaming"));
     this.#showUsage();
     this.#showNote(busy);
+    this.#showRemedy(chat);
     this.refresh();
   }
 
@@ -79,8 +83,19 @@ export class AnswerView extends MessageView {
   #showError(error) {
     this.#error = error;
     const code = error.code ?? (error.status ? `HTTP ${error.status}` : "");
-    const words = el("p", {}, error.message, ...(code ? [" ", el("code", {}, code)] : []));
-    this.note.replaceChildren(el("div", { class: "error", role: "alert" }, words, this.retryButton));
+    const told = [error.message, ...(code ? [" ", el("code", {}, code)] : [])];
+    const words = el("p", {}, ...(error.code === NAMELESS ? [NAME_WANTED] : told));
+    this.nameForm = error.code === NAMELESS ? nameForm("Send it", this.act.named) : null;
+    const alert = el("div", { class: "error", role: "alert" }, words, this.retryButton);
+    this.note.replaceChildren(alert, ...(this.nameForm ? [this.nameForm] : []));
+  }
+
+  /** A name is what helps a message of nobody's; any other is tried again. */
+  #showRemedy(chat) {
+    if (!this.message.error) return;
+    const isNobodys = !chat.owner;
+    if (this.nameForm) this.nameForm.hidden = !isNobodys;
+    this.retryButton.hidden = Boolean(this.nameForm) && isNobodys;
   }
 }
 

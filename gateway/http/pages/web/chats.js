@@ -1,5 +1,8 @@
 // Chats as trees of messages, of which one branch is on screen. No storage, no page.
 
+/** What an error is called that says: this key must know who asks. */
+export const NAMELESS = "user_required";
+
 /** An id nobody has; `crypto.randomUUID` is missing where a page came over plain HTTP. */
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -58,6 +61,12 @@ function chosen(chat, parent) {
 
 /** The message with this id. */
 export const find = (chat, id) => chat.messages.find((message) => message.id === id);
+
+/** The answer that ends a chat of nobody's, if its message was refused for want of a name. */
+export function nameless(chat) {
+  const last = path(chat).at(-1);
+  return !chat.owner && last?.error?.code === NAMELESS ? last : undefined;
+}
 
 /** What is sent of a message: an answer's thoughts are not. */
 export function said(message) {

@@ -2,7 +2,7 @@
 
 import { Api } from "./api.js";
 import { ChatList } from "./list.js";
-import { newChat, path } from "./chats.js";
+import { nameless, newChat, path } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { byId, icon } from "./dom.js";
@@ -13,8 +13,6 @@ import * as store from "./store.js";
 import { turnTo, Turns } from "./turns.js";
 import { Welcome } from "./welcome.js";
 
-// The key must know who asks.
-const NAMELESS = "user_required";
 const WAIT = "The answer is still coming: Esc stops it. What you write is kept here until then.";
 const FULL = "This browser has no more room to keep chats: delete some.";
 
@@ -31,14 +29,12 @@ const messages = new Messages(byId("messages"), {
   again: (answer) => asked(turns.again(chat, answer)),
   goOn: (answer) => asked(turns.goOn(chat, answer)),
   turnTo: (message, step) => showVersion(message, step),
+  named: (name) => people.rename(name),
 });
 const list = new ChatList({ open, forget, restore });
 const people = new People(renamed);
 const composer = new Composer({ send: sendMessage, stop: () => turns.stop(chat) });
-const welcome = new Welcome((idea) => {
-  composer.write(idea);
-  byId("say").focus();
-});
+const welcome = new Welcome(takeIdea, (name) => people.rename(name));
 
 let chat = chats.get(store.readOpen());
 let drawing = 0;
@@ -79,9 +75,9 @@ function changed(other, answer) {
 
 function ended(other, answer) {
   if (answer.error?.status === 401) connection.ask(answer.error.message);
-  if (answer.error?.code === NAMELESS) askName();
   if (other === chat) composer.unhint(WAIT);
   show();
+  if (other === chat) messages.focusName(answer);
   if (other === chat && answer.state === "done") spoken.textContent = messages.wordsOf(answer);
 }
 
@@ -151,20 +147,39 @@ function showModels() {
   show();
 }
 
-function renamed() {
-  const stays = chat.messages.length > 0 && chat.messages.every(isNameless);
-  if (stays) chat.owner = people.name;
-  keep(chat);
-  people.offer([...chats.values()]);
-  open(stays ? chat : null);
+function takeIdea(idea) {
+  composer.write(idea);
+  byId("say").focus();
 }
 
-/** A message that nobody has heard, for want of a name. */
-const isNameless = ({ role, error }) => role === "user" || error?.code === NAMELESS;
+/** Somebody else is here. What was refused for want of a name is theirs, and asked again. */
+function renamed(before) {
+  const refused = nameless(chat);
+  if (refused || !chat.messages.length) give(chat);
+  const others = before ? [] : [...chats.values()].filter((other) => !other.owner);
+  list.closeMenu();
+  if (refused) asked(turns.again(chat, refused));
+  if (others.length) people.askAlong(others.length, others.includes(chat), (choice) => takeAlong(others, choice));
+  else showMine();
+}
 
-function askName() {
-  list.openMenu();
-  people.ask();
+/** Of the chats that were nobody's, some come along with the name. */
+function takeAlong(others, choice) {
+  for (const other of others) if (choice === "all" || (choice === "this" && other === chat)) give(other);
+  showMine();
+}
+
+function give(other) {
+  other.owner = people.name;
+  keep(other);
+}
+
+/** The chat on screen stays there if it is theirs. */
+function showMine() {
+  people.offer([...chats.values()]);
+  if (chat.owner !== people.name) return open(null);
+  show();
+  composer.focus();
 }
 
 function fromOtherTab(id, other) {

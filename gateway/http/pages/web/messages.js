@@ -3,7 +3,7 @@
 import { AnswerView } from "./answer.js";
 import { QuestionView } from "./question.js";
 
-/** The list of messages. `act` is what its buttons do: `edit`, `again`, `goOn` and `turnTo`. */
+/** The list of messages. `act` is what its buttons do: `edit`, `again`, `goOn`, `turnTo` and `named`. */
 export class Messages {
   #views = new Map();
 
@@ -30,6 +30,11 @@ export class Messages {
   wordsOf(answer) {
     const texts = this.#views.get(answer.id)?.node.querySelectorAll(".body > .md") ?? [];
     return [...texts].map((text) => text.innerText).join("\n");
+  }
+
+  /** Bring the keyboard to where an answer that is on screen asks for a name. */
+  focusName(answer) {
+    this.#views.get(answer.id)?.node.querySelector(".who-form input")?.focus();
   }
 
   /** Bring the keyboard to the version that now stands where another stood. */

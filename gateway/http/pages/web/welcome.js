@@ -1,18 +1,25 @@
-// What stands where no message does yet: a greeting, and ideas of what to say.
+// What stands where no message does yet: a greeting, the question who is here, and ideas of what to say.
 
 import { byId, el } from "./dom.js";
+import { nameForm } from "./people.js";
 
 const IDEAS = ["My name is Ada.", "What is my name?", "Remember that I like green tea."];
 
 export class Welcome {
-  /** `take(idea)` is called with the idea that is chosen. */
-  constructor(take) {
+  #form;
+
+  /** `take(idea)` is called with the idea that is chosen, `named(name)` with the name that is given. */
+  constructor(take, named) {
     const button = (idea) => el("button", { type: "button", on: { click: () => take(idea) } }, idea);
     byId("ideas").append(...IDEAS.map((idea) => el("li", {}, button(idea))));
+    this.#form = nameForm("That’s me", named);
+    byId("who").prepend(this.#form);
   }
 
   show(isEmpty, name) {
     byId("welcome").hidden = !isEmpty;
     byId("greeting").textContent = name ? `Hello, ${name}` : "Hello";
+    byId("who").hidden = Boolean(name);
+    if (name) this.#form.reset();
   }
 }
