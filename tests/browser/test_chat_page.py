@@ -105,24 +105,6 @@ def test_an_answer_that_was_stopped_goes_on_where_it_was(chat: ChatPage, letta: 
     expect(chat.last.get_by_role("button", name="Continue")).to_be_hidden()
 
 
-def test_what_is_written_while_an_answer_comes_is_kept_and_sent_after_it(chat: ChatPage, letta: FakeLetta) -> None:
-    rest = threading.Event()
-    letta.steps = [word("One"), rest, STOP]
-    chat.send("First")
-    expect(chat.last).to_contain_text("One")
-    chat.send("Second")
-
-    expect(chat.page.locator("#hint")).to_contain_text("The answer is still coming")
-    expect(chat.say_field).to_have_value("Second")
-    rest.set()
-    chat.wait()
-    letta.steps = ANSWER
-    chat.say_field.press("Enter")
-    expect(chat.messages).to_have_count(4)
-    chat.wait()
-    assert chat.texts() == ["First", "One", "Second", "Hello"]
-
-
 QUICK = Chats(queue_seconds=0.1)
 # What Letta does -> what the person reads
 FAILURES: dict[str, tuple[list[Step], str]] = {

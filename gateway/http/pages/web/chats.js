@@ -3,6 +3,9 @@
 /** What an error is called that says: this key must know who asks. */
 export const NAMELESS = "user_required";
 
+// How that question begins.
+const APPROVAL = "**May I do this?** It needs your approval:";
+
 /** An id nobody has; `crypto.randomUUID` is missing where a page came over plain HTTP. */
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -61,6 +64,9 @@ function chosen(chat, parent) {
 
 /** The message with this id. */
 export const find = (chat, id) => chat.messages.find((message) => message.id === id);
+
+/** Whether an answer ends with the gateway's question for an approval, which the next message decides. */
+export const asksApproval = (answer) => textOf(answer).includes(APPROVAL);
 
 /** The answer that ends a chat of nobody's, if its message was refused for want of a name. */
 export function nameless(chat) {

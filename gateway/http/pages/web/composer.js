@@ -1,23 +1,29 @@
-// The field in which a person writes, its buttons, and what is said below it.
+// The field in which a person writes, its buttons, what waits above it, and what is said below it.
 
-import { byId } from "./dom.js";
-import { fit, onKeys } from "./field.js";
-import * as store from "./store.js";
+import { byId, el, iconButton } from "./dom.js";
+import { fit, isPlain, onKeys } from "./field.js";
+import { Unsent } from "./unsent.js";
+
+const WAITS = "It is sent when the answer has ended.";
 
 export class Composer {
   #field = byId("say");
   #send = byId("send");
   #stop = byId("stop");
   #hint = byId("hint");
+  #waiting = byId("waiting");
+  #unsent = new Unsent();
+  #busy = false;
 
-  /** `act` is what its buttons and keys do: `send` and `stop`. */
+  /** `act` is what its buttons and keys do: `send`, `stop`, and `editLast`, which tells whether there was anything. */
   constructor(act) {
+    this.act = act;
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       act.send();
     });
-    this.#field.addEventListener("keydown", (event) => onKeys(event, act.send));
-    this.#field.addEventListener("input", () => this.#typed());
+    this.#field.addEventListener("keydown", (event) => this.#onKey(event));
+    this.#field.addEventListener("input", () => this.write(this.text));
     this.#stop.addEventListener("click", () => {
       act.stop();
       this.focus();
@@ -28,30 +34,54 @@ export class Composer {
     return this.#field.value;
   }
 
-  /** Show the draft of a chat. */
+  /** Show what is written in a chat. */
   open(chat) {
     this.chat = chat;
     this.hint("");
-    this.#fill(store.readDraft(placeOf(chat)));
+    this.#refresh();
   }
 
   /** Put `text` in the place of what is written. */
   write(text) {
-    this.#fill(text);
-    store.keepDraft(placeOf(this.chat), text);
+    this.#unsent.write(this.chat, text);
+    this.#refresh();
+  }
+
+  /** What is written moves to another chat, which is shown instead. */
+  moveTo(chat) {
+    const { text } = this;
+    this.write("");
+    this.open(chat);
+    if (text) this.write(text);
+  }
+
+  /** What is written waits until the answer has ended. */
+  wait() {
+    this.#unsent.wait(this.chat);
+    this.#refresh();
+    this.hint(WAITS);
+  }
+
+  /** The next message of a chat that waits no more; undefined if none did. */
+  next(chat) {
+    const text = this.#unsent.take(chat, 0);
+    if (chat === this.chat) this.#refresh();
+    return text;
+  }
+
+  /** The messages of a chat that wait are a draft again. */
+  giveBack(chat) {
+    this.#unsent.giveBack(chat);
+    if (chat === this.chat) this.#refresh();
   }
 
   show(busy) {
-    [this.#send.hidden, this.#stop.hidden] = [busy, !busy];
+    this.#busy = busy;
+    this.#showButtons();
   }
 
   hint(words) {
     this.#hint.textContent = words;
-  }
-
-  /** Take back a hint that is still there. */
-  unhint(words) {
-    if (this.#hint.textContent === words) this.hint("");
   }
 
   /** Where there is a keyboard that does not cover the page. */
@@ -59,16 +89,51 @@ export class Composer {
     if (matchMedia("(pointer: fine)").matches) this.#field.focus();
   }
 
-  #typed() {
-    this.write(this.text);
+  #refresh() {
+    const text = this.#unsent.draft(this.chat);
+    if (this.#field.value !== text) this.#field.value = text;
+    fit(this.#field);
+    this.#showWaiting();
+    this.#showButtons();
   }
 
-  #fill(text) {
-    if (this.#field.value !== text) this.#field.value = text;
-    this.#send.disabled = !text.trim();
-    fit(this.#field);
+  /** While an answer comes, a message can be sent to wait, if there is one. */
+  #showButtons() {
+    const isEmpty = !this.text.trim();
+    this.#send.hidden = this.#busy && isEmpty;
+    this.#send.disabled = isEmpty;
+    this.#stop.hidden = !this.#busy;
+  }
+
+  #showWaiting() {
+    const texts = this.#unsent.waiting(this.chat);
+    if (!texts.length && this.#hint.textContent === WAITS) this.hint("");
+    this.#waiting.hidden = !texts.length;
+    this.#waiting.replaceChildren(...texts.map((text, place) => this.#item(text, place)));
+  }
+
+  #item(text, place) {
+    const edit = iconButton("edit", "Edit the waiting message", () => this.#takeBack(place));
+    const remove = iconButton("trash", "Delete the waiting message", () => {
+      this.#unsent.take(this.chat, place);
+      this.#refresh();
+      this.#field.focus();
+    });
+    return el("li", {}, el("span", { class: "text" }, text), edit, remove);
+  }
+
+  #takeBack(place) {
+    this.#unsent.giveBack(this.chat, place);
+    this.#refresh();
+    this.#field.focus();
+  }
+
+  #onKey(event) {
+    onKeys(event, this.act.send);
+    if (event.key !== "ArrowUp" || this.text || !isPlain(event)) return;
+    const waiting = this.#unsent.waiting(this.chat).length;
+    if (waiting) this.#takeBack(waiting - 1);
+    else if (!this.act.editLast()) return;
+    event.preventDefault();
   }
 }
-
-/** Where a draft is kept: all chats in which nothing is said yet share one. */
-const placeOf = (chat) => (chat.messages.length ? chat.id : "new");

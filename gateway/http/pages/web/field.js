@@ -14,6 +14,11 @@ export function onKeys(event, send, end) {
   }
 }
 
+/** Whether a key was pressed alone, and is no part of a letter that is being composed. */
+export function isPlain(event) {
+  return !(event.isComposing || event.shiftKey || event.altKey || event.ctrlKey || event.metaKey);
+}
+
 /** Make a text field as high as its text. */
 export function fit(field) {
   field.style.height = "auto";

@@ -2,7 +2,7 @@
 
 import { Api } from "./api.js";
 import { ChatList } from "./list.js";
-import { nameless, newChat, path } from "./chats.js";
+import { asksApproval, nameless, newChat, path } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { byId, icon } from "./dom.js";
@@ -13,7 +13,6 @@ import * as store from "./store.js";
 import { turnTo, Turns } from "./turns.js";
 import { Welcome } from "./welcome.js";
 
-const WAIT = "The answer is still coming: Esc stops it. What you write is kept here until then.";
 const FULL = "This browser has no more room to keep chats: delete some.";
 
 for (const button of document.querySelectorAll("[data-icon]")) button.prepend(icon(button.dataset.icon));
@@ -33,7 +32,7 @@ const messages = new Messages(byId("messages"), {
 });
 const list = new ChatList({ open, forget, restore });
 const people = new People(renamed);
-const composer = new Composer({ send: sendMessage, stop: () => turns.stop(chat) });
+const composer = new Composer({ send: sendMessage, stop: () => turns.stop(chat), editLast });
 const welcome = new Welcome(takeIdea, (name) => people.rename(name));
 
 let chat = chats.get(store.readOpen());
@@ -75,10 +74,17 @@ function changed(other, answer) {
 
 function ended(other, answer) {
   if (answer.error?.status === 401) connection.ask(answer.error.message);
-  if (other === chat) composer.unhint(WAIT);
+  goOnWith(other, answer);
   show();
   if (other === chat) messages.focusName(answer);
   if (other === chat && answer.state === "done") spoken.textContent = messages.wordsOf(answer);
+}
+
+/** What waited for an answer is sent; if that went wrong, or asks something itself, the person decides. */
+function goOnWith(other, answer) {
+  if (answer.state !== "done" || asksApproval(answer)) return composer.giveBack(other);
+  const text = composer.next(other);
+  if (text !== undefined) turns.next(other, answer, text);
 }
 
 function asked(running) {
@@ -92,10 +98,7 @@ function asked(running) {
 async function sendMessage() {
   const { text } = composer;
   if (!text.trim()) return;
-  if (turns.isRunning(chat)) {
-    composer.hint(WAIT);
-    return;
-  }
+  if (turns.isRunning(chat)) return composer.wait();
   if (!connection.models.length) {
     const here = chat;
     await connection.open();
@@ -145,6 +148,14 @@ function showModels() {
   if (connection.has(chat.model)) model.value = chat.model;
   byId("model-about").textContent = connection.aboutOf(model.value);
   show();
+}
+
+/** Whether there is a message of the person's, and nothing is being answered. */
+function editLast() {
+  const last = path(chat).findLast(({ role }) => role === "user");
+  if (!last || turns.isRunning(chat)) return false;
+  messages.edit(last, () => byId("say").focus());
+  return true;
 }
 
 function takeIdea(idea) {

@@ -32,6 +32,11 @@ export class Messages {
     return [...texts].map((text) => text.innerText).join("\n");
   }
 
+  /** Edit a message that is on screen; `back` is called when that ends. */
+  edit(message, back) {
+    this.#views.get(message.id).edit(back);
+  }
+
   /** Bring the keyboard to where an answer that is on screen asks for a name. */
   focusName(answer) {
     this.#views.get(answer.id)?.node.querySelector(".who-form input")?.focus();

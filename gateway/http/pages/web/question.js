@@ -9,7 +9,7 @@ export class QuestionView extends MessageView {
     super(message, act);
     this.text = el("div", { class: "bubble" }, message.text);
     this.copyButton = iconButton("copy", "Copy", ({ currentTarget }) => copy(message.text, currentTarget));
-    this.editButton = iconButton("edit", "Edit", () => this.#edit());
+    this.editButton = iconButton("edit", "Edit", () => this.edit(() => this.editButton.focus()));
     this.actions.append(this.versions, this.copyButton, this.editButton);
     this.#makeForm();
     this.node = el("li", { class: "question" }, el("span", { class: "unseen" }, "You: "), this.text, this.form, this.actions);
@@ -31,16 +31,19 @@ export class QuestionView extends MessageView {
     this.form = el("div", { class: "edit", hidden: true }, this.field, el("p", { class: "buttons" }, cancel, this.save));
   }
 
-  #edit() {
+  /** `back` brings the keyboard back when it ends. */
+  edit(back) {
+    this.back = back;
+    // It may be under way already.
+    if (this.form.hidden) this.field.value = this.message.text;
     this.#setEditing(true);
-    this.field.value = this.message.text;
     fit(this.field);
     this.field.focus();
   }
 
   #endEdit() {
     this.#setEditing(false);
-    this.editButton.focus();
+    this.back();
   }
 
   #setEditing(editing) {
