@@ -12,8 +12,9 @@ export function newId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export function newChat(owner, model) {
-  return { id: newId(), owner, model, title: "", used: Date.now(), messages: [], chosen: {} };
+/** A temporary chat is kept nowhere: it ends with the page, and in Letta some time after its last turn. */
+export function newChat(owner, model, temporary = false) {
+  return { id: newId(), owner, model, temporary, title: "", used: Date.now(), messages: [], chosen: {} };
 }
 
 export function question(parent, text) {
@@ -90,11 +91,12 @@ export function history(chat, message) {
     .map((each) => ({ role: each.role, content: said(each) }));
 }
 
-/** The headers by which a request says which messages it is about. */
+/** The headers by which a request says which messages of which chat it is about. */
 export function idsOf(chat, reply) {
   const asked = find(chat, reply.parent);
   return {
     "x-chat-id": chat.id,
+    ...(chat.temporary && { "x-temporary-chat": "true" }),
     "x-message-id": reply.id,
     "x-user-message-id": asked.id,
     "x-parent-id": asked.parent ?? "",

@@ -41,7 +41,7 @@ let drawing = 0;
 /** Open a chat; a new one without any. */
 function open(other) {
   chat = other ?? newChat(people.name, model.value);
-  store.keepOpen(chat.id);
+  store.keepOpen(chat);
   if (connection.has(chat.model)) model.value = chat.model;
   composer.open(chat);
   list.closeMenu();
@@ -53,7 +53,8 @@ function open(other) {
 function show() {
   const [shownMessages, busy] = [path(chat), turns.isRunning(chat)];
   messages.show(chat, shownMessages, busy, (id) => connection.nameOf(id));
-  welcome.show(!shownMessages.length, people.name);
+  welcome.show(!shownMessages.length, people.name, chat.temporary);
+  byId("temporary").ariaPressed = String(Boolean(chat.temporary));
   document.title = chat.title ? `${chat.title} – Letta Gateway` : "Letta Gateway";
   composer.show(busy);
   list.show(mine(), chat, (other) => turns.isRunning(other));
@@ -163,6 +164,13 @@ function takeIdea(idea) {
   byId("say").focus();
 }
 
+/** A new chat of the other kind; what is written for one in which nothing is said yet comes along. */
+function changeKind() {
+  const other = newChat(people.name, model.value, !chat.temporary);
+  if (!chat.messages.length) composer.moveTo(other);
+  open(other);
+}
+
 /** Somebody else is here. What was refused for want of a name is theirs, and asked again. */
 function renamed(before) {
   const refused = nameless(chat);
@@ -212,6 +220,7 @@ model.addEventListener("change", () => {
   keep(chat);
 });
 byId("new-chat").addEventListener("click", () => open(null));
+byId("temporary").addEventListener("click", changeKind);
 addEventListener("pagehide", () => turns.stopAll());
 store.onOtherTab(fromOtherTab);
 

@@ -4,6 +4,8 @@ import { byId, el } from "./dom.js";
 import { nameForm } from "./people.js";
 
 const IDEAS = ["My name is Ada.", "What is my name?", "Remember that I like green tea."];
+const TEMPORARY =
+  "It is kept nowhere, and gone when you reload or close this page. Your agent is the same as ever: what it writes into its memory stays.";
 
 export class Welcome {
   #form;
@@ -16,9 +18,10 @@ export class Welcome {
     byId("who").prepend(this.#form);
   }
 
-  show(isEmpty, name) {
+  show(isEmpty, name, temporary) {
     byId("welcome").hidden = !isEmpty;
-    byId("greeting").textContent = name ? `Hello, ${name}` : "Hello";
+    byId("greeting").textContent = temporary ? "A temporary chat" : name ? `Hello, ${name}` : "Hello";
+    byId("about").textContent = temporary ? TEMPORARY : "Your agent remembers you, in every chat.";
     byId("who").hidden = Boolean(name);
     if (name) this.#form.reset();
   }
