@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from gateway.settings import Key, Secret
 from gateway.turns.chats.markers import agent_tags
@@ -116,6 +116,20 @@ def test_a_name_that_is_given_elsewhere_sends_the_message_too(refused: ChatPage,
 
     assert letta.said == [["Hello"]]
     expect(refused.page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_who_writes_on_while_a_message_is_refused_goes_on_there(page: Page, url: str) -> None:
+    held: list[Route] = []
+    with ChatPage(page, url).opened(KEY) as chat:
+        page.route("**/v1/chat/completions", lambda route: held.append(route))
+        with page.expect_request("**/v1/chat/completions"):
+            chat.send("Hello")
+        chat.say_field.press_sequentially("And m")
+        held[0].continue_()
+        expect(chat.last.get_by_role("alert")).to_be_visible()
+        page.keyboard.type("ore")
+        expect(chat.say_field).to_have_value("And more")
+        expect(question(chat)).to_have_value("")
 
 
 def test_another_chat_that_was_refused_is_offered_and_asked_again_on_demand(refused: ChatPage) -> None:

@@ -72,8 +72,16 @@ def test_everything_is_done_by_keyboard_alone(page: Page, url: str, letta: FakeL
         keyboard.type("Two\n")
         expect(chat.answers).to_have_count(2)
         expect(chat.last).to_contain_text("Hello")
+        keyboard.type("Three\n")
+        tab_to(page, "Edit the waiting message", "Shift+Tab")
+        keyboard.press("Enter")
+        assert focused(page) == "Your message"
         keyboard.press("Escape")
         expect(chat.last.locator(".note")).to_have_text("Stopped.")
+        expect(chat.say_field).to_have_value("Three")
+        tab_to(page, "Temporary chat", "Shift+Tab")
+        keyboard.press("Space")
+        expect(page.locator("#greeting")).to_have_text("A temporary chat")
         tab_to(page, "New chat", "Shift+Tab")
         keyboard.press("Enter")
         expect(chat.messages).to_have_count(0)
@@ -136,10 +144,23 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, url: str, letta: Fak
         chat.enter_name("Ada")
         chat.say(WIDE)
         expect(chat.last.locator("table")).to_be_visible()
+        letta.steps = [WORD, Hold()]
+        chat.send("And more")
+        expect(chat.last).to_contain_text("Hello")
+        chat.send(WIDE)
 
-        for area in ("html", "#scroll", "#sidebar", "#messages"):
+        for area in ("html", "#scroll", "#sidebar", "#messages", "#waiting"):
             assert chat.page.locator(area).evaluate("(node) => node.scrollWidth <= node.clientWidth"), area
         assert chat.page.locator("#composer").evaluate("(node) => node.getBoundingClientRect().right") <= width
+        expect(chat.page.get_by_role("button", name="Delete the waiting message")).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("height", [256, 640])
+def test_the_empty_page_begins_at_its_beginning(browser: Browser, url: str, height: int) -> None:
+    with shown(browser, url, viewport={"width": 320, "height": height}) as chat:
+        expect(chat.page.locator("#greeting")).to_be_in_viewport(ratio=1)
+        expect(chat.page.get_by_role("button", name="To the latest message")).to_be_hidden()
+        expect(chat.say_field).to_be_in_viewport()
 
 
 def test_on_a_narrow_screen_the_chats_are_a_drawer(browser: Browser, url: str) -> None:

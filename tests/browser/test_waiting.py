@@ -38,7 +38,7 @@ def send_while_answered(chat: ChatPage, letta: FakeLetta, *texts: str) -> thread
 def test_messages_wait_for_the_answer_and_are_sent_one_after_the_other(chat: ChatPage, letta: FakeLetta) -> None:
     rest = send_while_answered(chat, letta, "Second", "Third")
     expect(chat.say_field).to_have_value("")
-    expect(chat.page.locator("#hint")).to_have_text("It is sent when the answer has ended.")
+    expect(chat.page.locator("#hint")).to_have_text("What waits is sent when the answer has ended.")
     chat.say_field.fill("Fourth")
     rest.set()
     expect(chat.answers).to_have_count(3)

@@ -42,6 +42,12 @@ export function choose(chat, message) {
   chat.chosen[message.parent ?? ""] = message.id;
 }
 
+/** Show the branches on which `message` stands, from the first. */
+export function bring(chat, message) {
+  const byId = new Map(chat.messages.map((other) => [other.id, other]));
+  for (let at = message; at; at = byId.get(at.parent)) choose(chat, at);
+}
+
 /** The messages in the place of `message`, itself included, in the order in which they were made. */
 export function versions(chat, message) {
   return chat.messages.filter((other) => other.parent === message.parent);

@@ -4,7 +4,7 @@ import { byId, el, iconButton } from "./dom.js";
 import { fit, isPlain, onKeys } from "./field.js";
 import { Unsent } from "./unsent.js";
 
-const WAITS = "It is sent when the answer has ended.";
+const WAITS = "What waits is sent when the answer has ended.";
 
 export class Composer {
   #field = byId("say");

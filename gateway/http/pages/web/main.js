@@ -45,8 +45,8 @@ function open(other) {
   if (connection.has(chat.model)) model.value = chat.model;
   composer.open(chat);
   list.closeMenu();
-  show();
   scroll.toEnd();
+  show();
   composer.focus();
 }
 
@@ -58,7 +58,8 @@ function show() {
   document.title = chat.title ? `${chat.title} – Letta Gateway` : "Letta Gateway";
   composer.show(busy);
   list.show(mine(), chat, (other) => turns.isRunning(other));
-  scroll.follow();
+  if (shownMessages.length) scroll.follow();
+  else byId("scroll").scrollTop = 0;
 }
 
 const mine = () => [...chats.values()].filter((other) => other.owner === people.name).sort((a, b) => b.used - a.used);
@@ -77,7 +78,8 @@ function ended(other, answer) {
   if (answer.error?.status === 401) connection.ask(answer.error.message);
   goOnWith(other, answer);
   show();
-  if (other === chat) messages.focusName(answer);
+  // Unless the next message is being written.
+  if (other === chat && !composer.text) messages.focusName(answer);
   if (other === chat && answer.state === "done") spoken.textContent = messages.wordsOf(answer);
 }
 
@@ -99,7 +101,11 @@ function asked(running) {
 async function sendMessage() {
   const { text } = composer;
   if (!text.trim()) return;
-  if (turns.isRunning(chat)) return composer.wait();
+  if (turns.isRunning(chat)) {
+    composer.wait();
+    scroll.follow();
+    return;
+  }
   if (!connection.models.length) {
     const here = chat;
     await connection.open();

@@ -1,7 +1,7 @@
 // Turns: what a person asks of a chat, and the answers that stream into it. Knows no page.
 
 import { ApiError } from "./api.js";
-import { add, answer as newAnswer, choose, find, history, idsOf, question, remove, versions } from "./chats.js";
+import { add, answer as newAnswer, bring, choose, find, history, idsOf, question, remove, versions } from "./chats.js";
 import { PartsReader } from "./parts.js";
 
 const KEEP_EVERY = 500;
@@ -27,7 +27,7 @@ export class Turns {
 
   /** A message that waited for `answer`; it is brought on screen with it. */
   next(chat, answer, text) {
-    for (let at = answer; at; at = find(chat, at.parent)) choose(chat, at);
+    bring(chat, answer);
     return this.ask(chat, answer, text);
   }
 
