@@ -245,6 +245,19 @@ def test_what_one_tab_keeps_the_other_shows(chat: ChatPage) -> None:
         expect(chat.messages).to_have_count(4)
 
 
+def test_what_is_written_in_a_chat_that_another_tab_deletes_stays(chat: ChatPage) -> None:
+    chat.say("One")
+    chat.say_field.fill("More")
+    other = ChatPage(chat.page.context.new_page(), chat.url)
+    with other.opened(KEY):
+        other.chats.hover()
+        other.press("Delete “One”")
+        expect(chat.messages).to_have_count(0)
+        expect(chat.say_field).to_have_value("More")
+        chat.page.reload()
+        expect(chat.say_field).to_have_value("More")
+
+
 def test_a_browser_without_room_says_so_and_goes_on(chat: ChatPage, letta: FakeLetta) -> None:
     letta.steps = ANSWER
     chat.page.evaluate("localStorage.setItem('x', 'x'.repeat(5_200_000))")

@@ -72,7 +72,7 @@ function chosen(chat, parent) {
 /** The message with this id. */
 export const find = (chat, id) => chat.messages.find((message) => message.id === id);
 
-/** Whether an answer ends with the gateway's question for an approval, which the next message decides. */
+/** True for an answer that holds the gateway's question for an approval, which the next message decides. */
 export const asksApproval = (answer) => textOf(answer).includes(APPROVAL);
 
 /** The answer that ends a chat of nobody's, if its message was refused for want of a name. */

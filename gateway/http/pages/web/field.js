@@ -14,7 +14,7 @@ export function onKeys(event, send, end) {
   }
 }
 
-/** Whether a key was pressed alone, and is no part of a letter that is being composed. */
+/** True for a key that was pressed alone, and is no part of a letter that is being composed. */
 export function isPlain(event) {
   return !(event.isComposing || event.shiftKey || event.altKey || event.ctrlKey || event.metaKey);
 }

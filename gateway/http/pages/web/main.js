@@ -45,8 +45,8 @@ function open(other) {
   if (connection.has(chat.model)) model.value = chat.model;
   composer.open(chat);
   list.closeMenu();
-  scroll.toEnd();
   show();
+  if (chat.messages.length) scroll.toEnd();
   composer.focus();
 }
 
@@ -157,7 +157,7 @@ function showModels() {
   show();
 }
 
-/** Whether there is a message of the person's, and nothing is being answered. */
+/** Edit the person's last message; false where there is none, or while an answer comes. */
 function editLast() {
   const last = path(chat).findLast(({ role }) => role === "user");
   if (!last || turns.isRunning(chat)) return false;
@@ -212,7 +212,7 @@ function fromOtherTab(id, other) {
   if (known && turns.isRunning(known)) return;
   if (other) chats.set(id, other);
   else chats.delete(id);
-  if (chat.id === id) chat = other ?? newChat(people.name, model.value);
+  if (chat.id === id) composer.moveTo((chat = other ?? newChat(people.name, model.value)));
   show();
 }
 
