@@ -32,6 +32,7 @@ ENVIRONMENT = "the environment"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 # The fields whose mistakes are told without the value: keys, and tables that may hold one.
 MAY_HOLD_A_KEY = re.compile(r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key|\.jwt_secret)?")
+DESCRIPTION = "An agent of your own that remembers you"
 TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 
 
@@ -59,6 +60,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = N
     """Settings from the file, or from the environment where no file is named. Raises SettingsError."""
     source = str(path) if path else ENVIRONMENT
     raw = _expand(_read(path) if path else _from_environment(environ), environ, source)
+    raw.setdefault("agent_types", [{**_only_type(environ), "description": DESCRIPTION}])
     for table, field in _OVERRIDDEN:
         value, fields = getattr(overrides, field), raw.setdefault(table, {})
         if value is not None and isinstance(fields, dict):
@@ -85,7 +87,7 @@ def load_demo(environ: Mapping[str, str], overrides: Overrides, key: Secret) -> 
     settings = Settings(
         server=Server(port=overrides.port or 0, chat_page=True),
         letta=Letta(upstream="embedded", state=overrides.state),
-        agent_types=(AgentType(id="letta", name="Letta", description="An agent of your own that remembers you"),),
+        agent_types=(AgentType(id="letta", name="Letta", description=DESCRIPTION),),
         keys=(demo,),
     )
     return _with_provider(settings, environ)
@@ -111,9 +113,14 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     }
     return {
         "letta": {name: value for name, value in letta.items() if value},
-        "agent_types": [{"id": "letta", "name": "Letta", "model": environ.get("GATEWAY_MODEL") or None}],
+        "agent_types": [_only_type(environ)],
         "keys": [key] if key["key"] else [],
     }
+
+
+def _only_type(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The raw agent type of a gateway for which none is configured."""
+    return {"id": "letta", "name": "Letta", "model": environ.get("GATEWAY_MODEL") or None}
 
 
 def _expand(value: Any, environ: Mapping[str, str], source: str, field: str = "") -> Any:
@@ -299,7 +306,11 @@ def _letta_mistakes(letta: Letta) -> Iterator[tuple[str, str]]:
 def _model_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
     for i, agent_type in enumerate(types):
         if agent_type.agent is None and not agent_type.model:
-            yield f"agent_types[{i}].model", "missing: expected a Letta model handle such as `openai/gpt-4o-mini`"
+            yield (
+                f"agent_types[{i}].model",
+                "missing: expected a Letta model handle such as `openai/gpt-4o-mini` "
+                "(without [[agent_types]] it is taken from GATEWAY_MODEL)",
+            )
 
 
 def _task_mistakes(tasks: Tasks) -> Iterator[tuple[str, str]]:
