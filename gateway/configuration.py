@@ -80,6 +80,7 @@ def load_demo(environ: Mapping[str, str], overrides: Overrides, key: Secret) -> 
     demo = Key(
         name="demo",
         key=key,
+        scope=DEFAULT_KEY_NAME,
         user_from=(UserSource("header:X-OpenWebUI-User-Id"), UserSource("body:user")),
         default_user="me",
         tool_activity="rich",

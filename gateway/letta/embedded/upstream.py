@@ -115,10 +115,13 @@ class EmbeddedUpstream(AppServerUpstream):
 
     async def _find_anew(self, template: Template) -> list[Agent]:
         try:
-            return await self.find_agents(template.tags)
+            return await self._find_of(template)
         except errors.BrokenStream:
             # That was the connection to the one that has ended.
-            return await self.find_agents(template.tags)
+            return await self._find_of(template)
+
+    async def _find_of(self, template: Template) -> list[Agent]:
+        return [agent for each in template.known_as for agent in await self.find_agents(each.tags)]
 
     async def _set_up(self, connection: AppServerConnection) -> None:
         """Connect the provider, and it alone: one of an earlier start may be gone."""

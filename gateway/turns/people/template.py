@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.letta.upstream import Template
+from gateway.letta.upstream import Former, Template
 from gateway.settings import AgentType
 from gateway.turns.chats.markers import agent_tags
 from gateway.turns.people.identity import User
@@ -32,17 +32,23 @@ def to_template(agent_type: AgentType, user: User, model: str) -> Template:
 
     `model` is the type's own, or the one that stands in where it names none.
     """
-    tags = agent_tags(agent_type.id, user.scope, user.id)
+    tags, *before = (agent_tags(agent_type.id, *name) for name in ((user.scope, user.id), *user.formers))
     return Template(
         model=model,
         tags=tags,
-        name=f"{agent_type.id}-{tags[2].removeprefix('gw-user:')[:12]}",
+        name=_name(tags),
         system=fill(agent_type.system, user) if agent_type.system else None,
         tools=agent_type.tools,
         blocks={label: fill(value, user) for label, value in agent_type.blocks.items()},
         embedding=agent_type.embedding,
         metadata={METADATA_KEY: {"template": _fingerprint(agent_type, model), "tools": list(agent_type.tools)}},
+        formers=tuple(Former(tags, _name(tags)) for tags in before),
     )
+
+
+def _name(tags: tuple[str, str, str]) -> str:
+    """The name of the agent with these tags, for people who look into Letta: `tutor-1f2e3d4c5b6a`."""
+    return f"{tags[1]}-{tags[2].removeprefix('gw-user:')[:12]}"
 
 
 def _fingerprint(agent_type: AgentType, model: str) -> str:
