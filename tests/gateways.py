@@ -136,7 +136,7 @@ class GatewayProcess:
         with self.process.stderr as lines:
             for line in lines:
                 self.log.append(line)
-                if found := re.search(r"running on (http://\S+)", line):
+                if found := re.search(r"Serving at (http://\S+)/v1", line):
                     self.base_url = found[1]
                     self._is_up.set()
         self._is_up.set()

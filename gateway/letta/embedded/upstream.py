@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from gateway.domain.messages import Message
 from gateway.letta.app_server.connection import AppServerConnection
 from gateway.letta.app_server.frames import ProvidersListed, ServerAnswer
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.embedded.lock import Holder
 from gateway.letta.embedded.models import models_mod
 from gateway.letta.embedded.process import AppServerProcess, default_state
 from gateway.letta.embedded.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations
@@ -163,6 +164,18 @@ def _models_mod(provider: Provider | None) -> bytes | None:
     if provider and provider.id != "openai-compatible":
         return None
     return models_mod(provider.vision if provider else None)
+
+
+def of_gateway(state: Path, holder: Holder) -> Callable[[], Awaitable[tuple[str, str]]]:
+    """The address and the token of the App Server that another gateway, `holder`, has in this state directory."""
+
+    async def address() -> tuple[str, str]:
+        try:
+            return holder.letta, (state / "token").read_text(encoding="ascii")
+        except OSError as error:
+            raise errors.Unreachable(f"its token cannot be read: {error.strerror}") from error
+
+    return address
 
 
 def state_of(configured: str | None) -> Path:
