@@ -1,14 +1,15 @@
 """The words of `serve` and `demo` about themselves: which Letta, models, agent types and keys, and the address."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Iterable, Iterator
+from urllib.parse import urlsplit, urlunsplit
 
 from gateway.configuration import MODEL_VARIABLE
 from gateway.domain import errors
 from gateway.letta.embedded.upstream import state_of
 from gateway.letta.upstream import Upstream
 from gateway.settings import Provider, Settings
+from gateway.turns.people.scopes import find_left_out
 
 # A Letta that has not answered by then is not waited for: the gateway serves without it, too.
 LIST_SECONDS = 3.0
@@ -61,6 +62,22 @@ def after(settings: Settings, address: str) -> Iterator[str]:
     yield f"Serving at {address}/v1 (Ctrl+C ends it)"
 
 
+async def left_out(settings: Settings, upstream: Upstream) -> AsyncIterator[str]:
+    """The warnings about people whom no key reaches any more; none where Letta does not answer."""
+    try:
+        async with asyncio.timeout(LIST_SECONDS):
+            found = await find_left_out(upstream, settings)
+    except (errors.UpstreamError, TimeoutError):
+        return
+    for scope, count in sorted(found.items()):
+        agents = "an agent" if count == 1 else f"{count} agents or more"
+        yield (
+            f"Letta has {agents} of people in the scope `{scope}`, which no key has: with the keys that there are they "
+            "are strangers, and begin with new agents. To keep them, add "
+            f'`scope = "{scope}"` to the key whose people they are.'
+        )
+
+
 def waiting(answers: int, seconds: float) -> str:
     """The words of a gateway that was told to end."""
     if not answers:
@@ -79,7 +96,7 @@ def listed(names: Iterable[str]) -> str:
 def shown(address: str) -> str:
     """An address without what may be a secret in it: `https://user:password@host/v1?key=1` → `https://host/v1`."""
     parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _provider(provider: Provider | None) -> str:

@@ -33,9 +33,8 @@ async def check(settings: Settings, every_model: bool = False) -> bool:
 async def _find_problems(settings: Settings, opened: AsyncExitStack, every_model: bool) -> AsyncIterator[str]:
     for line in announcement.before(settings):
         print(line)
-    failing = False
-    async for problem in _check_providers(settings):
-        failing = True
+    failing = [problem async for problem in _check_providers(settings)]
+    for problem in failing:
         yield problem
     upstream = upstream_for(settings)
     opened.push_async_callback(upstream.aclose)
@@ -50,13 +49,21 @@ async def _find_problems(settings: Settings, opened: AsyncExitStack, every_model
         yield _explain(error, settings)
         return
     _tell_models(models, len(models) if every_model else MAX_MODELS)
-    if not models and not failing and not all(each.agent or each.model for each in settings.agent_types):
+    async for problem in _check_content(settings, upstream, models):
+        yield problem
+    if not (models or failing) and not all(each.agent or each.model for each in settings.agent_types):
         yield "Letta has no model: connect a provider of models to it."
+
+
+async def _check_content(settings: Settings, upstream: Upstream, models: list[str]) -> AsyncIterator[str]:
+    """Look at what Letta has of the gateway's: conversations, people, and what the agent types need."""
     try:
         counts = [f"{len(await find_left_behind(upstream, kind))} {kind}" for kind in SEARCHES]
         print(f"  conversations that will be deleted in time: {', '.join(counts)}")
     except errors.UpstreamError as error:
         yield f"Letta failed to list conversations ({type(error).__name__}, {error})."
+    async for warning in announcement.left_out(settings, upstream):
+        print(f"warning: {warning}")
     print("Agent types:")
     for agent_type in settings.agent_types:
         uses = agent_type.agent or agent_type.model or (models[0] if models else "no model")

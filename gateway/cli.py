@@ -138,6 +138,8 @@ def serve(
         if isinstance(upstream, EmbeddedUpstream):
             upstream.process.tell_address(address)
         tell(address, await announcement.model_line(settings, upstream))
+        async for warning in announcement.left_out(settings, upstream):
+            logger.warning("%s", warning)
 
     server = GatewayServer(app, settings, up, say)
     # Objects that live as long as the process need not be looked at by every garbage collection.

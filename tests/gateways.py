@@ -101,8 +101,9 @@ def said(answer: str) -> dict[str, str]:
 class GatewayProcess:
     """`letta-gateway serve` as its users run it, on a free port."""
 
-    def __init__(self, config: Path, *more: str, **environ: str) -> None:
-        arguments = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", "0", *more]
+    def __init__(self, config: Path | None, *more: str, **environ: str) -> None:
+        named = ["--config", str(config)] if config else []
+        arguments = [sys.executable, "-m", "gateway", "serve", *named, "--port", "0", *more]
         self.process = subprocess.Popen(arguments, env=os.environ | environ, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         self.base_url = ""

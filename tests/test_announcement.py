@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.announcement import after, before, listed, model_line, shown, waiting
+from gateway.announcement import after, before, left_out, listed, model_line, shown, waiting
 from gateway.domain import errors
 from gateway.settings import AgentType, Key, Letta, Provider, Secret, Server, Settings
 from tests.turns.memory_letta import MemoryLetta
@@ -141,3 +141,18 @@ def test_a_line_lists_so_many_names_and_how_many_more_there_are() -> None:
 def test_an_address_is_shown_without_what_may_be_a_secret() -> None:
     assert shown("https://user:sk-1@host:8/v1?key=sk-1#sk-1") == "https://host:8/v1"
     assert shown("http://[::1]:8/v1") == "http://[::1]:8/v1"
+
+
+async def test_it_warns_of_people_whom_no_key_reaches() -> None:
+    letta = MemoryLetta()
+    for number in range(2):
+        letta.store.add_agent(
+            ("gateway", "letta", str(number)), str(number), metadata={"letta_gateway": {"scope": "old"}}
+        )
+    with_key = settings(keys=(Key(name="new", key=Secret("sk-1")),))
+
+    assert [line async for line in left_out(with_key, letta)] == [
+        "Letta has 2 agents or more of people in the scope `old`, which no key has: with the keys that there are they "
+        'are strangers, and begin with new agents. To keep them, add `scope = "old"` to the key whose people they are.'
+    ]
+    assert [line async for line in left_out(settings(), letta)] == []

@@ -6,17 +6,17 @@ import os
 from http import HTTPStatus
 from pathlib import Path
 
-import httpx
 import msgspec
 from msgspec import Struct
 
 from gateway.domain import errors
+from gateway.letta.embedded.provider import NoAnswer, status_of
 
 logger = logging.getLogger(__name__)
 # A child outlives a gateway that was killed by what its keeper grants it, and holds the lock for so long.
 LOCK_SECONDS = 5.0
-LOOK_SECONDS = 0.1
-ANSWER_SECONDS = 2.0
+LOCK_LOOK_SECONDS = 0.1
+HOLDER_SECONDS = 2.0
 # More than any holder says of itself.
 MAX_BYTES = 4096
 
@@ -38,11 +38,10 @@ class Holder(Struct, frozen=True):
         if not self.address:
             return False
         try:
-            async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
-                response = await client.get(f"{self.address}/healthz")
-        except httpx.HTTPError:
+            async with asyncio.timeout(HOLDER_SECONDS):
+                return await status_of(f"{self.address}/healthz", proxied=False) == HTTPStatus.OK
+        except (NoAnswer, TimeoutError):
             return False
-        return response.status_code == HTTPStatus.OK
 
 
 class StateInUse(errors.CannotStart):
@@ -100,7 +99,7 @@ async def take_lock(state: Path) -> StateLock:
             who = holder or "an earlier version"
             logger.warning("%s has the state directory %s, and gets %.0f s to end", who, state, LOCK_SECONDS)
             told = True
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(LOCK_LOOK_SECONDS)
 
 
 async def find_holder(state: Path) -> StateInUse | None:

@@ -10,11 +10,30 @@ from gateway.settings import Provider, ProviderId, Secret
 ANSWER_SECONDS = 10.0
 
 
+class NoAnswer(Exception):
+    """Nothing that speaks HTTP is at an address; the text is the kind of failure."""
+
+
+async def status_of(url: str, headers: dict[str, str] | None = None, proxied: bool = True) -> int:
+    """The HTTP status with which this address answers a GET. Raises NoAnswer.
+
+    `proxied`: by the proxy that the environment names.
+    """
+    try:
+        async with (
+            httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=proxied) as client,
+            client.stream("GET", url, headers=headers) as response,
+        ):
+            return response.status_code
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
+        raise NoAnswer(type(error).__name__) from error
+
+
 class _Way(Struct, frozen=True):
     """How a provider is asked about itself."""
 
     base_url: str = ""
-    """Where it answers, unless an address is configured."""
+    """Its address, unless another is configured."""
     path: str = "/models"
     key_header: str = "authorization"
     more: dict[str, str] = {}
@@ -34,11 +53,11 @@ _WAYS: dict[ProviderId, _Way] = {
 
 
 class Found(Struct, frozen=True):
-    """What a provider said: `Found("https://api.openai.com/v1", "it refuses the key (HTTP 401)")`."""
+    """The answer of a provider: `Found("https://api.openai.com/v1", "it refuses the key (HTTP 401)")`."""
 
     address: str
     problem: str = ""
-    """What is wrong, as a part of a sentence; empty if nothing is."""
+    """The problem, as a part of a sentence; empty if there is none."""
 
 
 async def ask(provider: Provider) -> Found:
@@ -58,13 +77,9 @@ async def _ask(base_url: str, way: _Way, key: Secret | None) -> Found:
     if key:
         headers[way.key_header] = f"Bearer {key.reveal()}" if way.key_header == "authorization" else key.reveal()
     try:
-        async with (
-            httpx.AsyncClient(timeout=ANSWER_SECONDS) as client,
-            client.stream("GET", f"{address}{way.path}", headers=headers) as response,
-        ):
-            status = response.status_code
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
-        return Found(address, f"nothing answers there ({type(error).__name__})")
+        status = await status_of(f"{address}{way.path}", headers)
+    except NoAnswer as error:
+        return Found(address, f"nothing answers there ({error})")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return Found(address, f"it {'refuses the key' if key else 'asks for a key'} (HTTP {status})")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -8,7 +8,7 @@ from gateway.letta.upstream import Agent, Template, Upstream, age
 from gateway.settings import AgentType
 from gateway.turns.chats.markers import agent_tags
 from gateway.turns.people.identity import User
-from gateway.turns.people.template import applied, to_template
+from gateway.turns.people.template import applied, is_applied, to_template
 
 CACHED_AGENTS = 50_000
 Tags = tuple[str, ...]
@@ -72,9 +72,8 @@ class Agents:
         template = to_template(agent_type, user, agent_type.model or await self._get_first_model())
         agent = await self._find(tags) or await self._find_former(agent_type, user)
         agent = agent or await self._create(tags, template)
-        before = applied(agent.metadata)
-        if before != applied(template.metadata):
-            await self._upstream.apply_template(agent, template, before.get("tools", []))
+        if not is_applied(template, agent.metadata):
+            await self._upstream.apply_template(agent, template, applied(agent.metadata).get("tools", []))
         known = KnownAgent(agent.id, _former_scope(agent, agent_type, user))
         self._known.put(tags, known)
         return known

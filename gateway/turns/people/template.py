@@ -41,7 +41,13 @@ def to_template(agent_type: AgentType, user: User, model: str) -> Template:
         tools=agent_type.tools,
         blocks={label: fill(value, user) for label, value in agent_type.blocks.items()},
         embedding=agent_type.embedding,
-        metadata={METADATA_KEY: {"template": _fingerprint(agent_type, model), "tools": list(agent_type.tools)}},
+        metadata={
+            METADATA_KEY: {
+                "template": _fingerprint(agent_type, model),
+                "tools": list(agent_type.tools),
+                "scope": user.scope,
+            }
+        },
         formers=tuple(Former(tags, _name(tags)) for tags in before),
     )
 
@@ -58,6 +64,15 @@ def _fingerprint(agent_type: AgentType, model: str) -> str:
 
 
 def applied(metadata: dict[str, Any] | None) -> dict[str, Any]:
-    """The record of the template that an agent was given last: `{"template": "9f…", "tools": ["web_search"]}`."""
+    """The record of the template that an agent was given last, and of the scope of its user.
+
+    `{"template": "9f…", "tools": ["web_search"], "scope": "open-webui"}`; earlier versions did not note the scope.
+    """
     kept = (metadata or {}).get(METADATA_KEY)
     return kept if isinstance(kept, dict) else {}
+
+
+def is_applied(template: Template, metadata: dict[str, Any] | None) -> bool:
+    """True if an agent with this metadata was given the template already."""
+    given, now = applied(metadata), applied(template.metadata)
+    return all(given.get(name) == now[name] for name in ("template", "tools"))
