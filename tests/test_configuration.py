@@ -209,6 +209,32 @@ def test_a_file_without_agent_types_has_the_one_that_the_environment_alone_makes
     assert of_file.description == load_demo({}, Overrides(), Secret(SECRET)).agent_types[0].description
 
 
+# What names the model of types that name none: the environment, the command line
+MODELS: dict[str, tuple[dict[str, str], str | None, str | None]] = {
+    "nothing": ({}, None, None),
+    "the environment": ({"GATEWAY_MODEL": "m/env"}, None, "m/env"),
+    "the command line": ({}, "m/line", "m/line"),
+    "both": ({"GATEWAY_MODEL": "m/env"}, "m/line", "m/line"),
+}
+
+
+@pytest.mark.parametrize(("environ", "option", "model"), MODELS.values(), ids=MODELS)
+def test_types_that_name_no_model_have_that_of_the_command_line_or_of_the_environment(
+    file: Path, environ: dict[str, str], option: str | None, model: str | None
+) -> None:
+    file.write_text(
+        '[[agent_types]]\nid = "a"\n[[agent_types]]\nid = "b"\nmodel = "m/own"\n'
+        '[[agent_types]]\nid = "c"\nagent = "agent-1"\n',
+        encoding="utf-8",
+    )
+    overrides = Overrides(model=option)
+    demo = load_demo(environ, overrides, Secret(SECRET))
+
+    assert [each.model for each in load(file, environ, overrides).agent_types] == [model, "m/own", None]
+    assert [each.model for each in load(None, environ, overrides).agent_types] == [model]
+    assert [each.model for each in demo.agent_types] == [model]
+
+
 def test_a_file_s_only_type_may_leave_its_model_to_letta(file: Path) -> None:
     (letta,) = load_text(file, "").agent_types
 
