@@ -12,5 +12,5 @@ LETTA = AgentType(id="letta", model="any", system="You are the agent of {user_na
 
 
 def settings_of(page: str, directory: Path, **environ: str) -> Settings:
-    """What a page of `deploy/` says to the gateway, without what it says of parts later."""
-    return on_page(f"deploy/{page}")[0].settings(directory, **environ)
+    """What a page of `deploy/` says to the gateway, the part that comes last included."""
+    return on_page(f"deploy/{page}")[-1].settings(directory, **environ)

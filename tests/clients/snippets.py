@@ -14,7 +14,7 @@ from tests.servers.real_letta import RealLetta
 
 PAGE = "clients.md"
 ADDRESS = "http://127.0.0.1:8000"
-SECRETS = {"PROGRAMS_KEY": "sk-programs", "WEB_APP_KEY": "sk-web-app"}
+SECRETS = {"PROGRAMS_KEY": "sk-programs", "WEB_APP_KEY": "sk-web-app", "ADA_TERMINAL_KEY": "sk-ada-terminal"}
 SNIPPETS = {block.name: block.text for block in blocks(f"deploy/{PAGE}") if block.name}
 
 
