@@ -56,6 +56,14 @@ class Configuration(Struct, frozen=True):
         text = _MARKED.sub(lambda match: match[1] if letta in match[2] else match[0], self.text)
         return Configuration(self.page, text, self.explained)
 
+    def in_front_of(self, letta: str, base_url: str, api_key: str) -> "Configuration":
+        """This configuration in front of a Letta of that kind that answers elsewhere, and asks for a key."""
+        one = self.for_letta(letta)
+        named = f'base_url = "{LETTAS[letta]}"'
+        assert named in one.text
+        text = one.text.replace(named, f'base_url = "{base_url}"\napi_key = "{api_key}"')
+        return Configuration(self.page, text, self.explained)
+
     def environment(self, **changes: str) -> dict[str, str]:
         """The variables that it takes and its page names, and nothing else; each has a value of its own, or that of
         `changes`.

@@ -57,15 +57,9 @@ def test_each_key_is_answered(one: Configuration, tmp_path: Path) -> None:
 
 
 def test_readme_s_lines_for_an_app_server_serve_one(app_server: AppServer, tmp_path: Path) -> None:
-    one = PRINTED["README.md 1"].for_letta("App Server")
-    settings, file = one.settings(tmp_path), one.written(tmp_path)
-    text = file.read_text(encoding="utf-8")
-    assert settings.letta.address in text
-    file.write_text(
-        text.replace(f'"{settings.letta.address}"', f'"{app_server.base_url}"\napi_key = "{app_server.api_key}"'),
-        encoding="utf-8",
-    )
-    with GatewayProcess(file, **one.environment()) as process:
+    one = PRINTED["README.md 1"].in_front_of("App Server", app_server.base_url, app_server.api_key)
+    settings = one.settings(tmp_path)
+    with GatewayProcess(one.written(tmp_path), **one.environment()) as process:
         answers = [ask(process.base_url, key, "tutor") for key in settings.keys]
 
     assert all(answer.endswith("You said: hello") for answer in answers)

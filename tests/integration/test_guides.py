@@ -145,13 +145,12 @@ def test_an_agent_that_a_person_has_already_is_found_by_its_tags(
 
 def test_an_agent_that_everybody_shares_is_named_by_its_id(app_server: AppServer, tmp_path: Path) -> None:
     (one,) = on_page("deploy/guide/existing-agents.md")
-    settings = one.settings(tmp_path)
-    ops = settings.agent_types[0]
+    one = one.in_front_of("App Server", app_server.base_url, app_server.api_key)
+    (ops,) = one.settings(tmp_path).agent_types
     assert ops.agent
     agent = app_server.create_agent("You know this house.")
-    text = one.text.replace(ops.agent, agent)
-    file = tmp_path / "shared.toml"
-    file.write_text(f'{text}\n[letta]\nbase_url = "{app_server.base_url}"\napi_key = "{app_server.api_key}"\n')
+    file = one.written(tmp_path)
+    file.write_text(one.text.replace(ops.agent, agent))
     with GatewayProcess(file, PROGRAMS_KEY=KEY) as process:
         answers = [ask(process.base_url, "hello", "one", user, ops.id) for user in (someone(), someone())]
 
