@@ -38,8 +38,10 @@ class Named(Struct, frozen=True):
     chat: Id | None = None
     shows_chat: bool = False
     """True: the chat is one of a frontend that shows it, and sends all of it every time."""
+    shows_temporary: bool = False
+    """True: that frontend keeps the chat nowhere; it ends with its window."""
     temporary: bool = False
-    """True: the chat ends with its window."""
+    """True: the request itself says that its chat is temporary."""
     answer: Id | None = None
     """The message that will be the answer; this and the next two may be empty, or None where none is sent."""
     question: Id | None = None

@@ -10,13 +10,16 @@ from gateway.settings import Key
 
 # `X-Chat-Id` is anybody's.
 CHAT_HEADERS = (open_webui.CHAT_HEADER, "x-chat-id")
+# So is this: `true` for a chat that nobody keeps.
+TEMPORARY_HEADER = "x-temporary-chat"
 
 
 def names(key: Key) -> tuple[str, ...]:
     """All headers in which a request of this key may tell something of that, in lower case."""
     sources = [source.name for source in key.user_from if source.kind != "body"]
+    person = (open_webui.NAME_HEADER, open_webui.EMAIL_HEADER)
     named = (key.task_header, key.message_id_header, key.user_message_id_header, key.parent_id_header)
-    return (*sources, open_webui.NAME_HEADER, open_webui.EMAIL_HEADER, *CHAT_HEADERS, *map(str.lower, named))
+    return (*sources, *person, *CHAT_HEADERS, TEMPORARY_HEADER, *map(str.lower, named))
 
 
 def read_header(headers: Mapping[str, str], name: str) -> str | None:

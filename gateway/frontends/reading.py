@@ -4,6 +4,7 @@ Performs no I/O.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.named import Claims, Id, Named
@@ -11,13 +12,15 @@ from gateway.domain.request import Request
 from gateway.domain.tasks import TITLE, Task
 from gateway.frontends import continue_dev, librechat, lobechat, n8n, open_webui, opencode, qwen_code
 from gateway.frontends.header_text import former
-from gateway.frontends.headers import CHAT_HEADERS, read_header, read_id, read_person
+from gateway.frontends.headers import CHAT_HEADERS, TEMPORARY_HEADER, read_header, read_id, read_person
 from gateway.frontends.open_webui import prompts as open_webui_prompts
 from gateway.frontends.prompts import Prompt, worded
 from gateway.settings import TASK_MODEL, Key, UserSource
 
 # The fields of a body's `metadata` that may name the chat.
 CHAT_METADATA = ("chat_id", "conversation_id", "thread_id", "session_id")
+# Headers and OpenAI's metadata hold strings only: https://platform.openai.com/docs/api-reference/chat/create
+_WORDS = {"true": True, "false": False, "": False}
 ALL_PROMPTS: tuple[Prompt, ...] = (
     *open_webui_prompts.PROMPTS,
     *librechat.PROMPTS,
@@ -45,7 +48,10 @@ def find_task(key: Key, headers: Mapping[str, str], request: Request) -> Task | 
 
 
 def read_named(key: Key, headers: Mapping[str, str], request: Request, claims: Claims | None = None) -> Named:
-    """Read who asks where; `headers` has lower-case names. Raises InvalidRequest for a chat's id that is no text."""
+    """Read who asks where; `headers` has lower-case names.
+
+    Raises InvalidRequest for a chat's id that is no text, and for a word on its lifetime that cannot be understood.
+    """
     users = {
         (source.kind, source.name): id for source in key.user_from if (id := _user(source, headers, request, claims))
     }
@@ -57,7 +63,8 @@ def read_named(key: Key, headers: Mapping[str, str], request: Request, claims: C
         email,
         chat,
         shows_chat,
-        temporary=shows_chat and chat is not None and chat.value.startswith(open_webui.TEMPORARY_CHAT),
+        shows_temporary=shows_chat and chat is not None and chat.value.startswith(open_webui.TEMPORARY_CHAT),
+        temporary=_temporary(headers, request),
         answer=read_id(headers, key.message_id_header),
         question=read_id(headers, key.user_message_id_header),
         parent=read_id(headers, key.parent_id_header),
@@ -99,3 +106,24 @@ def _chat(headers: Mapping[str, str], request: Request) -> Id | None:
         if value:
             return Id(value, place)
     return None
+
+
+def _temporary(headers: Mapping[str, str], request: Request) -> bool:
+    """True if the request says that its chat is temporary.
+
+    What cannot be understood is refused: a chat that is to be forgotten must not be kept by mistake.
+    """
+    told = {
+        TEMPORARY_HEADER: read_header(headers, TEMPORARY_HEADER),
+        "metadata.temporary": request.metadata.get("temporary"),
+    }
+    return any([_is_true(value, place) for place, value in told.items() if value is not None])
+
+
+def _is_true(value: Any, place: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word not in _WORDS:
+        raise InvalidRequest(f"`{place}`: Expected `true` or `false`.", place)
+    return _WORDS[word]

@@ -11,7 +11,7 @@ from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, NO_TOOLS, ClientTools, Options
 from gateway.letta.notes import GO_AHEAD
 from gateway.settings import AgentType, Key
-from gateway.turns.chats.markers import conversation_marker, pictures_of, scratch_marker, thread_marker
+from gateway.turns.chats.markers import TEMPORARY, conversation_marker, pictures_of, scratch_marker, thread_marker
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import NO_IDS, Ids
 from gateway.turns.people.identity import Caller, keeps_history
@@ -82,7 +82,8 @@ class Turn(Struct, frozen=True, dict=True):
         return self._scratch_marker(first, self.caller.user.scope, self.caller.user.id)
 
     def _scratch_marker(self, first: Message, scope: str, user: str) -> str:
-        begins = self.texts.bare(first.content) + pictures_of(first)
+        # A temporary chat and a kept one are two, though they begin alike.
+        begins = self.texts.bare(first.content) + pictures_of(first) + f" {TEMPORARY}" * self.temporary
         return scratch_marker(self.agent_type.id, scope, user, begins)
 
     def told(self, words: str) -> "Turn":

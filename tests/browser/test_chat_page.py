@@ -105,24 +105,6 @@ def test_an_answer_that_was_stopped_goes_on_where_it_was(chat: ChatPage, letta: 
     expect(chat.last.get_by_role("button", name="Continue")).to_be_hidden()
 
 
-def test_what_is_written_while_an_answer_comes_is_kept_and_sent_after_it(chat: ChatPage, letta: FakeLetta) -> None:
-    rest = threading.Event()
-    letta.steps = [word("One"), rest, STOP]
-    chat.send("First")
-    expect(chat.last).to_contain_text("One")
-    chat.send("Second")
-
-    expect(chat.page.locator("#hint")).to_contain_text("The answer is still coming")
-    expect(chat.say_field).to_have_value("Second")
-    rest.set()
-    chat.wait()
-    letta.steps = ANSWER
-    chat.say_field.press("Enter")
-    expect(chat.messages).to_have_count(4)
-    chat.wait()
-    assert chat.texts() == ["First", "One", "Second", "Hello"]
-
-
 QUICK = Chats(queue_seconds=0.1)
 # What Letta does -> what the person reads
 FAILURES: dict[str, tuple[list[Step], str]] = {
@@ -233,6 +215,54 @@ def test_without_a_key_entered_the_page_says_so_and_asks_on_demand(page: Page, u
         expect(chat.say_field).to_have_value("Hello")
 
 
+def test_who_writes_elsewhere_while_the_dialog_of_the_key_closes_goes_on_there(page: Page, url: str) -> None:
+    with ChatPage(page, url).opened() as chat:
+        expect(chat.key_dialog).to_be_visible()
+        page.evaluate("""() => {
+            const [dialog, name] = ["key-dialog", "name"].map((id) => document.getElementById(id));
+            const told = new Promise((resolve) => dialog.addEventListener("close", () => queueMicrotask(resolve)));
+            new MutationObserver(() => dialog.open || name.focus()).observe(dialog, { attributeFilter: ["open"] });
+            window.focusedThen = told.then(() => document.activeElement.id);
+        }""")
+        chat.enter_key(KEY)
+
+        assert page.evaluate("focusedThen") == "name"
+
+
+def test_what_is_sent_before_the_gateway_has_said_which_models_there_are_is_answered(
+    page: Page, letta: FakeLetta
+) -> None:
+    held: list[Route] = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    with gateway(letta.base_url, chat_page=True, keys=()) as url, ChatPage(page, url).opened() as chat:
+        chat.send("Hello")
+        chat.say_field.press("Enter")
+        expect(chat.say_field).to_have_value("Hello")
+        (models,) = held
+        models.continue_()
+        expect(chat.answers).to_have_count(1)
+        chat.wait()
+
+        assert chat.texts() == ["Hello", "Hello"]
+
+
+def test_a_key_that_was_cancelled_while_it_was_tried_is_not_taken(chat: ChatPage) -> None:
+    held: list[Route] = []
+    chat.page.route("**/v1/models", lambda route: held.append(route))
+    chat.press("Change the key")
+    chat.key_dialog.get_by_label("Key", exact=True).fill("sk-wrong")
+    with chat.page.expect_request("**/v1/models"):
+        chat.page.keyboard.press("Enter")
+    chat.press("Cancel")
+    (tried,) = held
+    with chat.page.expect_response("**/v1/models"):
+        tried.continue_()
+    chat.say("Hello")
+
+    expect(chat.key_dialog).to_be_hidden()
+    assert chat.texts() == ["Hello", "Hello"]
+
+
 def test_a_gateway_without_keys_asks_for_none(page: Page, letta: FakeLetta) -> None:
     with gateway(letta.base_url, chat_page=True, keys=()) as url, ChatPage(page, url).opened() as chat:
         chat.say("Hello")
@@ -251,18 +281,6 @@ def test_the_demo_s_key_is_there_and_is_kept_nowhere(page: Page, letta: FakeLett
 
         expect(chat.key_dialog).to_be_hidden()
         assert KEY not in json.dumps([chat.kept(), page.evaluate("({...sessionStorage})")])
-
-
-def test_a_key_that_must_know_who_asks_gets_a_name_and_the_message_stays(page: Page, url: str) -> None:
-    with ChatPage(page, url).opened(KEY) as chat:
-        chat.send("Hello")
-        expect(chat.last.get_by_role("alert")).to_contain_text("This key needs to know who is asking")
-        expect(page.get_by_label("Your name")).to_be_focused()
-        chat.enter_name("Ada")
-        chat.press("Try again")
-        chat.wait()
-
-        assert chat.texts() == ["Hello", "Hello"]
 
 
 def test_models_are_chosen_by_their_names(page: Page, letta: FakeLetta) -> None:

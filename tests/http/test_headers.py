@@ -47,7 +47,7 @@ def in_front_of(letta: FakeLetta, **changes: Any) -> Any:
 READ: dict[str, tuple[str, ...]] = {
     "sk-people": (
         *("x-user", "x-other-user", "x-openwebui-user-name", "x-openwebui-user-email"),
-        *("x-openwebui-chat-id", "x-chat-id", "x-message-id", "x-user-message-id", "x-parent-id"),
+        *("x-openwebui-chat-id", "x-chat-id", "x-temporary-chat", "x-message-id", "x-user-message-id", "x-parent-id"),
         *("x-task", "idempotency-key", "x-stainless-retry-count"),
     ),
     "sk-signed": ("x-token",),

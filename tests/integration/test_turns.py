@@ -172,10 +172,21 @@ def test_several_models_in_one_chat_are_several_agents(frontend: OpenAI, model: 
     assert sorted(model.said(two)) == sorted([*side.said()[:-1]] for side in sides)
 
 
-def test_a_temporary_chat_goes_on_and_then_goes_away(letta: RealLetta, model: ScriptedModel) -> None:
+# How a chat is called, and what its requests say of it
+TEMPORARY = {
+    "in Open WebUI": (f"temporary:{uuid.uuid4()}", {}),
+    "by a header": (str(uuid.uuid4()), {"X-Temporary-Chat": "true"}),
+}
+
+
+@pytest.mark.parametrize(("id", "said"), TEMPORARY.values(), ids=TEMPORARY)
+def test_a_temporary_chat_goes_on_and_then_goes_away(
+    letta: RealLetta, model: ScriptedModel, id: str, said: dict[str, str]
+) -> None:
     user = someone()
     with gateway(letta, chats=Chats(temporary_ttl=4)) as url, sdk(url, "sk-front") as client:
-        kept, temporary = Frontend(client, user), Frontend(client, user, chat=f"temporary:{uuid.uuid4()}")
+        kept = Frontend(client, user)
+        temporary = Frontend(client.with_options(default_headers=said), user, chat=id)
         for each in (kept, temporary):
             each.say(unheard("one"))
         path, two = temporary.said(), unheard("two")

@@ -6,7 +6,7 @@ from msgspec import Struct
 from gateway.domain.errors import InvalidRequest, UserRequired
 from gateway.domain.named import Id, Named
 from gateway.settings import Key, UserSource
-from gateway.turns.chats.markers import id_digest
+from gateway.turns.chats.markers import TEMPORARY, id_digest
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import Ids
 
@@ -46,7 +46,7 @@ class Caller(Struct, frozen=True):
     former_chat: str = ""
     """The chat's id as an earlier version read it; empty if it read the same."""
     temporary: bool = False
-    """True: the chat is temporary, and ends when its window is closed."""
+    """True: the chat is temporary, and its conversations are deleted in time."""
 
 
 def identify(key: Key, named: Named, former_scope: str = "") -> Caller:
@@ -63,16 +63,27 @@ def identify(key: Key, named: Named, former_scope: str = "") -> Caller:
 
 def _caller(key: Key, named: Named) -> Caller:
     chat = _checked(named.chat) if named.chat else Id("", "")
-    where = (chat.value or None, named.shows_chat, chat.former, named.temporary)
+    former = "" if named.temporary else chat.former
+    temporary = named.temporary or named.shows_temporary
+    where = (_chat(named, chat), named.shows_chat, former, temporary)
     if key.user is not None:
         return Caller(User(key.user_scope, key.user, key.user), *where)
     found = _first(key, named)
     if key.user_means != "person":
         user = User(key.user_scope, key.name, key.name)
         if found and key.user_means == "conversation":
-            return Caller(user, found[1].value, former_chat=found[1].former)
+            former = "" if named.temporary else found[1].former
+            return Caller(user, _chat(named, found[1]), former_chat=former, temporary=named.temporary)
         return Caller(user, *where)
     return Caller(_person(key, *found, named) if found else _default_user(key, named), *where)
+
+
+def _chat(named: Named, id: Id) -> str | None:
+    """The name of the chat with this id; None where there is no id.
+
+    A temporary chat and a kept one are two, though they have one id: neither is deleted, or kept, with the other.
+    """
+    return f"{id.value} {TEMPORARY}" if id.value and named.temporary else id.value or None
 
 
 def message_ids(named: Named, caller: Caller) -> Ids:

@@ -20,7 +20,7 @@ from tests.asking import asking, called_by, path_shown
 Headers = dict[str, str]
 Body = dict[str, Any]
 USER_ID, USER_NAME, USER_EMAIL = "x-openwebui-user-id", "x-openwebui-user-name", "x-openwebui-user-email"
-CHAT_ID, OTHER_CHAT_ID = "x-openwebui-chat-id", "x-chat-id"
+CHAT_ID, OTHER_CHAT_ID, TEMPORARY_HEADER = "x-openwebui-chat-id", "x-chat-id", "x-temporary-chat"
 LONGEST = "u" * 512
 
 
@@ -239,6 +239,23 @@ WINDOWS: dict[str, tuple[Key, Headers, Body, bool, bool]] = {
     "user means a conversation, absent": (HOME, {CHAT_ID: "temporary:abc"}, {}, True, True),
     "user is ignored": (to_key(user_means="ignored"), {CHAT_ID: "temporary:abc"}, {"user": "x"}, True, True),
     "a default user's": (ME, {CHAT_ID: "temporary:abc"}, {}, True, True),
+    "a program's that is said to be temporary": (ME, {OTHER_CHAT_ID: "c1", TEMPORARY_HEADER: "true"}, {}, False, True),
+    "one without an id that is said to be": (ME, {TEMPORARY_HEADER: "true"}, {}, False, True),
+    "a frontend's that is said to be": (ME, {CHAT_ID: "c1", TEMPORARY_HEADER: " True "}, {}, True, True),
+    "one that metadata say it of": (ME, {}, {"metadata": {"chat_id": "c1", "temporary": "true"}}, False, True),
+    "one that metadata say it of in JSON": (ME, {}, {"metadata": {"temporary": True}}, False, True),
+    "a user's that means a conversation": (HOME, {TEMPORARY_HEADER: "true"}, {"user": "c1"}, False, True),
+    "one that is said not to be": (ME, {TEMPORARY_HEADER: "false"}, {"metadata": {"temporary": False}}, False, False),
+    "one that nothing is said of": (ME, {TEMPORARY_HEADER: ""}, {"metadata": {"temporary": ""}}, False, False),
+    "one that metadata say null of": (ME, {}, {"metadata": {"temporary": None}}, False, False),
+    "one of a placeholder": (ME, {TEMPORARY_HEADER: "{{TEMPORARY}}"}, {}, False, False),
+    "one of which two things are said": (
+        ME,
+        {TEMPORARY_HEADER: "false"},
+        {"metadata": {"temporary": "true"}},
+        False,
+        True,
+    ),
 }
 
 
@@ -249,6 +266,42 @@ def test_a_chat_of_a_frontend_may_end_with_its_window(
     caller = ask(key, headers, body)
 
     assert (caller.frontend, caller.temporary) == (frontend, temporary)
+
+
+# (headers, metadata, the place that is named)
+UNCLEAR: dict[str, tuple[Headers, Body, str]] = {
+    "a header": ({TEMPORARY_HEADER: "yes"}, {}, TEMPORARY_HEADER),
+    "a string": ({}, {"temporary": "1"}, "metadata.temporary"),
+    "a number": ({}, {"temporary": 1}, "metadata.temporary"),
+    "an object": ({}, {"temporary": {"for": 60}}, "metadata.temporary"),
+    "one beside a clear one": ({TEMPORARY_HEADER: "true"}, {"temporary": "yes"}, "metadata.temporary"),
+}
+
+
+@pytest.mark.parametrize(("headers", "metadata", "place"), UNCLEAR.values(), ids=UNCLEAR)
+def test_a_chat_is_not_kept_by_mistake_for_one_that_is_to_be_forgotten(
+    headers: Headers, metadata: Body, place: str
+) -> None:
+    with pytest.raises(InvalidRequest, match="`true` or `false`") as raised:
+        ask(ME, headers, {"metadata": metadata})
+
+    assert raised.value.param == place
+
+
+# A key, and what its requests say of their chat
+NAMED_CHATS: dict[str, tuple[Key, Headers, Body]] = {
+    "a header": (ME, {OTHER_CHAT_ID: "c1"}, {}),
+    "metadata": (ME, {}, {"metadata": {"chat_id": "c1"}}),
+    "user means a conversation": (HOME, {}, {"user": "c1"}),
+}
+
+
+@pytest.mark.parametrize(("key", "headers", "body"), NAMED_CHATS.values(), ids=NAMED_CHATS)
+def test_a_temporary_chat_is_another_than_a_kept_one_with_its_id(key: Key, headers: Headers, body: Body) -> None:
+    kept, temporary = (ask(key, {**headers, TEMPORARY_HEADER: said}, body) for said in ("false", "true"))
+
+    assert kept.chat == "c1"
+    assert temporary.chat not in (None, "c1")
 
 
 # Message ids

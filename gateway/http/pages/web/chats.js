@@ -1,13 +1,20 @@
 // Chats as trees of messages, of which one branch is on screen. No storage, no page.
 
+/** What an error is called that says: this key must know who asks. */
+export const NAMELESS = "user_required";
+
+// How that question begins.
+const APPROVAL = "**May I do this?** It needs your approval:";
+
 /** An id nobody has; `crypto.randomUUID` is missing where a page came over plain HTTP. */
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export function newChat(owner, model) {
-  return { id: newId(), owner, model, title: "", used: Date.now(), messages: [], chosen: {} };
+/** A temporary chat is kept nowhere: it ends with the page, and in Letta some time after its last turn. */
+export function newChat(owner, model, temporary = false) {
+  return { id: newId(), owner, model, temporary, title: "", used: Date.now(), messages: [], chosen: {} };
 }
 
 export function question(parent, text) {
@@ -59,6 +66,15 @@ function chosen(chat, parent) {
 /** The message with this id. */
 export const find = (chat, id) => chat.messages.find((message) => message.id === id);
 
+/** Whether an answer ends with the gateway's question for an approval, which the next message decides. */
+export const asksApproval = (answer) => textOf(answer).includes(APPROVAL);
+
+/** The answer that ends a chat of nobody's, if its message was refused for want of a name. */
+export function nameless(chat) {
+  const last = path(chat).at(-1);
+  return !chat.owner && last?.error?.code === NAMELESS ? last : undefined;
+}
+
 /** What is sent of a message: an answer's thoughts are not. */
 export function said(message) {
   return message.role === "user" ? message.text : textOf(message);
@@ -75,11 +91,12 @@ export function history(chat, message) {
     .map((each) => ({ role: each.role, content: said(each) }));
 }
 
-/** The headers by which a request says which messages it is about. */
+/** The headers by which a request says which messages of which chat it is about. */
 export function idsOf(chat, reply) {
   const asked = find(chat, reply.parent);
   return {
     "x-chat-id": chat.id,
+    ...(chat.temporary && { "x-temporary-chat": "true" }),
     "x-message-id": reply.id,
     "x-user-message-id": asked.id,
     "x-parent-id": asked.parent ?? "",

@@ -1,10 +1,13 @@
 // The key, and the models that it opens. A key is kept in the tab and nowhere else.
 
+import { Api } from "./api.js";
 import { byId } from "./dom.js";
 import { keepKey, readKey } from "./store.js";
 
 export class Connection {
   models = [];
+  #opening = null;
+  #isOpen = false;
 
   /** `changed` is called when other models can be used. */
   constructor(api, changed) {
@@ -31,11 +34,12 @@ export class Connection {
     return this.models.find((model) => model.id === id)?.info?.meta?.description ?? "";
   }
 
-  /** See which models there are; asks for a key if one is needed. */
-  async open() {
-    const error = await this.#load();
-    if (error?.status === 401) this.ask(this.api.key ? error.message : "");
-    else this.#tell(error?.message ?? (this.models.length ? "" : "This key opens no model."), "Try again");
+  /** See which models there are; asks for a key if one is needed. Whoever calls it meanwhile waits for the same. */
+  open() {
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = null;
+    });
+    return this.#opening;
   }
 
   /** Ask for a key; `problem` says what is wrong with the one before. */
@@ -46,35 +50,45 @@ export class Connection {
     byId("key").focus();
   }
 
+  async #open() {
+    const { key } = this.api;
+    const { models, error } = await modelsOf(key);
+    // A key was entered meanwhile.
+    if (this.api.key !== key) return;
+    if (models) this.#use(key, models);
+    else if (error.status === 401) this.ask(key ? error.message : "");
+    else this.#tell(error.message, "Try again");
+  }
+
   async #enter(event) {
     event.preventDefault();
     const key = byId("key").value.trim();
     if (!key) return;
     // https://fetch.spec.whatwg.org/#headers-class: others cannot be in a header.
     if (/[^\x21-\x7e]/.test(key)) return this.ask("A key has no spaces, and no letters beyond a to z.");
-    this.api.key = key;
-    const error = await this.#load();
+    const { models, error } = await modelsOf(key);
+    // It was cancelled meanwhile, or another key is being entered.
+    if (!byId("key-dialog").open || byId("key").value.trim() !== key) return;
     if (error) return this.ask(error.message);
     keepKey(key);
+    this.#use(key, models);
     byId("key-dialog").close();
+    // Here, and not when the dialog's event comes: by then the person may be writing elsewhere.
+    byId("say").focus();
   }
 
-  async #load() {
-    try {
-      this.models = await this.api.models();
-    } catch (error) {
-      return error;
-    }
-    const options = this.models.map(({ id, name }) => new Option(name ?? id, id));
-    byId("model").replaceChildren(...options);
-    byId("change-key").hidden = !this.api.key;
-    this.#tell("");
+  #use(key, models) {
+    this.api.key = key;
+    this.models = models;
+    this.#isOpen = true;
+    byId("model").replaceChildren(...models.map(({ id, name }) => new Option(name ?? id, id)));
+    byId("change-key").hidden = !key;
+    this.#tell(models.length ? "" : "This key opens no model.", "Try again");
     this.changed();
   }
 
   #tellMissing() {
-    if (!this.models.length) this.#tell("Not connected: this gateway asks for a key.", "Enter a key");
-    byId("say").focus();
+    if (!this.#isOpen) this.#tell("Not connected: this gateway asks for a key.", "Enter a key");
   }
 
   #tell(words, action) {
@@ -83,5 +97,14 @@ export class Connection {
     banner.hidden = !words;
     text.textContent = words;
     button.textContent = action;
+  }
+}
+
+/** The models that a key opens, or what is wrong: `{models}` or `{error}`. */
+async function modelsOf(key) {
+  try {
+    return { models: await new Api(key).models() };
+  } catch (error) {
+    return { error };
   }
 }

@@ -4,6 +4,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = {
   again: "M20 12a8 8 0 1 1-2.3-5.7M20 4v5h-5",
   check: "M5 13l4 4L19 7",
+  clock: "M12 8v4l3 2M20 12a8 8 0 1 1-16 0 8 8 0 0 1 16 0z",
   close: "M6 6l12 12M18 6L6 18",
   copy: "M9 9h10v10H9zM15 9V5H5v10h4",
   down: "M12 5v14M6 13l6 6 6-6",

@@ -46,8 +46,9 @@ export class ChatList {
   #item(chat, isOpen, isRunning) {
     const title = el("span", { class: "title" }, chat.title);
     const running = isRunning ? [el("span", { class: "running", role: "img", "aria-label": "(answering)" })] : [];
+    const mark = chat.temporary ? [el("span", { class: "mark" }, "temporary")] : [];
     const attributes = { type: "button", class: "chat", "aria-current": isOpen && "true", on: { click: () => this.act.open(chat) } };
-    const open = el("button", attributes, title, ...running);
+    const open = el("button", attributes, title, ...mark, ...running);
     return el("li", { "data-id": chat.id }, open, iconButton("trash", `Delete “${chat.title}”`, () => this.#forget(chat)));
   }
 

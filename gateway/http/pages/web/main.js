@@ -2,23 +2,22 @@
 
 import { Api } from "./api.js";
 import { ChatList } from "./list.js";
-import { newChat, path } from "./chats.js";
+import { asksApproval, nameless, newChat, path } from "./chats.js";
+import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { byId, el, icon } from "./dom.js";
-import { fit, Messages, onKeys } from "./messages.js";
+import { byId, icon } from "./dom.js";
+import { Messages } from "./messages.js";
+import { People } from "./people.js";
 import { Scroll } from "./scroll.js";
 import * as store from "./store.js";
 import { turnTo, Turns } from "./turns.js";
+import { Welcome } from "./welcome.js";
 
-const IDEAS = ["My name is Ada.", "What is my name?", "Remember that I like green tea."];
-// The key must know who asks.
-const NAMELESS = "user_required";
-const WAIT = "The answer is still coming: Esc stops it. What you write is kept here until then.";
 const FULL = "This browser has no more room to keep chats: delete some.";
 
 for (const button of document.querySelectorAll("[data-icon]")) button.prepend(icon(button.dataset.icon));
 
-const [say, send, stop, hint, spoken, model] = ["say", "send", "stop", "hint", "spoken", "model"].map(byId);
+const [spoken, model] = ["spoken", "model"].map(byId);
 const chats = new Map(store.readChats().map((chat) => [chat.id, chat]));
 const api = new Api();
 const turns = new Turns(api, { keep, changed, ended });
@@ -29,40 +28,40 @@ const messages = new Messages(byId("messages"), {
   again: (answer) => asked(turns.again(chat, answer)),
   goOn: (answer) => asked(turns.goOn(chat, answer)),
   turnTo: (message, step) => showVersion(message, step),
+  named: (name) => people.rename(name),
 });
 const list = new ChatList({ open, forget, restore });
+const people = new People(renamed);
+const composer = new Composer({ send: sendMessage, stop: () => turns.stop(chat), editLast });
+const welcome = new Welcome(takeIdea, (name) => people.rename(name));
 
-let owner = store.readName();
 let chat = chats.get(store.readOpen());
 let drawing = 0;
 
 /** Open a chat; a new one without any. */
 function open(other) {
-  chat = other ?? newChat(owner, model.value);
-  store.keepOpen(chat.id);
+  chat = other ?? newChat(people.name, model.value);
+  store.keepOpen(chat);
   if (connection.has(chat.model)) model.value = chat.model;
-  say.value = store.readDraft(other ? chat.id : "new");
-  fit(say);
-  hint.textContent = "";
+  composer.open(chat);
   list.closeMenu();
   show();
   scroll.toEnd();
-  focusSay();
+  composer.focus();
 }
 
 function show() {
   const [shownMessages, busy] = [path(chat), turns.isRunning(chat)];
   messages.show(chat, shownMessages, busy, (id) => connection.nameOf(id));
-  byId("welcome").hidden = shownMessages.length > 0;
-  byId("greeting").textContent = owner ? `Hello, ${owner}` : "Hello";
+  welcome.show(!shownMessages.length, people.name, chat.temporary);
+  byId("temporary").ariaPressed = String(Boolean(chat.temporary));
   document.title = chat.title ? `${chat.title} – Letta Gateway` : "Letta Gateway";
-  [send.hidden, stop.hidden] = [busy, !busy];
-  send.disabled = !say.value.trim();
+  composer.show(busy);
   list.show(mine(), chat, (other) => turns.isRunning(other));
   scroll.follow();
 }
 
-const mine = () => [...chats.values()].filter((other) => other.owner === owner).sort((a, b) => b.used - a.used);
+const mine = () => [...chats.values()].filter((other) => other.owner === people.name).sort((a, b) => b.used - a.used);
 
 /** Something is new in an answer: it is drawn with the next picture, however many pieces come until then. */
 function changed(other, answer) {
@@ -76,36 +75,41 @@ function changed(other, answer) {
 
 function ended(other, answer) {
   if (answer.error?.status === 401) connection.ask(answer.error.message);
-  if (answer.error?.code === NAMELESS) askName();
-  if (other === chat && hint.textContent === WAIT) hint.textContent = "";
+  goOnWith(other, answer);
   show();
+  if (other === chat) messages.focusName(answer);
   if (other === chat && answer.state === "done") spoken.textContent = messages.wordsOf(answer);
+}
+
+/** What waited for an answer is sent; if that went wrong, or asks something itself, the person decides. */
+function goOnWith(other, answer) {
+  if (answer.state !== "done" || asksApproval(answer)) return composer.giveBack(other);
+  const text = composer.next(other);
+  if (text !== undefined) turns.next(other, answer, text);
 }
 
 function asked(running) {
   spoken.textContent = "Waiting for the answer.";
   show();
   scroll.toEnd();
-  focusSay();
+  composer.focus();
   return running;
 }
 
-function sendMessage() {
-  const text = say.value;
+async function sendMessage() {
+  const { text } = composer;
   if (!text.trim()) return;
-  if (turns.isRunning(chat)) {
-    hint.textContent = WAIT;
-    return;
-  }
+  if (turns.isRunning(chat)) return composer.wait();
   if (!connection.models.length) {
-    connection.open();
+    const here = chat;
+    await connection.open();
+    // Unless the person did something else meanwhile.
+    if (connection.models.length && chat === here && composer.text === text) await sendMessage();
     return;
   }
-  store.keepDraft(chats.has(chat.id) ? chat.id : "new", "");
+  composer.write("");
   chats.set(chat.id, chat);
   chat.model = model.value;
-  say.value = "";
-  fit(say);
   asked(turns.ask(chat, path(chat).at(-1), text));
 }
 
@@ -123,7 +127,7 @@ function keep(other) {
     store.keepChat(other);
   } catch (error) {
     if (error.name !== "QuotaExceededError") throw error;
-    hint.textContent = FULL;
+    composer.hint(FULL);
   }
 }
 
@@ -147,51 +151,54 @@ function showModels() {
   show();
 }
 
-function showIdeas() {
-  const fill = ({ currentTarget }) => {
-    say.value = currentTarget.textContent;
-    typed();
-    say.focus();
-  };
-  const buttons = IDEAS.map((idea) => el("button", { type: "button", on: { click: fill } }, idea));
-  byId("ideas").append(...buttons.map((button) => el("li", {}, button)));
+/** Whether there is a message of the person's, and nothing is being answered. */
+function editLast() {
+  const last = path(chat).findLast(({ role }) => role === "user");
+  if (!last || turns.isRunning(chat)) return false;
+  messages.edit(last, () => byId("say").focus());
+  return true;
 }
 
-function typed() {
-  store.keepDraft(chats.has(chat.id) ? chat.id : "new", say.value);
-  send.disabled = !say.value.trim();
-  fit(say);
+function takeIdea(idea) {
+  composer.write(idea);
+  byId("say").focus();
 }
 
-/** Where there is a keyboard that does not cover the page. */
-function focusSay() {
-  if (matchMedia("(pointer: fine)").matches) say.focus();
+/** A new chat of the other kind; what is written for one in which nothing is said yet comes along. */
+function changeKind() {
+  const other = newChat(people.name, model.value, !chat.temporary);
+  if (!chat.messages.length) composer.moveTo(other);
+  open(other);
 }
 
-function rename() {
-  const name = byId("name");
-  name.value = name.value.trim();
-  if (name.value === owner) return;
-  owner = name.value;
-  store.keepName(owner);
-  const stays = chat.messages.length > 0 && chat.messages.every(isNameless);
-  if (stays) chat.owner = owner;
-  keep(chat);
-  showNames();
-  open(stays ? chat : null);
+/** Somebody else is here. What was refused for want of a name is theirs, and asked again. */
+function renamed(before) {
+  const refused = nameless(chat);
+  if (refused || !chat.messages.length) give(chat);
+  const others = before ? [] : [...chats.values()].filter((other) => !other.owner);
+  list.closeMenu();
+  if (refused) asked(turns.again(chat, refused));
+  if (others.length) people.askAlong(others.length, others.includes(chat), (choice) => takeAlong(others, choice));
+  else showMine();
 }
 
-/** A message that nobody has heard, for want of a name. */
-const isNameless = ({ role, error }) => role === "user" || error?.code === NAMELESS;
-
-function askName() {
-  list.openMenu();
-  byId("name").focus();
+/** Of the chats that were nobody's, some come along with the name. */
+function takeAlong(others, choice) {
+  for (const other of others) if (choice === "all" || (choice === "this" && other === chat)) give(other);
+  showMine();
 }
 
-function showNames() {
-  const names = new Set([...chats.values()].map((other) => other.owner).filter(Boolean));
-  byId("names").replaceChildren(...[...names].map((name) => new Option(name)));
+function give(other) {
+  other.owner = people.name;
+  keep(other);
+}
+
+/** The chat on screen stays there if it is theirs. */
+function showMine() {
+  people.offer([...chats.values()]);
+  if (chat.owner !== people.name) return open(null);
+  show();
+  composer.focus();
 }
 
 function fromOtherTab(id, other) {
@@ -199,20 +206,10 @@ function fromOtherTab(id, other) {
   if (known && turns.isRunning(known)) return;
   if (other) chats.set(id, other);
   else chats.delete(id);
-  if (chat.id === id) chat = other ?? newChat(owner, model.value);
+  if (chat.id === id) chat = other ?? newChat(people.name, model.value);
   show();
 }
 
-byId("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sendMessage();
-});
-say.addEventListener("keydown", (event) => onKeys(event, sendMessage));
-say.addEventListener("input", typed);
-stop.addEventListener("click", () => {
-  turns.stop(chat);
-  focusSay();
-});
 addEventListener("keydown", (event) => {
   const elsewhere = event.isComposing || document.querySelector("dialog[open]");
   if (event.key === "Escape" && !elsewhere && !list.closeMenu()) turns.stop(chat);
@@ -223,13 +220,10 @@ model.addEventListener("change", () => {
   keep(chat);
 });
 byId("new-chat").addEventListener("click", () => open(null));
-byId("name").addEventListener("change", rename);
-byId("name").addEventListener("keydown", (event) => onKeys(event, () => event.target.blur()));
+byId("temporary").addEventListener("click", changeKind);
 addEventListener("pagehide", () => turns.stopAll());
 store.onOtherTab(fromOtherTab);
 
-byId("name").value = owner;
-showNames();
-showIdeas();
-open(chat?.owner === owner ? chat : null);
+people.offer([...chats.values()]);
+open(chat?.owner === people.name ? chat : null);
 await connection.open();

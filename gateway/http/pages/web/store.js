@@ -1,4 +1,5 @@
 // What is kept: chats and the name in the browser; the key, drafts and which chat is open in the tab.
+// Of a temporary chat nothing is, wherever that is asked for.
 
 const CHAT = "letta-gateway.chat.";
 const NAME = "letta-gateway.name";
@@ -14,6 +15,7 @@ export function readChats() {
 
 /** Throws a DOMException where the browser has no room for more. */
 export function keepChat(chat) {
+  if (chat.temporary) return;
   localStorage.setItem(CHAT + chat.id, JSON.stringify(chat));
 }
 
@@ -42,7 +44,7 @@ export const readKey = () => sessionStorage.getItem(KEY) ?? "";
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
 export const readOpen = () => sessionStorage.getItem(OPEN);
-export const keepOpen = (id) => sessionStorage.setItem(OPEN, id);
+export const keepOpen = (chat) => sessionStorage.setItem(OPEN, chat.temporary ? "" : chat.id);
 
 export const readDraft = (id) => sessionStorage.getItem(DRAFT + id) ?? "";
 

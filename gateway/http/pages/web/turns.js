@@ -25,6 +25,12 @@ export class Turns {
     return this.#answer(chat, asked);
   }
 
+  /** A message that waited for `answer`; it is brought on screen with it. */
+  next(chat, answer, text) {
+    for (let at = answer; at; at = find(chat, at.parent)) choose(chat, at);
+    return this.ask(chat, answer, text);
+  }
+
   /** Another message in the place of one that the person wrote. */
   edit(chat, message, text) {
     const asked = question(message.parent, text);
