@@ -112,7 +112,7 @@ def test_a_timeout_of_a_client_that_does_not_come_back_cancels_the_run(letta: Fa
     letta.steps = [PING, THOUGHT, Hold()]
     with gateway(letta.base_url, chats=Chats(grace_seconds=0.1)) as url, sdk(url) as client:
         with pytest.raises(openai.APITimeoutError):
-            client.with_options(timeout=0.2).chat.completions.create(**CHAT)
+            client.with_options(timeout=1.0).chat.completions.create(**CHAT)
         assert letta.cancelled.wait(10)
 
     assert letta.said == [["hello"]]
