@@ -1,22 +1,27 @@
 """The command `letta-gateway check`: says in plain words what is configured, what is wrong, and how to mend it."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 
+from gateway import announcement
 from gateway.app import upstream_for
 from gateway.domain import errors
-from gateway.letta.embedded.upstream import EmbeddedUpstream
+from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.embedded.lock import StateInUse
+from gateway.letta.embedded.provider import ask, ask_compatible
+from gateway.letta.embedded.upstream import EmbeddedUpstream, of_gateway, state_of
 from gateway.letta.upstream import Upstream
 from gateway.settings import AgentType, Key, Settings
 from gateway.turns.chats.pruning import SEARCHES, find_left_behind
 
+# So many are listed without being asked for.
+MAX_MODELS = 12
 
-async def check(settings: Settings) -> bool:
-    """Print the findings; returns True if there is no problem (warnings are none)."""
-    upstream = upstream_for(settings)
-    try:
-        problems = [problem async for problem in _find_problems(settings, upstream)]
-    finally:
-        await upstream.aclose()
+
+async def check(settings: Settings, every_model: bool = False) -> bool:
+    """Print the findings; returns True if there is no problem (warnings are none). `every_model`: list all of them."""
+    async with AsyncExitStack() as opened:
+        problems = [problem async for problem in _find_problems(settings, opened, every_model)]
     for warning in _warnings(settings):
         print(f"warning: {warning}")
     for problem in problems:
@@ -25,32 +30,90 @@ async def check(settings: Settings) -> bool:
     return not problems
 
 
-async def _find_problems(settings: Settings, upstream: Upstream) -> AsyncIterator[str]:
-    print(f"Letta at {settings.letta.address}:" if settings.letta.address else "A Letta of the gateway's own:")
+async def _find_problems(settings: Settings, opened: AsyncExitStack, every_model: bool) -> AsyncIterator[str]:
+    for line in announcement.before(settings):
+        print(line)
+    failing = [problem async for problem in _check_providers(settings)]
+    for problem in failing:
+        yield problem
+    upstream = upstream_for(settings)
+    opened.push_async_callback(upstream.aclose)
     if isinstance(upstream, EmbeddedUpstream):
         for problem in await upstream.find_garbled():
             yield problem
     try:
-        await upstream.start()
+        upstream = await _start(upstream, settings, opened)
         await upstream.check_health()
         models = await upstream.list_models()
     except errors.UpstreamError as error:
         yield _explain(error, settings)
         return
-    print(f"  it answers, and has {len(models)} model(s): {', '.join(models) or 'none'}")
-    if not models and not all(agent_type.agent or agent_type.model for agent_type in settings.agent_types):
+    _tell_models(models, len(models) if every_model else MAX_MODELS)
+    async for problem in _check_content(settings, upstream, models):
+        yield problem
+    if not (models or failing) and not all(each.agent or each.model for each in settings.agent_types):
         yield "Letta has no model: connect a provider of models to it."
+
+
+async def _check_content(settings: Settings, upstream: Upstream, models: list[str]) -> AsyncIterator[str]:
+    """Look at what Letta has of the gateway's: conversations, people, and what the agent types need."""
     try:
         counts = [f"{len(await find_left_behind(upstream, kind))} {kind}" for kind in SEARCHES]
         print(f"  conversations that will be deleted in time: {', '.join(counts)}")
     except errors.UpstreamError as error:
         yield f"Letta failed to list conversations ({type(error).__name__}, {error})."
+    async for warning in announcement.left_out(settings, upstream):
+        print(f"warning: {warning}")
     print("Agent types:")
     for agent_type in settings.agent_types:
         uses = agent_type.agent or agent_type.model or (models[0] if models else "no model")
         print(f"  {agent_type.id}: {agent_type.title}, {uses}")
         async for problem in _check_type(agent_type, models, upstream):
             yield f"agent type {agent_type.id}: {problem}"
+
+
+async def _start(upstream: Upstream, settings: Settings, opened: AsyncExitStack) -> Upstream:
+    """The Letta to ask: where a gateway runs that has one of its own, that one, as any other gateway's App Server.
+
+    Raises UpstreamError.
+    """
+    try:
+        await upstream.start()
+    except StateInUse as error:
+        if not (error.holder and error.holder.letta):
+            raise
+        print(f"  {error}")
+        theirs = AppServerUpstream(settings.letta, of_gateway(state_of(settings.letta.state), error.holder))
+        opened.push_async_callback(theirs.aclose)
+        return theirs
+    return upstream
+
+
+async def _check_providers(settings: Settings) -> AsyncIterator[str]:
+    """Ask the providers of models that the gateway itself is told of, whether they are there and take their keys."""
+    if (provider := settings.provider) and settings.letta.kind == "embedded":
+        found = await ask(provider)
+        if found.problem:
+            yield (
+                f"the provider {provider.id} at {announcement.shown(found.address)}: {found.problem}. "
+                "Set its address and key ([provider], or the variables of the environment) to those that it has."
+            )
+    if settings.tasks.answer == "model":
+        found = await ask_compatible(settings.tasks.base_url, settings.tasks.api_key)
+        if found.problem:
+            yield (
+                f"the model for background tasks at {announcement.shown(found.address)}: {found.problem}. "
+                "Set [tasks] base_url and api_key to those that it has."
+            )
+
+
+def _tell_models(models: list[str], at_most: int) -> None:
+    count = "1 model" if len(models) == 1 else f"{len(models)} models"
+    print(f"  it answers, and has {count}{':' if models else ''}")
+    for model in models[:at_most]:
+        print(f"    {model}")
+    if len(models) > at_most:
+        print(f"    and {len(models) - at_most} more, which `check --models` lists")
 
 
 async def _check_type(agent_type: AgentType, models: list[str], upstream: Upstream) -> AsyncIterator[str]:

@@ -10,39 +10,50 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway import __version__, demo
+from gateway import __version__, announcement, demo
 from gateway.app import create_app
 from gateway.check import check
 from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.domain.errors import UpstreamError
-from gateway.letta.embedded.upstream import state_of
-from gateway.serving import GatewayServer
+from gateway.letta.embedded.lock import find_holder
+from gateway.letta.embedded.upstream import EmbeddedUpstream, state_of
+from gateway.serving import CannotListen, GatewayServer
 from gateway.settings import Secret, Settings
+
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command in `argv`.
 
-    Exits with 1 for a mistake in the configuration, if `check` finds a problem, or if nothing can be served.
+    Exits with 1 for a mistake in the configuration, if `check` finds a problem, or if nothing can be served; with 2 for
+    a misuse of the command line. Without a command it tells which there are.
     """
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return
     try:
         _COMMANDS[arguments.command](arguments)
-    except (SettingsError, UpstreamError) as error:
+    except (SettingsError, UpstreamError, CannotListen) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="letta-gateway", description="OpenAI chat completions, answered by Letta agents."
+        prog="letta-gateway",
+        description="OpenAI chat completions, answered by Letta agents.",
+        epilog="To try it out: letta-gateway demo",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command")
     serving = commands.add_parser("serve", help="serve the OpenAI API (starts without Letta, too)")
     serving.add_argument("--host", help="address to listen on")
     serving.add_argument("--chat-page", action="store_true", default=None, help="serve a page to chat on at /")
     checking = commands.add_parser("check", help="read the configuration, reach Letta, and say what is wrong")
+    checking.add_argument("--models", action="store_true", help="list every model that Letta has")
     checking.set_defaults(host=None, port=None, chat_page=None)
     trying = commands.add_parser("demo", help="try it out: a Letta of its own, a key, and how to talk to it")
     for command in (serving, trying):
@@ -51,23 +62,37 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; absent: the environment")
     for command in (serving, checking, trying):
         command.add_argument("--state", metavar="DIR", help="where an embedded Letta keeps agents, memory and log")
+        command.add_argument("--model", metavar="HANDLE", help="Letta's model of every agent type that names none")
     return parser
 
 
 def _load(arguments: argparse.Namespace) -> Settings:
     overrides = Overrides(
-        host=arguments.host, port=arguments.port, chat_page=arguments.chat_page, state=arguments.state
+        host=arguments.host,
+        port=arguments.port,
+        chat_page=arguments.chat_page,
+        state=arguments.state,
+        model=arguments.model,
     )
     return load(arguments.config, os.environ, overrides)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    sys.exit(0 if asyncio.run(check(_load(arguments))) else 1)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    sys.exit(0 if asyncio.run(check(_load(arguments), every_model=arguments.models)) else 1)
 
 
 def _serve(arguments: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    serve(_load(arguments))
+    settings = _load(arguments)
+
+    def tell(address: str, model: str) -> None:
+        for line in (model, *announcement.after(settings, address)):
+            logger.info("%s", line)
+
+    for line in announcement.before(settings):
+        logger.info("%s", line)
+    serve(settings, tell, logger.info)
 
 
 def _demo(arguments: argparse.Namespace) -> None:
@@ -79,25 +104,52 @@ def _demo(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise SettingsError("--state", str(state), f"expected a directory to write to: {error.strerror}") from error
     port = demo.free_port() if arguments.port is None else arguments.port
-    settings = load_demo(os.environ, Overrides(port=port, state=str(state)), key)
-    demo.tell_start(settings, state)
-    serve(settings, lambda address: demo.tell_address(settings, address), page_key=key)
+    settings = load_demo(os.environ, Overrides(port=port, state=str(state), model=arguments.model), key)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    for line in announcement.before(settings):
+        say(line)
+    serve(settings, lambda address, model: demo.tell_address(settings, address, model), say, page_key=key)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"serve": _serve, "check": _check, "demo": _demo}
 
 
-def serve(settings: Settings, up: Callable[[str], None] = lambda _: None, page_key: Secret | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; `up` is called with the address once it answers. `page_key`: see `create_app`."""
-    # At the level INFO httpx logs every request to Letta.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+def serve(
+    settings: Settings, tell: Callable[[str, str], None], say: Callable[[str], None], page_key: Secret | None = None
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    `tell` is called once it answers, with its address and a line about its model, `say` with what comes later.
+    `page_key`: see `create_app`. Raises CannotListen, UpstreamError.
+    """
+    # At the level INFO httpx logs every request to Letta, and uvicorn each step of its own.
+    for name in ("httpx", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # uvicorn passes on the signal that stopped it, once it has stopped.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked_to_stop, lambda *_: sys.exit(0))
-    server = GatewayServer(create_app(settings, page_key=page_key), settings, up)
+    app = create_app(settings, page_key=page_key)
+
+    async def up(address: str) -> None:
+        upstream = app.state.upstream
+        if isinstance(upstream, EmbeddedUpstream):
+            upstream.process.tell_address(address)
+        tell(address, await announcement.model_line(settings, upstream))
+        async for warning in announcement.left_out(settings, upstream):
+            logger.warning("%s", warning)
+
+    server = GatewayServer(app, settings, up, say)
     # Objects that live as long as the process need not be looked at by every garbage collection.
     gc.collect()
     gc.freeze()
-    server.run()
+    try:
+        server.run()
+    except CannotListen as error:
+        # It may be another gateway with the same Letta that listens there: that says more.
+        known = settings.letta.kind == "embedded" and asyncio.run(find_holder(state_of(settings.letta.state)))
+        raise known or error from error
     if not server.started:
         sys.exit(1)

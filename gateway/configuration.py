@@ -29,9 +29,13 @@ from gateway.settings import (
 )
 
 ENVIRONMENT = "the environment"
+MODEL_VARIABLE = "GATEWAY_MODEL"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 # The fields whose mistakes are told without the value: keys, and tables that may hold one.
 MAY_HOLD_A_KEY = re.compile(r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key|\.jwt_secret)?")
+# The agent type of a gateway for which none is configured.
+ONLY_TYPE = {"id": "letta", "name": "Letta"}
+DESCRIPTION = "An agent of your own that remembers you"
 TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 
 
@@ -49,6 +53,8 @@ class Overrides(Struct, frozen=True, kw_only=True):
     port: int | None = None
     chat_page: bool | None = None
     state: str | None = None
+    model: str | None = None
+    """The handle of the model of every agent type that names none, before GATEWAY_MODEL."""
 
 
 NO_OVERRIDES = Overrides()
@@ -59,11 +65,12 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = N
     """Settings from the file, or from the environment where no file is named. Raises SettingsError."""
     source = str(path) if path else ENVIRONMENT
     raw = _expand(_read(path) if path else _from_environment(environ), environ, source)
+    raw.setdefault("agent_types", [{**ONLY_TYPE, "description": DESCRIPTION}])
     for table, field in _OVERRIDDEN:
         value, fields = getattr(overrides, field), raw.setdefault(table, {})
         if value is not None and isinstance(fields, dict):
             fields[field] = value
-    settings = _with_provider(_convert(raw, source), environ)
+    settings = _with_provider(_with_model(_convert(raw, source), environ, overrides), environ)
     settings = _with_system_files(settings, path.parent if path else Path(), source)
     for field, problem in _mistakes(settings):
         raise SettingsError(source, field, problem)
@@ -78,6 +85,7 @@ def load_demo(environ: Mapping[str, str], overrides: Overrides, key: Secret) -> 
     demo = Key(
         name="demo",
         key=key,
+        scope=DEFAULT_KEY_NAME,
         user_from=(UserSource("header:X-OpenWebUI-User-Id"), UserSource("body:user")),
         default_user="me",
         tool_activity="rich",
@@ -85,10 +93,10 @@ def load_demo(environ: Mapping[str, str], overrides: Overrides, key: Secret) -> 
     settings = Settings(
         server=Server(port=overrides.port or 0, chat_page=True),
         letta=Letta(upstream="embedded", state=overrides.state),
-        agent_types=(AgentType(id="letta", name="Letta", description="An agent of your own that remembers you"),),
+        agent_types=(AgentType(id=ONLY_TYPE["id"], name=ONLY_TYPE["name"], description=DESCRIPTION),),
         keys=(demo,),
     )
-    return _with_provider(settings, environ)
+    return _with_provider(_with_model(settings, environ, overrides), environ)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -111,7 +119,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     }
     return {
         "letta": {name: value for name, value in letta.items() if value},
-        "agent_types": [{"id": "letta", "name": "Letta", "model": environ.get("GATEWAY_MODEL") or None}],
+        "agent_types": [ONLY_TYPE],
         "keys": [key] if key["key"] else [],
     }
 
@@ -198,6 +206,18 @@ def _names(kind: inspect.Type) -> Iterator[str]:
         yield from (field.name for field in kind.fields)
     elif isinstance(kind, inspect.LiteralType):
         yield from (str(value) for value in kind.values)
+
+
+def _with_model(settings: Settings, environ: Mapping[str, str], overrides: Overrides) -> Settings:
+    """Settings whose agent types that name neither model nor agent have the command line's model, or GATEWAY_MODEL."""
+    model = overrides.model or environ.get(MODEL_VARIABLE)
+    if not model:
+        return settings
+    types = [
+        each if each.agent or each.model else msgspec.structs.replace(each, model=model)
+        for each in settings.agent_types
+    ]
+    return msgspec.structs.replace(settings, agent_types=tuple(types))
 
 
 # A variable that names a provider of models, the provider, and the variable for its key; the first row that is set
@@ -299,7 +319,11 @@ def _letta_mistakes(letta: Letta) -> Iterator[tuple[str, str]]:
 def _model_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
     for i, agent_type in enumerate(types):
         if agent_type.agent is None and not agent_type.model:
-            yield f"agent_types[{i}].model", "missing: expected a Letta model handle such as `openai/gpt-4o-mini`"
+            yield (
+                f"agent_types[{i}].model",
+                "missing: expected a Letta model handle such as `openai/gpt-4o-mini` "
+                "(for all agent types that name none: --model, or GATEWAY_MODEL in the environment)",
+            )
 
 
 def _task_mistakes(tasks: Tasks) -> Iterator[tuple[str, str]]:

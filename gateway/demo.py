@@ -4,10 +4,9 @@ import json
 import os
 import secrets
 import socket
-import sys
 from pathlib import Path
 
-from gateway.settings import OPEN_WEBUI_HEADERS, Provider, Secret, Settings
+from gateway.settings import OPEN_WEBUI_HEADERS, Secret, Settings
 
 USUAL_PORT = 8000
 DEMO_HOST = "127.0.0.1"
@@ -35,22 +34,7 @@ def free_port() -> int:
     return 0
 
 
-def tell_start(settings: Settings, state: Path) -> None:
-    """Print where the data is kept and which models are used, before the start of Letta, which takes a moment."""
-    print(f"Starting Letta's App Server; agents and memory are kept in {state}", file=sys.stderr)
-    print(f"Models: {_models(settings.provider)}", file=sys.stderr, flush=True)
-
-
-def _models(provider: Provider | None) -> str:
-    if provider:
-        return provider.id + (f" at {provider.base_url}" if provider.base_url else "")
-    return (
-        "the offline model, which can only repeat and remember "
-        "(set OPENAI_API_KEY, ANTHROPIC_API_KEY, OPENROUTER_API_KEY, OLLAMA_BASE_URL or OPENAI_BASE_URL for a real one)"
-    )
-
-
-def tell_address(settings: Settings, address: str) -> None:
+def tell_address(settings: Settings, address: str, model_line: str) -> None:
     """Print how to talk to the gateway at `address`: on its page, with curl, and from Open WebUI."""
     key, model = settings.keys[0], settings.agent_types[0].id
     assert key.key
@@ -60,6 +44,7 @@ def tell_address(settings: Settings, address: str) -> None:
         "messages": [{"role": "user", "content": "Hello! My name is Ada."}],
     }
     print(
+        f"{model_line}\n"
         f"Chat with it in your browser: {address}/\n\n"
         f"address: {address}/v1\n"
         f"key: {key.key.reveal()}\n"

@@ -24,6 +24,8 @@ DEFAULT_MEMORY = {
     "human": "What I know about the person I talk to:",
 }
 DEFAULT_KEY_NAME = "default"
+# The scope in which earlier versions kept the people of `letta-gateway demo`; they are those of DEFAULT_KEY_NAME now.
+DEMO_SCOPE = "demo"
 # The model that answers background tasks and nothing else; no agent type can have its name.
 TASK_MODEL = "task"
 
@@ -305,6 +307,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def open(self) -> bool:
         """True if no key is configured: anyone who reaches the gateway may use it."""
         return not self.keys
+
+    def former_scope(self, key: Key) -> str:
+        """The scope in which an earlier version kept the people of this key; empty if there is none but the key's own.
+
+        Only an embedded Letta has had a demo. A scope that a key has now is that key's.
+        """
+        shared = key.user_scope == DEFAULT_KEY_NAME and self.letta.kind == "embedded"
+        return DEMO_SCOPE if shared and all(other.user_scope != DEMO_SCOPE for other in self.keys) else ""
 
     def types_for(self, key: Key) -> list[AgentType]:
         return [agent_type for agent_type in self.agent_types if key.may_use(agent_type)]

@@ -101,8 +101,9 @@ def said(answer: str) -> dict[str, str]:
 class GatewayProcess:
     """`letta-gateway serve` as its users run it, on a free port."""
 
-    def __init__(self, config: Path, *more: str, **environ: str) -> None:
-        arguments = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", "0", *more]
+    def __init__(self, config: Path | None, *more: str, **environ: str) -> None:
+        named = ["--config", str(config)] if config else []
+        arguments = [sys.executable, "-m", "gateway", "serve", *named, "--port", "0", *more]
         self.process = subprocess.Popen(arguments, env=os.environ | environ, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         self.base_url = ""
@@ -136,7 +137,7 @@ class GatewayProcess:
         with self.process.stderr as lines:
             for line in lines:
                 self.log.append(line)
-                if found := re.search(r"running on (http://\S+)", line):
+                if found := re.search(r"Serving at (http://\S+)/v1", line):
                     self.base_url = found[1]
                     self._is_up.set()
         self._is_up.set()

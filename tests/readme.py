@@ -3,6 +3,8 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+PAGES = {str(page.relative_to(ROOT)): page for page in sorted([*ROOT.glob("*.md"), *(ROOT / "deploy").rglob("*.md")])}
+"""The pages of the project, by their paths."""
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDES = {page.stem: page.read_text(encoding="utf-8") for page in sorted((ROOT / "deploy" / "guide").glob("*.md"))}
 """The guides, by their names."""

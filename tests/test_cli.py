@@ -73,6 +73,14 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
+def test_without_a_command_it_tells_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+
+    told = capsys.readouterr().out
+    for words in ("serve", "check", "demo", "To try it out: letta-gateway demo"):
+        assert words in told
+
+
 def test_the_module_is_the_command() -> None:
     assert run_as_module("--version").stdout == f"{__version__}\n"
 
@@ -82,7 +90,6 @@ def test_the_module_does_nothing_when_it_is_imported() -> None:
 
 
 MISUSES: dict[str, tuple[list[str], str]] = {
-    "no command": ([], "command"),
     "an unknown command": (["surf"], "surf"),
     "a port that is no number": (["serve", "--port", "http"], "http"),
     "an unknown option": (["check", "--colour"], "--colour"),
@@ -182,10 +189,48 @@ def test_asked_to_it_serves_the_chat_page_without_a_key_in_it(config: Path) -> N
 
 def test_a_port_that_is_taken_ends_it_with_words(config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ended = run_as_module("serve", "--config", str(config), "--port", str(taken.getsockname()[1]))
+        port = taken.getsockname()[1]
+        ended = run_as_module("serve", "--config", str(config), "--port", str(port))
 
-    assert ended.returncode != 0
-    assert "address already in use" in ended.stderr
+    assert ended.returncode == 1
+    told = ended.stderr.splitlines()[-1]
+    assert told.startswith(f"Nothing can listen at 127.0.0.1, port {port}: ")
+    assert told.endswith("(another port: --port, or [server] port)")
+
+
+def test_where_a_port_is_taken_no_letta_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port, state = str(taken.getsockname()[1]), tmp_path / "state"
+        ended = run_as_module("serve", "--port", port, "--state", str(state))
+
+    assert ended.returncode == 1
+    assert not state.exists()
+
+
+def test_an_address_that_is_not_this_machine_s_ends_it_with_words(config: Path) -> None:
+    # https://www.rfc-editor.org/rfc/rfc5737: nobody has this one.
+    ended = run_as_module("serve", "--config", str(config), "--host", "192.0.2.1", "--port", "0")
+
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("Nothing can listen at 192.0.2.1, port 0: ")
+
+
+def test_it_says_at_its_start_what_it_is(config: Path, nobody: str) -> None:
+    with GatewayProcess(config, "--chat-page") as process:
+        url = process.base_url
+    log = "".join(process.log)
+
+    for words in (
+        f"Letta: a V1 server or Letta Cloud at {nobody}",
+        "Model: m/one",
+        "Agent types: tutor",
+        "Keys: programs",
+        f"Page to chat on: {url}/",
+        f"Serving at {url}/v1 (Ctrl+C ends it)",
+        "Ending.",
+    ):
+        assert f" {words}\n" in log
+    assert "uvicorn" not in log
 
 
 # Checking
@@ -229,9 +274,40 @@ def test_check_says_what_it_found_where_everything_is_in_order(
 
     told = capsys.readouterr().out
     assert code == 0
-    for words in ("2 model(s): m/one, m/two", "tutor: tutor, m/one", "ops: Ops, agent-1", "Everything is in order."):
+    for words in (
+        "has 2 models:\n    m/one\n    m/two\n",
+        "tutor: tutor, m/one",
+        "ops: Ops, agent-1",
+        "Everything is in order.",
+    ):
         assert words in told
     assert "warning" not in told
+
+
+@pytest.mark.parametrize(("more", "last"), [((), "and 88 more, which `check --models` lists"), (("--models",), "m/99")])
+def test_check_lists_the_first_models_or_all_of_them(
+    config: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], last: str
+) -> None:
+    models = [{"handle": "m/one"}, *({"handle": f"m/{number}"} for number in range(1, 100))]
+    with served(server_of(HEALTHY | {"/v1/models/": (200, models)}, (404, {}))) as url:
+        config.write_text(CONFIG.format(letta=url) + KEYS)
+        assert run("check", "--config", str(config), *more) == 0
+
+    listed = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("    ")]
+    assert (listed[0], listed[-1], len(listed)) == ("m/one", last, 100 if more else 13)
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "it refuses the key (HTTP 401)"), (500, "it fails (HTTP 500)")])
+def test_check_names_the_model_for_background_tasks_that_does_not_take_the_key(
+    config: Path, capsys: pytest.CaptureFixture[str], status: int, words: str
+) -> None:
+    with served(server_of({}, (status, {}))) as url:
+        tasks = f'[tasks]\nanswer = "model"\nmodel = "small"\nbase_url = "{url}/v1"\napi_key = "sk-tasks"\n'
+        assert check(config, tasks) == 1
+
+    told = capsys.readouterr().out
+    assert f"problem: the model for background tasks at {url}/v1: {words}." in told
+    assert "sk-tasks" not in told
 
 
 def test_check_counts_the_conversations_that_nobody_goes_on_with(

@@ -200,6 +200,47 @@ def test_a_key_looks_for_message_ids_where_open_webui_is_told_to_send_them(file:
     assert (key.parent_id_header, key.history) == ("x-parent-id", None)
 
 
+def test_a_file_without_agent_types_has_the_one_that_the_environment_alone_makes(file: Path) -> None:
+    file.write_text(KEY, encoding="utf-8")
+    environ = {"GATEWAY_MODEL": "openai/gpt-4o-mini"}
+    (of_file,), (alone,) = load(file, environ).agent_types, load(None, environ).agent_types
+
+    assert (of_file.id, of_file.name, of_file.model) == (alone.id, alone.name, alone.model)
+    assert of_file.description == load_demo({}, Overrides(), Secret(SECRET)).agent_types[0].description
+
+
+# What names the model of types that name none: the environment, the command line
+MODELS: dict[str, tuple[dict[str, str], str | None, str | None]] = {
+    "nothing": ({}, None, None),
+    "the environment": ({"GATEWAY_MODEL": "m/env"}, None, "m/env"),
+    "the command line": ({}, "m/line", "m/line"),
+    "both": ({"GATEWAY_MODEL": "m/env"}, "m/line", "m/line"),
+}
+
+
+@pytest.mark.parametrize(("environ", "option", "model"), MODELS.values(), ids=MODELS)
+def test_types_that_name_no_model_have_that_of_the_command_line_or_of_the_environment(
+    file: Path, environ: dict[str, str], option: str | None, model: str | None
+) -> None:
+    file.write_text(
+        '[[agent_types]]\nid = "a"\n[[agent_types]]\nid = "b"\nmodel = "m/own"\n'
+        '[[agent_types]]\nid = "c"\nagent = "agent-1"\n',
+        encoding="utf-8",
+    )
+    overrides = Overrides(model=option)
+    demo = load_demo(environ, overrides, Secret(SECRET))
+
+    assert [each.model for each in load(file, environ, overrides).agent_types] == [model, "m/own", None]
+    assert [each.model for each in load(None, environ, overrides).agent_types] == [model]
+    assert [each.model for each in demo.agent_types] == [model]
+
+
+def test_a_file_s_only_type_may_leave_its_model_to_letta(file: Path) -> None:
+    (letta,) = load_text(file, "").agent_types
+
+    assert (letta.id, letta.model) == ("letta", None)
+
+
 def test_a_type_without_a_name_is_called_by_its_id(file: Path) -> None:
     tutor, ops = load_text(file, EXAMPLE).agent_types
 
@@ -220,7 +261,10 @@ def test_an_empty_memory_has_no_blocks(file: Path) -> None:
 
 # What is wrong with the file: (the file, the words its message must hold).
 MISTAKES: dict[str, tuple[str, list[str]]] = {
-    "no agent types": ("", ["agent_types", "missing"]),
+    "no model for a REST server": (
+        '[letta]\nbase_url = "http://127.0.0.1:8283"',
+        ["agent_types[0].model: ", "missing", "GATEWAY_MODEL"],
+    ),
     "no agent type in the list": ("agent_types = []", ["agent_types: ", "`[]`", ">= 1"]),
     "agent types as a table": ('[agent_types]\nid = "tutor"', ["agent_types: ", "Expected `array`"]),
     "server is no table": ("server = 5\n" + TYPE, ["server: ", "`5`", "Expected `object`"]),

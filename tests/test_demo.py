@@ -16,8 +16,9 @@ import httpx
 import pytest
 from openai import OpenAI
 
+from gateway.announcement import before
 from gateway.configuration import Overrides, load_demo
-from gateway.demo import free_port, read_key, tell_address, tell_start
+from gateway.demo import free_port, read_key, tell_address
 from gateway.settings import OPEN_WEBUI_HEADERS, Secret
 
 pytestmark = pytest.mark.full
@@ -116,8 +117,37 @@ def test_a_second_gateway_on_the_same_state_says_so_in_one_line(demo: dict[str, 
     result = subprocess.run(command, env=NO_KEYS, capture_output=True, text=True, timeout=60, check=False)
 
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == f"Another gateway uses the state directory {state}"
+    address = demo["address:"].removesuffix("/v1")
+    who = re.escape(f"at {address}, which answers")
+    assert re.fullmatch(
+        rf"Another gateway uses the state directory {re.escape(str(state))}: process \d+ {who}",
+        result.stderr.splitlines()[-1],
+    )
     assert "Traceback" not in result.stderr
+
+
+def test_one_that_would_also_have_its_port_is_told_the_same(demo: dict[str, str], state: Path) -> None:
+    port = demo["address:"].removesuffix("/v1").rpartition(":")[2]
+    command = _command("serve", "--port", port, "--state", state)
+    result = subprocess.run(command, env=NO_KEYS, capture_output=True, text=True, timeout=60, check=False)
+
+    assert result.returncode == 1
+    assert "Another gateway uses the state directory" in result.stderr.splitlines()[-1]
+
+
+def test_check_goes_on_beside_a_gateway_that_runs(demo: dict[str, str], state: Path) -> None:
+    command = _command("check", "--state", state)
+    result = subprocess.run(command, env=NO_KEYS, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    for words in (
+        f"at {demo['address:'].removesuffix('/v1')}, which answers",
+        "it answers, and has 1 model:\n    openai-compatible/offline\n",
+        "conversations that will be deleted in time",
+        "letta: Letta, openai-compatible/offline",
+        "Everything is in order.",
+    ):
+        assert words in result.stdout
 
 
 def test_interrupted_the_demo_ends_well_and_keeps_its_key_and_what_it_was_told(tmp_path: Path) -> None:
@@ -147,14 +177,15 @@ def test_check_looks_into_a_letta_of_the_gateway_s_own(tmp_path: Path) -> None:
     assert "Everything is in order." in result.stdout
 
 
-def test_check_says_that_a_provider_has_no_models(tmp_path: Path) -> None:
+def test_check_names_a_provider_that_does_not_answer(tmp_path: Path) -> None:
     # The port of "discard": nobody answers there.
     environ = NO_KEYS | {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
     command = _command("check", "--state", tmp_path)
     result = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
     assert result.returncode == 1
-    assert "problem: Letta has no model: connect a provider of models to it." in result.stdout
+    (problem,) = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
+    assert problem.startswith("problem: the provider openai-compatible at http://127.0.0.1:9/v1: nothing answers there")
 
 
 def test_a_state_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -197,9 +228,9 @@ def test_the_demo_says_whose_models_it_uses(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, environ: dict[str, str], words: str
 ) -> None:
     settings = load_demo(environ, Overrides(port=0, state=str(tmp_path)), Secret("sk-demo"))
-    tell_start(settings, tmp_path)
-    tell_address(settings, "http://127.0.0.1:8000")
-    told = capsys.readouterr()
+    tell_address(settings, "http://127.0.0.1:8000", "Model: m/one")
+    told = capsys.readouterr().out
 
-    assert words in told.err
-    assert "sk-secret" not in told.err + told.out
+    assert words in "\n".join(before(settings))
+    assert "Model: m/one\n" in told
+    assert "sk-secret" not in told

@@ -35,7 +35,8 @@ ADDRESSES = {
     # A client of the web, and the transport that letta-client offers.
     "aiohttp": ["letta/rest/upstream.py", "pictures/fetcher.py"],
     "yarl": ["pictures/fetcher.py"],
-    "httpx": ["letta/rest/upstream.py"],
+    # The client that letta-client takes, and the one for a question whether somebody is there.
+    "httpx": ["letta/embedded/provider.py", "letta/rest/upstream.py"],
     "sse_starlette": ["http/sse.py"],
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],

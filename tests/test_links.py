@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme import GUIDES, ROOT
+from tests.readme import GUIDES, PAGES
 
-PAGES = {str(page.relative_to(ROOT)): page for page in sorted([*ROOT.glob("*.md"), *(ROOT / "deploy").rglob("*.md")])}
 _FENCED = re.compile(r"^( *)(```|~~~).*?^\1\2$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
 _LINK = re.compile(r"\]\(([^()\s]+)\)")

@@ -4,18 +4,17 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
 
 import msgspec
 import pytest
 
-from gateway.configuration import load
 from gateway.domain.errors import GatewayError
 from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Images, Key, Letta, Provider, Server, Tasks
 from gateway.wires.envelope import UPSTREAM
 from tests.gateways import gateway
 from tests.openai_schema import REQUEST
-from tests.readme import GUIDES, PARAMETERS, README
+from tests.readme import GUIDES, PARAMETERS, README, ROOT
 from tests.servers.fake_letta import FakeLetta
 
 TABLES: dict[str, type[msgspec.Struct]] = {
@@ -56,13 +55,14 @@ def test_the_python_lines_run_as_printed_but_for_the_address() -> None:
     assert (result.stdout, result.stderr) == ("<think>Hm. </think>Hello", "")
 
 
-@pytest.mark.parametrize("page", [README, GUIDES["configuration"]], ids=["README", "guide"])
-def test_the_configuration_shown_is_read(page: str, tmp_path: Path) -> None:
-    config = tmp_path / "gateway.toml"
-    config.write_text(_block("toml", page), encoding="utf-8")
-    environ = {"LETTA_API_KEY": "a", "OPENWEBUI_KEY": "b", "SCRIPTS_KEY": "c"}
+def test_the_lines_that_run_it_leave_out_what_its_developers_need_and_bring_its_own_letta() -> None:
+    running = [line for line in re.findall(r"uv run (.*)", README) if "letta-gateway" in line or "hello.py" in line]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-    assert [key.name for key in load(config, environ).keys] == ["open-webui", "scripts"]
+    assert len(running) >= 4
+    assert [line for line in running if not line.startswith("--no-dev ")] == []
+    assert set(project["tool"]["uv"]["default-groups"]) == {"dev", "embedded"}
+    assert project["dependency-groups"]["embedded"] == project["project"]["optional-dependencies"]["embedded"]
 
 
 def test_the_headers_for_open_webui_are_those_that_keys_read() -> None:

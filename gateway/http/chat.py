@@ -82,7 +82,7 @@ def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], request:
     agent_type = find_type(settings, key, request.model)
     tools = request.checked_tools() if forwards_tools(key, agent_type) else NO_TOOLS
     named = read_named(key, headers, request, read_claims(key, headers))
-    caller = identify(key, named)
+    caller = identify(key, named, settings.former_scope(key))
     return to_turn(key, agent_type, caller, path, message_ids(named, caller), tools, request.options, json, texts)
 
 

@@ -122,6 +122,20 @@ class Template(Struct, frozen=True):
     """The memory blocks: their texts by their labels."""
     embedding: str | None
     metadata: dict[str, Any]
+    formers: tuple["Former", ...] = ()
+    """The tags and names that earlier versions gave the same agent."""
+
+    @property
+    def known_as(self) -> tuple["Former", ...]:
+        """All tags and names that the agent may have, the present ones first."""
+        return Former(self.tags, self.name), *self.formers
+
+
+class Former(Struct, frozen=True):
+    """The tags and the name that an agent was given."""
+
+    tags: tuple[str, ...]
+    name: str
 
 
 class Agent(Struct, frozen=True):

@@ -42,29 +42,34 @@ class Turn(Struct, frozen=True, dict=True):
     @cached_property
     def marker(self) -> str:
         """The name of the chat in Letta, `gw1:…`; chats without an id that begin alike share one."""
-        return self._marker(self.caller.user.id, self.caller.chat)
+        return self._marker(self.caller.user.scope, self.caller.user.id, self.caller.chat)
 
-    @property
-    def former_marker(self) -> str:
-        """The marker that an earlier version gave the chat; empty if it was the same."""
+    def former_markers(self, scope: str = "") -> list[str]:
+        """The markers that earlier versions gave the chat; `scope` is that of its agent then, empty if it is the same.
+
+        There are none if they gave it the one that it has.
+        """
         caller = self.caller
-        if not (caller.user.former_id or caller.former_chat):
-            return ""
-        before = self._marker(caller.user.former_id or caller.user.id, caller.former_chat or caller.chat)
-        return "" if before == self.marker else before
+        user, former_user = caller.user.id, caller.user.former_id or caller.user.id
+        names = {
+            self._marker(each, *name)
+            for each in {scope or caller.user.scope, caller.user.scope}
+            for name in ((user, caller.chat), (former_user, caller.former_chat or caller.chat))
+        }
+        return sorted(names - {self.marker})
 
-    def _marker(self, user: str, chat: str | None) -> str:
-        type_id, scope = self.agent_type.id, self.caller.user.scope
+    def _marker(self, scope: str, user: str, chat: str | None) -> str:
+        type_id = self.agent_type.id
         if self.agent_type.conversations == "single":
             return thread_marker(type_id, scope, user)
         if chat is None:
-            return self._scratch_marker(self.asked.path[0], user)
+            return self._scratch_marker(self.asked.path[0], scope, user)
         return conversation_marker(type_id, scope, user, chat)
 
     @property
     def unasked_marker(self) -> str:
         """The marker of chats without an id that an answer begins, for as long as that answer is not given."""
-        return self._scratch_marker(Message("user", GO_AHEAD), self.caller.user.id)
+        return self._scratch_marker(Message("user", GO_AHEAD), self.caller.user.scope, self.caller.user.id)
 
     def marker_after(self, said: list[Message]) -> str:
         """The marker of the chat once these messages were said in it.
@@ -73,12 +78,13 @@ class Turn(Struct, frozen=True, dict=True):
         """
         if self.marker != self.unasked_marker or len(said) < 2:
             return self.marker
-        return self._scratch_marker(Message("assistant", said[1].content.strip()), self.caller.user.id)
+        first = Message("assistant", said[1].content.strip())
+        return self._scratch_marker(first, self.caller.user.scope, self.caller.user.id)
 
-    def _scratch_marker(self, first: Message, user: str) -> str:
+    def _scratch_marker(self, first: Message, scope: str, user: str) -> str:
         # A temporary chat and a kept one are two, though they begin alike.
         begins = self.texts.bare(first.content) + pictures_of(first) + f" {TEMPORARY}" * self.temporary
-        return scratch_marker(self.agent_type.id, self.caller.user.scope, user, begins)
+        return scratch_marker(self.agent_type.id, scope, user, begins)
 
     def told(self, words: str) -> "Turn":
         """The turn with `words` added to its system text."""

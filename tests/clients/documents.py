@@ -1,27 +1,16 @@
-"""The pages of `deploy/`, and the fenced blocks on them."""
+"""What the pages of `deploy/` say to configure, for the tests of the clients they are about."""
 
-import re
 from pathlib import Path
-from textwrap import dedent
 
-from gateway.configuration import load
 from gateway.settings import AgentType, Settings
+from tests.printed import on_page
+from tests.readme import ROOT
 
-DEPLOY = Path(__file__).parent.parent.parent / "deploy"
-_FENCED = re.compile(r"^( *)```(\w+) ?(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+DEPLOY = ROOT / "deploy"
 LETTA = AgentType(id="letta", model="any", system="You are the agent of {user_name}.")
-"""What the pages call it."""
-
-
-def blocks(page: str) -> list[tuple[str, str, str]]:
-    """Language, name (may be empty) and text of each fenced block."""
-    text = (DEPLOY / page).read_text(encoding="utf-8")
-    return [(language, name, dedent(block)) for _, language, name, block in _FENCED.findall(text)]
+"""The agent type that the pages mean, with a prompt that shows who its person is."""
 
 
 def settings_of(page: str, directory: Path, **environ: str) -> Settings:
-    """What a page's configuration says, read as the gateway does."""
-    (toml,) = (text for language, _, text in blocks(page) if language == "toml")
-    config = directory / "gateway.toml"
-    config.write_text(f'[[agent_types]]\nid = "{LETTA.id}"\n\n{toml}', encoding="utf-8")
-    return load(config, environ)
+    """What a page of `deploy/` says to the gateway, the part that comes last included."""
+    return on_page(f"deploy/{page}")[-1].settings(directory, **environ)

@@ -7,14 +7,15 @@ from typing import Any
 
 import msgspec
 
-from tests.clients.documents import LETTA, blocks, settings_of
+from tests.clients.documents import LETTA, settings_of
 from tests.gateways import gateway
+from tests.printed import blocks
 from tests.servers.real_letta import RealLetta
 
 PAGE = "clients.md"
 ADDRESS = "http://127.0.0.1:8000"
-SECRETS = {"PROGRAMS_KEY": "sk-programs", "WEB_APP_KEY": "sk-web-app"}
-SNIPPETS = {name: text for _, name, text in blocks(PAGE)}
+SECRETS = {"PROGRAMS_KEY": "sk-programs", "WEB_APP_KEY": "sk-web-app", "ADA_TERMINAL_KEY": "sk-ada-terminal"}
+SNIPPETS = {block.name: block.text for block in blocks(f"deploy/{PAGE}") if block.name}
 
 
 @contextmanager

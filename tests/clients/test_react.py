@@ -33,7 +33,7 @@ def serving_chat(directory: Path, node_modules: Path, gateway_url: str) -> Itera
     }
     for name, text in files.items():
         (directory / name).write_text(text, encoding="utf-8")
-    environ = os.environ | {"LETTA_GATEWAY_KEY": SECRETS["WEB_APP_KEY"]}
+    environ = os.environ | SECRETS
     with subprocess.Popen(
         ["node", SERVE.name],
         cwd=directory,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway.turns.chats.markers import agent_tags
-from tests.clients.documents import LETTA, blocks
+from tests.clients.documents import LETTA
 from tests.clients.node import link
-from tests.clients.snippets import ADDRESS, PAGE, SECRETS, SNIPPETS, serving
+from tests.clients.snippets import ADDRESS, SECRETS, SNIPPETS, serving
 from tests.integration.words import someone
 from tests.servers.app_server import AppServer
 from tests.servers.scripted_model import INTRODUCTION, THOUGHT, ScriptedModel
@@ -44,16 +44,16 @@ litellm.suppress_debug_info = True
 hello = {"messages": [{"role": "user", "content": "Hello!"}], "user": "ada", "num_retries": 0}
 for way in json.loads(sys.argv[1]):
     try:
-        litellm.completion(api_base=sys.argv[2], api_key=os.environ["LETTA_GATEWAY_KEY"], **hello, **way)
+        litellm.completion(api_base=sys.argv[2], api_key=os.environ["PROGRAMS_KEY"], **hello, **way)
         print(True)
     except litellm.BadRequestError as error:
         print("needs to know who is asking" not in str(error))
 """
 
 
-def environ(secret: str) -> dict[str, str]:
+def environ() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return {**kept, "LETTA_GATEWAY_KEY": SECRETS[secret], "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    return {**kept, **SECRETS, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 def run(command: list[str], directory: Path) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def run(command: list[str], directory: Path) -> tuple[str, str]:
     done = subprocess.run(
         command,
         cwd=directory,
-        env=environ("PROGRAMS_KEY"),
+        env=environ(),
         capture_output=True,
         text=True,
         timeout=120,
@@ -93,7 +93,7 @@ def text_of(name: str, printed: str) -> str:
 
 
 def test_no_snippet_is_left_out() -> None:
-    assert {*ASKS, *TOOLS, "gateway.toml", "route.js", "Chat.jsx"} == {name for _, name, _ in blocks(PAGE)}
+    assert {*ASKS, *TOOLS, "gateway.toml", "route.js", "Chat.jsx"} == SNIPPETS.keys()
 
 
 @pytest.mark.parametrize("name", ASKS)

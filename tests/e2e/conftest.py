@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, Page
 
 from tests.e2e.person import Person, TakePicture
 from tests.gateways import GatewayProcess
+from tests.printed import configurations
 from tests.servers.app_server import AppServer
-from tests.servers.open_webui import DEPLOYED, OpenWebUI
+from tests.servers.open_webui import OpenWebUI
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.search_engine import SearchEngine
 from tests.servers.threads import served
@@ -21,15 +22,16 @@ KEY, SECRET = "sk-open-webui", uuid.uuid4().hex
 
 
 @pytest.fixture(scope="session")
-def gateway_url(app_server: AppServer) -> Iterator[str]:
-    """The gateway as an operator runs it, with the configuration for Open WebUI."""
+def gateway_url(app_server: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The gateway as an operator runs it, with the configuration for Open WebUI and a model that sees pictures."""
     letta = {
         "LETTA_BASE_URL": app_server.base_url,
         "LETTA_API_KEY": app_server.api_key,
         "LETTA_MODEL": app_server.seeing,
     }
     keys = {"OPEN_WEBUI_KEY": KEY, "OPEN_WEBUI_JWT_SECRET": SECRET}
-    with GatewayProcess(DEPLOYED / "gateway.toml", **letta, **keys) as process:
+    configuration = configurations()["deploy/open-webui/gateway.toml"].for_letta("App Server").for_letta("V1 server")
+    with GatewayProcess(configuration.written(tmp_path_factory.mktemp("gateway")), **letta, **keys) as process:
         yield process.base_url
 
 

@@ -112,7 +112,7 @@ def test_a_timeout_of_a_client_that_does_not_come_back_cancels_the_run(letta: Fa
     letta.steps = [PING, THOUGHT, Hold()]
     with gateway(letta.base_url, chats=Chats(grace_seconds=0.1)) as url, sdk(url) as client:
         with pytest.raises(openai.APITimeoutError):
-            client.with_options(timeout=0.2).chat.completions.create(**CHAT)
+            client.with_options(timeout=1.0).chat.completions.create(**CHAT)
         assert letta.cancelled.wait(10)
 
     assert letta.said == [["hello"]]
@@ -171,6 +171,8 @@ def test_what_is_sent_again_in_the_middle_of_the_answer_gets_all_of_it(letta: Fa
     assert not letta.cancelled.is_set()
 
 
+# So many requests are longer than any moment.
+MOMENTS = 200
 NOT_AGAIN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "the first try": (CHAT, FIRST),
     "another message": (OTHER, AGAIN),
@@ -191,8 +193,12 @@ def test_another_request_is_no_resend(letta: FakeLetta, body: dict[str, Any], he
 
 def test_an_answer_is_kept_for_resend_seconds_only(letta: FakeLetta) -> None:
     with gateway(letta.base_url, chats=Chats(resend_seconds=0)) as url, http(url) as client:
-        for headers in (FIRST, AGAIN):
-            assert content(client.post(URL, json=CHAT, headers=headers)) == WHOLE
+        assert content(client.post(URL, json=CHAT, headers=FIRST)) == WHOLE
+        # A run ends a moment after its answer, when Letta has been told of the chat: until then it is taken over.
+        for _ in range(MOMENTS):
+            assert content(client.post(URL, json=CHAT, headers=AGAIN)) == WHOLE
+            if len(letta.runs) > 1:
+                break
 
     assert len(letta.runs) == 2
 

@@ -76,6 +76,10 @@ def test_a_gateway_told_to_stop_ends_its_streams_with_an_error_and_cancels_their
     assert '"run_cancelled"' in frames[-2]
     assert frames[-1] == "data: [DONE]"
     assert not [line for line in process.log if "could not be cancelled" in line]
+    (waiting,) = [line for line in process.log if "Ending" in line]
+    assert waiting.endswith(
+        " Ending: An answer is under way, and has 0.2 s to come to an end (Ctrl+C ends it at once).\n"
+    )
 
 
 def test_check_says_that_everything_is_in_order(config: Path, letta: RealLetta) -> None:

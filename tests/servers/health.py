@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -19,12 +20,15 @@ def held_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def await_health(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float) -> None:
-    """Returns when `url` answers. Raises RuntimeError with the end of `log` if it does not in time."""
+def await_health(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float, **how: Any) -> None:
+    """Returns when `url` answers a request made as `how` tells httpx.
+
+    Raises RuntimeError with the end of `log` if it does not in time.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            httpx.get(url, timeout=5).raise_for_status()
+            httpx.get(url, timeout=5, **how).raise_for_status()
         except httpx.HTTPError:
             time.sleep(0.2)
         else:

@@ -22,14 +22,13 @@ import platformdirs
 
 from gateway.domain import errors
 from gateway.domain.halves import decode
+from gateway.letta.embedded.lock import StateLock, take_lock
 from gateway.letta.notes import with_notes
 
 logger = logging.getLogger(__name__)
 START_SECONDS = 60.0
 # Longer than the last delay and a start together.
 RESTART_SECONDS = 30.0
-# A child outlives a gateway that was killed by what its keeper grants it, and holds the lock for so long.
-LOCK_SECONDS = 5.0
 END_SECONDS = 10.0
 LOOKS, LOOK_SECONDS = 20, 0.05
 HANG_SECONDS = 10.0
@@ -75,7 +74,7 @@ class AppServerProcess:
         """`models_mod` is a mod for the models of its provider, where they need one."""
         self._state = state.absolute()
         self._models_mod = models_mod
-        self._lock: int | None = None
+        self._lock: StateLock | None = None
         self._child: _Child | None = None
         self._watcher: asyncio.Task[None] | None = None
         # The child is up, or will never be again.
@@ -101,11 +100,11 @@ class AppServerProcess:
         return self._child.pid if self._child else None
 
     async def start(self) -> None:
-        """Return once the App Server answers. Raises CannotStart, Unreachable."""
+        """Return once the App Server answers. Raises CannotStart (StateInUse is one), Unreachable."""
         _check_machine()
         try:
             self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = await _take_lock(self._state / "lock")
+            self._lock = await take_lock(self._state)
         except OSError as error:
             raise errors.CannotStart(f"The state directory {self._state} cannot be used: {error.strerror}") from error
         try:
@@ -141,6 +140,11 @@ class AppServerProcess:
         if self._child:
             await self._child.end()
 
+    def tell_address(self, address: str) -> None:
+        """Tell gateways that are started beside this one where it serves."""
+        if self._lock:
+            self._lock.tell(address=address)
+
     async def aclose(self) -> None:
         """End the App Server and wait for its end."""
         self._settled.set()
@@ -152,9 +156,9 @@ class AppServerProcess:
             await child.end()
         lock, self._lock = self._lock, None
         if lock is not None:
-            os.close(lock)
+            lock.release()
 
-    async def _watch(self, lock: int) -> None:
+    async def _watch(self, lock: StateLock) -> None:
         """Start the App Server again whenever it has ended."""
         delay = FIRST_RESTART_DELAY
         while True:
@@ -177,11 +181,11 @@ class AppServerProcess:
         self._child = None
         return clock() - begun
 
-    async def _launch(self, lock: int) -> None:
+    async def _launch(self, lock: StateLock) -> None:
         """Raises Unreachable if the child does not come up."""
         try:
             token = _prepare(self._state, self._models_mod)
-            child = await _spawn(self._state, self.log, token, lock)
+            child = await _spawn(self._state, self.log, token, lock.file)
         except OSError as error:
             raise errors.Unreachable(f"the App Server cannot be started: {error}") from error
         try:
@@ -193,6 +197,7 @@ class AppServerProcess:
                 raise errors.Unreachable(f"the App Server did not come up; see {self.log}") from None
             raise
         self._child = child
+        lock.tell(letta=child.url)
         self._settled.set()
 
 
@@ -310,24 +315,6 @@ def _check_machine() -> None:
         raise errors.CannotStart("The App Server is not installed: pip install letta-gateway[embedded]")
     if shutil.which("git") is None:
         raise errors.CannotStart("The App Server keeps memory in git repositories, and there is no git: install it")
-
-
-async def _take_lock(path: Path) -> int:
-    """The file descriptor that holds the lock; raises CannotStart if another gateway holds it for long."""
-    import fcntl  # Not on Windows.
-
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = asyncio.get_running_loop().time() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await asyncio.sleep(0.1)
-        else:
-            return lock
-        if asyncio.get_running_loop().time() > deadline:
-            os.close(lock)
-            raise errors.CannotStart(f"Another gateway uses the state directory {path.parent}")
 
 
 def _prepare(state: Path, models_mod: bytes | None) -> str:

@@ -42,7 +42,9 @@ class AgentFile(Struct, frozen=True):
 
     def is_of(self, template: Template) -> bool:
         """True if its agent is the one that this template is for."""
-        return self.tags >= set(template.tags) if self.whole else _plain(template.name) in self.names
+        return any(
+            self.tags >= set(each.tags) if self.whole else _plain(each.name) in self.names for each in template.known_as
+        )
 
 
 class AgentFiles:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from gateway.domain.messages import Message
 from gateway.letta.app_server.connection import AppServerConnection
 from gateway.letta.app_server.frames import ProvidersListed, ServerAnswer
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.embedded.lock import Holder
 from gateway.letta.embedded.models import models_mod
 from gateway.letta.embedded.process import AppServerProcess, default_state
 from gateway.letta.embedded.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations
@@ -115,10 +116,13 @@ class EmbeddedUpstream(AppServerUpstream):
 
     async def _find_anew(self, template: Template) -> list[Agent]:
         try:
-            return await self.find_agents(template.tags)
+            return await self._find_of(template)
         except errors.BrokenStream:
             # That was the connection to the one that has ended.
-            return await self.find_agents(template.tags)
+            return await self._find_of(template)
+
+    async def _find_of(self, template: Template) -> list[Agent]:
+        return [agent for each in template.known_as for agent in await self.find_agents(each.tags)]
 
     async def _set_up(self, connection: AppServerConnection) -> None:
         """Connect the provider, and it alone: one of an earlier start may be gone."""
@@ -160,6 +164,18 @@ def _models_mod(provider: Provider | None) -> bytes | None:
     if provider and provider.id != "openai-compatible":
         return None
     return models_mod(provider.vision if provider else None)
+
+
+def of_gateway(state: Path, holder: Holder) -> Callable[[], Awaitable[tuple[str, str]]]:
+    """The address and the token of the App Server that another gateway, `holder`, has in this state directory."""
+
+    async def address() -> tuple[str, str]:
+        try:
+            return holder.letta, (state / "token").read_text(encoding="ascii")
+        except OSError as error:
+            raise errors.Unreachable(f"its token cannot be read: {error.strerror}") from error
+
+    return address
 
 
 def state_of(configured: str | None) -> Path:

@@ -199,13 +199,15 @@ class Conversations:
 
         Raises UpstreamError; and Abandoned, if `patient`, while a run that another gateway has begun is under way.
         """
-        markers = [marker for marker in (turn.marker, turn.former_marker) if marker]
+        former = turn.former_markers(agent.former_scope)
+        markers = [turn.marker, *former]
         lists = [await self._upstream.find_conversations(agent.id, marker) for marker in markers]
         found = {one.id: one for listed in lists for one in listed}
         named = [(one, summary) for one in found.values() if (summary := parse_summary(one.summary))]
         ours = [(one, summary) for one, summary in named if summary.marker in markers]
         if any(summary.marker != turn.marker for _, summary in ours):
-            self._former.put(turn.former_marker, turn.marker)
+            for marker in former:
+                self._former.put(marker, turn.marker)
         # A conversation that is hidden and not replaced was never finished: it may hold less than it seems to.
         ours = [pair for pair in ours if not pair[0].hidden or pair[1].replaced] or ours
         ours.sort(key=lambda pair: (not pair[1].replaced, pair[0].used_at, pair[0].id), reverse=True)

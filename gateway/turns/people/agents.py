@@ -8,7 +8,7 @@ from gateway.letta.upstream import Agent, Template, Upstream, age
 from gateway.settings import AgentType
 from gateway.turns.chats.markers import agent_tags
 from gateway.turns.people.identity import User
-from gateway.turns.people.template import applied, to_template
+from gateway.turns.people.template import applied, is_applied, to_template
 
 CACHED_AGENTS = 50_000
 Tags = tuple[str, ...]
@@ -17,8 +17,10 @@ Tags = tuple[str, ...]
 class KnownAgent:
     """An agent, with all that this process knows of it."""
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, former_scope: str = "") -> None:
         self.id = id
+        self.former_scope = former_scope
+        """The scope in which an earlier version made it, and named its chats; empty if that is its user's scope."""
         self.tools: frozenset[str] | None = None
         """The names of its own tools; None while Letta was not asked for them."""
         self.memory_version = 0
@@ -70,10 +72,9 @@ class Agents:
         template = to_template(agent_type, user, agent_type.model or await self._get_first_model())
         agent = await self._find(tags) or await self._find_former(agent_type, user)
         agent = agent or await self._create(tags, template)
-        before = applied(agent.metadata)
-        if before != applied(template.metadata):
-            await self._upstream.apply_template(agent, template, before.get("tools", []))
-        known = KnownAgent(agent.id)
+        if not is_applied(template, agent.metadata):
+            await self._upstream.apply_template(agent, template, applied(agent.metadata).get("tools", []))
+        known = KnownAgent(agent.id, _former_scope(agent, agent_type, user))
         self._known.put(tags, known)
         return known
 
@@ -96,8 +97,11 @@ class Agents:
         return await self._settle(tags, agents)
 
     async def _find_former(self, agent_type: AgentType, user: User) -> Agent | None:
-        """The agent of a user whose id an earlier version read in another way."""
-        return await self._find(agent_tags(agent_type.id, user.scope, user.former_id)) if user.former_id else None
+        """The agent of a user whom an earlier version knew by another name."""
+        for name in user.formers:
+            if agent := await self._find(agent_tags(agent_type.id, *name)):
+                return agent
+        return None
 
     async def _create(self, tags: Tags, template: Template) -> Agent:
         """Make an agent; if other processes do so at the same time, all agree on one and each deletes its own other."""
@@ -125,3 +129,9 @@ class Agents:
 def _cache_key(agent_type: AgentType, user: User) -> Tags:
     """The tags of the user's own agent, or the one agent that everybody shares."""
     return (agent_type.agent,) if agent_type.agent else agent_tags(agent_type.id, user.scope, user.id)
+
+
+def _former_scope(agent: Agent, agent_type: AgentType, user: User) -> str:
+    """The scope in which an earlier version made this agent; empty if it was the user's own."""
+    tags = [(scope, agent_tags(agent_type.id, scope, id)) for scope, id in user.formers if scope != user.scope]
+    return next((scope for scope, each in tags if set(each) <= set(agent.tags)), "")

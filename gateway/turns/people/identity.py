@@ -25,6 +25,15 @@ class User(Struct, frozen=True):
     email: str = ""
     former_id: str = ""
     """The id as an earlier version read it; empty if it read the same."""
+    former_scope: str = ""
+    """The scope in which an earlier version kept the user; empty if there was none but `scope`."""
+
+    @property
+    def formers(self) -> list[tuple[str, str]]:
+        """The scopes and ids by which earlier versions knew the user, those of the last one first."""
+        scopes = [self.scope, *([self.former_scope] if self.former_scope else [])]
+        ids = [self.id, *([self.former_id] if self.former_id else [])]
+        return [(scope, id) for scope in scopes for id in ids][1:]
 
 
 class Caller(Struct, frozen=True):
@@ -40,8 +49,19 @@ class Caller(Struct, frozen=True):
     """True: the chat is temporary, and its conversations are deleted in time."""
 
 
-def identify(key: Key, named: Named) -> Caller:
-    """The caller that a request names, as its key takes it. Raises UserRequired, or InvalidRequest for a long id."""
+def identify(key: Key, named: Named, former_scope: str = "") -> Caller:
+    """The caller that a request names, as its key takes it. `former_scope` is that of all users of this key.
+
+    Raises UserRequired, or InvalidRequest for a long id.
+    """
+    caller = _caller(key, named)
+    if not former_scope:
+        return caller
+    user = msgspec.structs.replace(caller.user, former_scope=former_scope)
+    return msgspec.structs.replace(caller, user=user)
+
+
+def _caller(key: Key, named: Named) -> Caller:
     chat = _checked(named.chat) if named.chat else Id("", "")
     former = "" if named.temporary else chat.former
     temporary = named.temporary or named.shows_temporary

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.letta.upstream import Template
+from gateway.letta.upstream import Former, Template
 from gateway.settings import AgentType
 from gateway.turns.chats.markers import agent_tags
 from gateway.turns.people.identity import User
@@ -32,17 +32,29 @@ def to_template(agent_type: AgentType, user: User, model: str) -> Template:
 
     `model` is the type's own, or the one that stands in where it names none.
     """
-    tags = agent_tags(agent_type.id, user.scope, user.id)
+    tags, *before = (agent_tags(agent_type.id, *name) for name in ((user.scope, user.id), *user.formers))
     return Template(
         model=model,
         tags=tags,
-        name=f"{agent_type.id}-{tags[2].removeprefix('gw-user:')[:12]}",
+        name=_name(tags),
         system=fill(agent_type.system, user) if agent_type.system else None,
         tools=agent_type.tools,
         blocks={label: fill(value, user) for label, value in agent_type.blocks.items()},
         embedding=agent_type.embedding,
-        metadata={METADATA_KEY: {"template": _fingerprint(agent_type, model), "tools": list(agent_type.tools)}},
+        metadata={
+            METADATA_KEY: {
+                "template": _fingerprint(agent_type, model),
+                "tools": list(agent_type.tools),
+                "scope": user.scope,
+            }
+        },
+        formers=tuple(Former(tags, _name(tags)) for tags in before),
     )
+
+
+def _name(tags: tuple[str, str, str]) -> str:
+    """The name of the agent with these tags, for people who look into Letta: `tutor-1f2e3d4c5b6a`."""
+    return f"{tags[1]}-{tags[2].removeprefix('gw-user:')[:12]}"
 
 
 def _fingerprint(agent_type: AgentType, model: str) -> str:
@@ -52,6 +64,15 @@ def _fingerprint(agent_type: AgentType, model: str) -> str:
 
 
 def applied(metadata: dict[str, Any] | None) -> dict[str, Any]:
-    """The record of the template that an agent was given last: `{"template": "9f…", "tools": ["web_search"]}`."""
+    """The record of the template that an agent was given last, and of the scope of its user.
+
+    `{"template": "9f…", "tools": ["web_search"], "scope": "open-webui"}`; earlier versions did not note the scope.
+    """
     kept = (metadata or {}).get(METADATA_KEY)
     return kept if isinstance(kept, dict) else {}
+
+
+def is_applied(template: Template, metadata: dict[str, Any] | None) -> bool:
+    """True if an agent with this metadata was given the template already."""
+    given, now = applied(metadata), applied(template.metadata)
+    return all(given.get(name) == now[name] for name in ("template", "tools"))

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from gateway.domain import errors
-from gateway.letta.embedded import keeper
+from gateway.letta.embedded import keeper, lock
 from gateway.letta.embedded import process as app_server_process
 from gateway.letta.embedded.process import AppServerProcess
 from tests.servers.scripted_model import ScriptedModel
@@ -198,7 +198,7 @@ async def test_its_log_tells_what_it_says(server: AppServerProcess) -> None:
 async def test_a_second_gateway_is_told_that_the_state_is_taken(
     server: AppServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_server_process, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(lock, "LOCK_SECONDS", 0.1)
 
     with pytest.raises(errors.CannotStart, match=f"Another gateway uses .*{server.log.parent}"):
         await AppServerProcess(server.log.parent).start()

@@ -52,7 +52,7 @@ async def test_a_chat_goes_on_where_an_earlier_version_left_it(
 
     assert gone_on.id == kept.id
     assert either.count("create_conversation") == 1
-    assert then.marker == read_now(more, *before).former_marker
+    assert [then.marker] == read_now(more, *before).former_markers()
 
 
 async def test_a_chat_that_is_met_for_the_first_time_is_kept_under_the_present_reading(

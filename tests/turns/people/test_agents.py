@@ -254,6 +254,35 @@ async def test_a_changed_template_leaves_an_agent_under_its_former_reading() -> 
     assert letta.store.agents["agent-old"].agent.tags == BEFORE
 
 
+# Somebody whom an earlier version knew in another scope
+
+OURS = User("default", "ada", "Ada", former_scope="demo")
+THEN = agent_tags("tutor", "demo", "ada")
+
+
+async def test_who_was_met_in_another_scope_keeps_the_agent() -> None:
+    letta = MemoryLetta()
+    letta.store.add_agent(THEN, metadata=GIVEN)
+    known = await agents_of(letta).get(TUTOR, OURS)
+
+    assert (known.id, known.former_scope, letta.made) == ("agent-old", "demo", [])
+
+
+async def test_an_agent_in_the_present_scope_goes_before_one_in_the_former() -> None:
+    letta = MemoryLetta()
+    letta.store.add_agent(THEN, "agent-before", metadata=GIVEN)
+    letta.store.add_agent(agent_tags("tutor", "default", "ada"), "agent-now", 1.0, metadata=GIVEN)
+    known = await agents_of(letta).get(TUTOR, OURS)
+
+    assert (known.id, known.former_scope) == ("agent-now", "")
+
+
+def test_a_user_of_another_scope_and_another_reading_may_have_been_called_by_either() -> None:
+    user = User("default", "Adél", "Adél", former_id="AdÃ©l", former_scope="demo")
+
+    assert user.formers == [("default", "AdÃ©l"), ("demo", "Adél"), ("demo", "AdÃ©l")]
+
+
 # Without a model of its own
 
 MODELLESS = AgentType(id="tutor")
