@@ -16,6 +16,7 @@ from gateway.check import check
 from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.domain.errors import UpstreamError
 from gateway.letta.embedded.upstream import state_of
+from gateway.logs import log_to_stderr
 from gateway.serving import GatewayServer
 from gateway.settings import Secret, Settings
 
@@ -66,7 +67,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(logging.INFO)
     serve(_load(arguments))
 
 

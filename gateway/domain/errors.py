@@ -144,6 +144,7 @@ class ModelNotFound(InvalidRequest):
     code = "model_not_found"
 
     def __init__(self, model: str) -> None:
+        self.model = model
         shown = model if len(model) <= LONGEST_SHOWN else f"{model[:LONGEST_SHOWN]}…"
         super().__init__(f"The model `{shown}` does not exist or you do not have access to it.", "model")
 

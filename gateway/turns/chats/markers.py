@@ -34,6 +34,11 @@ def agent_tags(type_id: str, scope: str, user: str) -> tuple[str, str, str]:
     return GATEWAY_TAG, type_id, f"gw-user:{_digest(scope, user)}"
 
 
+def agent_name(type_id: str, scope: str, user: str) -> str:
+    """The name of this agent, by which people find it in Letta: its type, and the beginning of its user's digest."""
+    return f"{type_id}-{_digest(scope, user)[:12]}"
+
+
 def conversation_marker(type_id: str, scope: str, user: str, chat: str) -> str:
     """The marker of the chat with this id."""
     return f"{MARKER}{_digest(scope, user, type_id, chat)}"

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.letta.upstream import Template
 from gateway.settings import AgentType
-from gateway.turns.chats.markers import agent_tags
+from gateway.turns.chats.markers import agent_name, agent_tags
 from gateway.turns.people.identity import User
 
 # The key of an agent's metadata under which it keeps which template it was given last.
@@ -32,11 +32,10 @@ def to_template(agent_type: AgentType, user: User, model: str) -> Template:
 
     `model` is the type's own, or the one that stands in where it names none.
     """
-    tags = agent_tags(agent_type.id, user.scope, user.id)
     return Template(
         model=model,
-        tags=tags,
-        name=f"{agent_type.id}-{tags[2].removeprefix('gw-user:')[:12]}",
+        tags=agent_tags(agent_type.id, user.scope, user.id),
+        name=agent_name(agent_type.id, user.scope, user.id),
         system=fill(agent_type.system, user) if agent_type.system else None,
         tools=agent_type.tools,
         blocks={label: fill(value, user) for label, value in agent_type.blocks.items()},
