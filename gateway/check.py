@@ -6,15 +6,16 @@ from gateway.app import upstream_for
 from gateway.domain import errors
 from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.letta.upstream import Upstream
+from gateway.people_report import PeopleAsked, tell_people
 from gateway.settings import AgentType, Key, Settings
 from gateway.turns.chats.pruning import SEARCHES, find_left_behind
 
 
-async def check(settings: Settings) -> bool:
-    """Print the findings; returns True if there is no problem (warnings are none)."""
+async def check(settings: Settings, people: PeopleAsked | None = None) -> bool:
+    """Print the findings, and about `people`; returns True if there is no problem (warnings are none)."""
     upstream = upstream_for(settings)
     try:
-        problems = [problem async for problem in _find_problems(settings, upstream)]
+        problems = [problem async for problem in _find_problems(settings, upstream, people)]
     finally:
         await upstream.aclose()
     for warning in _warnings(settings):
@@ -25,7 +26,9 @@ async def check(settings: Settings) -> bool:
     return not problems
 
 
-async def _find_problems(settings: Settings, upstream: Upstream) -> AsyncIterator[str]:
+async def _find_problems(
+    settings: Settings, upstream: Upstream, people: PeopleAsked | None = None
+) -> AsyncIterator[str]:
     print(f"Letta at {settings.letta.address}:" if settings.letta.address else "A Letta of the gateway's own:")
     if isinstance(upstream, EmbeddedUpstream):
         for problem in await upstream.find_garbled():
@@ -51,6 +54,9 @@ async def _find_problems(settings: Settings, upstream: Upstream) -> AsyncIterato
         print(f"  {agent_type.id}: {agent_type.title}, {uses}")
         async for problem in _check_type(agent_type, models, upstream):
             yield f"agent type {agent_type.id}: {problem}"
+    if people:
+        async for problem in tell_people(upstream, settings, people):
+            yield problem
 
 
 async def _check_type(agent_type: AgentType, models: list[str], upstream: Upstream) -> AsyncIterator[str]:
