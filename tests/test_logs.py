@@ -46,15 +46,15 @@ def log() -> Iterator[Lines]:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_a_failure_is_logged_with_the_id_of_its_request(log: Lines, stream: bool) -> None:
+def test_a_failure_is_one_line_a_warning_with_the_id_of_its_request(log: Lines, stream: bool) -> None:
     with FakeLetta() as letta, gateway(letta.base_url, first_event_seconds=20) as url, http(url) as client:
         letta.steps = [PING, {"message_type": "stop_reason", "stop_reason": "llm_api_error"}]
         ids = [client.post(CHAT, json=chat(text, stream=stream)).headers["x-request-id"] for text in ("one", "two")]
 
     for id in ids:
-        warning, line = log.about(id)
-        assert warning.startswith(f"WARNING gateway.http.errors {id} model_error: ModelFailed: ")
-        assert line.startswith(f"INFO gateway.access {id} POST {CHAT} 502 ")
+        (line,) = log.about(id)
+        assert line.startswith(f"WARNING gateway.access {id} POST {CHAT} 502 ")
+        assert line.endswith('why="ModelFailed: stop_reason llm_api_error"')
 
 
 def test_a_bug_is_logged_with_the_id_of_its_request(log: Lines) -> None:
@@ -65,7 +65,15 @@ def test_a_bug_is_logged_with_the_id_of_its_request(log: Lines) -> None:
 
     bug, line = log.about(id)
     assert bug == f"ERROR gateway.http.errors {id} unexpected RuntimeError"
-    assert line.startswith(f"INFO gateway.access {id} POST {CHAT} 500 ")
+    assert line.startswith(f"WARNING gateway.access {id} POST {CHAT} 500 ")
+
+
+def test_what_a_client_does_wrong_is_no_warning(log: Lines) -> None:
+    with FakeLetta() as letta, gateway(letta.base_url) as url, http(url) as client:
+        id = client.post(CHAT, json=chat(model="none")).headers["x-request-id"]
+
+    (line,) = log.about(id)
+    assert line.startswith(f"INFO gateway.access {id} POST {CHAT} 404 ")
 
 
 def test_a_line_of_no_request_names_none(log: Lines) -> None:

@@ -31,8 +31,6 @@ def to_gateway_error(error: Exception) -> GatewayError:
     """
     if isinstance(error, UpstreamError):
         error = UpstreamFailure(error)
-    if isinstance(error, UpstreamFailure):
-        logger.warning("%s: %s: %s", error.code, type(error.cause).__name__, error.cause)
     if isinstance(error, GatewayError):
         return error
     where = "".join(traceback.format_tb(error.__traceback__))

@@ -87,6 +87,8 @@ class Record(Struct):
     """The name of the part of the request that is wrong."""
     asked: str | None = None
     """The model that was asked for, and that the key does not have, as far as its name is made of plain words."""
+    is_trouble: bool = False
+    """True: Letta, the model's provider or the gateway itself has failed, and its operator should look at it."""
     why: str | None = None
     """Words about the outcome for whoever reads the log, where it does not tell all: of the gateway's own making."""
     tokens: TokensCounted | None = None
@@ -105,6 +107,7 @@ class Record(Struct):
     def fail(self, error: GatewayError) -> None:
         """Note the error that the client is told."""
         self.outcome = error.code or error.type
+        self.is_trouble = isinstance(error, UpstreamFailure) or error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
         self.param = error.param if error.param and _PARAM.fullmatch(error.param) else None
         if isinstance(error, ModelNotFound):
             self.asked = shown(error.model)
@@ -124,7 +127,8 @@ class Record(Struct):
         self.write()
 
     def write(self) -> None:
-        access.log(logging.DEBUG if self.is_quiet else logging.INFO, "%s", self.line)
+        level = logging.WARNING if self.is_trouble else logging.DEBUG if self.is_quiet else logging.INFO
+        access.log(level, "%s", self.line)
 
     @property
     def is_quiet(self) -> bool:

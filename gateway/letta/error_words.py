@@ -100,6 +100,15 @@ def from_stop_reason(stop_reason: str) -> RunFailed:
 
 # The errors that are a provider's.
 OF_PROVIDERS = (RateLimited, OutOfCredits, ModelRefused, ModelFailed, ModelTimedOut, ContextOverflow)
+# The failures of a loop that are no provider's, in words that hold nothing of what it says.
+_LOOP_FAILED = {
+    Stuck: "an earlier turn has no end",
+    NotFound: "it knows no such agent or conversation, or no such model (did the model's provider answer it?)",
+    PictureRefused: "it cannot read a picture",
+    Refused: "it knows no such tool",
+    NoSpace: "its disk is full",
+    RunFailed: "it does not say why in words known here",
+}
 # What the words of an error tell, the first that fits. Statuses lead a provider's error: `429: {"message": …}`.
 _WORDS: tuple[tuple[re.Pattern[str], type[UpstreamError]], ...] = (
     (re.compile(r"already has an active run"), Stuck),
@@ -131,7 +140,7 @@ def _from_words(text: str, other: type[RunFailed]) -> UpstreamError:
     said = read_provider(text)
     kind = no_space(text) or said.kind or next((kind for words, kind in _WORDS if words.search(text)), other)
     if not issubclass(kind, OF_PROVIDERS):
-        return kind("the App Server's loop failed")
+        return kind(f"the App Server's loop failed: {_LOOP_FAILED[kind]}")
     return kind(f"the model's provider: {said}" if str(said) else "the model's provider failed", said=str(said))
 
 
