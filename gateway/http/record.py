@@ -15,7 +15,14 @@ from http import HTTPStatus
 from litestar.types import Scope
 from msgspec import Struct, field
 
-from gateway.domain.errors import GatewayError, InvalidApiKey, InvalidUserToken, ModelNotFound, UserRequired
+from gateway.domain.errors import (
+    GatewayError,
+    InvalidApiKey,
+    InvalidRequest,
+    InvalidUserToken,
+    ModelNotFound,
+    UserRequired,
+)
 from gateway.domain.events import TokensCounted
 from gateway.wires.envelope import UpstreamFailure
 
@@ -109,11 +116,13 @@ class Record(Struct):
         self.outcome = error.code or error.type
         self.is_trouble = isinstance(error, UpstreamFailure) or error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
         self.param = error.param if error.param and _PARAM.fullmatch(error.param) else None
+        self.asked = self.why = None
         if isinstance(error, ModelNotFound):
             self.asked = shown(error.model)
         elif isinstance(error, UpstreamFailure):
             self.why = f"{type(error.cause).__name__}: {error.cause}"
-        elif isinstance(error, _TELLING):
+        elif isinstance(error, _TELLING) or (type(error) is InvalidRequest and not error.param):
+            # Those about the whole body are fixed sentences.
             self.why = str(error)
 
     def has_first_frame(self) -> None:

@@ -27,8 +27,10 @@ CHAT = chat("a secret prompt", user="secret-user", metadata={"chat_id": "c"})
 STREAM = {**CHAT, "stream": True}
 USAGE = {"stream_options": {"include_usage": True}}
 LINE = re.compile(r"req_[0-9a-f]{32} (.*?)(?: \d+ ms(.*))?")
-# What differs from one run to the next: the time of the first word, and the end of an agent's name.
+# What differs from one run to the next: the time of the first word, the end of an agent's name, and whether a stream's
+# usage, which comes behind its end, was there before that.
 VARIES = re.compile(r"(?<= first=)\d+(?=ms)|(?<= agent=tutor-)[0-9a-f]{12}")
+LATE = re.compile(r"(?<=ms) tokens=3\+2")
 
 
 def lines_of(caplog: pytest.LogCaptureFixture, count: int = 1) -> list[str]:
@@ -38,7 +40,7 @@ def lines_of(caplog: pytest.LogCaptureFixture, count: int = 1) -> list[str]:
         assert time.monotonic() < until, "a request has no line"
         time.sleep(0.01)
     found = [LINE.fullmatch(line) for line in logged]
-    return [VARIES.sub("*", f"{line[1]}{line[2] or ''}") for line in found if line]
+    return [LATE.sub("", VARIES.sub("*", f"{line[1]}{line[2] or ''}")) for line in found if line]
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +53,8 @@ BROKEN = f'upstream_broken {WHO} why="BrokenStream: ReadError"'
 # what a client asks, and what Letta says -> the line
 ANSWERED: dict[str, tuple[dict[str, Any], list[Step], str]] = {
     "a whole answer": ({"json": CHAT}, ANSWER, f"POST {URL} 200 {WHO} tokens=3+2"),
-    "a stream": ({"json": STREAM}, ANSWER, f"POST {URL} 200 {WHO} first=*ms tokens=3+2"),
-    "a stream with its usage": ({"json": {**STREAM, **USAGE}}, ANSWER, f"POST {URL} 200 {WHO} first=*ms tokens=3+2"),
+    "a stream": ({"json": STREAM}, ANSWER, f"POST {URL} 200 {WHO} first=*ms"),
+    "a stream with its usage": ({"json": {**STREAM, **USAGE}}, ANSWER, f"POST {URL} 200 {WHO} first=*ms"),
     "a background task": (
         {"json": STREAM, "headers": {"x-task": "title_generation"}},
         [],
@@ -115,7 +117,33 @@ ANSWERED: dict[str, tuple[dict[str, Any], list[Step], str]] = {
     "no JSON": (
         {"content": b"{", "headers": {"content-type": "application/json"}},
         [],
-        f"POST {URL} 400 invalid_request_error key=programs",
+        f'POST {URL} 400 invalid_request_error key=programs why="The body is not valid JSON in UTF-8."',
+    ),
+    "no object": (
+        {"json": ["secret"]},
+        [],
+        f"POST {URL} 400 invalid_request_error key=programs "
+        'why="The body is not a chat completion request: Expected `object`, got `array`."',
+    ),
+    "no JSON's type": (
+        {"content": b"secret", "headers": {"content-type": "text/secret"}},
+        [],
+        f'POST {URL} 400 invalid_content_type key=programs why="Expected the header `Content-Type: application/json`."',
+    ),
+    "an unknown encoding": (
+        {"json": CHAT, "headers": {"content-encoding": "secret"}},
+        [],
+        f"POST {URL} 415 unsupported_content_encoding key=programs",
+    ),
+    "a tool of no name": (
+        {"json": {**CHAT, "tools": [{"type": "function", "function": {"name": "a secret"}}]}},
+        [],
+        f"POST {URL} 400 invalid_request_error key=programs model=tutor param=tools[0].function.name",
+    ),
+    "a header twice": (
+        {"json": CHAT, "headers": [("authorization", f"Bearer {KEY}"), ("authorization", "Bearer secret")]},
+        [],
+        f"POST {URL} 400 ambiguous_header param=authorization",
     ),
     "a wrong part": (
         {"json": {**CHAT, "messages": [{"role": "secret"}]}},
@@ -193,7 +221,7 @@ def test_one_answer_too_many_is_told_in_its_line(letta: FakeLetta, caplog: pytes
 
         assert lines_of(caplog, 2) == [
             f"POST {path} 503 overloaded",
-            f"POST {URL} 200 {WHO} first=*ms tokens=3+2",
+            f"POST {URL} 200 {WHO} first=*ms",
         ]
 
 
@@ -270,7 +298,7 @@ def test_an_error_without_a_code_is_named_by_its_type() -> None:
 
     assert record.line == "req_1 POST /v1/chat/completions 400 1 ms"
     record.fail(InvalidRequest("no"))
-    assert record.line == "req_1 POST /v1/chat/completions 400 1 ms invalid_request_error"
+    assert record.line == "req_1 POST /v1/chat/completions 400 1 ms invalid_request_error why=no"
     record.fail(ModelNotFound("m"))
     assert record.line == "req_1 POST /v1/chat/completions 400 1 ms model_not_found asked=m param=model"
     assert not record.left
@@ -298,3 +326,10 @@ def test_the_lines_in_the_guide_look_like_those_of_the_log() -> None:
 
     assert len(lines) > 4
     assert [line for line in lines if not form.fullmatch(line)] == []
+
+
+@pytest.mark.anyio
+async def test_the_tokens_of_a_run_are_told_in_its_line() -> None:
+    record = await recorded(create_app(settings_for("http://letta"), upstream=MemoryLetta()), {**STREAM, **USAGE})
+
+    assert record.line.endswith(" tokens=11+7")
