@@ -11,6 +11,7 @@ from gateway.letta.embedded.lock import StateInUse
 from gateway.letta.embedded.provider import ask, ask_compatible
 from gateway.letta.embedded.upstream import EmbeddedUpstream, of_gateway, state_of
 from gateway.letta.upstream import Upstream
+from gateway.people_report import PeopleAsked, tell_people
 from gateway.settings import AgentType, Key, Settings
 from gateway.turns.chats.pruning import SEARCHES, find_left_behind
 
@@ -18,10 +19,13 @@ from gateway.turns.chats.pruning import SEARCHES, find_left_behind
 MAX_MODELS = 12
 
 
-async def check(settings: Settings, every_model: bool = False) -> bool:
-    """Print the findings; returns True if there is no problem (warnings are none). `every_model`: list all of them."""
+async def check(settings: Settings, people: PeopleAsked | None = None, every_model: bool = False) -> bool:
+    """Print the findings, and about `people`; returns True if there is no problem (warnings are none).
+
+    `every_model`: list all models.
+    """
     async with AsyncExitStack() as opened:
-        problems = [problem async for problem in _find_problems(settings, opened, every_model)]
+        problems = [problem async for problem in _find_problems(settings, opened, people, every_model)]
     for warning in _warnings(settings):
         print(f"warning: {warning}")
     for problem in problems:
@@ -30,7 +34,9 @@ async def check(settings: Settings, every_model: bool = False) -> bool:
     return not problems
 
 
-async def _find_problems(settings: Settings, opened: AsyncExitStack, every_model: bool) -> AsyncIterator[str]:
+async def _find_problems(
+    settings: Settings, opened: AsyncExitStack, people: PeopleAsked | None, every_model: bool
+) -> AsyncIterator[str]:
     for line in announcement.before(settings):
         print(line)
     failing = [problem async for problem in _check_providers(settings)]
@@ -49,13 +55,15 @@ async def _find_problems(settings: Settings, opened: AsyncExitStack, every_model
         yield _explain(error, settings)
         return
     _tell_models(models, len(models) if every_model else MAX_MODELS)
-    async for problem in _check_content(settings, upstream, models):
+    async for problem in _check_content(settings, upstream, models, people):
         yield problem
     if not (models or failing) and not all(each.agent or each.model for each in settings.agent_types):
         yield "Letta has no model: connect a provider of models to it."
 
 
-async def _check_content(settings: Settings, upstream: Upstream, models: list[str]) -> AsyncIterator[str]:
+async def _check_content(
+    settings: Settings, upstream: Upstream, models: list[str], people: PeopleAsked | None
+) -> AsyncIterator[str]:
     """Look at what Letta has of the gateway's: conversations, people, and what the agent types need."""
     try:
         counts = [f"{len(await find_left_behind(upstream, kind))} {kind}" for kind in SEARCHES]
@@ -70,6 +78,9 @@ async def _check_content(settings: Settings, upstream: Upstream, models: list[st
         print(f"  {agent_type.id}: {agent_type.title}, {uses}")
         async for problem in _check_type(agent_type, models, upstream):
             yield f"agent type {agent_type.id}: {problem}"
+    if people:
+        async for problem in tell_people(upstream, settings, people):
+            yield problem
 
 
 async def _start(upstream: Upstream, settings: Settings, opened: AsyncExitStack) -> Upstream:

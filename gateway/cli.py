@@ -17,6 +17,8 @@ from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.domain.errors import UpstreamError
 from gateway.letta.embedded.lock import find_holder
 from gateway.letta.embedded.upstream import EmbeddedUpstream, state_of
+from gateway.logs import log_to_stderr
+from gateway.people_report import PeopleAsked
 from gateway.serving import CannotListen, GatewayServer
 from gateway.settings import Secret, Settings
 
@@ -54,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--chat-page", action="store_true", default=None, help="serve a page to chat on at /")
     checking = commands.add_parser("check", help="read the configuration, reach Letta, and say what is wrong")
     checking.add_argument("--models", action="store_true", help="list every model that Letta has")
+    checking.add_argument("--users", action="store_true", help="count the people and agents in Letta, by agent type")
+    checking.add_argument("--user", metavar="ID", help="show by what tag this person is known in Letta, and the agents")
+    checking.add_argument("--key", metavar="NAME", help="with --user: the key that the person's requests come with")
     checking.set_defaults(host=None, port=None, chat_page=None)
     trying = commands.add_parser("demo", help="try it out: a Letta of its own, a key, and how to talk to it")
     for command in (serving, trying):
@@ -79,11 +84,12 @@ def _load(arguments: argparse.Namespace) -> Settings:
 
 def _check(arguments: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    sys.exit(0 if asyncio.run(check(_load(arguments), every_model=arguments.models)) else 1)
+    people = PeopleAsked(arguments.user, arguments.key) if arguments.users or arguments.user else None
+    sys.exit(0 if asyncio.run(check(_load(arguments), people, every_model=arguments.models)) else 1)
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(logging.INFO)
     settings = _load(arguments)
 
     def tell(address: str, model: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli import main
-from gateway.turns.chats.markers import Summary, conversation_marker, scratch_marker
+from gateway.turns.chats.markers import Summary, agent_name, agent_tags, conversation_marker, scratch_marker
 from tests.gateways import KEY, GatewayProcess
 from tests.servers.threads import served
 
@@ -259,11 +259,17 @@ def server_of(answers: Answers, otherwise: tuple[int, Any]) -> Any:
     return app
 
 
-def check(path: Path, more: str = "", answers: Answers = HEALTHY, otherwise: tuple[int, Any] = (404, {})) -> int:
+def check(
+    path: Path,
+    more: str = "",
+    answers: Answers = HEALTHY,
+    otherwise: tuple[int, Any] = (404, {}),
+    options: tuple[str, ...] = (),
+) -> int:
     """The exit code of `check` in front of a server with these answers."""
     with served(server_of(answers, otherwise)) as url:
         path.write_text(CONFIG.format(letta=url) + more + KEYS)
-        return run("check", "--config", str(path))
+        return run("check", "--config", str(path), *options)
 
 
 def test_check_says_what_it_found_where_everything_is_in_order(
@@ -326,6 +332,30 @@ def test_check_counts_the_conversations_that_nobody_goes_on_with(
 
     assert check(config, answers=HEALTHY | {"/v1/conversations/": (200, kept)}) == 0
     assert "deleted in time: 2 scratch, 3 replaced, 2 temporary" in capsys.readouterr().out
+
+
+PERSON = {
+    "id": "agent-7",
+    "name": agent_name("tutor", "programs", "ada"),
+    "tags": agent_tags("tutor", "programs", "ada"),
+}
+# the options -> what is told
+ASKED_OF_PEOPLE = {
+    ("--users",): ["People and agents: 1 person, 1 agent", "tutor: 1 agent of 1 person"],
+    ("--user", "ada"): ["scope programs, id ada", agent_tags("", "programs", "ada")[2], "tutor: agent-7, named tutor-"],
+    ("--user", "ada", "--key", "programs"): ["key programs: scope programs, id ada"],
+}
+
+
+@pytest.mark.parametrize(("options", "words"), ASKED_OF_PEOPLE.items(), ids=map(" ".join, ASKED_OF_PEOPLE))
+def test_check_tells_of_people_beside_everything_else(
+    config: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], words: list[str]
+) -> None:
+    answers = HEALTHY | {"/v1/agents/": (200, [PERSON])}
+    assert check(config, answers=answers, options=options) == 0
+
+    told = capsys.readouterr().out
+    assert [each for each in (*words, "Everything is in order.") if each not in told] == []
 
 
 # more of the configuration, what Letta answers otherwise -> words of each problem

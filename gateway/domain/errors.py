@@ -144,6 +144,7 @@ class ModelNotFound(InvalidRequest):
     code = "model_not_found"
 
     def __init__(self, model: str) -> None:
+        self.model = model
         shown = model if len(model) <= LONGEST_SHOWN else f"{model[:LONGEST_SHOWN]}…"
         super().__init__(f"The model `{shown}` does not exist or you do not have access to it.", "model")
 
@@ -288,13 +289,15 @@ class UpstreamError(Exception):
     """The base of all errors of a Letta. Its text is for logs and names no content of a request.
 
     `taken`: True if Letta has, or may have, the message of the turn, so that sending it again could store it twice.
-    Each kind has its usual value (`usually_taken`); the code that raises one may know better.
+    Each kind has its usual value (`usually_taken`); the code that raises one may know better. `said`: the part of what
+    the model's provider said that may be told to anybody.
     """
 
     usually_taken = False
 
-    def __init__(self, text: str = "", *, taken: bool | None = None) -> None:
+    def __init__(self, text: str = "", *, taken: bool | None = None, said: str = "") -> None:
         super().__init__(text)
+        self.said = said
         self.taken = self.usually_taken if taken is None else taken
 
     def bare(self) -> Self:

@@ -20,7 +20,7 @@ from gateway.http.incoming.auth import authenticate
 from gateway.http.incoming.body import read_json
 from gateway.http.incoming.headers import read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
-from gateway.http.record import record_of
+from gateway.http.record import record_of, shown
 from gateway.http.sse import Answer, in_one_piece, stream
 from gateway.http.texts import ITEM_TEXTS, TEXTS
 from gateway.pictures.shown import Pictures, look_at, shows_addresses, without_addresses
@@ -57,16 +57,17 @@ async def create_chat_completion(
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
     asked = read(body)
+    record.model = asked.model if has_model(settings, key, asked.model) else None
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
-        record.model = asked.model
+        record.task = shown(task.kind)
         return await _respond(request, settings, asked, task_runs.start(task, asked, body), PLAIN)
     if pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(asked))
         asked = await pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
-    record.model, record.agent_type = asked.model, turn.agent_type.id
+    record.agent_type, record.agent = turn.agent_type.id, turn.agent_name
     await schemas.check(turn.json)
     await schemas.check_strict(turn.tools)
     reader = runs.start(turn, to_sent(key, read_resend(headers), turn, body))
@@ -117,6 +118,7 @@ async def _respond(
     )
     answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder, record_of(request.scope))
     if chat.stream:
+        answer.record.streamed = True
         return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds)
     completion = await in_one_piece(answer, request)
     status = CLIENT_CLOSED_REQUEST if completion is None else 200
@@ -124,10 +126,15 @@ async def _respond(
     return cast(ASGIApp, response.to_asgi_response(app=None, request=request))
 
 
+def has_model(settings: Settings, key: Key, model: str) -> bool:
+    """True of the name of one of this key's agent types, and of the model for tasks."""
+    return model == TASK_MODEL or any(agent_type.id == model for agent_type in settings.types_for(key))
+
+
 def check_model(settings: Settings, key: Key, model: str) -> None:
     """Raises ModelNotFound for a name that is neither one of this key's agent types nor the model for tasks."""
-    if model != TASK_MODEL:
-        find_type(settings, key, model)
+    if not has_model(settings, key, model):
+        raise ModelNotFound(model)
 
 
 def find_type(settings: Settings, key: Key, model: str) -> AgentType:

@@ -18,7 +18,7 @@ from gateway.domain.errors import (
     UpstreamError,
 )
 from gateway.http.record import record_of
-from gateway.http.unserved import explain
+from gateway.http.unserved import NOTHING, SERVED, explain
 from gateway.wires.envelope import ErrorResponse, UpstreamFailure, to_response
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,6 @@ def to_gateway_error(error: Exception) -> GatewayError:
     """
     if isinstance(error, UpstreamError):
         error = UpstreamFailure(error)
-    if isinstance(error, UpstreamFailure):
-        logger.warning("%s: %s: %s", error.code, type(error.cause).__name__, error.cause)
     if isinstance(error, GatewayError):
         return error
     where = "".join(traceback.format_tb(error.__traceback__))
@@ -43,7 +41,10 @@ def to_gateway_error(error: Exception) -> GatewayError:
 def handle_exception(request: Request[Any, Any, Any], exception: Exception) -> Response[ErrorResponse]:
     """Answer with an error, and note it in the record of the request."""
     error = to_gateway_error(exception)
-    record_of(request.scope).fail(error)
+    record = record_of(request.scope)
+    record.fail(error)
+    if isinstance(error, RouteNotFound | MethodNotAllowed):
+        record.why = explain(request.scope["path"]).partition(". ")[0].removesuffix(".") or None
     return Response(
         to_response(error), status_code=error.status_code, headers=error.headers, media_type="application/json"
     )
@@ -57,11 +58,12 @@ def handle_http_exception(request: Request[Any, Any, Any], exception: HTTPExcept
 
 
 def _from_litestar(request: Request[Any, Any, Any], exception: HTTPException) -> Exception:
+    words = explain(request.scope["path"])
     match exception.status_code:
         case 404:
-            return RouteNotFound(explain(request.scope["path"]))
+            return RouteNotFound(f"{words or NOTHING} {SERVED}")
         case 405:
-            return MethodNotAllowed(f"This address does not take {request.method} requests.")
+            return MethodNotAllowed(f"This address does not take {request.method} requests. {words or SERVED}")
         case 413:
             return BodyTooLarge()
         case status if status < 500:

@@ -7,7 +7,8 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.domain.errors import Forbidden, GatewayError, Overloaded
-from gateway.http.record import Record, keep_record, new_request_id, record_of
+from gateway.http.record import REQUEST_ID, Record, keep_record, new_request_id, record_of
+from gateway.http.unserved import plain, shown_path
 from gateway.wires.envelope import to_json
 
 # This machine's names, as a browser on it writes them (https://url.spec.whatwg.org/#host-serializing): any other name
@@ -24,8 +25,9 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        record = Record(new_request_id(), scope["method"])
+        record = Record(new_request_id(), scope["method"], shown_path(scope["path"]))
         keep_record(scope, record)
+        of_none = REQUEST_ID.set(record.id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -36,8 +38,8 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
         try:
             await app(scope, receive, send_with_id)
         finally:
-            record.route = scope.get("path_template") or "-"
             record.end()
+            REQUEST_ID.reset(of_none)
 
     return identified
 
@@ -66,7 +68,7 @@ def at_most(count: int, path: str, app: ASGIApp) -> ASGIApp:
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal under_way
-        if scope["type"] != ScopeType.HTTP or scope["path"] != path:
+        if scope["type"] != ScopeType.HTTP or plain(scope["path"]) != path:
             await app(scope, receive, send)
         elif under_way >= count:
             await _send_overloaded(scope, send)

@@ -26,6 +26,7 @@ from gateway.domain.errors import (
     UpstreamError,
 )
 from gateway.domain.halves import UNREADABLE, decode
+from gateway.letta.provider_words import read_provider
 
 # `error_type` of an `error_message`. Those not listed (`internal_error`, `stream_incomplete`, …) are RunFailed.
 STREAM_ERRORS: dict[str, type[RunFailed]] = {
@@ -84,7 +85,12 @@ def from_error_message(error_type: str | None, message: str | None, detail: obje
         return Stuck(f"error_type {error_type}")
     if text.startswith("CONFLICT"):
         return Busy(f"error_type {error_type}")
-    return STREAM_ERRORS.get(error_type or "", RunFailed)(f"error_type {error_type}")
+    usual = STREAM_ERRORS.get(error_type or "")
+    if usual is None:
+        return RunFailed(f"error_type {error_type}")
+    said = read_provider(detail if isinstance(detail, str) else text)
+    told = f", the model's provider: {said}" if str(said) else ""
+    return (said.kind or usual)(f"error_type {error_type}{told}", said=str(said))
 
 
 def from_stop_reason(stop_reason: str) -> RunFailed:
@@ -92,6 +98,17 @@ def from_stop_reason(stop_reason: str) -> RunFailed:
     return FAILED_STOPS[stop_reason](f"stop_reason {stop_reason}")
 
 
+# The errors that are a provider's.
+OF_PROVIDERS = (RateLimited, OutOfCredits, ModelRefused, ModelFailed, ModelTimedOut, ContextOverflow)
+# The failures of a loop that are no provider's, in words that hold nothing of what it says.
+_LOOP_FAILED = {
+    Stuck: "an earlier turn has no end",
+    NotFound: "it knows no such agent or conversation, or no such model (did the model's provider answer it?)",
+    PictureRefused: "it cannot read a picture",
+    Refused: "it knows no such tool",
+    NoSpace: "its disk is full",
+    RunFailed: "it does not say why in words known here",
+}
 # What the words of an error tell, the first that fits. Statuses lead a provider's error: `429: {"message": …}`.
 _WORDS: tuple[tuple[re.Pattern[str], type[UpstreamError]], ...] = (
     (re.compile(r"already has an active run"), Stuck),
@@ -109,15 +126,22 @@ _WORDS: tuple[tuple[re.Pattern[str], type[UpstreamError]], ...] = (
 
 
 def from_loop_error(text: str) -> UpstreamError:
-    """The error that the App Server's loop tells of; its text is not repeated."""
-    kind = no_space(text) or next((kind for words, kind in _WORDS if words.search(text)), RunFailed)
-    return kind(f"the App Server's loop failed: {_status(text)}")
+    """The error that the App Server's loop tells of; of its text only what `ProviderSaid` has is repeated."""
+    return _from_words(text, RunFailed)
 
 
 def from_provider(text: str) -> UpstreamError:
     """The error of a model's provider."""
-    error = from_loop_error(text)
-    return error if type(error) is not RunFailed else ModelFailed(f"the provider failed: {_status(text)}")
+    return _from_words(text, ModelFailed)
+
+
+def _from_words(text: str, other: type[RunFailed]) -> UpstreamError:
+    """The error that these words tell of; `other` if nobody knows which."""
+    said = read_provider(text)
+    kind = no_space(text) or said.kind or next((kind for words, kind in _WORDS if words.search(text)), other)
+    if not issubclass(kind, OF_PROVIDERS):
+        return kind(f"the App Server's loop failed: {_LOOP_FAILED[kind]}")
+    return kind(f"the model's provider: {said}" if str(said) else "the model's provider failed", said=str(said))
 
 
 def innermost_message(text: str) -> str:
@@ -130,10 +154,6 @@ def innermost_message(text: str) -> str:
         found = found["error"]
     message = found.get("message") if isinstance(found, dict) else None
     return message if isinstance(message, str) else text
-
-
-def _status(text: str) -> str:
-    return text[:3] if re.match(r"\d{3}\b", text) else "no status"
 
 
 # HTTP statuses of Letta's, as what they mean to the gateway; others are Refused below 500 and RunFailed above.

@@ -144,8 +144,8 @@ class Agent(Struct, frozen=True):
     id: str
     created_at: datetime | None = None
     tags: tuple[str, ...] = ()
-    """Its tags, from a Letta that lists them: a V1 server tells them only of an agent that it makes."""
     metadata: dict[str, Any] | None = None
+    name: str | None = None
 
 
 class Conversation(Struct, frozen=True):
@@ -189,8 +189,8 @@ Take = Callable[[list[Event]], None]
 class AgentCalls(Protocol):
     """The calls about agents. All of them raise UpstreamError."""
 
-    async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
-        """List every agent that carries all of `tags`."""
+    async def find_agents(self, tags: Iterable[str], after: str = "") -> list[Agent]:
+        """List the agents that carry all of `tags`, a page of them: those that come after the one of the id `after`."""
         ...
 
     async def create_agent(self, template: Template) -> Agent: ...

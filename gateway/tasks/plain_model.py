@@ -4,6 +4,7 @@ It is imported only if such a model is configured: the client takes more than a 
 """
 
 import logging
+import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
@@ -23,6 +24,8 @@ TIMEOUT_SECONDS = 60.0
 # The fields of a request that are passed on to the model, beside its messages.
 PASSED = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "response_format")
 LIMITS = ("max_tokens", "max_completion_tokens")
+# A name that a provider has for an error: words of letters in one.
+NAME = re.compile(r"(?=.{2,48}\Z)[A-Za-z]+(?:[_.][A-Za-z]+)*")
 # `finish_reason` → stop reason; every other reason is a good end.
 STOP_REASONS = {"length": StopReason.LIMIT}
 
@@ -89,5 +92,8 @@ def _counted(usage: CompletionUsage) -> TokensCounted:
 
 
 def _told(error: Exception) -> str:
-    """The error as it is logged, `HTTP 500`: a provider's own words may repeat the prompt, and are left out."""
-    return f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else type(error).__name__
+    """The error as it is logged, `HTTP 401 invalid_api_key`: its sentence may repeat the prompt, and is left out."""
+    if not isinstance(error, openai.APIStatusError):
+        return type(error).__name__
+    names = [str(name) for name in (error.code, error.type) if NAME.fullmatch(str(name or ""))]
+    return " ".join([f"HTTP {error.status_code}", *names[:1]])

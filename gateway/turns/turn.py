@@ -11,7 +11,14 @@ from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, NO_TOOLS, ClientTools, Options
 from gateway.letta.notes import GO_AHEAD
 from gateway.settings import AgentType, Key
-from gateway.turns.chats.markers import TEMPORARY, conversation_marker, pictures_of, scratch_marker, thread_marker
+from gateway.turns.chats.markers import (
+    TEMPORARY,
+    agent_name,
+    conversation_marker,
+    pictures_of,
+    scratch_marker,
+    thread_marker,
+)
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import NO_IDS, Ids
 from gateway.turns.people.identity import Caller, keeps_history
@@ -33,6 +40,12 @@ class Turn(Struct, frozen=True, dict=True):
     """The form of JSON that an answer in words must have; None: any text will do."""
     texts: ClientTexts = PLAIN_TEXTS
     """The functions that read the texts of its client."""
+
+    @property
+    def agent_name(self) -> str:
+        """The name of its agent in Letta, or the id of the agent that everybody shares."""
+        type, user = self.agent_type, self.caller.user
+        return type.agent or agent_name(type.id, user.scope, user.id)
 
     @property
     def scratch(self) -> bool:

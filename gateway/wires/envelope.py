@@ -15,7 +15,8 @@ from gateway.domain.errors import RETRY_AFTER_SECONDS, GatewayError
 class Error(Struct, frozen=True):
     """An error: `Error("The model `x` does not exist …", "invalid_request_error", "model", "model_not_found")`.
 
-    `message` is a fixed sentence, or names a parameter: no internals, nothing of the request.
+    `message` is a fixed sentence, or names a parameter or an error of a model's provider: no internals, nothing of the
+    request.
     """
 
     message: str
@@ -104,7 +105,7 @@ UPSTREAM: dict[type[errors.UpstreamError], _Row] = {
     errors.OutOfCredits: _Row(
         HTTPStatus.TOO_MANY_REQUESTS,
         "insufficient_quota",
-        "Letta's account has no credits left.",
+        "The account with Letta, or with the model's provider, has no credits left.",
         "insufficient_quota",
     ),
     errors.ModelRefused: _Row(
@@ -130,7 +131,7 @@ UPSTREAM: dict[type[errors.UpstreamError], _Row] = {
 
 
 class UpstreamFailure(GatewayError):
-    """An error of Letta's, or of the model behind it, told without Letta's own words.
+    """An error of Letta's, or of the model behind it, told without their own words, but for names of errors.
 
     Once Letta has the message, an SDK that resends would store it twice: `x-should-retry: false` stops it.
     https://github.com/openai/openai-python#retries
@@ -141,6 +142,8 @@ class UpstreamFailure(GatewayError):
         message = row.message
         if isinstance(error, errors.UnknownStopReason):
             message = f"Letta stopped for a reason this gateway does not know: `{error.stop_reason}`."
+        elif error.said:
+            message = message.replace(".", f" ({error.said}).", 1)
         super().__init__(message, code=row.code)
         self.cause = error
         self.status_code = row.status

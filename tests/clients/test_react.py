@@ -120,4 +120,6 @@ def test_thoughts_are_folded_and_errors_shown(page: Page) -> None:
     expect(thoughts).to_contain_text(THOUGHT.strip(), use_inner_text=True)
 
     send(page, "!fail 500")
-    expect(page.get_by_role("alert")).to_have_text("The model's provider failed.", timeout=SOON)
+    expect(page.get_by_role("alert")).to_have_text(
+        "The model's provider failed (status 500, `server_error`).", timeout=SOON
+    )

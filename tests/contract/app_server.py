@@ -45,7 +45,7 @@ class KeepingAppServer(FakeAppServer):
         """By conversation, the input that its turn without an end began with, and the connection that it came over."""
         self._made = 0
         self.answers |= {
-            "agent_list": lambda frame: self._all("agents", self._find_agents(frame["query"]["tags"])),
+            "agent_list": self._list_agents,
             "agent_create": lambda frame: {"success": True, "agent": self._make(self._agents, "agent", frame["body"])},
             "agent_update": lambda frame: self._change(self._agents, "agent", frame),
             "agent_retrieve": lambda frame: self._change(self._agents, "agent", frame),
@@ -71,6 +71,12 @@ class KeepingAppServer(FakeAppServer):
 
     def _all(self, name: str, found: list[Frame]) -> Frame:
         return {"success": True, name: found}
+
+    def _list_agents(self, frame: Frame) -> Frame:
+        query = frame["query"]
+        found = self._find_agents(query["tags"])
+        before = [agent["id"] for agent in found].index(query["after"]) + 1 if "after" in query else 0
+        return self._all("agents", found[before : before + query["limit"]])
 
     def _find_agents(self, tags: list[str]) -> list[Frame]:
         return [agent for agent in self._agents.values() if set(tags) <= set(agent["tags"])]

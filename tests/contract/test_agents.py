@@ -37,6 +37,19 @@ async def test_an_agent_is_found_by_all_of_its_tags_and_keeps_its_metadata(upstr
     await upstream.check_agent(one.id)
 
 
+async def test_agents_are_listed_page_by_page_with_their_tags_and_names(upstream: Upstream, side: Side) -> None:
+    shared = f"shared-{uuid.uuid4().hex}"
+    templates = [template(side, tags=("gateway", shared, each)) for each in ("one", "two", "three")]
+    made = [await upstream.create_agent(each) for each in templates]
+    listed = await upstream.find_agents([shared])
+    rest = await upstream.find_agents([shared], listed[0].id)
+
+    assert {agent.id for agent in listed} == {agent.id for agent in made}
+    assert [agent.id for agent in rest] == [agent.id for agent in listed[1:]]
+    assert await upstream.find_agents([shared], listed[-1].id) == []
+    assert all({"gateway", shared} < set(agent.tags) and agent.name == template(side).name for agent in listed)
+
+
 @needs("dates")
 async def test_an_agent_tells_when_it_was_made(upstream: Upstream, side: Side) -> None:
     made = await upstream.create_agent(template(side))

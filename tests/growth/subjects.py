@@ -69,8 +69,9 @@ EXCEPTIONS = {
     "turns.people.identity.message_ids": HEADERS,
     **{
         f"turns.chats.markers.{name}": "digests ids, each of at most 512 characters"
-        for name in ("agent_tags", "conversation_marker", "id_digest", "thread_marker")
+        for name in ("agent_name", "agent_tags", "conversation_marker", "id_digest", "thread_marker")
     },
+    "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",
     **{f"frontends.header_text.{name}": HEADERS for name in ("as_text", "former")},
     "tasks.answers.to_empty_answer": f"{BY_ANOTHER} (to_answer)",

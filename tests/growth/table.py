@@ -35,7 +35,7 @@ from gateway.frontends.open_webui.items import Items
 from gateway.frontends.open_webui.messages import bare_question
 from gateway.http import texts
 from gateway.http.incoming.encodings import Decoder
-from gateway.letta import error_words, notes, parts, past, stream_messages
+from gateway.letta import error_words, notes, parts, past, provider_words, stream_messages
 from gateway.letta.app_server import frames, history_format, memory
 from gateway.letta.app_server import input as app_server_input
 from gateway.letta.app_server import listing as app_server_listing
@@ -304,6 +304,14 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.error_words.innermost_message": of_text(error_words.innermost_message, **DEEP),
     "letta.error_words.from_loop_error": of_text(error_words.from_loop_error, statuses=Shape("", "429: context ", "")),
     "letta.error_words.from_provider": of_text(error_words.from_provider, contexts=Shape("", "context", "")),
+    "letta.provider_words.read_provider": of_text(
+        provider_words.read_provider,
+        fields=Shape("X: Error code: 400 - {'error': {", "'code': 'a', ", "}}"),
+        behind=Shape("X: Error code: 400 - {'error': {'message': ''", ", 'code': 'a'", "}}"),
+        words=Shape('400: {"code": "', "a_", '"}'),
+        parameters=Shape('400: {"param": "', "a[1].", '"}'),
+        **DEEP,
+    ),
     "letta.rest.input.to_input": {"messages": of(with_options, input.to_input)},
     "letta.rest.input.to_prompt": of_text(lambda text: input.to_prompt(Instructions(text, "", text))),
     "domain.joining.Joiner.join": {

@@ -176,7 +176,15 @@ def test_the_usage_of_a_plain_model_is_told(letta: FakeLetta, plain: ScriptedMod
     assert answer.usage.total_tokens > 0
 
 
-@pytest.mark.parametrize("script", ["!fail 400", "!fail 401", "!cut-after Tea"])
+# a script of the plain model -> what the log tells of its failure
+FAILING = {
+    "!fail 400": "HTTP 400 invalid_request_error",
+    "!fail 401": "HTTP 401 authentication_error",
+    "!cut-after Tea": "APIError",
+}
+
+
+@pytest.mark.parametrize("script", FAILING)
 def test_a_plain_model_that_fails_is_an_error_without_its_words(
     letta: FakeLetta, plain: ScriptedModel, script: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,7 +198,7 @@ def test_a_plain_model_that_fails_is_an_error_without_its_words(
 
     assert (caught.value.status_code, caught.value.code) == (502, "task_model_error")
     assert "secret" not in caught.value.message + caplog.text
-    assert "the model for background tasks failed" in caplog.text
+    assert f"the model for background tasks failed: {FAILING[script]}\n" in caplog.text
 
 
 def test_a_plain_model_that_is_not_there_is_an_error(letta: FakeLetta) -> None:

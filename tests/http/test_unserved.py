@@ -30,7 +30,25 @@ PATHS: dict[str, tuple[str, ...]] = {
     "/v1/v1/models": ("ends with /v1",),
     "/v1/chat/completions/chat/completions": ("ends with /v1",),
     "/v1/responsesx": ("nothing at this address",),
-    "/v1": ("nothing at this address",),
+    "/v1": ("base URL itself", "adds /chat/completions"),
+    "/v1/": ("base URL itself",),
+    "//models": ("ends with /v1",),
+    "/chat/completions/": ("ends with /v1",),
+    "//chat//completions": ("ends with /v1",),
+    "/embeddings": ("ends with /v1",),
+    "/v1/chat": ("ends with /v1",),
+    "/v1/chat/chat/completions": ("ends with /v1",),
+    "/V1/Chat/Completions": ("small letters",),
+    "/v1/chat/completions%20": ("without a space",),
+    "/%20v1/models": ("without a space",),
+    "/api/chat/completions": ("right behind",),
+    "/openai/v1/models": ("right behind",),
+    "/openai/deployments/gpt/chat/completions": ("right behind",),
+    "/v1beta/openai/chat/completions": ("right behind",),
+    "/v1/messages": ("Anthropic",),
+    "/api/tags": ("Ollama", "connect the gateway as an OpenAI API"),
+    "/api/version": ("Ollama",),
+    "/wp-login.php": ("nothing at this address",),
     "/v1/%F0%9F%98%80": ("nothing at this address",),
     f"/v1/{'x' * 5000}": ("nothing at this address",),
 }
@@ -48,6 +66,33 @@ def test_a_path_that_is_not_served_is_told_what_is(
     assert [words for words in named if words not in error["message"]] == []
     assert error["message"].endswith("The gateway serves /v1/chat/completions and /v1/models.")
     assert len(error["message"]) < 600
+
+
+# method and path -> what its 405 names
+METHODS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("POST", "/"): ("base URL ends with /v1", "missing"),
+    ("POST", "//"): ("base URL ends with /v1",),
+    ("GET", "/v1/chat/completions"): ("takes POST",),
+    ("GET", "//v1/chat/completions/"): ("takes POST",),
+    ("DELETE", "/v1/chat/completions"): ("takes POST",),
+    ("POST", "/v1/models"): ("takes GET",),
+    ("POST", "/v1/models/chat/completions"): ("base URL ends with /v1",),
+    ("POST", "/healthz"): ("The gateway serves",),
+}
+
+
+@pytest.mark.parametrize(("asked", "named"), METHODS.items(), ids=[" ".join(asked) for asked in METHODS])
+def test_a_method_that_is_not_served_is_told_what_is(
+    unserved: str, asked: tuple[str, str], named: tuple[str, ...]
+) -> None:
+    method, path = asked
+    response = httpx.request(method, f"{unserved}{path}")
+
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (405, "method_not_supported")
+    assert response.headers["allow"]
+    assert error["message"].startswith(f"This address does not take {method} requests. ")
+    assert [words for words in named if words not in error["message"]] == []
 
 
 @pytest.fixture(scope="module")

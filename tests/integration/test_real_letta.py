@@ -1,6 +1,7 @@
 """The whole way: the openai SDK, the gateway, each kind of a real Letta, and what the model behind it received."""
 
 import asyncio
+import logging
 import uuid
 from typing import Any
 
@@ -131,25 +132,31 @@ def test_without_a_chat_id_the_history_is_replayed(client: OpenAI, model: Script
     assert [[("user", "Bonjour"), ("assistant", "Salut!"), ("user", mark)]] * 2 == model.said(mark)
 
 
-FAILURES: dict[str, tuple[str, int, str]] = {
-    "the provider fails": ("!fail 500", 502, "model_error"),
-    "the provider limits": ("!fail 429", 429, "rate_limit_exceeded"),
-    "the provider refuses": ("!fail 401", 502, "model_authentication"),
+FAILURES: dict[str, tuple[str, int, str, str]] = {
+    "the provider fails": ("!fail 500", 502, "model_error", "status 500, `server_error`"),
+    "the provider limits": ("!fail 429", 429, "rate_limit_exceeded", "status 429, `rate_limit_error`"),
+    "the provider refuses": ("!fail 401", 502, "model_authentication", "status 401, `authentication_error`"),
+    "the provider does not like it": ("!fail 400", 502, "model_error", "status 400, `invalid_request_error`"),
 }
 
 
-@pytest.mark.parametrize(("text", "status", "code"), FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize(("text", "status", "code", "told"), FAILURES.values(), ids=FAILURES)
 def test_a_failure_of_the_provider_is_a_real_status_and_the_message_is_not_lost(
-    client: OpenAI, model: ScriptedModel, text: str, status: int, code: str
+    client: OpenAI, model: ScriptedModel, text: str, status: int, code: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="gateway")
     user, mark = someone(), uuid.uuid4().hex
     with pytest.raises(openai.APIStatusError) as caught:
         ask(client, f"{mark}\n{text}", user, "chat")
     assert (status, code) == (caught.value.status_code, caught.value.code)
     assert caught.value.response.headers["x-should-retry"] == "false"
+    assert f" ({told})." in caught.value.message
 
     assert f"{FIRST}again {mark}" == ask(client, f"again {mark}", user, "chat")
     assert [[("user", f"{mark}\n{text}"), ("user", f"again {mark}")]] == model.said(f"again {mark}")
+    (line,) = [each for each in caplog.messages if code in each]
+    assert told in line
+    assert [secret for secret in (user, mark, KEY, "!fail") if secret in caplog.text] == []
 
 
 def test_a_failure_within_the_stream_is_an_error_of_the_stream(client: OpenAI) -> None:

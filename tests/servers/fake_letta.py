@@ -142,7 +142,9 @@ class FakeLetta:
         """Agents and conversations, as far as the gateway asks for them."""
         match method, path.split("/")[2:]:
             case "GET", ["agents"]:
-                return [agent for agent in self.agents if set(query.get("tags", [])) <= set(agent["tags"])]
+                found = [agent for agent in self.agents if set(query.get("tags", [])) <= set(agent["tags"])]
+                before = [agent["id"] for agent in found].index(query["after"][0]) + 1 if "after" in query else 0
+                return found[before : before + int(query["limit"][0])]
             case "POST", ["agents"]:
                 self.agents.append(body | {"id": f"agent-{len(self.agents)}", "created_at": _date(len(self.agents))})
                 return self.agents[-1]

@@ -24,6 +24,8 @@ is killed, where Letta goes on without.
 """
 ANSWER: Sequence[Step] = ([ping()], [answer("Hello")], [stop(), usage()])
 CANCELLED = "cancelled"
+# How many agents are listed at once.
+PAGE = 50
 # What Letta says where a call waits for an approval, or another run is under way.
 CONFLICT: Sequence[Step] = ([stop("error")], [error("internal_error", "CONFLICT: Cannot send a new message")])
 
@@ -92,11 +94,12 @@ class MemoryLetta:
     async def start(self) -> None:
         await self._call("start")
 
-    async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
+    async def find_agents(self, tags: Iterable[str], after: str = "") -> list[Agent]:
         await self._call("find_agents")
         wanted = set(tags)
         # The newest first: an order nobody was promised.
-        return [kept.agent for kept in reversed(self.store.agents.values()) if wanted <= set(kept.agent.tags)]
+        found = [kept.agent for kept in reversed(self.store.agents.values()) if wanted <= set(kept.agent.tags)]
+        return found[[agent.id for agent in found].index(after) + 1 :][:PAGE] if after else found[:PAGE]
 
     async def create_agent(self, template: Template) -> Agent:
         await self._call("create_agent", template.name)

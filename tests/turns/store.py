@@ -136,7 +136,7 @@ class Store:
     def new_agent(self, template: Template) -> KeptAgent:
         """An agent with its id and date, which no listing shows before it is put into `agents`."""
         id, created = self.coming.pop(0) if self.coming else (self.number("agent"), now())
-        agent = Agent(id, date(created), template.tags, template.metadata)
+        agent = Agent(id, date(created), template.tags, template.metadata, template.name)
         return KeptAgent(agent, template.model, template.system, template.tools, template.blocks)
 
     def new_conversation(self, agent_id: str, summary: str, path: list[Message], fork: Fork | None) -> Conversation:

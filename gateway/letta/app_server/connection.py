@@ -8,6 +8,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from typing import Any, TypeVar
 
 import msgspec
@@ -112,7 +113,8 @@ class AppServerConnection:
         return socket
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        # It goes on for all requests, and is not to be logged as work of the one that has begun it.
+        task = asyncio.create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

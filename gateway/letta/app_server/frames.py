@@ -156,6 +156,7 @@ class KeptAgent(Struct, frozen=True):
     id: str
     tags: list[str] = []
     model: str | None = None
+    name: str | None = None
 
 
 class AgentsListed(ServerAnswer, frozen=True):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from contextlib import ExitStack
+from contextvars import copy_context
 from typing import Any
 
 import msgspec
@@ -52,6 +53,8 @@ class OpenTurn:
         """The time limit of its client, while it waits for that."""
         self.altered = False
         """True while its conversation's model settings are not its agent's."""
+        self.context = copy_context()
+        """The context of the request that runs it: what arrives, arrives in another."""
         self._connection = connection
         self._events: list[Event] = []
         self._news = asyncio.Event()
@@ -168,15 +171,15 @@ class AppServerTurns:
         request = msgspec.json.decode(data, type=ToolRequest)
         turn = self._turns.get(request.runtime.conversation_id or "")
         if turn and request.tool_name not in memory.MEMORY_TOOL_NAMES:
-            turn.take_call(request)
+            turn.context.run(turn.take_call, request)
         else:
-            self._memory_tools.answer(request)
+            (turn.context if turn else copy_context()).run(self._memory_tools.answer, request)
 
     def ask(self, data: bytes) -> None:
         """Take a `control_request`: a tool may be used, may not, or the person is asked."""
         asked = msgspec.json.decode(data, type=ControlRequest)
         if turn := self._turns.get(asked.conversation_id or ""):
-            turn.take_question(asked)
+            turn.context.run(turn.take_question, asked)
 
     async def run(self, runtime: Runtime, sending: Sending, tools: Iterable[str], take: Take) -> None:
         """Run a turn, or go on with one that waits, as `Upstream.run` says."""
@@ -241,6 +244,7 @@ class AppServerTurns:
         except BaseException:
             self._rest(turn)
             raise
+        turn.context = copy_context()
         turn.answer(sending, _client_ids(payload))
 
     def _rest(self, turn: OpenTurn) -> None:
@@ -280,8 +284,7 @@ class AppServerTurns:
 
     async def _ending(self, conversation_id: str) -> bool:
         """Wait for the end of a turn that has waited for too long; tell if there was one."""
-        ending = self._endings.get(conversation_id)
-        if ending:
+        if ending := self._endings.get(conversation_id):
             await asyncio.wait([ending])
         return ending is not None
 
@@ -349,8 +352,7 @@ class AppServerTurns:
             except TimeoutError:
                 await self._look_after(machine, waiting)
                 continue
-            events = turn.take_news()
-            if events:
+            if events := turn.take_news():
                 take(events)
             elif machine.model_asked and not waiting and not machine.failure:
                 # However long the model says nothing now, the turn can be cancelled.
@@ -381,8 +383,7 @@ class AppServerTurns:
     async def cancel(self, runtime: Runtime) -> None:
         """End the turn of a conversation, as `Upstream.cancel` says."""
         conversation_id = runtime.conversation_id or ""
-        turn = self._turns.get(conversation_id)
-        if turn and turn.machine.waits:
+        if (turn := self._turns.get(conversation_id)) and turn.machine.waits:
             await self._end_waiting(turn)
             return
         # Its end is not waited for, which a silent model would put off for ever: the chat goes on in a fork.

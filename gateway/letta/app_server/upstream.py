@@ -144,8 +144,9 @@ class AppServerUpstream:
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         await self._turns.cancel(Runtime(agent_id, conversation_id))
 
-    async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
-        answer = await self._connection.request("agent_list", AgentsListed, query={"tags": list(tags), "limit": PAGE})
+    async def find_agents(self, tags: Iterable[str], after: str = "") -> list[Agent]:
+        query = {"tags": list(tags), "limit": PAGE, **({"after": after} if after else {})}
+        answer = await self._connection.request("agent_list", AgentsListed, query=query)
         return [_to_agent(agent) for agent in answer.agents]
 
     async def create_agent(self, template: Template) -> Agent:
@@ -277,9 +278,10 @@ def _to_agent(agent: KeptAgent) -> Agent:
             datetime.fromisoformat(created) if created else None,
             tuple(agent.tags),
             msgspec.json.decode(metadata) if metadata else None,
+            agent.name,
         )
     except ValueError:
-        return Agent(agent.id, tags=tuple(agent.tags))  # tags that somebody else has changed
+        return Agent(agent.id, tags=tuple(agent.tags), name=agent.name)  # tags that somebody else has changed
 
 
 def _tagged(agent: KeptAgent, prefix: str) -> str | None:

@@ -94,11 +94,10 @@ class RestUpstream:
     async def start(self) -> None:
         """Do nothing: connections are made as they are needed."""
 
-    async def find_agents(self, tags: Iterable[str]) -> list[Agent]:
+    async def find_agents(self, tags: Iterable[str], after: str = "") -> list[Agent]:
+        page: Any = {"order": "asc", "limit": PAGE_ROWS, "after": after or omit, "include": ["agent.tags"]}
         with _letta_errors():
-            response = await self._letta.agents.with_raw_response.list(
-                tags=list(tags), match_all_tags=True, order="asc", limit=PAGE_ROWS
-            )
+            response = await self._letta.agents.with_raw_response.list(tags=list(tags), match_all_tags=True, **page)
         return _decoded(response, list[Agent])
 
     async def create_agent(self, template: Template) -> Agent:

@@ -4,14 +4,14 @@ Users and chats appear in them as hashes only: others can list tags and summarie
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import sha256
 
 from msgspec import Struct
 
 from gateway.domain.messages import Message
 
-GATEWAY_TAG = "gateway"
+GATEWAY_TAG, USER_TAG = "gateway", "gw-user:"
 # The beginning of every marker; `gw1` is its version.
 MARKER = "gw1:"
 SCRATCH = f"{MARKER}scratch:"
@@ -31,7 +31,24 @@ def _framed(part: str) -> bytes:
 
 def agent_tags(type_id: str, scope: str, user: str) -> tuple[str, str, str]:
     """The tags that together name the agent of one user of one type."""
-    return GATEWAY_TAG, type_id, f"gw-user:{_digest(scope, user)}"
+    return GATEWAY_TAG, type_id, f"{USER_TAG}{_digest(scope, user)}"
+
+
+def agent_name(type_id: str, scope: str, user: str) -> str:
+    """The name of this agent, by which people find it in Letta: its type, and the beginning of its user's digest."""
+    return f"{type_id}-{_digest(scope, user)[:12]}"
+
+
+def parse_agent(tags: Iterable[str], name: str | None, type_ids: Collection[str]) -> tuple[str, str]:
+    """The type of one of the gateway's agents, and the digest that stands for its user; empty if nobody can tell.
+
+    `type_ids` are the types there are; another can be told from the agent's name.
+    """
+    others = [tag for tag in tags if not tag.startswith("gw-")]
+    digest = next((tag.removeprefix(USER_TAG) for tag in tags if tag.startswith(USER_TAG)), "")
+    named = (name or "").removesuffix(f"-{digest[:12]}") if digest else ""
+    types = [*(tag for tag in (named, *others) if tag in type_ids and tag in others), named]
+    return next((type for type in types if type in others), ""), digest
 
 
 def conversation_marker(type_id: str, scope: str, user: str, chat: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.letta.upstream import Former, Template
 from gateway.settings import AgentType
-from gateway.turns.chats.markers import agent_tags
+from gateway.turns.chats.markers import agent_name, agent_tags
 from gateway.turns.people.identity import User
 
 # The key of an agent's metadata under which it keeps which template it was given last.
@@ -32,11 +32,11 @@ def to_template(agent_type: AgentType, user: User, model: str) -> Template:
 
     `model` is the type's own, or the one that stands in where it names none.
     """
-    tags, *before = (agent_tags(agent_type.id, *name) for name in ((user.scope, user.id), *user.formers))
+    now, *before = ((user.scope, user.id), *user.formers)
     return Template(
         model=model,
-        tags=tags,
-        name=_name(tags),
+        tags=agent_tags(agent_type.id, *now),
+        name=agent_name(agent_type.id, *now),
         system=fill(agent_type.system, user) if agent_type.system else None,
         tools=agent_type.tools,
         blocks={label: fill(value, user) for label, value in agent_type.blocks.items()},
@@ -48,13 +48,8 @@ def to_template(agent_type: AgentType, user: User, model: str) -> Template:
                 "scope": user.scope,
             }
         },
-        formers=tuple(Former(tags, _name(tags)) for tags in before),
+        formers=tuple(Former(agent_tags(agent_type.id, *name), agent_name(agent_type.id, *name)) for name in before),
     )
-
-
-def _name(tags: tuple[str, str, str]) -> str:
-    """The name of the agent with these tags, for people who look into Letta: `tutor-1f2e3d4c5b6a`."""
-    return f"{tags[1]}-{tags[2].removeprefix('gw-user:')[:12]}"
 
 
 def _fingerprint(agent_type: AgentType, model: str) -> str:

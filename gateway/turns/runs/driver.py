@@ -12,6 +12,7 @@ import asyncio
 import logging
 import uuid
 from contextlib import nullcontext
+from contextvars import copy_context
 
 import msgspec
 from msgspec import Struct
@@ -111,6 +112,8 @@ class Run:
         """True: Letta may still say something."""
         self._cancelling: asyncio.Task[None] | None = None
         self._grace: asyncio.TimerHandle | None = None
+        self._context = copy_context()
+        """The context of the request that has begun it: what Letta says comes in another."""
         self.task = asyncio.create_task(self._drive())
 
     # Its readers
@@ -357,7 +360,7 @@ class Run:
         Letta looks only now and then whether a run is cancelled.
         """
         if not self._cancelling:
-            self._cancelling = asyncio.create_task(self._cancel())
+            self._cancelling = asyncio.create_task(self._cancel(), context=self._context)
             self._cancelling.add_done_callback(lambda _: self._listen_no_more())
 
     def _listen_no_more(self) -> None:
