@@ -24,9 +24,9 @@ def before(settings: Settings) -> Iterator[str]:
             yield f"Letta: one of the gateway's own; agents and memory are kept in {state_of(settings.letta.state)}"
             yield f"Models: {_provider(settings.provider)}"
         case "app-server":
-            yield f"Letta: an App Server at {shown(settings.letta.address)}"
+            yield f"Letta: an App Server at {plain_address(settings.letta.address)}"
         case "rest":
-            yield f"Letta: a V1 server or Letta Cloud at {shown(settings.letta.address)}"
+            yield f"Letta: a V1 server or Letta Cloud at {plain_address(settings.letta.address)}"
 
 
 async def model_line(settings: Settings, upstream: Upstream) -> str:
@@ -93,7 +93,7 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(every[:MAX_NAMES]) + more
 
 
-def shown(address: str) -> str:
+def plain_address(address: str) -> str:
     """An address without what may be a secret in it: `https://user:password@host/v1?key=1` → `https://host/v1`."""
     parts = urlsplit(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -101,7 +101,7 @@ def shown(address: str) -> str:
 
 def _provider(provider: Provider | None) -> str:
     if provider:
-        return f"of {provider.id}" + (f" at {shown(provider.base_url)}" if provider.base_url else "")
+        return f"of {provider.id}" + (f" at {plain_address(provider.base_url)}" if provider.base_url else "")
     return (
         "the offline model, which can only repeat and remember "
         "(set OPENAI_API_KEY, ANTHROPIC_API_KEY, OPENROUTER_API_KEY, OLLAMA_BASE_URL or OPENAI_BASE_URL for a real one)"

@@ -106,14 +106,14 @@ async def _check_providers(settings: Settings) -> AsyncIterator[str]:
         found = await ask(provider)
         if found.problem:
             yield (
-                f"the provider {provider.id} at {announcement.shown(found.address)}: {found.problem}. "
+                f"the provider {provider.id} at {announcement.plain_address(found.address)}: {found.problem}. "
                 "Set its address and key ([provider], or the variables of the environment) to those that it has."
             )
     if settings.tasks.answer == "model":
         found = await ask_compatible(settings.tasks.base_url, settings.tasks.api_key)
         if found.problem:
             yield (
-                f"the model for background tasks at {announcement.shown(found.address)}: {found.problem}. "
+                f"the model for background tasks at {announcement.plain_address(found.address)}: {found.problem}. "
                 "Set [tasks] base_url and api_key to those that it has."
             )
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.announcement import after, before, left_out, listed, model_line, shown, waiting
+from gateway.announcement import after, before, left_out, listed, model_line, plain_address, waiting
 from gateway.domain import errors
 from gateway.settings import AgentType, Key, Letta, Provider, Secret, Server, Settings
 from tests.turns.memory_letta import MemoryLetta
@@ -139,8 +139,8 @@ def test_a_line_lists_so_many_names_and_how_many_more_there_are() -> None:
 
 
 def test_an_address_is_shown_without_what_may_be_a_secret() -> None:
-    assert shown("https://user:sk-1@host:8/v1?key=sk-1#sk-1") == "https://host:8/v1"
-    assert shown("http://[::1]:8/v1") == "http://[::1]:8/v1"
+    assert plain_address("https://user:sk-1@host:8/v1?key=sk-1#sk-1") == "https://host:8/v1"
+    assert plain_address("http://[::1]:8/v1") == "http://[::1]:8/v1"
 
 
 async def test_it_warns_of_people_whom_no_key_reaches() -> None:

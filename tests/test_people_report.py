@@ -11,7 +11,7 @@ import pytest
 from gateway.domain import errors
 from gateway.letta.upstream import Agent, Upstream
 from gateway.people_report import PeopleAsked, tell_people
-from gateway.settings import AgentType, Key, Secret, UserSource
+from gateway.settings import AgentType, Key, Letta, Secret, UserSource
 from gateway.turns.chats.markers import agent_name, agent_tags
 from gateway.turns.people.agents import Agents
 from gateway.turns.people.identity import User
@@ -60,8 +60,8 @@ def test_people_and_agents_are_counted_by_type(capsys: pytest.CaptureFixture[str
         [
             "People and agents: 2 people, 3 agents",
             "  ops: everybody shares the agent agent-of-all",
-            "  tutor: 2 agents of 2 people",
-            "  coach: 1 agent of 1 person",
+            "  tutor: 2 agents of 2 people (scope people: 2)",
+            "  coach: 1 agent of 1 person (scope people: 1)",
         ],
         [],
     )
@@ -74,10 +74,10 @@ def test_a_type_that_nobody_uses_is_counted_too(capsys: pytest.CaptureFixture[st
     assert lines == [
         "People and agents: 1 person, 3 agents",
         "  ops: everybody shares the agent agent-of-all",
-        "  tutor: 1 agent of 1 person",
+        "  tutor: 1 agent of 1 person (scope people: 1)",
         "  new: 0 agents",
-        "  ops: 1 agent of 1 person, which no agent type uses any more",
-        "  coach: 1 agent of 1 person, which no agent type uses any more",
+        "  ops: 1 agent of 1 person (scope people: 1), which no agent type uses any more",
+        "  coach: 1 agent of 1 person (scope people: 1), which no agent type uses any more",
     ]
 
 
@@ -138,7 +138,7 @@ def test_all_pages_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     letta = letta_of(*((TUTOR, "people", f"user-{i}") for i in range(2 * PAGE + 1)))
 
     lines, _ = told(capsys, letta, PeopleAsked())
-    assert f"  tutor: {2 * PAGE + 1} agents of {2 * PAGE + 1} people" in lines
+    assert f"  tutor: {2 * PAGE + 1} agents of {2 * PAGE + 1} people (scope people: {2 * PAGE + 1})" in lines
 
 
 def test_an_agent_that_comes_to_stand_elsewhere_meanwhile_is_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,3 +215,24 @@ def test_the_agents_name_is_the_one_in_a_line_of_the_log() -> None:
     (agent,) = letta.store.agents.values()
 
     assert msgspec.structs.asdict(agent.agent)["name"] == ADAS_TUTOR
+
+
+def test_a_person_of_an_earlier_demo_is_looked_for_in_its_scope_too(capsys: pytest.CaptureFixture[str]) -> None:
+    letta = letta_of((TUTOR, "demo", "ada"))
+    embedded = msgspec.structs.replace(settings_for("http://letta", types=(TUTOR,), keys=()), letta=Letta())
+
+    async def tell() -> list[str]:
+        return [problem async for problem in tell_people(letta, embedded, PeopleAsked("ada"))]
+
+    assert asyncio.run(tell()) == []
+    lines = capsys.readouterr().out.splitlines()
+    (made,) = letta.store.agents
+    assert lines[1:] == [
+        "key default: scope default, id ada",
+        f"  {agent_tags('', 'default', 'ada')[2]}",
+        "  tutor: no agent yet",
+        "key default: scope demo, id ada",
+        f"  {agent_tags('', 'demo', 'ada')[2]}",
+        lines[-1],
+    ]
+    assert lines[-1].startswith(f"  tutor: {made}")
