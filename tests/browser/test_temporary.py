@@ -31,7 +31,7 @@ def test_a_temporary_chat_goes_on_and_is_told_to_the_gateway(chat: ChatPage, let
     expect(toggle(chat)).to_have_attribute("aria-pressed", "false")
     toggle(chat).click()
     expect(toggle(chat)).to_have_attribute("aria-pressed", "true")
-    expect(chat.page.locator("#welcome")).to_contain_text("It is kept nowhere")
+    expect(chat.page.locator("#welcome")).to_contain_text("This page keeps nothing of it")
     chat.say(SECRET)
     chat.say("More")
     chat.press("Regenerate", chat.last)

@@ -5,7 +5,7 @@ import { nameForm } from "./people.js";
 
 const IDEAS = ["My name is Ada.", "What is my name?", "Remember that I like green tea."];
 const TEMPORARY =
-  "It is kept nowhere, and gone when you reload or close this page. Your agent is the same as ever: what it writes into its memory stays.";
+  "This page keeps nothing of it: it is gone when you reload or close it. Your agent is the same as ever: what it writes into its memory stays.";
 
 export class Welcome {
   #form;
