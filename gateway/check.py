@@ -91,10 +91,10 @@ async def _start(upstream: Upstream, settings: Settings, opened: AsyncExitStack)
     try:
         await upstream.start()
     except StateInUse as error:
-        if not (error.holder and error.holder.letta):
+        if not error.letta:
             raise
         print(f"  {error}")
-        theirs = AppServerUpstream(settings.letta, of_gateway(state_of(settings.letta.state), error.holder))
+        theirs = AppServerUpstream(settings.letta, of_gateway(state_of(settings.letta.state), error.letta))
         opened.push_async_callback(theirs.aclose)
         return theirs
     return upstream

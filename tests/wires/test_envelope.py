@@ -20,6 +20,7 @@ from gateway.domain.errors import (
     UserRequired,
 )
 from gateway.letta import error_words
+from gateway.letta.embedded.lock import StateInUse
 from gateway.wires.envelope import UPSTREAM, UpstreamFailure, to_json
 
 
@@ -33,6 +34,7 @@ def subclasses(kind: type[letta.UpstreamError]) -> Iterator[type[letta.UpstreamE
 STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.Unreachable: (503, "api_error", "upstream_unreachable"),
     letta.CannotStart: (503, "api_error", "upstream_unreachable"),
+    StateInUse: (503, "api_error", "upstream_unreachable"),
     letta.NotFound: (502, "api_error", "upstream_not_found"),
     letta.Busy: (429, "rate_limit_error", "conversation_busy"),
     letta.QueueFull: (429, "rate_limit_error", "conversation_busy"),
@@ -61,7 +63,8 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
 
 # Whatever the chat is busy with, its client can only try again later.
 TOLD_AS_THEIR_BASE = {
-    *(letta.CannotStart, letta.Stuck, letta.QueueFull, letta.Abandoned, letta.Locked, letta.UnknownStopReason)
+    *(letta.CannotStart, StateInUse, letta.Stuck, letta.QueueFull, letta.Abandoned, letta.Locked),
+    letta.UnknownStopReason,
 }
 
 

@@ -45,15 +45,20 @@ class Holder(Struct, frozen=True):
 
 
 class StateInUse(errors.CannotStart):
-    """Another gateway has the state directory: `holder`, where it tells who it is; `answers` if it does so there."""
+    """Another gateway has the state directory."""
 
-    def __init__(self, state: Path, holder: Holder | None, answers: bool) -> None:
-        who = f": {holder}" if holder else ""
-        if holder and holder.address:
-            who += ", which answers" if answers else ", which does not answer"
-        super().__init__(f"Another gateway uses the state directory {state}{who}")
-        self.holder = holder
-        self.answers = answers
+    letta = ""
+    """The address of its App Server; empty if it tells none."""
+
+
+def in_use(state: Path, holder: Holder | None, answers: bool) -> StateInUse:
+    """The error of a directory that another gateway has: `holder`, where that tells who it is; `answers` if it does."""
+    who = f": {holder}" if holder else ""
+    if holder and holder.address:
+        who += ", which answers" if answers else ", which does not answer"
+    error = StateInUse(f"Another gateway uses the state directory {state}{who}")
+    error.letta = holder.letta if holder else ""
+    return error
 
 
 class StateLock:
@@ -94,7 +99,7 @@ async def take_lock(state: Path) -> StateLock:
         answers = await holder.answers() if holder else False
         if answers or asyncio.get_running_loop().time() > deadline:
             os.close(file)
-            raise StateInUse(state, holder, answers)
+            raise in_use(state, holder, answers)
         if not told:
             who = holder or "an earlier version"
             logger.warning("%s has the state directory %s, and gets %.0f s to end", who, state, LOCK_SECONDS)
@@ -112,7 +117,7 @@ async def find_holder(state: Path) -> StateInUse | None:
         holder = _read_holder(file)
     finally:
         os.close(file)
-    return StateInUse(state, holder, True) if holder and await holder.answers() else None
+    return in_use(state, holder, True) if holder and await holder.answers() else None
 
 
 def _read_holder(file: int) -> Holder | None:

@@ -13,7 +13,6 @@ from gateway.domain.messages import Message
 from gateway.letta.app_server.connection import AppServerConnection
 from gateway.letta.app_server.frames import ProvidersListed, ServerAnswer
 from gateway.letta.app_server.upstream import AppServerUpstream
-from gateway.letta.embedded.lock import Holder
 from gateway.letta.embedded.models import models_mod
 from gateway.letta.embedded.process import AppServerProcess, default_state
 from gateway.letta.embedded.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations
@@ -166,12 +165,12 @@ def _models_mod(provider: Provider | None) -> bytes | None:
     return models_mod(provider.vision if provider else None)
 
 
-def of_gateway(state: Path, holder: Holder) -> Callable[[], Awaitable[tuple[str, str]]]:
-    """The address and the token of the App Server that another gateway, `holder`, has in this state directory."""
+def of_gateway(state: Path, url: str) -> Callable[[], Awaitable[tuple[str, str]]]:
+    """The address, `url`, and the token of the App Server that another gateway has in this state directory."""
 
     async def address() -> tuple[str, str]:
         try:
-            return holder.letta, (state / "token").read_text(encoding="ascii")
+            return url, (state / "token").read_text(encoding="ascii")
         except OSError as error:
             raise errors.Unreachable(f"its token cannot be read: {error.strerror}") from error
 

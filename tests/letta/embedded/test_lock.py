@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.letta.embedded import lock
-from gateway.letta.embedded.lock import Holder, StateInUse, find_holder, take_lock
+from gateway.letta.embedded.lock import StateInUse, find_holder, take_lock
 from tests.servers.threads import served
 
 pytestmark = pytest.mark.anyio
@@ -37,8 +37,7 @@ async def test_whoever_comes_second_is_told_at_once_who_is_there(tmp_path: Path,
         await take_lock(tmp_path)
     mine.release()
 
-    holder = Holder(os.getpid(), address, "ws://127.0.0.1:1/ws")
-    assert (caught.value.holder, caught.value.answers) == (holder, True)
+    assert caught.value.letta == "ws://127.0.0.1:1/ws"
     who = f"process {os.getpid()} at {address}, which answers"
     assert str(caught.value) == f"Another gateway uses the state directory {tmp_path}: {who}"
 
@@ -90,7 +89,7 @@ async def test_an_earlier_version_that_tells_nothing_has_it_all_the_same(
         await take_lock(tmp_path)
     mine.release()
 
-    assert (caught.value.holder, str(caught.value)) == (None, f"Another gateway uses the state directory {tmp_path}")
+    assert (caught.value.letta, str(caught.value)) == ("", f"Another gateway uses the state directory {tmp_path}")
 
 
 async def test_who_looks_for_the_holder_finds_one_that_answers(tmp_path: Path, address: str) -> None:
