@@ -1,6 +1,7 @@
 """What an agent writes in Markdown, as the page shows it; whole, and at every moment while it comes."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -112,6 +113,9 @@ CASES = {
 }
 
 
+SHORT = [text for text, _ in CASES.values() if text]
+
+
 @pytest.mark.parametrize(("text", "html"), CASES.values(), ids=CASES)
 def test_markdown_is_shown_as_it_is_meant(anywhere: Page, text: str, html: str) -> None:
     assert render(anywhere, text) == html
@@ -120,6 +124,78 @@ def test_markdown_is_shown_as_it_is_meant(anywhere: Page, text: str, html: str) 
 @pytest.mark.parametrize("text", [text for text, _ in CASES.values()], ids=CASES)
 def test_what_comes_letter_by_letter_ends_as_the_whole(anywhere: Page, text: str) -> None:
     assert render(anywhere, text, whole=False) == render(anywhere, text)
+
+
+# Two texts one after the other: what the end of one makes of the beginning of the next.
+TOGETHER = [before + between + after for between in ("\n", "\n\n") for before, after in pairwise(SHORT)]
+
+
+def test_texts_that_follow_each_other_letter_by_letter_end_as_the_whole(anywhere: Page) -> None:
+    differ: list[str] = anywhere.evaluate(
+        """async (texts) => {
+            const { renderMarkdown } = await import(new URL("web/markdown.js", location));
+            const differ = [];
+            for (const text of texts) {
+                const [whole, shown] = [document.createElement("div"), document.createElement("div")];
+                renderMarkdown(whole, text);
+                for (let end = 1; end <= text.length; end++) renderMarkdown(shown, text.slice(0, end));
+                if (shown.innerHTML !== whole.innerHTML) differ.push(text);
+            }
+            return differ;
+        }""",
+        TOGETHER,
+    )
+
+    assert len(TOGETHER) > 50
+    assert differ == []
+
+
+def test_a_text_that_is_another_takes_the_place_of_the_one_before(anywhere: Page) -> None:
+    texts = ["one\n\ntwo\n\n- three", "two", "", "```\na", "```\nb", "one\n\ntwo"]
+    for i in range(1, len(texts) + 1):
+        html: str = anywhere.evaluate(RENDER, {"pieces": texts[:i], "whole": False})
+        assert html == render(anywhere, texts[i - 1])
+
+
+# What grows -> one piece more of it, and what stays of it on screen
+GROWING = {
+    "code": ("```\none", "\ntwo", ".code"),
+    "a list": ("- one\n- two", " more", "li:first-child"),
+    "a table": ("|a|\n|-|\n|b|\n|c", "|\n|d|", "tbody tr:first-child"),
+    "a quote": ("> one\n>\n> two", " more", "p:first-child"),
+}
+
+
+@pytest.mark.parametrize(("text", "more", "selector"), GROWING.values(), ids=GROWING)
+def test_what_grows_at_its_end_stays_what_it_is(anywhere: Page, text: str, more: str, selector: str) -> None:
+    same: bool = anywhere.evaluate(
+        """async ([text, more, selector]) => {
+            const { renderMarkdown } = await import(new URL("web/markdown.js", location));
+            const shown = document.createElement("div");
+            renderMarkdown(shown, text);
+            const before = shown.querySelector(selector);
+            renderMarkdown(shown, text + more);
+            return before === shown.querySelector(selector);
+        }""",
+        [text, more, selector],
+    )
+
+    assert same
+
+
+def test_the_copy_of_code_that_has_grown_is_all_of_it(anywhere: Page) -> None:
+    copied: str = anywhere.evaluate("""async () => {
+        const { renderMarkdown } = await import(new URL("web/markdown.js", location));
+        const shown = document.createElement("div");
+        for (const text of ["```\\none", "```\\none\\ntwo"]) renderMarkdown(shown, text);
+        const written = new Promise((resolve) => {
+            Object.defineProperty(navigator, "clipboard", {configurable: true, value: {writeText: resolve}});
+        });
+        shown.querySelector("button").click();
+        return written;
+    }""")
+
+    assert copied == "one\ntwo"
 
 
 def test_blocks_that_are_finished_stay_what_they_are_while_more_comes(anywhere: Page) -> None:

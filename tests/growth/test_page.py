@@ -58,6 +58,16 @@ WITHIN = {
     "escapes": Shape("", "\\", ""),
     "words": Shape("", "the other ", ""),
 }
+# Pieces that a text is shown by, while more of them come: what was shown before is not looked at again.
+STREAMED = {
+    "paragraphs": Shape("", "A paragraph of **some** words, with `code` in it.\n\n", ""),
+    "headings": Shape("", "## A heading\n\nand a line\n", ""),
+    "code": Shape("", "```js\nconst one = 1;\n```\n\n", ""),
+    "lists": Shape("", "- one\n- two\n\nand words\n\n", ""),
+    "tables": Shape("", "|a|b|\n|-|-|\n|c|d|\n\n", ""),
+    "quotes": Shape("", "> quoted\n\nand not\n\n", ""),
+    "returns": Shape("", "a line\r\n\r\n", ""),
+}
 
 
 def grown(jobs: list[dict[str, Any]], directory: Path) -> list[list[dict[str, Any]]]:
@@ -78,7 +88,15 @@ def job(reader: str, shapes: Iterable[Shape], **more: str) -> dict[str, Any]:
     return {"reader": reader, "shapes": [shape._asdict() for shape in shapes], **more}
 
 
-@pytest.mark.parametrize(("reader", "texts"), [("markdown", LINES), ("inline", WITHIN), ("segments", LINES)])
+READERS = [
+    ("markdown", LINES),
+    ("inline", WITHIN),
+    ("segments", LINES),
+    ("stream", STREAMED),
+]
+
+
+@pytest.mark.parametrize(("reader", "texts"), READERS, ids=[reader for reader, _ in READERS])
 def test_a_text_is_shown_in_a_time_that_grows_as_it_does(reader: str, texts: dict[str, Shape], tmp_path: Path) -> None:
     found = grown([job(reader, [shape]) for shape in texts.values()], tmp_path)
     ratios = {name: one["ratio"] for name, (one,) in zip(texts, found, strict=True)}
