@@ -83,6 +83,7 @@ const FRAME = 64;
 const { web, jobs, least, most, glance, micros, rounds, mostRounds, doubtful, certain, linear, plain } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const { renderMarkdown } = await import(`${web}/markdown.js`);
 const { appendInline } = await import(`${web}/inline.js`);
+const { appendWritten } = await import(`${web}/written.js`);
 const { segments } = await import(`${web}/parts.js`);
 
 /** Show a text as it comes: what a frame has of it at once is always as much. */
@@ -96,6 +97,7 @@ const READERS = {
   stream: () => stream,
   inline: () => (text) => appendInline(new Node("p"), text),
   segments: () => (text) => segments({ parts: [{ kind: "thoughts", text }] }),
+  written: () => (text) => appendWritten(new Node("div"), text),
   pattern: ({ source, flags }) => {
     const pattern = new RegExp(source, flags);
     return (text) => {

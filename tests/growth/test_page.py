@@ -68,6 +68,14 @@ STREAMED = {
     "quotes": Shape("", "> quoted\n\nand not\n\n", ""),
     "returns": Shape("", "a line\r\n\r\n", ""),
 }
+WRITTEN = {
+    "lines": Shape("", "a line\n", ""),
+    "blank lines": Shape("a", "\n", "b"),
+    "ticks": Shape("", "`", "a"),
+    "ticks that differ": Shape("", "` `` ", "```"),
+    "fences": Shape("", "```\n", ""),
+    "lines with code": Shape("", "a `b` c\n", ""),
+}
 
 
 def grown(jobs: list[dict[str, Any]], directory: Path) -> list[list[dict[str, Any]]]:
@@ -93,6 +101,7 @@ READERS = [
     ("inline", WITHIN),
     ("segments", LINES),
     ("stream", STREAMED),
+    ("written", WRITTEN),
 ]
 
 

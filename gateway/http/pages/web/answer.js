@@ -11,7 +11,12 @@ export class AnswerView extends MessageView {
   #error;
 
   constructor(message, act) {
-    super(message, act);
+    super(message, act, "answer");
+  }
+
+  build() {
+    const { message, act } = this;
+    this.makeActions();
     this.who = el("p", { class: "who" });
     this.body = el("div", { class: "body" });
     this.waiting = el("p", { class: "waiting", "aria-label": "Waiting for the answer" }, el("i"), el("i"), el("i"));
@@ -21,13 +26,13 @@ export class AnswerView extends MessageView {
     this.onButton = el("button", { type: "button", class: "labelled", on: { click: () => act.goOn(message) } }, icon("on"), "Continue");
     this.retryButton = el("button", { type: "button", on: { click: () => act.again(message) } }, "Try again");
     this.usage = el("span", { class: "usage" });
-    this.actions.append(this.versions, this.copyButton, this.againButton, this.onButton, this.usage);
-    this.node = el("li", { class: "answer" }, this.who, this.body, this.waiting, this.note, this.actions);
+    this.actions.append(this.copyButton, this.againButton, this.onButton, this.usage);
+    this.node.append(this.who, this.body, this.waiting, this.note, this.actions);
   }
 
-  update({ chat, busy, nameOf, last }) {
+  show({ versions, busy, nameOf, last }) {
     const { message } = this;
-    this.showVersions(chat);
+    this.showVersions(versions);
     this.who.textContent = nameOf(message.model);
     this.againButton.disabled = busy;
     this.onButton.hidden = busy || !last || !wantsMore(message);

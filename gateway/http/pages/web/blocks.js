@@ -71,9 +71,10 @@ function readBlock(lines, at, depth) {
   return readParagraph(lines, at);
 }
 
-const isFence = (line) => FENCE.test(line);
+export const isFence = (line) => FENCE.test(line);
 
-function readFence(lines, at) {
+/** The block of code that begins at a fence, and where it ends. */
+export function readFence(lines, at) {
   const [line, fence, about] = FENCE.exec(lines[at]);
   const [language] = about.trim().split(/\s/, 1);
   const indent = line.search(/\S/);

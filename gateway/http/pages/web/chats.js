@@ -10,8 +10,9 @@ export function newChat(owner, model) {
   return { id: newId(), owner, model, title: "", used: Date.now(), messages: [], chosen: {} };
 }
 
-export function question(parent, text) {
-  return { id: newId(), role: "user", parent, text };
+/** A message of the person's; `pictures` are those of the album that it shows. */
+export function question(parent, text, pictures = []) {
+  return { id: newId(), role: "user", parent, text, ...(pictures.length && { pictures }) };
 }
 
 export function answer(parent, model) {
@@ -21,7 +22,7 @@ export function answer(parent, model) {
 /** Put a message into the chat, and on screen. */
 export function add(chat, message) {
   chat.messages.push(message);
-  chat.title ||= titleOf(message.text);
+  chat.title ||= titleOf(message.text) || (message.pictures ? "A picture" : "");
   choose(chat, message);
 }
 
@@ -42,17 +43,27 @@ export function versions(chat, message) {
 
 /** The branch on screen, to its end or to the message with the id `end`. */
 export function path(chat, end = null) {
+  const children = childrenOf(chat);
   const found = [];
   for (let at = null; ; at = found.at(-1).id) {
     if (end !== null && at === end) return found;
-    const next = chosen(chat, at);
+    const next = chosen(chat, children.get(at) ?? [], at);
     if (!next) return found;
     found.push(next);
   }
 }
 
-function chosen(chat, parent) {
-  const children = chat.messages.filter((message) => message.parent === parent);
+/** The messages in the place of each other, in the order in which they were made, by the id of the one before. */
+export function childrenOf(chat) {
+  const children = new Map();
+  for (const message of chat.messages) {
+    if (!children.has(message.parent)) children.set(message.parent, []);
+    children.get(message.parent).push(message);
+  }
+  return children;
+}
+
+function chosen(chat, children, parent) {
   return children.find((message) => message.id === chat.chosen[parent ?? ""]) ?? children.at(-1);
 }
 
@@ -68,11 +79,21 @@ export function textOf(message) {
   return message.parts.filter((part) => part.kind === "text").map((part) => part.text).join("");
 }
 
-/** The branch that ends with `message`, as a request tells it: what is empty is left out. */
-export function history(chat, message) {
+/** The pictures that these messages show. */
+export const picturesOf = (messages) => messages.flatMap(({ pictures }) => pictures ?? []);
+
+/** The branch that ends with `message`, as a request tells it: what is empty is left out, and so are pictures without address. */
+export function history(chat, message, addresses = new Map()) {
   return path(chat, message.id)
-    .filter(said)
-    .map((each) => ({ role: each.role, content: said(each) }));
+    .map((each) => ({ role: each.role, content: contentOf(each, addresses) }))
+    .filter(({ content }) => content.length);
+}
+
+function contentOf(message, addresses) {
+  const [text, urls] = [said(message), picturesOf([message]).map(({ id }) => addresses.get(id)).filter(Boolean)];
+  if (!urls.length) return text;
+  const shown = urls.map((url) => ({ type: "image_url", image_url: { url } }));
+  return text.trim() ? [{ type: "text", text }, ...shown] : shown;
 }
 
 /** The headers by which a request says which messages it is about. */

@@ -23,6 +23,11 @@ export function appendInline(parent, text) {
   new Inline(parent, text).read();
 }
 
+/** Append `text` to the letter, but for code. */
+export function appendCode(parent, text) {
+  new Inline(parent, text).readCode();
+}
+
 /** The address, where a person may be led there; else null. */
 export function safeAddress(text) {
   const address = URL.canParse(text) ? new URL(text) : null;
@@ -44,6 +49,14 @@ class Inline {
     while (this.#at < this.text.length) this.#step();
     this.#emphasize(0);
     this.parent.normalize();
+  }
+
+  readCode() {
+    while (this.#at < this.text.length) {
+      const tick = this.text.indexOf("`", this.#at);
+      if (tick === this.#at) this.#code();
+      else this.#take((tick < 0 ? this.text.length : tick) - this.#at);
+    }
   }
 
   #step() {

@@ -2,7 +2,9 @@
 
 import { Api } from "./api.js";
 import { ChatList } from "./list.js";
-import { newChat, path } from "./chats.js";
+import { Album } from "./album.js";
+import { Attachments } from "./attachments.js";
+import { newChat, path, picturesOf } from "./chats.js";
 import { Connection } from "./connection.js";
 import { byId, el, icon } from "./dom.js";
 import { fit, onKeys } from "./field.js";
@@ -16,33 +18,40 @@ const IDEAS = ["My name is Ada.", "What is my name?", "Remember that I like gree
 const NAMELESS = "user_required";
 const WAIT = "The answer is still coming: Esc stops it. What you write is kept here until then.";
 const FULL = "This browser has no more room to keep chats: delete some.";
+const UNKEPT = "This browser keeps no pictures: they are gone when you close the page.";
 
 for (const button of document.querySelectorAll("[data-icon]")) button.prepend(icon(button.dataset.icon));
 
 const [say, send, stop, hint, spoken, model] = ["say", "send", "stop", "hint", "spoken", "model"].map(byId);
 const chats = new Map(store.readChats().map((chat) => [chat.id, chat]));
 const api = new Api();
-const turns = new Turns(api, { keep, changed, ended });
+const album = new Album();
+const attached = new Attachments(album, checkSend);
+const turns = new Turns(api, album, { keep, changed, ended });
 const scroll = new Scroll(byId("scroll"), byId("latest"));
 const connection = new Connection(api, showModels);
-const messages = new Messages(byId("messages"), {
-  edit: (message, text) => asked(turns.edit(chat, message, text)),
+const act = {
+  edit: (message, text, pictures) => asked(turns.edit(chat, message, text, pictures)),
   again: (answer) => asked(turns.again(chat, answer)),
   goOn: (answer) => asked(turns.goOn(chat, answer)),
   turnTo: (message, step) => showVersion(message, step),
-});
+};
+const messages = new Messages(byId("messages"), act, album);
 const list = new ChatList({ open, forget, restore });
 
 let owner = store.readName();
 let chat = chats.get(store.readOpen());
 let drawing = 0;
+// Pictures that wait in the composer, by the chat that they are for.
+const waiting = new Map();
 
 /** Open a chat; a new one without any. */
 function open(other) {
   chat = other ?? newChat(owner, model.value);
   store.keepOpen(chat.id);
   if (connection.has(chat.model)) model.value = chat.model;
-  say.value = store.readDraft(other ? chat.id : "new");
+  say.value = store.readDraft(draftOf(chat));
+  attached.set(waitingOf(chat));
   fit(say);
   hint.textContent = "";
   list.closeMenu();
@@ -58,7 +67,7 @@ function show() {
   byId("greeting").textContent = owner ? `Hello, ${owner}` : "Hello";
   document.title = chat.title ? `${chat.title} – Letta Gateway` : "Letta Gateway";
   [send.hidden, stop.hidden] = [busy, !busy];
-  send.disabled = !say.value.trim();
+  checkSend();
   list.show(mine(), chat, (other) => turns.isRunning(other));
   scroll.follow();
 }
@@ -92,8 +101,8 @@ function asked(running) {
 }
 
 function sendMessage() {
-  const text = say.value;
-  if (!text.trim()) return;
+  const [text, { pictures }] = [say.value, attached];
+  if (attached.isReading || (!text.trim() && !pictures.length)) return;
   if (turns.isRunning(chat)) {
     hint.textContent = WAIT;
     return;
@@ -102,12 +111,14 @@ function sendMessage() {
     connection.open();
     return;
   }
-  store.keepDraft(chats.has(chat.id) ? chat.id : "new", "");
+  store.keepDraft(draftOf(chat), "");
+  waiting.delete(draftOf(chat));
   chats.set(chat.id, chat);
   chat.model = model.value;
   say.value = "";
   fit(say);
-  asked(turns.ask(chat, path(chat).at(-1), text));
+  attached.set(waitingOf(chat));
+  asked(turns.ask(chat, path(chat).at(-1), text, pictures));
 }
 
 function showVersion(message, step) {
@@ -126,12 +137,19 @@ function keep(other) {
     if (error.name !== "QuotaExceededError") throw error;
     hint.textContent = FULL;
   }
+  album.keep(picturesOf(other.messages)).catch(tellUnkept);
+}
+
+/** Whatever the browser has against keeping pictures: they are sent, and they are here until the page goes. */
+function tellUnkept(error) {
+  hint.textContent = error.name === "QuotaExceededError" ? FULL : UNKEPT;
 }
 
 function forget(other) {
   turns.stop(other);
   chats.delete(other.id);
   store.forgetChat(other);
+  album.forget(picturesOf(other.messages)).catch(tellUnkept);
   if (other === chat) open(null);
   else show();
 }
@@ -159,9 +177,20 @@ function showIdeas() {
 }
 
 function typed() {
-  store.keepDraft(chats.has(chat.id) ? chat.id : "new", say.value);
-  send.disabled = !say.value.trim();
+  store.keepDraft(draftOf(chat), say.value);
+  checkSend();
   fit(say);
+}
+
+const draftOf = (other) => (chats.has(other.id) ? other.id : "new");
+
+function waitingOf(other) {
+  if (!waiting.has(draftOf(other))) waiting.set(draftOf(other), []);
+  return waiting.get(draftOf(other));
+}
+
+function checkSend() {
+  send.disabled = attached.isReading || (!say.value.trim() && !attached.pictures.length);
 }
 
 /** Where there is a keyboard that does not cover the page. */
@@ -204,6 +233,8 @@ function fromOtherTab(id, other) {
   show();
 }
 
+byId("composer").prepend(attached.node, attached.button, attached.chooser);
+attached.listen(say, document.body);
 byId("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   sendMessage();
@@ -234,3 +265,4 @@ showNames();
 showIdeas();
 open(chat?.owner === owner ? chat : null);
 await connection.open();
+await album.sweep(picturesOf([...chats.values()].flatMap((other) => other.messages)));

@@ -1,0 +1,65 @@
+"""Messages on the page: one's own words as they were written."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.chat_page import ChatPage
+
+
+def test_one_s_own_code_is_shown_as_code_and_all_else_to_the_letter(chat: ChatPage) -> None:
+    text = "Why does **this** fail?\n\n    # 1. <b>\nUse `ls *` and\n```sh\n*rm* -r\n```\n\n\nThen [this](https://a.example)"
+    chat.send(text)
+    expect(chat.answers).to_have_count(1)
+    chat.wait()
+    bubble = chat.page.locator(".bubble")
+
+    assert bubble.locator(".plain").all_inner_texts() == [
+        "Why does **this** fail?\n\n    # 1. <b>\nUse ls * and",
+        "Then [this](https://a.example)",
+    ]
+    assert bubble.locator("code").all_inner_texts() == ["ls *", "*rm* -r"]
+    assert bubble.locator(":is(strong, em, a, b, h1, h3, ul)").count() == 0
+    chat.press("Copy", bubble.locator(".code"))
+    assert chat.page.evaluate("navigator.clipboard.readText()") == "*rm* -r"
+    chat.page.locator(".question").hover()
+    chat.press("Copy", chat.page.locator(".question .actions"))
+    chat.page.wait_for_function("async (text) => await navigator.clipboard.readText() === text", arg=text)
+
+
+# a message -> whether it is folded
+LONG = {
+    "fifteen lines": ("\n".join(["line"] * 15), False),
+    "sixteen lines": ("\n".join(["line"] * 16), True),
+    "some letters": ("word " * 299, False),
+    "many letters": ("word " * 400 + "end", True),
+}
+
+
+@pytest.mark.parametrize(("text", "folds"), LONG.values(), ids=LONG)
+def test_a_long_message_of_one_s_own_is_folded(chat: ChatPage, text: str, folds: bool) -> None:
+    chat.send(text)
+    expect(chat.answers).to_have_count(1)
+    chat.wait()
+    bubble = chat.page.locator(".bubble")
+    high = bubble.evaluate("(node) => node.scrollHeight > node.clientHeight")
+    assert high == folds
+    if not folds:
+        expect(chat.page.get_by_role("button", name="Show all")).to_have_count(0)
+        return
+    button = chat.page.get_by_role("button", name="Show all")
+    expect(button).to_have_attribute("aria-expanded", "false")
+    button.click()
+    assert bubble.evaluate("(node) => node.scrollHeight <= node.clientHeight")
+    chat.press("Show less")
+    expect(button).to_be_visible()
+
+
+def test_who_comes_into_a_folded_message_by_keyboard_sees_it_whole(chat: ChatPage) -> None:
+    chat.send("\n".join(["line"] * 20) + "\n```\ncode\n```")
+    expect(chat.answers).to_have_count(1)
+    chat.wait()
+    expect(chat.page.get_by_role("button", name="Show all")).to_be_visible()
+    chat.page.locator(".bubble pre").focus()
+
+    expect(chat.page.get_by_role("button", name="Show less")).to_be_visible()
+    expect(chat.page.locator(".bubble pre")).to_be_in_viewport()
