@@ -84,6 +84,7 @@ const { web, jobs, least, most, glance, micros, rounds, mostRounds, doubtful, ce
 const { renderMarkdown } = await import(`${web}/markdown.js`);
 const { appendInline } = await import(`${web}/inline.js`);
 const { appendWritten } = await import(`${web}/written.js`);
+const { asks } = await import(`${web}/approval.js`);
 const { segments } = await import(`${web}/parts.js`);
 
 /** Show a text as it comes: what a frame has of it at once is always as much. */
@@ -98,6 +99,7 @@ const READERS = {
   inline: () => (text) => appendInline(new Node("p"), text),
   segments: () => (text) => segments({ parts: [{ kind: "thoughts", text }] }),
   written: () => (text) => appendWritten(new Node("div"), text),
+  asks: () => asks,
   pattern: ({ source, flags }) => {
     const pattern = new RegExp(source, flags);
     return (text) => {

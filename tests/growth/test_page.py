@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is
 LITERALS = of_the_page()
 # Room for all that a measurement makes, on one thread: https://nodejs.org/api/cli.html#useful-v8-options
 NODE = ("--expose-gc", "--single-threaded-gc", "--max-semi-space-size=256")
+QUESTION = "**May I do this?** It needs your approval:\n\n- run `x` with\n  a\n"
 LINES = {
     "spaces after a heading": Shape("#", " ", "x"),
     "spaces after a fence": Shape("```", " ", "`"),
@@ -106,6 +107,7 @@ READERS = [
 
 
 @pytest.mark.parametrize(("reader", "texts"), READERS, ids=[reader for reader, _ in READERS])
+    ("asks", {**LINES, "questions": Shape("", QUESTION)}),
 def test_a_text_is_shown_in_a_time_that_grows_as_it_does(reader: str, texts: dict[str, Shape], tmp_path: Path) -> None:
     found = grown([job(reader, [shape]) for shape in texts.values()], tmp_path)
     ratios = {name: one["ratio"] for name, (one,) in zip(texts, found, strict=True)}

@@ -1,5 +1,6 @@
 // An answer on screen: its thoughts, tools and text as they come, and what became of it.
 
+import { approval, asks } from "./approval.js";
 import { said, textOf } from "./chats.js";
 import { copy, el, icon, iconButton } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
@@ -21,13 +22,14 @@ export class AnswerView extends MessageView {
     this.body = el("div", { class: "body" });
     this.waiting = el("p", { class: "waiting", "aria-label": "Waiting for the answer" }, el("i"), el("i"), el("i"));
     this.note = el("div", { class: "note" });
+    this.asking = el("div", { class: "asking" });
     this.copyButton = iconButton("copy", "Copy", ({ currentTarget }) => copy(shown(textOf(message)), currentTarget));
     this.againButton = iconButton("again", "Regenerate", () => act.again(message));
     this.onButton = el("button", { type: "button", class: "labelled", on: { click: () => act.goOn(message) } }, icon("on"), "Continue");
     this.retryButton = el("button", { type: "button", on: { click: () => act.again(message) } }, "Try again");
     this.usage = el("span", { class: "usage" });
     this.actions.append(this.copyButton, this.againButton, this.onButton, this.usage);
-    this.node.append(this.who, this.body, this.waiting, this.note, this.actions);
+    this.node.append(this.who, this.body, this.waiting, this.note, this.asking, this.actions);
   }
 
   show({ versions, busy, nameOf, last }) {
@@ -41,6 +43,7 @@ export class AnswerView extends MessageView {
     this.node.setAttribute("aria-busy", String(message.state === "streaming"));
     this.#showUsage();
     this.#showNote(busy);
+    this.#showApproval(last && !busy && message.state === "done" && asks(textOf(message)));
     this.refresh();
   }
 
@@ -66,6 +69,12 @@ export class AnswerView extends MessageView {
     const { usage } = this.message;
     this.usage.textContent = usage ? `${usage.total_tokens.toLocaleString()} tokens` : "";
     if (usage) this.usage.title = `${usage.prompt_tokens} read, ${usage.completion_tokens} written`;
+  }
+
+  /** Only the message that follows a question answers it. */
+  #showApproval(wanted) {
+    if (!wanted) this.asking.replaceChildren();
+    else if (!this.asking.firstChild) this.asking.append(approval((words) => this.act.reply(words)));
   }
 
   #showNote(busy) {

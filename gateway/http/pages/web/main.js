@@ -34,6 +34,7 @@ const act = {
   edit: (message, text, pictures) => asked(turns.edit(chat, message, text, pictures)),
   again: (answer) => asked(turns.again(chat, answer)),
   goOn: (answer) => asked(turns.goOn(chat, answer)),
+  reply: (text) => asked(turns.ask(chat, path(chat).at(-1), text)),
   turnTo: (message, step) => showVersion(message, step),
 };
 const messages = new Messages(byId("messages"), act, album);

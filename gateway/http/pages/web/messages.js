@@ -8,7 +8,7 @@ import { QuestionView } from "./question.js";
 const AT_ONCE = 20;
 const SLICE = 8;
 
-/** The list of messages. `act` is what its buttons do: `edit`, `again`, `goOn` and `turnTo`. */
+/** The list of messages. `act` is what its buttons do: `edit`, `again`, `goOn`, `reply` and `turnTo`. */
 export class Messages {
   #views = new Map();
   #filling = 0;
