@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.gateways import gateway
+from tests.pictures.drawn import GIF, Picture
 from tests.servers.fake_letta import FakeLetta
 
 RENDER = """async ({pieces, whole}) => {
@@ -14,6 +15,7 @@ RENDER = """async ({pieces, whole}) => {
     const shown = document.createElement("div");
     for (const text of whole ? [pieces.at(-1)] : pieces) renderMarkdown(shown, text);
     for (const each of shown.querySelectorAll(".code")) each.replaceWith(each.lastChild);
+    for (const each of shown.querySelectorAll("svg")) each.remove();
     for (const name of ["target", "rel", "tabindex"])
         for (const each of shown.querySelectorAll(`[${name}]`)) each.removeAttribute(name);
     return shown.innerHTML;
@@ -37,6 +39,7 @@ def render(page: Page, text: str, *, whole: bool = True) -> str:
     return html
 
 
+DOT = Picture(GIF, "image/gif").url
 # Markdown -> what the browser has
 CASES = {
     "nothing": ("", ""),
@@ -108,7 +111,29 @@ CASES = {
         '<p><a href="https://b.example/">https://a.example</a></p>',
     ),
     "a link that leads nowhere": ("[a](/b) [c](javascript:d) [e]()", "<p>[a](/b) [c](javascript:d) [e]()</p>"),
-    "an image is a link": ("![a](https://x.example/y.png)", '<p><a href="https://x.example/y.png">a</a></p>'),
+    "a picture elsewhere is a link that says so": (
+        "![a *b*](https://x.example/y.png)",
+        '<p><a href="https://x.example/y.png" class="picture-link">Picture: a <em>b</em> (x.example)</a></p>',
+    ),
+    "a picture without a name": (
+        "![](https://x.example/y.png)",
+        '<p><a href="https://x.example/y.png" class="picture-link">Picture (x.example)</a></p>',
+    ),
+    "a picture that leads elsewhere": (
+        "[![a](https://x.example/y.png)](https://z.example)",
+        '<p><a href="https://z.example/">Picture: a (x.example)</a></p>',
+    ),
+    "a picture in the text": (
+        f"a ![b *c*]({DOT}) d",
+        f'<p>a <img src="{DOT}" alt="b c"> d</p>',
+    ),
+    "a picture in the text without a name": (f"![]({DOT})", f'<p><img src="{DOT}" alt="Picture"></p>'),
+    "half a picture in the text": (f"![a]({DOT[:40]}", "<p>a…</p>"),
+    "a drawing in the text": (
+        "![a](data:image/svg+xml;base64,PHN2Zy8+)",
+        "<p>![a](data:image/svg+xml;base64,PHN2Zy8+)</p>",
+    ),
+    "a link to a picture in the text": (f"[a]({DOT})", f"<p>[a]({DOT})</p>"),
     "half a link": ("[a](https://x.exam", '<p>[a](<a href="https://x.exam/">https://x.exam</a></p>'),
 }
 

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.chat_page import ChatPage
-
+from tests.servers.fake_letta import STOP, WORD, FakeLetta
 
 def test_one_s_own_code_is_shown_as_code_and_all_else_to_the_letter(chat: ChatPage) -> None:
     text = "Why does **this** fail?\n\n    # 1. <b>\nUse `ls *` and\n```sh\n*rm* -r\n```\n\n\nThen [this](https://a.example)"
@@ -63,3 +63,12 @@ def test_who_comes_into_a_folded_message_by_keyboard_sees_it_whole(chat: ChatPag
 
     expect(chat.page.get_by_role("button", name="Show less")).to_be_visible()
     expect(chat.page.locator(".bubble pre")).to_be_in_viewport()
+
+
+def test_a_picture_elsewhere_is_a_link_that_loads_nothing(chat: ChatPage, letta: FakeLetta) -> None:
+    letta.steps = [{**WORD, "content": "![A cup](https://example.com/cup.png)"}, STOP]
+    chat.say("Show me a cup")
+    link = chat.last.get_by_role("link", name="Picture: A cup (example.com)")
+
+    expect(link).to_have_attribute("href", "https://example.com/cup.png")
+    assert chat.page.locator("#messages img").count() == 0

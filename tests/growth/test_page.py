@@ -58,6 +58,10 @@ WITHIN = {
     "stops": Shape("https://a", ".", ""),
     "escapes": Shape("", "\\", ""),
     "words": Shape("", "the other ", ""),
+    "pictures": Shape("", "![a](data:image/png;base64,", ""),
+    "a picture": Shape("![a](data:image/png;base64,", "A", "!"),
+    "the end of a picture": Shape("![a](data:image/png;base64,A", "=", "!"),
+    "spaces before a picture": Shape("![a](", " ", "x"),
 }
 # Pieces that a text is shown by, while more of them come: what was shown before is not looked at again.
 STREAMED = {
@@ -103,11 +107,11 @@ READERS = [
     ("segments", LINES),
     ("stream", STREAMED),
     ("written", WRITTEN),
+    ("asks", {**LINES, "questions": Shape("", QUESTION)}),
 ]
 
 
 @pytest.mark.parametrize(("reader", "texts"), READERS, ids=[reader for reader, _ in READERS])
-    ("asks", {**LINES, "questions": Shape("", QUESTION)}),
 def test_a_text_is_shown_in_a_time_that_grows_as_it_does(reader: str, texts: dict[str, Shape], tmp_path: Path) -> None:
     found = grown([job(reader, [shape]) for shape in texts.values()], tmp_path)
     ratios = {name: one["ratio"] for name, (one,) in zip(texts, found, strict=True)}
