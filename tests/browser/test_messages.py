@@ -1,10 +1,53 @@
-"""Messages on the page: one's own words as they were written."""
+"""Messages on the page: wide tables and code that are scrolled, and one's own words as they were written."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.chat_page import ChatPage
+from tests.browser.test_use import shown
 from tests.servers.fake_letta import STOP, WORD, FakeLetta
+
+SENTENCE = "A sentence that goes on for a while, and says rather little in many words."
+ROW = f"|one|two words|{SENTENCE}|{SENTENCE}|12.50|\n"
+TABLE = f"|Name|Kind|What it is|Where it grows|Price|\n|-|-|-|-|-:|\n{ROW * 3}"
+CODE = f"```py\nprint({'x' * 300!r})\n```"
+WIDTHS = [320, 360, 768, 1280]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_table_is_scrolled_and_its_words_stay_whole(browser: Browser, url: str, letta: FakeLetta, width: int) -> None:
+    letta.steps = [{**WORD, "content": f"{TABLE}\n{CODE}"}, STOP]
+    with shown(browser, url, viewport={"width": width, "height": 700}) as chat:
+        chat.page.evaluate("localStorage.setItem('letta-gateway.name', 'Ada')")
+        chat.page.reload()
+        chat.say("Tell me")
+        lines: list[float] = chat.last.locator("tbody tr:first-child td").evaluate_all(
+            """(cells) => cells.map((cell) => {
+                const around = document.createRange();
+                around.selectNodeContents(cell);
+                return new Set([...around.getClientRects()].map(({top}) => Math.round(top))).size;
+            })"""
+        )
+
+        assert [lines[i] for i in (0, 1, 4)] == [1, 1, 1]
+        assert max(lines) <= 6
+        if width < 700:
+            assert scrolls(chat.last.locator(".table"))
+        assert scrolls(chat.last.locator("pre"))
+        assert chat.page.locator("#scroll").evaluate("(node) => node.scrollWidth <= node.clientWidth")
+
+
+def scrolls(area: Locator) -> bool:
+    """True if there is more of it to the right, and a shade at the edge says so."""
+    found: bool = area.evaluate("""(area) => {
+        const { backgroundImage, backgroundAttachment } = getComputedStyle(area);
+        const shades = backgroundImage.split("gradient").length - 1;
+        const moves = backgroundAttachment === "local, local, scroll, scroll";
+        area.scrollLeft = 10_000;
+        return area.scrollLeft > 0 && shades === 4 && moves;
+    }""")
+    return found
+
 
 def test_one_s_own_code_is_shown_as_code_and_all_else_to_the_letter(chat: ChatPage) -> None:
     text = "Why does **this** fail?\n\n    # 1. <b>\nUse `ls *` and\n```sh\n*rm* -r\n```\n\n\nThen [this](https://a.example)"

@@ -4,6 +4,9 @@ import { readOn } from "./blocks.js";
 import { copy, el } from "./dom.js";
 import { appendInline } from "./inline.js";
 
+// A cell with more letters is broken into lines; shorter ones are not.
+const SHORT = 24;
+
 /** Show `text` in `container`: what has not changed since the last time stays as it is, and is not read again. */
 export function renderMarkdown(container, text) {
   const before = container.shown ?? { read: null, views: [] };
@@ -123,6 +126,6 @@ function bodyRow(sides, texts) {
 }
 
 function row(sides, texts, tag) {
-  const cells = texts.map((text, i) => withInline(el(tag, { class: sides[i] }), text));
+  const cells = texts.map((text, i) => withInline(el(tag, { class: text.length > SHORT ? `${sides[i]} long` : sides[i] }), text));
   return filled(el("tr"), cells);
 }
