@@ -65,8 +65,9 @@ class ChatPage:
 
     def say(self, text: str) -> None:
         """Send a message, and wait for the end of its answer."""
+        count = self.answers.count()
         self.send(text)
-        expect(self.messages.filter(has_text=text).first).to_be_visible()
+        expect(self.answers).to_have_count(count + 1)
         self.wait()
 
     def wait(self) -> None:
@@ -76,6 +77,11 @@ class ChatPage:
 
     def press(self, name: str, inside: Locator | None = None) -> None:
         (inside or self.page).get_by_role("button", name=name, exact=True).click()
+
+    def delete(self, title: str) -> None:
+        """Delete the chat that is called so, in the list."""
+        self.chats.filter(has_text=title).hover()
+        self.press(f"Delete “{title}”")
 
     def texts(self) -> list[str]:
         """The visible text of every message, without its buttons, thoughts and tools."""
@@ -91,5 +97,7 @@ class ChatPage:
         dialog.dismiss()
 
     def _on_request(self, request: Request) -> None:
-        if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
+        # What the page itself has, or a text, comes from nowhere.
+        address = urlsplit(request.url.removeprefix("blob:"))
+        if address.scheme != "data" and address.netloc != urlsplit(self.url).netloc:
             self.mistakes.append(f"a request to {request.url}")

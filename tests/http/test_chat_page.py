@@ -16,7 +16,13 @@ from tests.servers.fake_letta import FakeLetta
 WEB = Path(gateway.http.__file__).parent / "pages" / "web"
 FILES = sorted(path.name for path in WEB.iterdir())
 PAGE_KEY = "sk-\"of<the>demo&'"
-POLICY = ["default-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
+POLICY = [
+    "default-src 'self'",
+    "img-src 'self' data: blob:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+]
 
 
 @pytest.fixture(scope="module")

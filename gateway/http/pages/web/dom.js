@@ -12,6 +12,7 @@ const SHAPES = {
   left: "M15 6l-6 6 6 6",
   menu: "M4 7h16M4 12h16M4 17h16",
   on: "M6 6l6 6-6 6M13 6l6 6-6 6",
+  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9h.01",
   plus: "M12 5v14M5 12h14",
   right: "M9 6l6 6-6 6",
   send: "M12 19V5M6 11l6-6 6 6",

@@ -10,6 +10,9 @@ export class Scroll {
     this.area = area;
     this.button = button;
     area.addEventListener("scroll", () => this.#look(), { passive: true });
+    // What stands below it grows and shrinks with what a person writes, and what is in it once it is looked at.
+    const sizes = new ResizeObserver(() => this.follow());
+    for (const node of [area, ...area.children]) sizes.observe(node);
     button.addEventListener("click", () => this.toEnd());
   }
 
