@@ -143,6 +143,7 @@ function keep(other) {
 
 /** Whatever the browser has against keeping pictures: they are sent, and they are here until the page goes. */
 function tellUnkept(error) {
+  if (!(error instanceof DOMException)) throw error;
   hint.textContent = error.name === "QuotaExceededError" ? FULL : UNKEPT;
 }
 
