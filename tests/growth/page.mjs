@@ -79,18 +79,20 @@ globalThis.document = {
   createTextNode: (text) => new Node("", text),
 };
 
-const FRAME = 64;
+// So much comes at once.
+const FRAME = 1024;
 const { web, jobs, least, most, glance, micros, rounds, mostRounds, doubtful, certain, linear, plain } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const { readOn } = await import(`${web}/blocks.js`);
 const { renderMarkdown } = await import(`${web}/markdown.js`);
 const { appendInline } = await import(`${web}/inline.js`);
 const { appendWritten } = await import(`${web}/written.js`);
 const { asks } = await import(`${web}/approval.js`);
 const { segments } = await import(`${web}/parts.js`);
 
-/** Show a text as it comes: what a frame has of it at once is always as much. */
+/** Read a text as it comes. */
 function stream(text) {
-  const shown = new Node("div");
-  for (let end = 0; end < text.length; ) renderMarkdown(shown, text.slice(0, (end += FRAME)));
+  let read = null;
+  for (let end = 0; end < text.length; ) read = readOn(read, text.slice(0, (end += FRAME)));
 }
 
 const READERS = {

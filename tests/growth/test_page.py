@@ -63,7 +63,7 @@ WITHIN = {
     "the end of a picture": Shape("![a](data:image/png;base64,A", "=", "!"),
     "spaces before a picture": Shape("![a](", " ", "x"),
 }
-# Pieces that a text is shown by, while more of them come: what was shown before is not looked at again.
+# Texts that come piece by piece: what was read before is not read again.
 STREAMED = {
     "paragraphs": Shape("", "A paragraph of **some** words, with `code` in it.\n\n", ""),
     "headings": Shape("", "## A heading\n\nand a line\n", ""),

@@ -1,6 +1,6 @@
 // Markdown on screen, whole or while it is being written. Builds nodes, never HTML.
 
-import { readOn } from "./blocks.js";
+import { begins, readOn } from "./blocks.js";
 import { copy, el } from "./dom.js";
 import { appendInline } from "./inline.js";
 
@@ -9,31 +9,31 @@ const SHORT = 24;
 
 /** Show `text` in `container`: what has not changed since the last time stays as it is, and is not read again. */
 export function renderMarkdown(container, text) {
-  const before = container.shown ?? { read: null, views: [] };
-  if (text === before.read?.text) return;
-  const read = readOn(before.read, text);
-  const views = before.views.splice(read.final);
+  const before = container.shown;
+  if (text === before?.read.text) return;
+  const read = readOn(before?.read ?? null, text);
+  const goesOn = before && read.final === before.read.next;
+  const views = goesOn ? before.views : [];
+  while (!goesOn && container.lastChild) container.lastChild.remove();
   for (const { node } of views.splice(read.blocks.length)) node.remove();
   for (const [i, block] of read.blocks.entries()) views[i] = shownAs(block, views[i], container);
-  for (const view of views) before.views.push(view);
-  container.shown = { read, views: before.views };
+  container.shown = { read, views: views.slice(read.next - read.final) };
 }
 
 /** A block in the place of the one before: the same, the same with more in it, or another. */
 function shownAs(block, view, container) {
-  const source = JSON.stringify(block);
-  if (view?.source === source) return view;
-  if (view && GROW[block.kind]?.(view, block)) return Object.assign(view, { block, source });
+  if (view && isSame(view.block, block)) return view;
+  if (view && GROW[block.kind]?.(view, block)) return Object.assign(view, { block });
   const node = toNode(block);
   if (view) view.node.replaceWith(node);
   else container.append(node);
-  return { block, source, node };
+  return { block, node };
 }
 
 // What is long and grows at its end: true if what is on screen could go on.
 const GROW = {
   code: ({ block, node }, { language, text }) => {
-    if (language !== block.language || !text.startsWith(block.text)) return false;
+    if (language !== block.language || !begins(text, block.text)) return false;
     codeOf(node).append(text.slice(block.text.length));
     codeOf(node).normalize();
     return true;

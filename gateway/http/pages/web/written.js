@@ -33,9 +33,15 @@ function plain(lines, from, end) {
   const node = el("p", { class: "plain" });
   while (!lines[from].trim()) from += 1;
   while (!lines[end - 1].trim()) end -= 1;
+  let text = "";
   for (let at = from; at < end; at++) {
-    if (at > from) node.append("\n");
-    appendCode(node, lines[at]);
+    if (at > from) text += "\n";
+    if (lines[at].includes("`")) {
+      node.append(text);
+      text = "";
+      appendCode(node, lines[at]);
+    } else text += lines[at];
   }
+  node.append(text);
   return node;
 }
