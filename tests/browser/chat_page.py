@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Dialog, Locator, Page, Request, expect
+from playwright.sync_api import Browser, Dialog, Locator, Page, Request, expect
+
+from tests.gateways import KEY
 
 # Whatever runs that must not says so here.
 WATCH = """
@@ -28,6 +30,7 @@ class ChatPage:
         self.stop_button = page.get_by_role("button", name="Stop", exact=True)
         self.key_dialog = page.get_by_role("dialog", name="Your key")
         self.chats = page.locator("#chats .chat")
+        self.search_field = page.get_by_label("Search chats")
         page.add_init_script(WATCH)
         page.on("pageerror", lambda error: self.mistakes.append(str(error)))
         page.on("dialog", self._on_dialog)
@@ -77,6 +80,17 @@ class ChatPage:
     def press(self, name: str, inside: Locator | None = None) -> None:
         (inside or self.page).get_by_role("button", name=name, exact=True).click()
 
+    def open_drawer(self) -> None:
+        """See the list of chats, where it is a drawer."""
+        drawer = self.page.get_by_role("button", name="Chats", exact=True)
+        if drawer.is_visible():
+            drawer.click()
+
+    def choose(self, title: str, choice: str) -> None:
+        """Take a choice of a chat's menu."""
+        self.press(f"More about “{title}”")
+        self.page.get_by_role("menuitem", name=choice).click()
+
     def texts(self) -> list[str]:
         """The visible text of every message, without its buttons, thoughts and tools."""
         return [text.strip() for text in self.page.locator(".bubble, .body > .md").all_inner_texts()]
@@ -93,3 +107,17 @@ class ChatPage:
     def _on_request(self, request: Request) -> None:
         if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
             self.mistakes.append(f"a request to {request.url}")
+
+
+@contextmanager
+def shown(browser: Browser, url: str, name: str = "", **look: Any) -> Iterator[ChatPage]:
+    """The page on a screen of its own: of some size, by night, in forced colours, …"""
+    context = browser.new_context(**look)
+    try:
+        with ChatPage(context.new_page(), url).opened(KEY) as chat:
+            if name:
+                chat.open_drawer()
+                chat.enter_name(name)
+            yield chat
+    finally:
+        context.close()

@@ -2,14 +2,11 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.chat_page import ChatPage
+from tests.browser.chat_page import ChatPage, shown
 from tests.gateways import KEY, gateway
 from tests.servers.fake_letta import ANSWER, STOP, WORD, FakeLetta, Hold
 
@@ -77,8 +74,8 @@ def test_everything_is_done_by_keyboard_alone(page: Page, url: str, letta: FakeL
         tab_to(page, "New chat", "Shift+Tab")
         keyboard.press("Enter")
         expect(chat.messages).to_have_count(0)
-        tab_to(page, "Delete “One line”", "Shift+Tab")
-        keyboard.press("Enter")
+        tab_to(page, "One line")
+        keyboard.press("Delete")
         expect(chat.chats).to_have_count(0)
         tab_to(page, "Undo")
         keyboard.press("Enter")
@@ -117,22 +114,11 @@ def test_what_happens_is_told_to_who_does_not_see_it(chat: ChatPage, letta: Fake
     assert chat.page.locator("#messages [aria-live], #messages [role=log]").count() == 0
 
 
-@contextmanager
-def shown(browser: Browser, url: str, **look: Any) -> Iterator[ChatPage]:
-    context = browser.new_context(**look)
-    try:
-        with ChatPage(context.new_page(), url).opened(KEY) as chat:
-            yield chat
-    finally:
-        context.close()
-
-
 @pytest.mark.parametrize("width", [320, 375, 768, 1280])
 def test_nothing_is_wider_than_the_screen(browser: Browser, url: str, letta: FakeLetta, width: int) -> None:
     letta.steps = [{**WORD, "content": EVERYTHING}, STOP]
     with shown(browser, url, viewport={"width": width, "height": 700}) as chat:
-        if chat.page.get_by_role("button", name="Chats").is_visible():
-            chat.press("Chats")
+        chat.open_drawer()
         chat.enter_name("Ada")
         chat.say(WIDE)
         expect(chat.last.locator("table")).to_be_visible()
@@ -183,8 +169,7 @@ def test_chats_are_kept_by_name_over_a_reload_and_can_be_deleted(chat: ChatPage)
     chat.enter_name("Bob")
     expect(chat.chats).to_have_count(0)
     chat.enter_name("Ada")
-    chat.page.get_by_text("One", exact=True).hover()
-    chat.press("Delete “One”")
+    chat.choose("One", "Delete")
     chat.page.reload()
     expect(chat.chats).to_have_text(["Two"])
     assert "One" not in json.dumps(chat.kept())
@@ -205,8 +190,7 @@ def test_a_chat_that_is_deleted_while_it_is_answered_stays_deleted(chat: ChatPag
     letta.steps = [WORD, Hold()]
     chat.send("Hello")
     expect(chat.last).to_contain_text("Hello")
-    chat.chats.hover()
-    chat.press("Delete “Hello”")
+    chat.choose("Hello", "Delete")
     assert letta.cancelled.wait(30)
     chat.page.reload()
 

@@ -35,6 +35,9 @@ export function choose(chat, message) {
   chat.chosen[message.parent ?? ""] = message.id;
 }
 
+/** What a chat is called. */
+export const nameOf = (chat) => chat.title || "Chat without words";
+
 /** The messages in the place of `message`, itself included, in the order in which they were made. */
 export function versions(chat, message) {
   return chat.messages.filter((other) => other.parent === message.parent);

@@ -31,7 +31,7 @@ const messages = new Messages(byId("messages"), {
   goOn: (answer) => asked(turns.goOn(chat, answer)),
   turnTo: (message, step) => showVersion(message, step),
 });
-const list = new ChatList({ open, forget, restore });
+const list = new ChatList({ open, forget, restore, retitle, nameOf: (id) => connection.nameOf(id) });
 
 let owner = store.readName();
 let chat = chats.get(store.readOpen());
@@ -140,6 +140,12 @@ function restore(other) {
   chats.set(other.id, other);
   keep(other);
   open(other);
+}
+
+function retitle(other, title) {
+  other.title = title;
+  keep(other);
+  show();
 }
 
 function showModels() {
