@@ -1,5 +1,6 @@
 """The chat page as a person uses it, and what a person never sees."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -15,6 +16,11 @@ WATCH = """
     window.violations = [];
     document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
 """
+
+
+def name_of(does: str) -> re.Pattern[str]:
+    """The name of a button that does this. Those of messages go on to say of which: `Copy your message “Hello”`."""
+    return re.compile(rf"^{re.escape(does)}(:? (your message|the answer|the code).*| of .*)?$")
 
 
 class ChatPage:
@@ -78,7 +84,11 @@ class ChatPage:
         expect(self.page.locator(".answer[aria-busy=true]")).to_have_count(0)
 
     def press(self, name: str, inside: Locator | None = None) -> None:
-        (inside or self.page).get_by_role("button", name=name, exact=True).click()
+        self.button(name, inside).click()
+
+    def button(self, does: str, inside: Locator | None = None) -> Locator:
+        """The button that does this."""
+        return (inside or self.page).get_by_role("button", name=name_of(does))
 
     def open_drawer(self) -> None:
         """See the list of chats, where it is a drawer."""

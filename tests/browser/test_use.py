@@ -6,7 +6,7 @@ import threading
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.chat_page import ChatPage, shown
+from tests.browser.chat_page import ChatPage, name_of, shown
 from tests.gateways import KEY, gateway
 from tests.servers.fake_letta import ANSWER, STOP, WORD, FakeLetta, Hold
 
@@ -27,7 +27,7 @@ def focused(page: Page) -> str:
 def tab_to(page: Page, name: str, key: str = "Tab") -> None:
     """Press Tab until what has this name has the keyboard."""
     for _ in range(40):
-        if focused(page) == name:
+        if name_of(name).match(focused(page)):
             return
         page.keyboard.press(key)
     raise AssertionError(f"Tab does not lead to {name}")
@@ -57,12 +57,12 @@ def test_everything_is_done_by_keyboard_alone(page: Page, url: str, letta: FakeL
         tab_to(page, "Previous version", "Shift+Tab")
         keyboard.press("Space")
         expect(chat.last.locator(".versions")).to_have_text("1/2")
-        assert focused(page) == "Next version"
+        assert focused(page) == "Next version of the answer to “One line”"
         tab_to(page, "Edit", "Shift+Tab")
         keyboard.press("Enter")
         assert focused(page) == "Edit your message"
         keyboard.press("Escape")
-        assert focused(page) == "Edit"
+        assert focused(page) == "Edit your message “One line”"
 
         letta.steps = [WORD, Hold()]
         tab_to(page, "Your message")
@@ -74,7 +74,20 @@ def test_everything_is_done_by_keyboard_alone(page: Page, url: str, letta: FakeL
         tab_to(page, "New chat", "Shift+Tab")
         keyboard.press("Enter")
         expect(chat.messages).to_have_count(0)
-        tab_to(page, "One line")
+        tab_to(page, "Search chats", "Shift+Tab")
+        keyboard.type("nothing of the kind")
+        expect(chat.chats).to_have_count(0)
+        keyboard.press("Escape")
+        keyboard.type("line")
+        keyboard.press("ArrowDown")
+        assert focused(page) == "One line"
+        keyboard.press("F2")
+        keyboard.type("Lines\n")
+        assert focused(page) == "Lines"
+        keyboard.press("Enter")
+        expect(chat.answers).to_have_count(2)
+        expect(chat.chats).to_have_text("Lines")
+        tab_to(page, "Lines", "Shift+Tab")
         keyboard.press("Delete")
         expect(chat.chats).to_have_count(0)
         tab_to(page, "Undo")

@@ -3,6 +3,7 @@
 import { said, textOf } from "./chats.js";
 import { copy, el, icon, iconButton } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
+import { nameParts } from "./names.js";
 import { segments, shown } from "./parts.js";
 import { MessageView } from "./view.js";
 
@@ -12,7 +13,7 @@ export class AnswerView extends MessageView {
 
   constructor(message, act) {
     super(message, act);
-    this.who = el("p", { class: "who" });
+    this.who = el("h2", { class: "who" });
     this.body = el("div", { class: "body" });
     this.waiting = el("p", { class: "waiting", "aria-label": "Waiting for the answer" }, el("i"), el("i"), el("i"));
     this.note = el("div", { class: "note" });
@@ -22,13 +23,16 @@ export class AnswerView extends MessageView {
     this.retryButton = el("button", { type: "button", on: { click: () => act.again(message) } }, "Try again");
     this.usage = el("span", { class: "usage" });
     this.actions.append(this.versions, this.copyButton, this.againButton, this.onButton, this.usage);
-    this.node = el("li", { class: "answer" }, this.who, this.body, this.waiting, this.note, this.actions);
+    this.article.append(this.who, this.body, this.waiting, this.note, this.actions);
+    this.node = el("li", { class: "answer" }, this.article);
   }
 
-  update({ chat, busy, nameOf, last }) {
+  update({ chat, busy, nameOf, last, before }) {
     const { message } = this;
     this.showVersions(chat);
     this.who.textContent = nameOf(message.model);
+    const buttons = [[this.copyButton, "Copy"], [this.againButton, "Regenerate"], [this.onButton, "Continue"], [this.retryButton, "Try again:"]];
+    nameParts(this, nameOf(message.model), before, buttons);
     this.againButton.disabled = busy;
     this.onButton.hidden = busy || !last || !wantsMore(message);
     this.copyButton.hidden = !said(message);

@@ -56,6 +56,7 @@ function show() {
   messages.show(chat, shownMessages, busy, (id) => connection.nameOf(id));
   byId("welcome").hidden = shownMessages.length > 0;
   byId("greeting").textContent = owner ? `Hello, ${owner}` : "Hello";
+  byId("title").textContent = chat.title || "New chat";
   document.title = chat.title ? `${chat.title} – Letta Gateway` : "Letta Gateway";
   [send.hidden, stop.hidden] = [busy, !busy];
   send.disabled = !say.value.trim();

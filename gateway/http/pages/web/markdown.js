@@ -3,6 +3,7 @@
 
 import { copy, el } from "./dom.js";
 import { appendInline } from "./inline.js";
+import { glanceAt } from "./names.js";
 
 // None of them looks at the same letters again and again, however long a line is: tests/growth holds them to it.
 const FENCE = /^ {0,3}(`{3,}(?!`)|~{3,}(?!~))([^`]*)$/;
@@ -217,7 +218,8 @@ function listItem(blocks, loose) {
 
 function codeBlock(language, text) {
   const press = ({ currentTarget }) => copy(text, currentTarget);
-  const button = el("button", { type: "button", class: "copy-code", on: { click: press } }, "Copy");
+  const about = `Copy the code ${glanceAt(text)}`.trimEnd();
+  const button = el("button", { type: "button", class: "copy-code", "aria-label": about, on: { click: press } }, "Copy");
   const head = el("div", { class: "code-head" }, el("span", {}, language), button);
   return el("div", { class: "code" }, head, el("pre", { tabindex: "0" }, el("code", {}, text)));
 }

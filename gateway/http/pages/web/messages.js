@@ -16,7 +16,7 @@ export class Messages {
   show(chat, messages, busy, nameOf) {
     const views = messages.map((message) => this.#view(message));
     this.#views = new Map(messages.map((message, i) => [message.id, views[i]]));
-    for (const [i, view] of views.entries()) view.update({ chat, busy, nameOf, last: i === views.length - 1 });
+    for (const [i, view] of views.entries()) view.update({ chat, busy, nameOf, last: i === views.length - 1, before: messages[i - 1] });
     for (const node of [...this.list.children]) if (!views.some((view) => view.node === node)) node.remove();
     for (const [i, { node }] of views.entries()) if (this.list.children[i] !== node) this.list.insertBefore(node, this.list.children[i]);
   }

@@ -2,6 +2,7 @@
 
 import { copy, el, iconButton } from "./dom.js";
 import { fit, onKeys } from "./field.js";
+import { nameParts } from "./names.js";
 import { MessageView } from "./view.js";
 
 export class QuestionView extends MessageView {
@@ -12,11 +13,13 @@ export class QuestionView extends MessageView {
     this.editButton = iconButton("edit", "Edit", () => this.#edit());
     this.actions.append(this.versions, this.copyButton, this.editButton);
     this.#makeForm();
-    this.node = el("li", { class: "question" }, el("span", { class: "unseen" }, "You: "), this.text, this.form, this.actions);
+    this.article.append(el("h2", { class: "unseen" }, "You"), this.text, this.form, this.actions);
+    this.node = el("li", { class: "question" }, this.article);
   }
 
   update({ chat, busy }) {
     this.showVersions(chat);
+    nameParts(this, "You", this.message, [[this.copyButton, "Copy"], [this.editButton, "Edit"]]);
     this.editButton.disabled = busy;
     this.save.disabled = busy;
   }

@@ -30,7 +30,7 @@ export class Row {
       this.title.textContent = name;
       this.more.setAttribute("aria-label", `More about “${name}”`);
     }
-    this.excerpt.textContent = place;
+    if (this.excerpt.textContent !== place) this.excerpt.textContent = place;
     this.running.hidden = !isRunning;
     if (isOpen) this.button.setAttribute("aria-current", "true");
     else this.button.removeAttribute("aria-current");

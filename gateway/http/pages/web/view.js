@@ -7,6 +7,7 @@ export class MessageView {
   constructor(message, act) {
     this.message = message;
     this.act = act;
+    this.article = el("article");
     this.actions = el("div", { class: "actions" });
     this.versions = el("span", { class: "versions", role: "group", "aria-label": "Versions" });
     this.previous = iconButton("left", "Previous version", () => act.turnTo(message, -1));
