@@ -37,7 +37,9 @@ export class ChatList {
     const opened = open !== this.#shown.open;
     this.#shown = { chats, open, isRunning };
     if (asksFor(this.field.value)) this.#find();
-    this.#draw();
+    // Where all rows are to be made, the messages are on screen before.
+    if (this.#rows.size) this.#draw();
+    else setTimeout(() => this.#draw());
     if (opened && !this.list.contains(document.activeElement)) this.#setStop(this.#rows.get(open.id));
   }
 
