@@ -63,6 +63,12 @@ def test_everything_is_done_by_keyboard_alone(page: Page, url: str, letta: FakeL
         assert focused(page) == "Edit your message"
         keyboard.press("Escape")
         assert focused(page) == "Edit your message “One line”"
+        keyboard.press("Enter")
+        keyboard.press("Control+End")
+        keyboard.type(" or two\n")
+        expect(chat.messages.first.locator(".versions")).to_have_text("2/2")
+        chat.wait()
+        assert chat.texts() == ["One\nline or two", "Hello"]
 
         letta.steps = [WORD, Hold()]
         tab_to(page, "Your message")

@@ -12,7 +12,7 @@ export class Drawer {
     for (const id of ["close-menu", "shade"]) byId(id).addEventListener("click", () => this.close());
   }
 
-  /** Whether nothing in it can be seen. */
+  /** True while nothing in it can be seen. */
   get isShut() {
     return matchMedia(NARROW).matches && !this.#isOpen;
   }

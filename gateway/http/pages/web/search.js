@@ -21,10 +21,10 @@ export class Search {
    * not in its title, or to "". It is null where another search has begun meanwhile, or `stop` was called.
    */
   async find(chats, query) {
-    const [words, found, turn] = [wordsOf(query), new Map(), new Turn()];
+    const [words, found, share] = [wordsOf(query), new Map(), new Share()];
     const mine = ++this.#latest;
     for (const chat of chats) {
-      const place = await this.#look(chat, words, turn);
+      const place = await this.#look(chat, words, share);
       if (this.#latest !== mine) return null;
       if (place !== undefined) found.set(chat.id, place);
     }
@@ -35,12 +35,12 @@ export class Search {
     this.#latest += 1;
   }
 
-  async #look(chat, words, turn) {
+  async #look(chat, words, share) {
     const title = fold(chat.title);
     let missing = words.filter((word) => !title.includes(word));
     let place = "";
     for (const message of missing.length ? chat.messages : []) {
-      const { text, folded } = await this.#fold(message, turn);
+      const { text, folded } = await this.#fold(message, share);
       const here = missing.find((word) => folded.includes(word));
       if (here === undefined) continue;
       place ||= excerpt(text, folded, folded.indexOf(here));
@@ -51,15 +51,15 @@ export class Search {
   }
 
   /** The text of a message, and its letters as they are compared. An answer grows until it has come. */
-  async #fold(message, turn) {
-    await turn.taken();
+  async #fold(message, share) {
+    await share.taken();
     const { length } = said(message);
     const known = this.#folded.get(message);
     if (known?.length === length) return known;
     const [text, pieces] = [shown(said(message)), []];
     for (const piece of piecesOf(text, PIECE)) {
       pieces.push(fold(piece));
-      await turn.taken();
+      await share.taken();
     }
     const read = { length, text, folded: pieces.join("") };
     this.#folded.set(message, read);
@@ -68,7 +68,7 @@ export class Search {
 }
 
 /** A share of the one thread that the page has. */
-class Turn {
+class Share {
   #began = performance.now();
 
   /** Let the page go on if the share is used up. */
@@ -79,7 +79,7 @@ class Turn {
   }
 }
 
-/** Whether `query` has anything to look for. */
+/** True if `query` has anything to look for. */
 export const asksFor = (query) => wordsOf(query).length > 0;
 
 const wordsOf = (query) => fold(query).split(/\s+/).filter(Boolean);
