@@ -3,8 +3,7 @@
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.browser.chat_page import ChatPage
-from tests.browser.test_use import shown
+from tests.browser.chat_page import ChatPage, shown
 from tests.servers.fake_letta import STOP, WORD, FakeLetta
 
 SENTENCE = "A sentence that goes on for a while, and says rather little in many words."

@@ -258,8 +258,7 @@ def test_the_pictures_of_a_chat_are_deleted_with_it_and_come_back_with_it(chat: 
     assert len(kept_pictures(chat.page)) == 1
     chat.page.reload()
     expect(chat.answers).to_have_count(1)
-    chat.chats.hover()
-    chat.press("Delete “Look”")
+    chat.choose("Look", "Delete")
     expect(chat.messages).to_have_count(0)
     chat.page.wait_for_function(f"async () => !(await ({IN_DATABASE})('')).length")
     chat.press("Undo")
@@ -267,7 +266,8 @@ def test_the_pictures_of_a_chat_are_deleted_with_it_and_come_back_with_it(chat: 
     chat.page.wait_for_function(f"async () => (await ({IN_DATABASE})('')).length === 1")
 
     chat.page.evaluate("""() => {
-        document.querySelector("#chats li .icon").click();
+        const key = new KeyboardEvent("keydown", { key: "Delete", bubbles: true });
+        document.querySelector("#chats .chat").dispatchEvent(key);
         document.querySelector("#toast button").click();
     }""")
     chat.say("Again")

@@ -127,7 +127,7 @@ def test_the_buttons_of_an_approval_leave_what_waited_in_the_field(chat: ChatPag
 def test_a_chat_that_is_deleted_comes_back_with_the_pictures_that_waited(chat: ChatPage, letta: FakeLetta) -> None:
     answering(chat, letta, Hold())
     send(chat, "Second", picture(20, 10))
-    chat.delete("First")
+    chat.choose("First", "Delete")
     expect(attached(chat)).to_have_count(0)
     chat.press("Undo")
 
@@ -175,7 +175,7 @@ def test_nothing_of_a_temporary_chat_s_pictures_is_kept(chat: ChatPage, letta: F
     attach_one(chat, other)
     chat.say("And this")
     assert seen(shown(chat)) == [[20, 10], [10, 20]]
-    chat.delete("Between us")
+    chat.choose("Between us", "Delete")
     chat.press("Undo")
     assert seen(shown(chat)) == [[20, 10], [10, 20]]
     assert kept_pictures(chat.page) == []
@@ -201,7 +201,7 @@ def test_another_tab_shows_the_pictures_of_a_chat_and_keeps_what_is_attached_the
 
         tab.say_field.fill("Not sent yet")
         attach_one(tab, picture(30, 30))
-        chat.delete("Look")
+        chat.choose("Look", "Delete")
         expect(tab.messages).to_have_count(0)
         expect(tab.say_field).to_have_value("Not sent yet")
         assert seen(attached(tab)) == [[30, 30]]

@@ -49,10 +49,9 @@ export class Album {
     return this.#here.get(id);
   }
 
-  /** The addresses that hold these pictures whole, by their ids: the last of them first, as many as there is room for. */
-  async addresses(pictures) {
+  /** The addresses that hold these pictures whole, by their ids: as many as a request has room for, the last of them first. */
+  async addresses(pictures, room = ROOM) {
     const found = new Map();
-    let room = ROOM;
     for (const picture of [...pictures].reverse()) {
       const blob = await this.get(picture);
       const address = blob && (await addressOf(blob));

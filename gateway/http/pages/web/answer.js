@@ -4,6 +4,7 @@ import { approval, asksApproval } from "./approval.js";
 import { NAMELESS, said, textOf } from "./chats.js";
 import { copy, el, icon, iconButton } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
+import { nameParts } from "./names.js";
 import { segments, shown } from "./parts.js";
 import { nameForm } from "./people.js";
 import { MessageView } from "./view.js";
@@ -21,7 +22,7 @@ export class AnswerView extends MessageView {
   build() {
     const { message, act } = this;
     this.makeActions();
-    this.who = el("p", { class: "who" });
+    this.who = el("h2", { class: "who" });
     this.body = el("div", { class: "body" });
     this.waiting = el("p", { class: "waiting", "aria-label": "Waiting for the answer" }, el("i"), el("i"), el("i"));
     this.note = el("div", { class: "note" });
@@ -32,13 +33,15 @@ export class AnswerView extends MessageView {
     this.retryButton = el("button", { type: "button", on: { click: () => act.again(message) } }, "Try again");
     this.usage = el("span", { class: "usage" });
     this.actions.append(this.copyButton, this.againButton, this.onButton, this.usage);
-    this.node.append(this.who, this.body, this.waiting, this.note, this.asking, this.actions);
+    this.article.append(this.who, this.body, this.waiting, this.note, this.asking, this.actions);
   }
 
-  show({ versions, busy, nameOf, last, isNobodys }) {
+  show({ versions, before, busy, nameOf, last, isNobodys }) {
     const { message } = this;
     this.showVersions(versions);
     this.who.textContent = nameOf(message.model);
+    const buttons = [[this.copyButton, "Copy"], [this.againButton, "Regenerate"], [this.onButton, "Continue"], [this.retryButton, "Try again:"]];
+    nameParts(this, nameOf(message.model), before, buttons);
     this.againButton.disabled = busy;
     this.onButton.hidden = busy || !last || !wantsMore(message);
     this.copyButton.hidden = !said(message);

@@ -12,8 +12,8 @@ export class Attachments {
   /** The arrays into which pictures are being read. */
   #reading = [];
 
-  /** `changed` is called when there is something else to send, or nothing more to wait for. */
-  constructor(album, changed) {
+  /** `changed` is called when there is something else to send, or nothing more to wait for; `add` is what its button says. */
+  constructor(album, changed, add = "Add pictures") {
     this.album = album;
     this.changed = changed;
     this.list = el("ul", { class: "pictures", "aria-label": "Attached pictures", hidden: true });
@@ -21,7 +21,7 @@ export class Attachments {
     this.node = el("div", { class: "attachments", hidden: true }, this.list, this.told);
     this.chooser = el("input", { type: "file", accept: ACCEPTED, multiple: true, hidden: true });
     this.chooser.addEventListener("change", () => this.#choose());
-    this.button = iconButton("picture", "Add pictures", () => this.chooser.click());
+    this.button = iconButton("picture", add, () => this.chooser.click());
   }
 
   get pictures() {
@@ -64,7 +64,7 @@ export class Attachments {
   async #read(file, into) {
     try {
       if (into.length >= MOST) throw new PictureError(TOO_MANY);
-      into.push(this.album.add(await readPicture(file), file.name));
+      into.push(this.album.add(await readPicture(file), nameAmong(into, file.name)));
     } catch (error) {
       if (!(error instanceof PictureError)) throw error;
       this.#tell(error.message);
@@ -132,4 +132,12 @@ export class Attachments {
     event.stopPropagation();
     this.add([...event.dataTransfer.files]);
   }
+}
+
+/** A name that none of these pictures has: what is pasted is often called the same. */
+function nameAmong(pictures, name) {
+  const isTaken = (other) => pictures.some((picture) => picture.name === other);
+  let count = 1;
+  while (isTaken(count > 1 ? `${name} (${count})` : name)) count += 1;
+  return count > 1 ? `${name} (${count})` : name;
 }

@@ -46,6 +46,9 @@ export function bring(chat, message) {
   for (let at = message; at; at = byId.get(at.parent)) choose(chat, at);
 }
 
+/** What a chat is called. */
+export const nameOf = (chat) => chat.title || "Chat without words";
+
 /** The messages in the place of `message`, itself included, in the order in which they were made. */
 export function versions(chat, message) {
   return chat.messages.filter((other) => other.parent === message.parent);

@@ -4,6 +4,7 @@ import { Attachments } from "./attachments.js";
 import { byId, el, iconButton } from "./dom.js";
 import { fit, isPlain, onKeys } from "./field.js";
 import { pictureOf } from "./gallery.js";
+import { glanceAtWritten } from "./names.js";
 import { Unsent } from "./unsent.js";
 
 const WAITS = "What waits is sent when the answer has ended.";
@@ -146,9 +147,11 @@ export class Composer {
     this.#waiting.replaceChildren(...messages.map((message, place) => this.#item(message, place)));
   }
 
-  #item({ text, pictures }, place) {
-    const edit = iconButton("edit", "Edit the waiting message", () => this.#takeBack(place));
-    const remove = iconButton("trash", "Delete the waiting message", () => {
+  #item(message, place) {
+    const { text, pictures } = message;
+    const which = `the waiting message ${glanceAtWritten(message)}`.trimEnd();
+    const edit = iconButton("edit", `Edit ${which}`, () => this.#takeBack(place));
+    const remove = iconButton("trash", `Delete ${which}`, () => {
       this.#unsent.takeWaiting(this.chat, place);
       this.#refresh();
       this.#field.focus();

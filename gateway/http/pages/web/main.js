@@ -36,7 +36,11 @@ const act = {
   named: (name) => people.rename(name),
 };
 const messages = new Messages(byId("messages"), act, album);
-const list = new ChatList({ open, forget, restore });
+const list = new ChatList({
+  ...{ open, forget, restore, retitle },
+  nameOf: (id) => connection.nameOf(id),
+  addressesOf: (pictures) => album.addresses(pictures, Infinity),
+});
 const people = new People(renamed);
 const composer = new Composer({ send: sendMessage, stop: () => turns.stop(chat), editLast }, album);
 const welcome = new Welcome(takeIdea, (name) => people.rename(name));
@@ -61,6 +65,7 @@ function show() {
   messages.show(chat, shownMessages, busy, (id) => connection.nameOf(id));
   welcome.show(!shownMessages.length, people.name, chat.temporary);
   byId("temporary").ariaPressed = String(Boolean(chat.temporary));
+  byId("title").textContent = chat.title || (chat.temporary ? "Temporary chat" : "New chat");
   document.title = chat.title ? `${chat.title} – Letta Gateway` : "Letta Gateway";
   composer.show(busy);
   list.show(mine(), chat, (other) => turns.isRunning(other));
@@ -162,6 +167,12 @@ function restore(other) {
   chats.set(other.id, other);
   keep(other);
   open(other);
+}
+
+function retitle(other, title) {
+  other.title = title;
+  keep(other);
+  show();
 }
 
 function showModels() {

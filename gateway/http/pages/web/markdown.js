@@ -3,6 +3,7 @@
 import { begins, readOn } from "./blocks.js";
 import { copy, el } from "./dom.js";
 import { appendInline } from "./inline.js";
+import { glanceAt } from "./names.js";
 
 // A cell with more letters is broken into lines; shorter ones are not.
 const SHORT = 24;
@@ -36,6 +37,7 @@ const GROW = {
     if (language !== block.language || !begins(text, block.text)) return false;
     codeOf(node).append(text.slice(block.text.length));
     codeOf(node).normalize();
+    node.firstChild.lastChild.setAttribute("aria-label", copies(text));
     return true;
   },
   quote: ({ block, node }, { blocks }) => {
@@ -105,11 +107,14 @@ function listItem(blocks, loose) {
 /** A block of code, with what it is written in, and a button that copies it. */
 export function codeBlock(language, text) {
   const press = ({ currentTarget }) => copy(codeOf(node).textContent, currentTarget);
-  const button = el("button", { type: "button", class: "copy-code", on: { click: press } }, "Copy");
+  const button = el("button", { type: "button", class: "copy-code", "aria-label": copies(text), on: { click: press } }, "Copy");
   const head = el("div", { class: "code-head" }, el("span", {}, language), button);
   const node = el("div", { class: "code" }, head, el("pre", { tabindex: "0" }, el("code", {}, text)));
   return node;
 }
+
+/** The name of the button that copies a code. */
+const copies = (text) => `Copy the code ${glanceAt(text)}`.trimEnd();
 
 const codeOf = (node) => node.lastChild.lastChild;
 

@@ -2,6 +2,7 @@
 
 import { AnswerView } from "./answer.js";
 import { childrenOf } from "./chats.js";
+import { arrange } from "./dom.js";
 import { QuestionView } from "./question.js";
 
 // More than a screen shows.
@@ -23,10 +24,10 @@ export class Messages {
     this.#views = new Map(messages.map((message, i) => [message.id, views[i]]));
     const children = childrenOf(chat);
     for (const [i, view] of views.entries()) {
-      const [all, last] = [children.get(view.message.parent), i === views.length - 1];
-      view.update({ versions: all, busy, nameOf, last, isNobodys: !chat.owner });
+      const [all, before, last] = [children.get(view.message.parent), messages[i - 1], i === views.length - 1];
+      view.update({ versions: all, before, last, busy, nameOf, isNobodys: !chat.owner });
     }
-    this.#place(new Set(views.map(({ node }) => node)));
+    arrange(this.list, views.map(({ node }) => node));
     clearTimeout(this.#filling);
     this.#fill(views.filter((view) => !view.isFilled), AT_ONCE);
   }
@@ -63,16 +64,6 @@ export class Messages {
     const view = this.#views.get(id);
     if (view && !view.isFilled) view.fill();
     return view;
-  }
-
-  /** Put these nodes into the list, in their order, and no others. */
-  #place(nodes) {
-    for (const node of [...this.list.children]) if (!nodes.has(node)) node.remove();
-    let at = this.list.firstChild;
-    for (const node of nodes) {
-      if (node === at) at = at.nextSibling;
-      else this.list.insertBefore(node, at);
-    }
   }
 
   /** Give views what they show, the last first: so many at once, and the others in pieces that keep nobody waiting. */

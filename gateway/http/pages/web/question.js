@@ -4,6 +4,7 @@ import { Attachments } from "./attachments.js";
 import { copy, el, iconButton } from "./dom.js";
 import { fit, onKeys } from "./field.js";
 import { pictureOf } from "./gallery.js";
+import { glanceAtWritten, nameParts } from "./names.js";
 import { MessageView } from "./view.js";
 import { appendWritten, isLong } from "./written.js";
 
@@ -28,12 +29,13 @@ export class QuestionView extends MessageView {
     this.editButton = iconButton("edit", "Edit", () => this.edit(() => this.editButton.focus()));
     this.actions.append(this.copyButton, this.editButton);
     this.shown = el("div", { class: "shown" }, this.pictures, this.text, this.foldButton, this.actions);
-    this.node.append(el("span", { class: "unseen" }, "You: "), this.shown);
+    this.article.append(el("h2", { class: "unseen" }, "You"), this.shown);
   }
 
   show({ versions, busy }) {
     this.showVersions(versions);
     this.isBusy = busy;
+    nameParts(this, "You", this.message, [[this.copyButton, "Copy"], [this.editButton, "Edit"]]);
     this.editButton.disabled = busy;
     this.#checkSave();
   }
@@ -45,6 +47,7 @@ export class QuestionView extends MessageView {
     this.text.classList.toggle("folded", isFolded);
     this.foldButton.textContent = isFolded ? "Show all" : "Show less";
     this.foldButton.setAttribute("aria-expanded", String(!isFolded));
+    this.foldButton.setAttribute("aria-label", `${this.foldButton.textContent} of your message ${glanceAtWritten(this.message)}`);
   }
 
   /** Who comes there by keyboard must see where. */
@@ -56,13 +59,17 @@ export class QuestionView extends MessageView {
   #makeForm() {
     this.field = el("textarea", { rows: "1", "aria-label": "Edit your message", on: { input: () => fit(this.field) } });
     this.field.addEventListener("keydown", (event) => onKeys(event, () => this.save.click(), () => this.#endEdit()));
-    const cancel = el("button", { type: "button", on: { click: () => this.#endEdit() } }, "Cancel");
-    this.save = el("button", { type: "button", class: "main", on: { click: () => this.#save() } }, "Send");
-    this.attached = new Attachments(this.album, () => this.#checkSave());
+    const whose = `your message ${glanceAtWritten(this.message)}`;
+    const button = (does, press, look) => el("button", { type: "button", "aria-label": `${does} ${whose}`, class: look, on: { click: press } });
+    const cancel = button("Cancel editing", () => this.#endEdit());
+    this.save = button("Send", () => this.#save(), "main");
+    cancel.append("Cancel");
+    this.save.append("Send");
+    this.attached = new Attachments(this.album, () => this.#checkSave(), `Add pictures to ${whose}`);
     const buttons = el("p", { class: "buttons" }, this.attached.button, this.attached.chooser, cancel, this.save);
     this.form = el("div", { class: "edit", hidden: true }, this.attached.node, this.field, buttons);
     this.attached.listen(this.field, this.form);
-    this.node.append(this.form);
+    this.article.append(this.form);
   }
 
   /** `back` brings the keyboard back when it ends. */

@@ -10,10 +10,11 @@ export class MessageView {
   constructor(message, act, kind) {
     this.message = message;
     this.act = act;
-    this.node = el("li", { class: kind });
+    this.article = el("article");
+    this.node = el("li", { class: kind }, this.article);
   }
 
-  /** `versions` are the messages in the place of this one; `busy`, `last`, `nameOf` and `isNobodys` are of its chat. */
+  /** `versions` are the messages in the place of this one; `before` is the one before it; the rest is of its chat. */
   update(state) {
     this.#state = state;
     if (this.isFilled) this.show(state);
