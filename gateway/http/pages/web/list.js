@@ -83,7 +83,9 @@ export class ChatList {
     arrange(this.list, byDay(shown, Date.now()).map((group) => this.#group(group)));
     // What is put elsewhere loses it.
     if (focused?.isConnected) focused.focus({ preventScroll: true });
-    if (!this.#rows.has(this.#stop?.chat.id)) this.#setStop(this.#rows.get(open?.id) ?? this.#rows.values().next().value);
+    // It may be gone, or made anew.
+    const isThere = this.#stop && this.#rows.get(this.#stop.chat.id) === this.#stop;
+    if (!isThere) this.#setStop(this.#rows.get(open?.id) ?? this.#rows.values().next().value);
   }
 
   #group({ name, chats }) {
