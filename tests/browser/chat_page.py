@@ -1,11 +1,15 @@
 """The chat page as a person uses it, and what a person never sees."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Dialog, Locator, Page, Request, expect
+from playwright.sync_api import Browser, Dialog, Locator, Page, Request, expect
+
+from tests.gateways import KEY
 
 # Whatever runs that must not says so here.
 WATCH = """
@@ -13,6 +17,11 @@ WATCH = """
     window.violations = [];
     document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
 """
+
+
+def name_of(does: str) -> re.Pattern[str]:
+    """The name of a button that does this. Those of messages go on to say of which: `Copy your message “Hello”`."""
+    return re.compile(rf"^{re.escape(does)}(:? (to )?(your message|the answer|the code).*| (of |“).*)?$")
 
 
 class ChatPage:
@@ -25,9 +34,11 @@ class ChatPage:
         self.answers = page.locator("#messages > .answer")
         self.last = self.answers.last
         self.say_field = page.get_by_label("Your message", exact=True)
+        self.edit_field = page.get_by_label("Edit your message", exact=True)
         self.stop_button = page.get_by_role("button", name="Stop", exact=True)
         self.key_dialog = page.get_by_role("dialog", name="Your key")
         self.chats = page.locator("#chats .chat")
+        self.search_field = page.get_by_label("Search chats")
         page.add_init_script(WATCH)
         page.on("pageerror", lambda error: self.mistakes.append(str(error)))
         page.on("dialog", self._on_dialog)
@@ -65,8 +76,9 @@ class ChatPage:
 
     def say(self, text: str) -> None:
         """Send a message, and wait for the end of its answer."""
+        count = self.answers.count()
         self.send(text)
-        expect(self.messages.filter(has_text=text).first).to_be_visible()
+        expect(self.answers).to_have_count(count + 1)
         self.wait()
 
     def wait(self) -> None:
@@ -75,7 +87,22 @@ class ChatPage:
         expect(self.page.locator(".answer[aria-busy=true]")).to_have_count(0)
 
     def press(self, name: str, inside: Locator | None = None) -> None:
-        (inside or self.page).get_by_role("button", name=name, exact=True).click()
+        self.button(name, inside).click()
+
+    def button(self, does: str, inside: Locator | None = None) -> Locator:
+        """The button that does this."""
+        return (inside or self.page).get_by_role("button", name=name_of(does))
+
+    def open_drawer(self) -> None:
+        """See the list of chats, where it is a drawer."""
+        drawer = self.page.get_by_role("button", name="Chats", exact=True)
+        if drawer.is_visible():
+            drawer.click()
+
+    def choose(self, title: str, choice: str) -> None:
+        """Take a choice of a chat's menu."""
+        self.press(f"More about “{title}”")
+        self.page.get_by_role("menuitem", name=choice).click()
 
     def texts(self) -> list[str]:
         """The visible text of every message, without its buttons, thoughts and tools."""
@@ -91,5 +118,28 @@ class ChatPage:
         dialog.dismiss()
 
     def _on_request(self, request: Request) -> None:
-        if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
+        # What the page itself has, or a text, comes from nowhere.
+        address = urlsplit(request.url.removeprefix("blob:"))
+        if address.scheme != "data" and address.netloc != urlsplit(self.url).netloc:
             self.mistakes.append(f"a request to {request.url}")
+
+
+@contextmanager
+def shown(browser: Browser, url: str, name: str = "", **look: Any) -> Iterator[ChatPage]:
+    """The page on a screen of its own: of some size, by night, in forced colours, …"""
+    context = browser.new_context(**look)
+    try:
+        with ChatPage(context.new_page(), url).opened(KEY) as chat:
+            if name:
+                chat.open_drawer()
+                chat.enter_name(name)
+            yield chat
+    finally:
+        context.close()
+
+
+def saved(chat: ChatPage, title: str, choice: str) -> tuple[str, str]:
+    """The name of the file that a choice of a chat's menu has the browser save, and the text in it."""
+    with chat.page.expect_download() as download:
+        chat.choose(title, choice)
+    return download.value.suggested_filename, Path(download.value.path()).read_text(encoding="utf-8")

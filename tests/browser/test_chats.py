@@ -84,7 +84,7 @@ def test_an_edit_branches_and_the_way_back_is_followed(chat: ChatPage, model: Sc
     one, other, after = unheard("one"), unheard("other"), unheard("after")
     chat.say(one)
     chat.press("Edit")
-    chat.page.get_by_label("Edit your message").fill(other)
+    chat.edit_field.fill(other)
     chat.page.keyboard.press("Enter")
     expect(chat.messages.first).to_contain_text(other)
     chat.wait()

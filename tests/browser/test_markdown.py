@@ -1,11 +1,13 @@
 """What an agent writes in Markdown, as the page shows it; whole, and at every moment while it comes."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.gateways import gateway
+from tests.pictures.drawn import GIF, Picture
 from tests.servers.fake_letta import FakeLetta
 
 RENDER = """async ({pieces, whole}) => {
@@ -13,6 +15,7 @@ RENDER = """async ({pieces, whole}) => {
     const shown = document.createElement("div");
     for (const text of whole ? [pieces.at(-1)] : pieces) renderMarkdown(shown, text);
     for (const each of shown.querySelectorAll(".code")) each.replaceWith(each.lastChild);
+    for (const each of shown.querySelectorAll("svg")) each.remove();
     for (const name of ["target", "rel", "tabindex"])
         for (const each of shown.querySelectorAll(`[${name}]`)) each.removeAttribute(name);
     return shown.innerHTML;
@@ -36,6 +39,7 @@ def render(page: Page, text: str, *, whole: bool = True) -> str:
     return html
 
 
+DOT = Picture(GIF, "image/gif").url
 # Markdown -> what the browser has
 CASES = {
     "nothing": ("", ""),
@@ -107,9 +111,34 @@ CASES = {
         '<p><a href="https://b.example/">https://a.example</a></p>',
     ),
     "a link that leads nowhere": ("[a](/b) [c](javascript:d) [e]()", "<p>[a](/b) [c](javascript:d) [e]()</p>"),
-    "an image is a link": ("![a](https://x.example/y.png)", '<p><a href="https://x.example/y.png">a</a></p>'),
+    "a picture elsewhere is a link that says so": (
+        "![a *b*](https://x.example/y.png)",
+        '<p><a href="https://x.example/y.png" class="picture-link">Picture: a <em>b</em> (x.example)</a></p>',
+    ),
+    "a picture without a name": (
+        "![](https://x.example/y.png)",
+        '<p><a href="https://x.example/y.png" class="picture-link">Picture (x.example)</a></p>',
+    ),
+    "a picture that leads elsewhere": (
+        "[![a](https://x.example/y.png)](https://z.example)",
+        '<p><a href="https://z.example/">Picture: a (x.example)</a></p>',
+    ),
+    "a picture in the text": (
+        f"a ![b *c*]({DOT}) d",
+        f'<p>a <img src="{DOT}" alt="b c"> d</p>',
+    ),
+    "a picture in the text without a name": (f"![]({DOT})", f'<p><img src="{DOT}" alt="Picture"></p>'),
+    "half a picture in the text": (f"![a]({DOT[:40]}", "<p>a…</p>"),
+    "a drawing in the text": (
+        "![a](data:image/svg+xml;base64,PHN2Zy8+)",
+        "<p>![a](data:image/svg+xml;base64,PHN2Zy8+)</p>",
+    ),
+    "a link to a picture in the text": (f"[a]({DOT})", f"<p>[a]({DOT})</p>"),
     "half a link": ("[a](https://x.exam", '<p>[a](<a href="https://x.exam/">https://x.exam</a></p>'),
 }
+
+
+SHORT = [text for text, _ in CASES.values() if text]
 
 
 @pytest.mark.parametrize(("text", "html"), CASES.values(), ids=CASES)
@@ -120,6 +149,78 @@ def test_markdown_is_shown_as_it_is_meant(anywhere: Page, text: str, html: str) 
 @pytest.mark.parametrize("text", [text for text, _ in CASES.values()], ids=CASES)
 def test_what_comes_letter_by_letter_ends_as_the_whole(anywhere: Page, text: str) -> None:
     assert render(anywhere, text, whole=False) == render(anywhere, text)
+
+
+# Two texts one after the other: what the end of one makes of the beginning of the next.
+TOGETHER = [before + between + after for between in ("\n", "\n\n") for before, after in pairwise(SHORT)]
+
+
+def test_texts_that_follow_each_other_letter_by_letter_end_as_the_whole(anywhere: Page) -> None:
+    differ: list[str] = anywhere.evaluate(
+        """async (texts) => {
+            const { renderMarkdown } = await import(new URL("web/markdown.js", location));
+            const differ = [];
+            for (const text of texts) {
+                const [whole, shown] = [document.createElement("div"), document.createElement("div")];
+                renderMarkdown(whole, text);
+                for (let end = 1; end <= text.length; end++) renderMarkdown(shown, text.slice(0, end));
+                if (shown.innerHTML !== whole.innerHTML) differ.push(text);
+            }
+            return differ;
+        }""",
+        TOGETHER,
+    )
+
+    assert len(TOGETHER) > 50
+    assert differ == []
+
+
+def test_a_text_that_is_another_takes_the_place_of_the_one_before(anywhere: Page) -> None:
+    texts = ["one\n\ntwo\n\n- three", "two", "", "```\na", "```\nb", "one\n\ntwo"]
+    for i in range(1, len(texts) + 1):
+        html: str = anywhere.evaluate(RENDER, {"pieces": texts[:i], "whole": False})
+        assert html == render(anywhere, texts[i - 1])
+
+
+# What grows -> one piece more of it, and what stays of it on screen
+GROWING = {
+    "code": ("```\none", "\ntwo", ".code"),
+    "a list": ("- one\n- two", " more", "li:first-child"),
+    "a table": ("|a|\n|-|\n|b|\n|c", "|\n|d|", "tbody tr:first-child"),
+    "a quote": ("> one\n>\n> two", " more", "p:first-child"),
+}
+
+
+@pytest.mark.parametrize(("text", "more", "selector"), GROWING.values(), ids=GROWING)
+def test_what_grows_at_its_end_stays_what_it_is(anywhere: Page, text: str, more: str, selector: str) -> None:
+    same: bool = anywhere.evaluate(
+        """async ([text, more, selector]) => {
+            const { renderMarkdown } = await import(new URL("web/markdown.js", location));
+            const shown = document.createElement("div");
+            renderMarkdown(shown, text);
+            const before = shown.querySelector(selector);
+            renderMarkdown(shown, text + more);
+            return before === shown.querySelector(selector);
+        }""",
+        [text, more, selector],
+    )
+
+    assert same
+
+
+def test_the_copy_of_code_that_has_grown_is_all_of_it(anywhere: Page) -> None:
+    copied: str = anywhere.evaluate("""async () => {
+        const { renderMarkdown } = await import(new URL("web/markdown.js", location));
+        const shown = document.createElement("div");
+        for (const text of ["```\\none", "```\\none\\ntwo"]) renderMarkdown(shown, text);
+        const written = new Promise((resolve) => {
+            Object.defineProperty(navigator, "clipboard", {configurable: true, value: {writeText: resolve}});
+        });
+        shown.querySelector("button").click();
+        return written;
+    }""")
+
+    assert copied == "one\ntwo"
 
 
 def test_blocks_that_are_finished_stay_what_they_are_while_more_comes(anywhere: Page) -> None:

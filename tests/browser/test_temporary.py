@@ -86,8 +86,7 @@ def test_a_temporary_chat_is_found_again_until_then_and_can_be_deleted(chat: Cha
     expect(toggle(chat)).to_have_attribute("aria-pressed", "true")
     assert chat.texts() == [SECRET, "Hello"]
 
-    chat.page.get_by_text(SECRET, exact=True).first.hover()
-    chat.press(f"Delete “{SECRET}”")
+    chat.choose(SECRET, "Delete")
     expect(chat.chats).to_have_text("To be kept")
     chat.press("Undo")
     expect(chat.chats).to_have_count(2)

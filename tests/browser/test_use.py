@@ -2,14 +2,11 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.chat_page import ChatPage
+from tests.browser.chat_page import ChatPage, name_of, shown
 from tests.gateways import KEY, gateway
 from tests.servers.fake_letta import ANSWER, STOP, WORD, FakeLetta, Hold
 
@@ -30,7 +27,7 @@ def focused(page: Page) -> str:
 def tab_to(page: Page, name: str, key: str = "Tab") -> None:
     """Press Tab until what has this name has the keyboard."""
     for _ in range(40):
-        if focused(page) == name:
+        if name_of(name).match(focused(page)):
             return
         page.keyboard.press(key)
     raise AssertionError(f"Tab does not lead to {name}")
@@ -60,12 +57,18 @@ def test_everything_is_done_by_keyboard_alone(page: Page, url: str, letta: FakeL
         tab_to(page, "Previous version", "Shift+Tab")
         keyboard.press("Space")
         expect(chat.last.locator(".versions")).to_have_text("1/2")
-        assert focused(page) == "Next version"
+        assert focused(page) == "Next version of the answer to “One line”"
         tab_to(page, "Edit", "Shift+Tab")
         keyboard.press("Enter")
         assert focused(page) == "Edit your message"
         keyboard.press("Escape")
-        assert focused(page) == "Edit"
+        assert focused(page) == "Edit your message “One line”"
+        keyboard.press("Enter")
+        keyboard.press("Control+End")
+        keyboard.type(" or two\n")
+        expect(chat.messages.first.locator(".versions")).to_have_text("2/2")
+        chat.wait()
+        assert chat.texts() == ["One\nline or two", "Hello"]
 
         letta.steps = [WORD, Hold()]
         tab_to(page, "Your message")
@@ -85,8 +88,21 @@ def test_everything_is_done_by_keyboard_alone(page: Page, url: str, letta: FakeL
         tab_to(page, "New chat", "Shift+Tab")
         keyboard.press("Enter")
         expect(chat.messages).to_have_count(0)
-        tab_to(page, "Delete “One line”", "Shift+Tab")
+        tab_to(page, "Search chats", "Shift+Tab")
+        keyboard.type("nothing of the kind")
+        expect(chat.chats).to_have_count(0)
+        keyboard.press("Escape")
+        keyboard.type("line")
+        keyboard.press("ArrowDown")
+        assert focused(page) == "One line"
+        keyboard.press("F2")
+        keyboard.type("Lines\n")
+        assert focused(page) == "Lines"
         keyboard.press("Enter")
+        expect(chat.answers).to_have_count(2)
+        expect(chat.chats).to_have_text("Lines")
+        tab_to(page, "Lines", "Shift+Tab")
+        keyboard.press("Delete")
         expect(chat.chats).to_have_count(0)
         tab_to(page, "Undo")
         keyboard.press("Enter")
@@ -125,22 +141,11 @@ def test_what_happens_is_told_to_who_does_not_see_it(chat: ChatPage, letta: Fake
     assert chat.page.locator("#messages [aria-live], #messages [role=log]").count() == 0
 
 
-@contextmanager
-def shown(browser: Browser, url: str, **look: Any) -> Iterator[ChatPage]:
-    context = browser.new_context(**look)
-    try:
-        with ChatPage(context.new_page(), url).opened(KEY) as chat:
-            yield chat
-    finally:
-        context.close()
-
-
 @pytest.mark.parametrize("width", [320, 375, 768, 1280])
 def test_nothing_is_wider_than_the_screen(browser: Browser, url: str, letta: FakeLetta, width: int) -> None:
     letta.steps = [{**WORD, "content": EVERYTHING}, STOP]
     with shown(browser, url, viewport={"width": width, "height": 700}) as chat:
-        if chat.page.get_by_role("button", name="Chats").is_visible():
-            chat.press("Chats")
+        chat.open_drawer()
         chat.enter_name("Ada")
         chat.say(WIDE)
         expect(chat.last.locator("table")).to_be_visible()
@@ -204,8 +209,7 @@ def test_chats_are_kept_by_name_over_a_reload_and_can_be_deleted(chat: ChatPage)
     chat.enter_name("Bob")
     expect(chat.chats).to_have_count(0)
     chat.enter_name("Ada")
-    chat.page.get_by_text("One", exact=True).hover()
-    chat.press("Delete “One”")
+    chat.choose("One", "Delete")
     chat.page.reload()
     expect(chat.chats).to_have_text(["Two"])
     assert "One" not in json.dumps(chat.kept())
@@ -226,8 +230,7 @@ def test_a_chat_that_is_deleted_while_it_is_answered_stays_deleted(chat: ChatPag
     letta.steps = [WORD, Hold()]
     chat.send("Hello")
     expect(chat.last).to_contain_text("Hello")
-    chat.chats.hover()
-    chat.press("Delete “Hello”")
+    chat.choose("Hello", "Delete")
     assert letta.cancelled.wait(30)
     chat.page.reload()
 
@@ -250,8 +253,7 @@ def test_what_is_written_in_a_chat_that_another_tab_deletes_stays(chat: ChatPage
     chat.say_field.fill("More")
     other = ChatPage(chat.page.context.new_page(), chat.url)
     with other.opened(KEY):
-        other.chats.hover()
-        other.press("Delete “One”")
+        other.choose("One", "Delete")
         expect(chat.messages).to_have_count(0)
         expect(chat.say_field).to_have_value("More")
         chat.page.reload()

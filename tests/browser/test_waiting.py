@@ -179,7 +179,7 @@ def test_a_message_follows_the_answer_that_it_waited_for(chat: ChatPage, letta: 
     rest = threading.Event()
     letta.coming = [[{**WORD, "content": "Another"}, rest, STOP]]
     chat.press("Edit", chat.messages.first)
-    chat.page.get_by_label("Edit your message").fill("Changed")
+    chat.edit_field.fill("Changed")
     chat.page.keyboard.press("Enter")
     expect(chat.last).to_contain_text("Another")
     chat.send("Second")
@@ -208,8 +208,7 @@ def test_a_reload_keeps_what_waits_as_a_draft(chat: ChatPage, letta: FakeLetta) 
 
 def test_a_chat_that_is_deleted_sends_nothing_more(chat: ChatPage, letta: FakeLetta) -> None:
     send_while_answered(chat, letta, "Second")
-    chat.chats.hover()
-    chat.press("Delete “First”")
+    chat.choose("First", "Delete")
     assert letta.cancelled.wait(30)
     chat.press("Undo")
     expect(chat.last.locator(".note")).to_have_text("Stopped.")
@@ -221,7 +220,7 @@ def test_a_chat_that_is_deleted_sends_nothing_more(chat: ChatPage, letta: FakeLe
 def test_arrow_up_in_an_empty_field_edits_the_last_message(chat: ChatPage, letta: FakeLetta) -> None:
     chat.say("One")
     chat.say("Two")
-    editing = chat.page.get_by_label("Edit your message").filter(visible=True)
+    editing = chat.edit_field.filter(visible=True)
     chat.say_field.press("ArrowUp")
     expect(editing).to_be_focused()
     expect(editing).to_have_value("Two")
@@ -261,7 +260,7 @@ def test_arrow_up_edits_nothing_otherwise(chat: ChatPage, text: str, key: str) -
     chat.say_field.fill(text)
     chat.say_field.press(key)
 
-    expect(chat.page.get_by_label("Edit your message").filter(visible=True)).to_have_count(0)
+    expect(chat.edit_field.filter(visible=True)).to_have_count(0)
 
 
 def test_arrow_up_where_nothing_can_be_edited_does_nothing(chat: ChatPage, letta: FakeLetta) -> None:
@@ -269,7 +268,7 @@ def test_arrow_up_where_nothing_can_be_edited_does_nothing(chat: ChatPage, letta
     expect(chat.messages).to_have_count(0)
     rest = send_while_answered(chat, letta)
     chat.say_field.press("ArrowUp")
-    expect(chat.page.get_by_label("Edit your message").filter(visible=True)).to_have_count(0)
+    expect(chat.edit_field.filter(visible=True)).to_have_count(0)
     expect(chat.say_field).to_be_focused()
     rest.set()
     chat.wait()

@@ -10,6 +10,9 @@ class Node {
   constructor(tag, data = "") {
     Object.assign(this, { tag, data, parentNode: null, previousSibling: null, nextSibling: null, first: null, last: null, count: 0 });
   }
+  get firstChild() {
+    return this.first;
+  }
   get lastChild() {
     return this.last;
   }
@@ -32,7 +35,7 @@ class Node {
   replaceWith(...nodes) {
     const [parent, next] = [this.parentNode, this.nextSibling];
     this.remove();
-    for (const node of nodes) parent.#put(node, next);
+    for (const node of nodes) parent.#put(typeof node === "string" ? new Node("", node) : node, next);
   }
   remove() {
     const parent = this.parentNode;
@@ -70,17 +73,35 @@ Object.defineProperty(Node.prototype, "childNodes", {
   },
   set() {},
 });
-globalThis.document = { createElement: (tag) => new Node(tag), createTextNode: (text) => new Node("", text) };
+globalThis.document = {
+  createElement: (tag) => new Node(tag),
+  createElementNS: (_, tag) => new Node(tag),
+  createTextNode: (text) => new Node("", text),
+};
 
+// So much comes at once.
+const FRAME = 1024;
 const { web, jobs, least, most, glance, micros, rounds, mostRounds, doubtful, certain, linear, plain } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const { readOn } = await import(`${web}/blocks.js`);
 const { renderMarkdown } = await import(`${web}/markdown.js`);
 const { appendInline } = await import(`${web}/inline.js`);
+const { appendWritten } = await import(`${web}/written.js`);
+const { asks } = await import(`${web}/approval.js`);
 const { segments } = await import(`${web}/parts.js`);
+
+/** Read a text as it comes. */
+function stream(text) {
+  let read = null;
+  for (let end = 0; end < text.length; ) read = readOn(read, text.slice(0, (end += FRAME)));
+}
 
 const READERS = {
   markdown: () => (text) => renderMarkdown(new Node("div"), text),
+  stream: () => stream,
   inline: () => (text) => appendInline(new Node("p"), text),
   segments: () => (text) => segments({ parts: [{ kind: "thoughts", text }] }),
+  written: () => (text) => appendWritten(new Node("div"), text),
+  asks: () => asks,
   pattern: ({ source, flags }) => {
     const pattern = new RegExp(source, flags);
     return (text) => {

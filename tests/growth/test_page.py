@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is
 LITERALS = of_the_page()
 # Room for all that a measurement makes, on one thread: https://nodejs.org/api/cli.html#useful-v8-options
 NODE = ("--expose-gc", "--single-threaded-gc", "--max-semi-space-size=256")
+QUESTION = "**May I do this?** It needs your approval:\n\n- run `x` with\n  a\n"
 LINES = {
     "spaces after a heading": Shape("#", " ", "x"),
     "spaces after a fence": Shape("```", " ", "`"),
@@ -57,6 +58,28 @@ WITHIN = {
     "stops": Shape("https://a", ".", ""),
     "escapes": Shape("", "\\", ""),
     "words": Shape("", "the other ", ""),
+    "pictures": Shape("", "![a](data:image/png;base64,", ""),
+    "a picture": Shape("![a](data:image/png;base64,", "A", "!"),
+    "the end of a picture": Shape("![a](data:image/png;base64,A", "=", "!"),
+    "spaces before a picture": Shape("![a](", " ", "x"),
+}
+# Texts that come piece by piece: what was read before is not read again.
+STREAMED = {
+    "paragraphs": Shape("", "A paragraph of **some** words, with `code` in it.\n\n", ""),
+    "headings": Shape("", "## A heading\n\nand a line\n", ""),
+    "code": Shape("", "```js\nconst one = 1;\n```\n\n", ""),
+    "lists": Shape("", "- one\n- two\n\nand words\n\n", ""),
+    "tables": Shape("", "|a|b|\n|-|-|\n|c|d|\n\n", ""),
+    "quotes": Shape("", "> quoted\n\nand not\n\n", ""),
+    "returns": Shape("", "a line\r\n\r\n", ""),
+}
+WRITTEN = {
+    "lines": Shape("", "a line\n", ""),
+    "blank lines": Shape("a", "\n", "b"),
+    "ticks": Shape("", "`", "a"),
+    "ticks that differ": Shape("", "` `` ", "```"),
+    "fences": Shape("", "```\n", ""),
+    "lines with code": Shape("", "a `b` c\n", ""),
 }
 
 
@@ -78,7 +101,17 @@ def job(reader: str, shapes: Iterable[Shape], **more: str) -> dict[str, Any]:
     return {"reader": reader, "shapes": [shape._asdict() for shape in shapes], **more}
 
 
-@pytest.mark.parametrize(("reader", "texts"), [("markdown", LINES), ("inline", WITHIN), ("segments", LINES)])
+READERS = [
+    ("markdown", LINES),
+    ("inline", WITHIN),
+    ("segments", LINES),
+    ("stream", STREAMED),
+    ("written", WRITTEN),
+    ("asks", {**LINES, "questions": Shape("", QUESTION)}),
+]
+
+
+@pytest.mark.parametrize(("reader", "texts"), READERS, ids=[reader for reader, _ in READERS])
 def test_a_text_is_shown_in_a_time_that_grows_as_it_does(reader: str, texts: dict[str, Shape], tmp_path: Path) -> None:
     found = grown([job(reader, [shape]) for shape in texts.values()], tmp_path)
     ratios = {name: one["ratio"] for name, (one,) in zip(texts, found, strict=True)}

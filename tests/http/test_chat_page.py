@@ -16,7 +16,13 @@ from tests.servers.fake_letta import FakeLetta
 WEB = Path(gateway.http.__file__).parent / "pages" / "web"
 FILES = sorted(path.name for path in WEB.iterdir())
 PAGE_KEY = "sk-\"of<the>demo&'"
-POLICY = ["default-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
+POLICY = [
+    "default-src 'self'",
+    "img-src 'self' data: blob:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+]
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +153,12 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
     imports = [found for text in texts.values() for found in re.findall(r"(?:from|import)\s+\"(.*?)\"", text)]
 
     assert {address for address in loaded if address} == {
-        *("web/icon.svg", "web/style.css", "web/main.js"),
+        *("web/icon.svg", "web/style.css", "web/list.css", "web/contrast.css", "web/main.js"),
         *("#say", "connect"),
     }
     assert {name.removeprefix("./") for name in imports} <= set(FILES)
-    assert "url(" not in texts["style.css"]
-    assert "@import" not in texts["style.css"]
+    styles = [text for name, text in texts.items() if name.endswith(".css")]
+    assert [text for text in styles if "url(" in text or "@import" in text] == []
 
 
 def test_the_page_brings_nothing_that_its_policy_refuses() -> None:

@@ -19,7 +19,9 @@ from gateway.settings import Secret
 mimetypes.add_type("text/javascript", ".js")
 WEB = Path(__file__).with_name("web")
 CHAT_PAGE_HEADERS = {
-    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    # Pictures that a person shows (`blob:`), and those that stand in an answer itself (`data:`) load nothing.
+    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }

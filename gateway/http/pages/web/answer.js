@@ -1,8 +1,10 @@
 // An answer on screen: its thoughts, tools and text as they come, and what became of it.
 
+import { approval, asksApproval } from "./approval.js";
 import { NAMELESS, said, textOf } from "./chats.js";
 import { copy, el, icon, iconButton } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
+import { nameParts } from "./names.js";
 import { segments, shown } from "./parts.js";
 import { nameForm } from "./people.js";
 import { MessageView } from "./view.js";
@@ -14,24 +16,32 @@ export class AnswerView extends MessageView {
   #error;
 
   constructor(message, act) {
-    super(message, act);
-    this.who = el("p", { class: "who" });
+    super(message, act, "answer");
+  }
+
+  build() {
+    const { message, act } = this;
+    this.makeActions();
+    this.who = el("h2", { class: "who" });
     this.body = el("div", { class: "body" });
     this.waiting = el("p", { class: "waiting", "aria-label": "Waiting for the answer" }, el("i"), el("i"), el("i"));
     this.note = el("div", { class: "note" });
+    this.asking = el("div", { class: "asking" });
     this.copyButton = iconButton("copy", "Copy", ({ currentTarget }) => copy(shown(textOf(message)), currentTarget));
     this.againButton = iconButton("again", "Regenerate", () => act.again(message));
     this.onButton = el("button", { type: "button", class: "labelled", on: { click: () => act.goOn(message) } }, icon("on"), "Continue");
     this.retryButton = el("button", { type: "button", on: { click: () => act.again(message) } }, "Try again");
     this.usage = el("span", { class: "usage" });
-    this.actions.append(this.versions, this.copyButton, this.againButton, this.onButton, this.usage);
-    this.node = el("li", { class: "answer" }, this.who, this.body, this.waiting, this.note, this.actions);
+    this.actions.append(this.copyButton, this.againButton, this.onButton, this.usage);
+    this.article.append(this.who, this.body, this.waiting, this.note, this.asking, this.actions);
   }
 
-  update({ chat, busy, nameOf, last }) {
+  show({ versions, before, busy, nameOf, last, isNobodys }) {
     const { message } = this;
-    this.showVersions(chat);
+    this.showVersions(versions);
     this.who.textContent = nameOf(message.model);
+    const buttons = [[this.copyButton, "Copy"], [this.againButton, "Regenerate"], [this.onButton, "Continue"], [this.retryButton, "Try again:"]];
+    nameParts(this, nameOf(message.model), before, buttons);
     this.againButton.disabled = busy;
     this.onButton.hidden = busy || !last || !wantsMore(message);
     this.copyButton.hidden = !said(message);
@@ -39,7 +49,8 @@ export class AnswerView extends MessageView {
     this.node.setAttribute("aria-busy", String(message.state === "streaming"));
     this.#showUsage();
     this.#showNote(busy);
-    this.#showRemedy(chat);
+    this.#showRemedy(isNobodys);
+    this.#showApproval(last && !busy && asksApproval(message));
     this.refresh();
   }
 
@@ -67,6 +78,12 @@ export class AnswerView extends MessageView {
     if (usage) this.usage.title = `${usage.prompt_tokens} read, ${usage.completion_tokens} written`;
   }
 
+  /** Only the message that follows a question answers it. */
+  #showApproval(wanted) {
+    if (!wanted) this.asking.replaceChildren();
+    else if (!this.asking.firstChild) this.asking.append(approval((words) => this.act.reply(words)));
+  }
+
   #showNote(busy) {
     const { error, state, reason } = this.message;
     if (error) {
@@ -91,9 +108,8 @@ export class AnswerView extends MessageView {
   }
 
   /** A name is what helps a message of nobody's; any other is tried again. */
-  #showRemedy(chat) {
+  #showRemedy(isNobodys) {
     if (!this.message.error) return;
-    const isNobodys = !chat.owner;
     if (this.nameForm) this.nameForm.hidden = !isNobodys;
     this.retryButton.hidden = Boolean(this.nameForm) && isNobodys;
   }

@@ -3,9 +3,6 @@
 /** What an error is called that says: this key must know who asks. */
 export const NAMELESS = "user_required";
 
-// How that question begins.
-const APPROVAL = "**May I do this?** It needs your approval:";
-
 /** An id nobody has; `crypto.randomUUID` is missing where a page came over plain HTTP. */
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -17,8 +14,9 @@ export function newChat(owner, model, temporary = false) {
   return { id: newId(), owner, model, temporary, title: "", used: Date.now(), messages: [], chosen: {} };
 }
 
-export function question(parent, text) {
-  return { id: newId(), role: "user", parent, text };
+/** A message of the person's, who wrote `text` and shows `pictures` of the album. */
+export function question(parent, { text, pictures = [] }) {
+  return { id: newId(), role: "user", parent, text, ...(pictures.length && { pictures }) };
 }
 
 export function answer(parent, model) {
@@ -28,7 +26,7 @@ export function answer(parent, model) {
 /** Put a message into the chat, and on screen. */
 export function add(chat, message) {
   chat.messages.push(message);
-  chat.title ||= titleOf(message.text);
+  chat.title ||= titleOf(message.text) || (message.pictures ? "A picture" : "");
   choose(chat, message);
 }
 
@@ -48,6 +46,9 @@ export function bring(chat, message) {
   for (let at = message; at; at = byId.get(at.parent)) choose(chat, at);
 }
 
+/** What a chat is called. */
+export const nameOf = (chat) => chat.title || "Chat without words";
+
 /** The messages in the place of `message`, itself included, in the order in which they were made. */
 export function versions(chat, message) {
   return chat.messages.filter((other) => other.parent === message.parent);
@@ -55,25 +56,32 @@ export function versions(chat, message) {
 
 /** The branch on screen, to its end or to the message with the id `end`. */
 export function path(chat, end = null) {
+  const children = childrenOf(chat);
   const found = [];
   for (let at = null; ; at = found.at(-1).id) {
     if (end !== null && at === end) return found;
-    const next = chosen(chat, at);
+    const next = chosen(chat, children.get(at) ?? [], at);
     if (!next) return found;
     found.push(next);
   }
 }
 
-function chosen(chat, parent) {
-  const children = chat.messages.filter((message) => message.parent === parent);
+/** The messages in the place of each other, in the order in which they were made, by the id of the one before. */
+export function childrenOf(chat) {
+  const children = new Map();
+  for (const message of chat.messages) {
+    if (!children.has(message.parent)) children.set(message.parent, []);
+    children.get(message.parent).push(message);
+  }
+  return children;
+}
+
+function chosen(chat, children, parent) {
   return children.find((message) => message.id === chat.chosen[parent ?? ""]) ?? children.at(-1);
 }
 
 /** The message with this id. */
 export const find = (chat, id) => chat.messages.find((message) => message.id === id);
-
-/** True for an answer that holds the gateway's question for an approval, which the next message decides. */
-export const asksApproval = (answer) => textOf(answer).includes(APPROVAL);
 
 /** The answer that ends a chat of nobody's, if its message was refused for want of a name. */
 export function nameless(chat) {
@@ -90,11 +98,21 @@ export function textOf(message) {
   return message.parts.filter((part) => part.kind === "text").map((part) => part.text).join("");
 }
 
-/** The branch that ends with `message`, as a request tells it: what is empty is left out. */
-export function history(chat, message) {
+/** The pictures that these messages show. */
+export const picturesOf = (messages) => messages.flatMap(({ pictures }) => pictures ?? []);
+
+/** The branch that ends with `message`, as a request tells it: what is empty is left out, and so are pictures without address. */
+export function history(chat, message, addresses = new Map()) {
   return path(chat, message.id)
-    .filter(said)
-    .map((each) => ({ role: each.role, content: said(each) }));
+    .map((each) => ({ role: each.role, content: contentOf(each, addresses) }))
+    .filter(({ content }) => content.length);
+}
+
+function contentOf(message, addresses) {
+  const [text, urls] = [said(message), picturesOf([message]).map(({ id }) => addresses.get(id)).filter(Boolean)];
+  if (!urls.length) return text;
+  const shown = urls.map((url) => ({ type: "image_url", image_url: { url } }));
+  return text.trim() ? [{ type: "text", text }, ...shown] : shown;
 }
 
 /** The headers by which a request says which messages of which chat it is about. */

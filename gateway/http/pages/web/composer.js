@@ -1,7 +1,10 @@
-// The field in which a person writes, its buttons, what waits above it, and what is said below it.
+// The field in which a person writes, its pictures and buttons, what waits above it, and what is said below it.
 
+import { Attachments } from "./attachments.js";
 import { byId, el, iconButton } from "./dom.js";
 import { fit, isPlain, onKeys } from "./field.js";
+import { pictureOf } from "./gallery.js";
+import { glanceAtWritten } from "./names.js";
 import { Unsent } from "./unsent.js";
 
 const WAITS = "What waits is sent when the answer has ended.";
@@ -14,24 +17,41 @@ export class Composer {
   #waiting = byId("waiting");
   #unsent = new Unsent();
   #busy = false;
+  /** The messages of which the list of those that wait is made. */
+  #listed = null;
 
   /** `act` is what its buttons and keys do: `send`, `stop`, and `editLast`, which tells whether there was anything. */
-  constructor(act) {
-    this.act = act;
+  constructor(act, album) {
+    Object.assign(this, { act, album });
+    this.attached = new Attachments(album, () => this.#showButtons());
+    this.attached.listen(this.#field, document.body);
+    byId("composer").prepend(this.attached.node, this.attached.button, this.attached.chooser);
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       act.send();
     });
     this.#field.addEventListener("keydown", (event) => this.#onKey(event));
-    this.#field.addEventListener("input", () => this.write(this.text));
+    this.#field.addEventListener("input", () => this.write(this.#field.value));
     this.#stop.addEventListener("click", () => {
       act.stop();
       this.focus();
     });
   }
 
-  get text() {
-    return this.#field.value;
+  /** What is written: `{text, pictures}`. */
+  get draft() {
+    return this.#unsent.draft(this.chat);
+  }
+
+  /** True where there is nothing to send, and nothing on its way. */
+  get isEmpty() {
+    const { text, pictures } = this.draft;
+    return !text.trim() && !pictures.length && !this.attached.isReading;
+  }
+
+  /** True where there is something to send. A picture that is still being read comes along. */
+  get isReady() {
+    return !this.isEmpty && !this.attached.isReading;
   }
 
   /** Show what is written in a chat. */
@@ -41,18 +61,24 @@ export class Composer {
     this.#refresh();
   }
 
-  /** Put `text` in the place of what is written. */
+  /** Put `text` in the place of what is written; pictures stay. */
   write(text) {
     this.#unsent.write(this.chat, text);
+    this.#showText();
+    this.#showButtons();
+  }
+
+  /** What is written, which is sent now. */
+  take() {
+    const written = this.#unsent.take(this.chat);
     this.#refresh();
+    return written;
   }
 
   /** What is written moves to another chat, which is shown instead. */
   moveTo(chat) {
-    const { text } = this;
-    this.write("");
+    this.#unsent.move(this.chat, chat);
     this.open(chat);
-    if (text) this.write(text);
   }
 
   /** What is written waits until the answer has ended. */
@@ -64,19 +90,22 @@ export class Composer {
 
   /** The next message of a chat that waits no more; undefined if none did. */
   next(chat) {
-    const text = this.#unsent.take(chat, 0);
+    const message = this.#unsent.takeWaiting(chat, 0);
     if (chat === this.chat) this.#refresh();
-    return text;
+    return message;
   }
 
   /** The messages of a chat that wait are a draft again. */
   giveBack(chat) {
+    if (!this.#unsent.waiting(chat).length) return;
     this.#unsent.giveBack(chat);
     if (chat === this.chat) this.#refresh();
   }
 
   show(busy) {
     this.#busy = busy;
+    // With its first message a chat has a draft of its own.
+    if (this.attached.pictures !== this.draft.pictures) this.#refresh();
     this.#showButtons();
   }
 
@@ -90,36 +119,45 @@ export class Composer {
   }
 
   #refresh() {
-    const text = this.#unsent.draft(this.chat);
-    if (this.#field.value !== text) this.#field.value = text;
-    fit(this.#field);
+    this.attached.set(this.draft.pictures);
+    this.#showText();
     this.#showWaiting();
     this.#showButtons();
   }
 
+  #showText() {
+    const { text } = this.draft;
+    if (this.#field.value !== text) this.#field.value = text;
+    fit(this.#field);
+  }
+
   /** While an answer comes, a message can be sent to wait, if there is one. */
   #showButtons() {
-    const isEmpty = !this.text.trim();
-    this.#send.hidden = this.#busy && isEmpty;
-    this.#send.disabled = isEmpty;
+    this.#send.hidden = this.#busy && this.isEmpty;
+    this.#send.disabled = !this.isReady;
     this.#stop.hidden = !this.#busy;
   }
 
   #showWaiting() {
-    const texts = this.#unsent.waiting(this.chat);
-    if (!texts.length && this.#hint.textContent === WAITS) this.hint("");
-    this.#waiting.hidden = !texts.length;
-    this.#waiting.replaceChildren(...texts.map((text, place) => this.#item(text, place)));
+    const messages = this.#unsent.waiting(this.chat);
+    if (messages === this.#listed) return;
+    this.#listed = messages;
+    if (!messages.length && this.#hint.textContent === WAITS) this.hint("");
+    this.#waiting.hidden = !messages.length;
+    this.#waiting.replaceChildren(...messages.map((message, place) => this.#item(message, place)));
   }
 
-  #item(text, place) {
-    const edit = iconButton("edit", "Edit the waiting message", () => this.#takeBack(place));
-    const remove = iconButton("trash", "Delete the waiting message", () => {
-      this.#unsent.take(this.chat, place);
+  #item(message, place) {
+    const { text, pictures } = message;
+    const which = `the waiting message ${glanceAtWritten(message)}`.trimEnd();
+    const edit = iconButton("edit", `Edit ${which}`, () => this.#takeBack(place));
+    const remove = iconButton("trash", `Delete ${which}`, () => {
+      this.#unsent.takeWaiting(this.chat, place);
       this.#refresh();
       this.#field.focus();
     });
-    return el("li", {}, el("span", { class: "text" }, text), edit, remove);
+    const shown = el("span", { class: "pictures" }, ...pictures.map((picture) => pictureOf(this.album, picture)));
+    return el("li", {}, ...(pictures.length ? [shown] : []), el("span", { class: "text" }, text), edit, remove);
   }
 
   #takeBack(place) {
@@ -130,7 +168,7 @@ export class Composer {
 
   #onKey(event) {
     onKeys(event, this.act.send);
-    if (event.key !== "ArrowUp" || this.text || !isPlain(event)) return;
+    if (event.key !== "ArrowUp" || this.#field.value || !this.isEmpty || !isPlain(event)) return;
     const waiting = this.#unsent.waiting(this.chat).length;
     if (waiting) this.#takeBack(waiting - 1);
     else if (!this.act.editLast()) return;

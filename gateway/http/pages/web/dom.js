@@ -11,9 +11,12 @@ const SHAPES = {
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
   left: "M15 6l-6 6 6 6",
   menu: "M4 7h16M4 12h16M4 17h16",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
   on: "M6 6l6 6-6 6M13 6l6 6-6 6",
+  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9h.01",
   plus: "M12 5v14M5 12h14",
   right: "M9 6l6 6-6 6",
+  save: "M12 4v11M7 10l5 5 5-5M5 20h14",
   send: "M12 19V5M6 11l6-6 6 6",
   stop: "M8 8h8v8H8z",
   tool: "M15 6a4.5 4.5 0 0 0-6 6l-5 5 3 3 5-5a4.5 4.5 0 0 0 6-6l-3 3-3-3z",
@@ -44,6 +47,17 @@ export function icon(name) {
 /** A button that is an icon, and says in words what it does. */
 export function iconButton(name, label, press) {
   return el("button", { type: "button", class: "icon", title: label, "aria-label": label, on: { click: press } }, icon(name));
+}
+
+/** Make `nodes` the children of `parent`; what is in its place already is left alone. */
+export function arrange(parent, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  let at = parent.firstChild;
+  for (const node of nodes) {
+    if (node === at) at = at.nextSibling;
+    else parent.insertBefore(node, at);
+  }
 }
 
 export const byId = (id) => document.getElementById(id);

@@ -1,7 +1,7 @@
 // Markdown within a line: emphasis, code, links. Builds nodes, never HTML.
 // The way of delimiters and brackets is that of https://spec.commonmark.org/0.31.2/#appendix-a-parsing-strategy
 
-import { el } from "./dom.js";
+import { el, icon } from "./dom.js";
 
 const SAFE = new Set(["http:", "https:", "mailto:"]);
 const PLAIN = /[^\\`*_~[\]!<h\n]+/y;
@@ -12,6 +12,8 @@ const STOPS = ".,:;!?'_~";
 // Spaces are taken once (a lookahead gives none of them back), for there is more than one place where they may stand.
 const TARGET =
   /\((?=(?<before>\s*))\k<before>(?:<(?<angled>[^<>\n]*)>|(?<bare>(?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))*))(?=(?<between>\s*))\k<between>(?:(?<=\s)(?:"(?<double>(?:[^"\\]|\\.)*)"|'(?<single>(?:[^'\\]|\\.)*)')(?=(?<after>\s*))\k<after>)?\)/y;
+// A picture that stands in the text itself; it may be on its way yet.
+const DATA = /\(\s*(data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]*=*)(?:\s*\)|$)/y;
 const RUN = /\*+|_+|~+/y;
 const WORD = /[\p{L}\p{N}]/u;
 const SPACE = /^\s?$/;
@@ -21,6 +23,11 @@ const MAX_OPEN = 300;
 /** Append what `text` says to `parent`. */
 export function appendInline(parent, text) {
   new Inline(parent, text).read();
+}
+
+/** Append `text` to the letter, but for code. */
+export function appendCode(parent, text) {
+  new Inline(parent, text).readCode();
 }
 
 /** The address, where a person may be led there; else null. */
@@ -44,6 +51,14 @@ class Inline {
     while (this.#at < this.text.length) this.#step();
     this.#emphasize(0);
     this.parent.normalize();
+  }
+
+  readCode() {
+    while (this.#at < this.text.length) {
+      const tick = this.text.indexOf("`", this.#at);
+      if (tick === this.#at) this.#code();
+      else this.#take((tick < 0 ? this.text.length : tick) - this.#at);
+    }
   }
 
   #step() {
@@ -151,10 +166,13 @@ class Inline {
   #close() {
     const bracket = this.#brackets.pop();
     const close = this.#take(1);
+    const data = bracket?.mark === "![" && this.#match(DATA);
+    if (data) return this.#picture(bracket, close, data);
     const target = bracket && this.#match(TARGET);
     if (!target) return;
     const { angled, bare, double, single } = target.groups;
-    const anchor = link(unescaped(angled ?? bare), "", unescaped(double ?? single));
+    const address = unescaped(angled ?? bare);
+    const anchor = link(address, "", unescaped(double ?? single));
     if (!anchor) return this.#add(target[0]);
     // No link stands in a link, though a picture may: what it holds is moved no more than twice.
     this.#brackets = this.#brackets.filter(({ mark }) => mark === "[" && bracket.mark === "![");
@@ -163,7 +181,22 @@ class Inline {
     for (const inner of anchor.querySelectorAll("a")) inner.replaceWith(...inner.childNodes);
     bracket.node.replaceWith(anchor);
     close.remove();
-    if (!anchor.textContent) anchor.append(anchor.href);
+    if (bracket.mark === "![") tellPicture(anchor, address);
+    else if (!anchor.textContent) anchor.append(anchor.href);
+  }
+
+  /** A picture that is in the text itself, and loads nothing. */
+  #picture(bracket, close, [whole, address]) {
+    this.#emphasize(bracket.delimiters);
+    const alt = [];
+    for (let node = bracket.node.nextSibling; node !== close; node = bracket.node.nextSibling) {
+      alt.push(node.textContent);
+      node.remove();
+    }
+    const isWhole = whole.endsWith(")");
+    const label = alt.join("").trim() || "Picture";
+    bracket.node.replaceWith(isWhole ? el("img", { src: address, alt: label }) : `${label}…`);
+    close.remove();
   }
 
   /** Pair the delimiters from the one numbered `first` on. https://spec.commonmark.org/0.31.2/#process-emphasis */
@@ -232,6 +265,15 @@ function moveBetween(start, end, element) {
 function link(address, label, title) {
   const href = safeAddress(address);
   return href && el("a", { href, title, target: "_blank", rel: "noopener noreferrer" }, ...(label ? [label] : []));
+}
+
+/** Say of a link that it is a picture, and where it is: nothing is loaded from there before a person opens it. */
+function tellPicture(anchor, address) {
+  const { hostname } = new URL(address);
+  anchor.setAttribute("class", "picture-link");
+  const label = anchor.textContent ? "Picture: " : "Picture";
+  anchor.prepend(icon("picture"), label);
+  if (hostname) anchor.append(` (${hostname})`);
 }
 
 const unescaped = (text) => text?.replace(/\\([!-/:-@[-`{-~])/g, "$1");

@@ -1,11 +1,13 @@
 // The chat page: who is here, which chat is open, and what keys and buttons do.
 
+import { Album } from "./album.js";
 import { Api } from "./api.js";
-import { ChatList } from "./list.js";
-import { asksApproval, nameless, newChat, path } from "./chats.js";
+import { asksApproval } from "./approval.js";
+import { nameless, newChat, path, picturesOf } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { byId, icon } from "./dom.js";
+import { ChatList } from "./list.js";
 import { Messages } from "./messages.js";
 import { People } from "./people.js";
 import { Scroll } from "./scroll.js";
@@ -14,25 +16,33 @@ import { turnTo, Turns } from "./turns.js";
 import { Welcome } from "./welcome.js";
 
 const FULL = "This browser has no more room to keep chats: delete some.";
+const UNKEPT = "This browser keeps no pictures: they are gone when you close the page.";
 
 for (const button of document.querySelectorAll("[data-icon]")) button.prepend(icon(button.dataset.icon));
 
 const [spoken, model] = ["spoken", "model"].map(byId);
 const chats = new Map(store.readChats().map((chat) => [chat.id, chat]));
 const api = new Api();
-const turns = new Turns(api, { keep, changed, ended });
+const album = new Album();
+const turns = new Turns(api, album, { keep, changed, ended });
 const scroll = new Scroll(byId("scroll"), byId("latest"));
 const connection = new Connection(api, showModels);
-const messages = new Messages(byId("messages"), {
-  edit: (message, text) => asked(turns.edit(chat, message, text)),
+const act = {
+  edit: (message, written) => asked(turns.edit(chat, message, written)),
   again: (answer) => asked(turns.again(chat, answer)),
   goOn: (answer) => asked(turns.goOn(chat, answer)),
+  reply: (text) => asked(turns.ask(chat, path(chat).at(-1), { text })),
   turnTo: (message, step) => showVersion(message, step),
   named: (name) => people.rename(name),
+};
+const messages = new Messages(byId("messages"), act, album);
+const list = new ChatList({
+  ...{ open, forget, restore, retitle },
+  nameOf: (id) => connection.nameOf(id),
+  addressesOf: (pictures) => album.addresses(pictures, Infinity),
 });
-const list = new ChatList({ open, forget, restore });
 const people = new People(renamed);
-const composer = new Composer({ send: sendMessage, stop: () => turns.stop(chat), editLast });
+const composer = new Composer({ send: sendMessage, stop: () => turns.stop(chat), editLast }, album);
 const welcome = new Welcome(takeIdea, (name) => people.rename(name));
 
 let chat = chats.get(store.readOpen());
@@ -55,6 +65,7 @@ function show() {
   messages.show(chat, shownMessages, busy, (id) => connection.nameOf(id));
   welcome.show(!shownMessages.length, people.name, chat.temporary);
   byId("temporary").ariaPressed = String(Boolean(chat.temporary));
+  byId("title").textContent = chat.title || (chat.temporary ? "Temporary chat" : "New chat");
   document.title = chat.title ? `${chat.title} – Letta Gateway` : "Letta Gateway";
   composer.show(busy);
   list.show(mine(), chat, (other) => turns.isRunning(other));
@@ -79,15 +90,15 @@ function ended(other, answer) {
   goOnWith(other, answer);
   show();
   // Unless the next message is being written.
-  if (other === chat && !composer.text) messages.focusName(answer);
+  if (other === chat && composer.isEmpty) messages.focusName(answer);
   if (other === chat && answer.state === "done") spoken.textContent = messages.wordsOf(answer);
 }
 
 /** What waited for an answer is sent; if that went wrong, or asks something itself, the person decides. */
 function goOnWith(other, answer) {
   if (answer.state !== "done" || asksApproval(answer)) return composer.giveBack(other);
-  const text = composer.next(other);
-  if (text !== undefined) turns.next(other, answer, text);
+  const written = composer.next(other);
+  if (written) turns.next(other, answer, written);
 }
 
 function asked(running) {
@@ -99,24 +110,23 @@ function asked(running) {
 }
 
 async function sendMessage() {
-  const { text } = composer;
-  if (!text.trim()) return;
+  if (!composer.isReady) return;
   if (turns.isRunning(chat)) {
     composer.wait();
     scroll.follow();
     return;
   }
   if (!connection.models.length) {
-    const here = chat;
+    const [here, written] = [chat, JSON.stringify(composer.draft)];
     await connection.open();
     // Unless the person did something else meanwhile.
-    if (connection.models.length && chat === here && composer.text === text) await sendMessage();
+    const isSame = chat === here && JSON.stringify(composer.draft) === written;
+    if (connection.models.length && isSame) await sendMessage();
     return;
   }
-  composer.write("");
   chats.set(chat.id, chat);
   chat.model = model.value;
-  asked(turns.ask(chat, path(chat).at(-1), text));
+  asked(turns.ask(chat, path(chat).at(-1), composer.take()));
 }
 
 function showVersion(message, step) {
@@ -135,12 +145,20 @@ function keep(other) {
     if (error.name !== "QuotaExceededError") throw error;
     composer.hint(FULL);
   }
+  if (!other.temporary) album.keep(picturesOf(other.messages)).catch(tellUnkept);
+}
+
+/** Whatever the browser has against keeping pictures: they are sent, and they are here until the page goes. */
+function tellUnkept(error) {
+  if (!(error instanceof DOMException)) throw error;
+  composer.hint(error.name === "QuotaExceededError" ? FULL : UNKEPT);
 }
 
 function forget(other) {
   turns.stop(other);
   chats.delete(other.id);
   store.forgetChat(other);
+  album.forget(picturesOf(other.messages)).catch(tellUnkept);
   if (other === chat) open(null);
   else show();
 }
@@ -149,6 +167,12 @@ function restore(other) {
   chats.set(other.id, other);
   keep(other);
   open(other);
+}
+
+function retitle(other, title) {
+  other.title = title;
+  keep(other);
+  show();
 }
 
 function showModels() {
@@ -233,3 +257,4 @@ store.onOtherTab(fromOtherTab);
 people.offer([...chats.values()]);
 open(chat?.owner === people.name ? chat : null);
 await connection.open();
+await album.sweep(picturesOf([...chats.values()].flatMap((other) => other.messages)));

@@ -1,7 +1,9 @@
 // Turns: what a person asks of a chat, and the answers that stream into it. Knows no page.
 
 import { ApiError } from "./api.js";
-import { add, answer as newAnswer, bring, choose, find, history, idsOf, question, remove, versions } from "./chats.js";
+import {
+  add, answer as newAnswer, bring, choose, find, history, idsOf, path, picturesOf, question, remove, versions,
+} from "./chats.js";
 import { PartsReader } from "./parts.js";
 
 const KEEP_EVERY = 500;
@@ -10,30 +12,30 @@ export class Turns {
   #running = new Map();
 
   /** `keep(chat)` is called when there is something to keep, `changed(chat, answer)` whenever something is new. */
-  constructor(api, { keep, changed, ended }) {
-    Object.assign(this, { api, keep, changed, ended });
+  constructor(api, album, { keep, changed, ended }) {
+    Object.assign(this, { api, album, keep, changed, ended });
   }
 
   isRunning(chat) {
     return this.#running.has(chat.id);
   }
 
-  /** The next message, after `last`, which is null at the beginning. */
-  ask(chat, last, text) {
-    const asked = question(last?.id ?? null, text);
+  /** The next message, after `last`, which is null at the beginning. `written` is its `{text, pictures}`. */
+  ask(chat, last, written) {
+    const asked = question(last?.id ?? null, written);
     add(chat, asked);
     return this.#answer(chat, asked);
   }
 
   /** A message that waited for `answer`; it is brought on screen with it. */
-  next(chat, answer, text) {
+  next(chat, answer, written) {
     bring(chat, answer);
-    return this.ask(chat, answer, text);
+    return this.ask(chat, answer, written);
   }
 
   /** Another message in the place of one that the person wrote. */
-  edit(chat, message, text) {
-    const asked = question(message.parent, text);
+  edit(chat, message, written) {
+    const asked = question(message.parent, written);
     add(chat, asked);
     return this.#answer(chat, asked);
   }
@@ -89,7 +91,10 @@ export class Turns {
   }
 
   async #stream(chat, answer, goesOn, signal) {
-    const body = { model: answer.model, messages: history(chat, answer), ...(chat.owner && { user: chat.owner }) };
+    const addresses = await this.album.addresses(picturesOf(path(chat, answer.id)));
+    signal.throwIfAborted();
+    const messages = history(chat, answer, addresses);
+    const body = { model: answer.model, messages, ...(chat.owner && { user: chat.owner }) };
     const reader = new PartsReader(answer, goesOn);
     let kept = Date.now();
     for await (const chunk of this.api.complete({ body, headers: idsOf(chat, answer), signal })) {

@@ -1,22 +1,43 @@
 // What every message on screen has: its buttons, and which of its versions is shown.
 
-import { versions } from "./chats.js";
 import { el, iconButton } from "./dom.js";
 
+/** A view begins as an empty node; what it shows is built when it is told to `fill` itself, for a chat may be long. */
 export class MessageView {
-  constructor(message, act) {
+  isFilled = false;
+  #state;
+
+  constructor(message, act, kind) {
     this.message = message;
     this.act = act;
+    this.article = el("article");
+    this.node = el("li", { class: kind }, this.article);
+  }
+
+  /** `versions` are the messages in the place of this one; `before` is the one before it; the rest is of its chat. */
+  update(state) {
+    this.#state = state;
+    if (this.isFilled) this.show(state);
+  }
+
+  fill() {
+    this.isFilled = true;
+    this.build();
+    this.show(this.#state);
+  }
+
+  makeActions() {
+    const { message, act } = this;
     this.actions = el("div", { class: "actions" });
     this.versions = el("span", { class: "versions", role: "group", "aria-label": "Versions" });
     this.previous = iconButton("left", "Previous version", () => act.turnTo(message, -1));
     this.next = iconButton("right", "Next version", () => act.turnTo(message, 1));
     this.count = el("span");
     this.versions.append(this.previous, this.count, this.next);
+    this.actions.append(this.versions);
   }
 
-  showVersions(chat) {
-    const all = versions(chat, this.message);
+  showVersions(all) {
     const at = all.indexOf(this.message);
     this.versions.hidden = all.length < 2;
     this.count.textContent = `${at + 1}/${all.length}`;
