@@ -131,6 +131,20 @@ def test_everything_is_within_reach_at_400_percent(browser: Browser, url: str, l
         assert out_of_reach(chat.page, "#key-dialog :is(button, input)") == []
 
 
+def test_messages_are_within_reach_at_400_percent_while_others_wait(
+    browser: Browser, url: str, letta: FakeLetta
+) -> None:
+    with shown(browser, url, "Ada", viewport=LARGE) as chat:
+        attach_one(chat, picture(300, 300))
+        chat.say("Look")
+        # A picture is as high as it is once it is read, and the end stays in sight.
+        expect(chat.page.get_by_role("button", name="To the latest message")).to_be_hidden()
+        expect(chat.last.locator(".actions")).to_be_in_viewport()
+        waiting(chat, letta)
+        assert chat.page.locator("#scroll").evaluate("(node) => node.clientHeight") > LARGE["height"] / 4
+        assert out_of_reach(chat.page, "main :is(button, select, textarea, a, summary, pre)") == []
+
+
 # What is told by a ground elsewhere has a border or an outline, where all grounds are alike.
 BORDERED = (
     *("#new-chat", "#search", ".choices", "#composer", "#send"),
