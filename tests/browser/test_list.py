@@ -394,6 +394,8 @@ def test_the_menu_of_a_chat_is_used_by_keyboard(chat: ChatPage, letta: FakeLetta
     expect(menu).to_be_visible()
     keyboard.press("Tab")
     expect(menu).to_be_hidden()
+    chat.press("Stop")
+    chat.wait()
 
 
 def test_the_menu_of_a_chat_is_used_by_mouse(chat: ChatPage) -> None:
