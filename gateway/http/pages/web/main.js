@@ -29,7 +29,8 @@ const scroll = new Scroll(byId("scroll"), byId("latest"));
 const connection = new Connection(api, showModels);
 const act = {
   edit: (message, written) => asked(turns.edit(chat, message, written)),
-  again: (answer) => asked(turns.again(chat, answer)),
+  // The button of an answer far up knows a moment later that the chat is busy.
+  again: (answer) => turns.isRunning(chat) || asked(turns.again(chat, answer)),
   goOn: (answer) => asked(turns.goOn(chat, answer)),
   reply: (text) => asked(turns.ask(chat, path(chat).at(-1), { text })),
   turnTo: (message, step) => showVersion(message, step),

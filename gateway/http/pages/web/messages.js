@@ -29,7 +29,7 @@ export class Messages {
     }
     arrange(this.list, views.map(({ node }) => node));
     clearTimeout(this.#filling);
-    this.#fill(views.filter((view) => !view.isFilled), AT_ONCE);
+    this.#fill(views.filter((view) => !view.isCurrent), AT_ONCE);
   }
 
   /** Show what is new in an answer, if it is on screen. */
@@ -59,14 +59,14 @@ export class Messages {
     this.#filled(message)?.focusVersions(step);
   }
 
-  /** The view of a message with what it shows; undefined where the message is not on screen. */
+  /** The view of a message with what it shows now; undefined where the message is not on screen. */
   #filled({ id }) {
     const view = this.#views.get(id);
-    if (view && !view.isFilled) view.fill();
+    if (view && !view.isCurrent) view.fill();
     return view;
   }
 
-  /** Give views what they show, the last first: so many at once, and the others in pieces that keep nobody waiting. */
+  /** Give views what they show now, the last first: so many at once, and the others in pieces that keep nobody waiting. */
   #fill(views, atOnce) {
     const began = performance.now();
     for (let done = 0; views.length && (done < atOnce || performance.now() - began < SLICE); done++) views.pop().fill();

@@ -2,9 +2,10 @@
 
 import { el, iconButton } from "./dom.js";
 
-/** A view begins as an empty node; what it shows is built when it is told to `fill` itself, for a chat may be long. */
+/** A view begins as an empty node; what it shows is built, and brought up to date, when it is told to `fill` itself, for a chat may be long. */
 export class MessageView {
   isFilled = false;
+  isCurrent = false;
   #state;
 
   constructor(message, act, kind) {
@@ -17,12 +18,12 @@ export class MessageView {
   /** `versions` are the messages in the place of this one; `before` is the one before it; the rest is of its chat. */
   update(state) {
     this.#state = state;
-    if (this.isFilled) this.show(state);
+    this.isCurrent = false;
   }
 
   fill() {
-    this.isFilled = true;
-    this.build();
+    if (!this.isFilled) this.build();
+    this.isFilled = this.isCurrent = true;
     this.show(this.#state);
   }
 
