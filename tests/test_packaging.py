@@ -138,7 +138,9 @@ def test_installed_the_demo_answers_and_leaves_nothing_running(commands: Path, t
         process.send_signal(signal.SIGINT)
         code = process.wait(30)
 
-    assert re.match(r"Model: \S+, the first \(.*\)\nChat with it in your browser: http://127\.0\.0\.1:\d+/\n\naddress: ", told)
+    assert re.match(
+        r"Model: \S+, the first \(.*\)\nChat with it in your browser: http://127\.0\.0\.1:\d+/\n\naddress: ", told
+    )
     assert re.search(r"\naddress: http://127\.0\.0\.1:\d+/v1\nkey: sk-demo-\S+\nmodel: letta\n", told)
     text = "".join(re.findall(r'"content":"(.*?)"', stream))
     assert text.startswith("<think>")
