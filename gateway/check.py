@@ -102,20 +102,17 @@ async def _start(upstream: Upstream, settings: Settings, opened: AsyncExitStack)
 
 async def _check_providers(settings: Settings) -> AsyncIterator[str]:
     """Ask the providers of models that the gateway itself is told of, whether they are there and take their keys."""
+    asked = []
     if (provider := settings.provider) and settings.letta.kind == "embedded":
-        found = await ask(provider)
-        if found.problem:
-            yield (
-                f"the provider {provider.id} at {announcement.plain_address(found.address)}: {found.problem}. "
-                "Set its address and key ([provider], or the variables of the environment) to those that it has."
-            )
+        remedy = "Set its address and key ([provider], or the variables of the environment) to those that it has."
+        asked.append((f"the provider {provider.id}", await ask(provider), remedy))
     if settings.tasks.answer == "model":
         found = await ask_compatible(settings.tasks.base_url, settings.tasks.api_key)
+        remedy = "Set [tasks] base_url and api_key to those that it has."
+        asked.append(("the model for background tasks", found, remedy))
+    for who, found, remedy in asked:
         if found.problem:
-            yield (
-                f"the model for background tasks at {announcement.plain_address(found.address)}: {found.problem}. "
-                "Set [tasks] base_url and api_key to those that it has."
-            )
+            yield f"{who} at {announcement.plain_address(found.address)}: {found.problem}. {remedy}"
 
 
 def _tell_models(models: list[str], at_most: int) -> None:

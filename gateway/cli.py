@@ -93,7 +93,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     settings = _load(arguments)
 
     def tell(address: str, model: str) -> None:
-        for line in (model, *announcement.after(settings, address)):
+        for line in filter(None, (model, *announcement.after(settings, address))):
             logger.info("%s", line)
 
     for line in announcement.before(settings):

@@ -207,6 +207,14 @@ def test_where_a_port_is_taken_no_letta_is_started(tmp_path: Path) -> None:
     assert not state.exists()
 
 
+def test_it_says_nothing_of_models_where_only_an_agent_that_exists_is_served(config: Path) -> None:
+    config.write_text(config.read_text().replace('model = "m/one"', 'agent = "agent-1"'))
+    with GatewayProcess(config) as process:
+        pass
+
+    assert [line for line in process.log if line.endswith(("gateway.cli \n", " Model: \n"))] == []
+
+
 def test_an_address_that_is_not_this_machine_s_ends_it_with_words(config: Path) -> None:
     # https://www.rfc-editor.org/rfc/rfc5737: nobody has this one.
     ended = run_as_module("serve", "--config", str(config), "--host", "192.0.2.1", "--port", "0")
