@@ -31,16 +31,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "offline": (),
 }
 ADDRESSES = {
-    "letta_client": ["letta/rest/upstream.py"],
+    "letta_client": ["letta/rest/letta_clients.py"],
     # A client of the web, and the transport that letta-client offers.
-    "aiohttp": ["letta/rest/upstream.py", "pictures/fetcher.py"],
+    "aiohttp": ["letta/rest/letta_clients.py", "pictures/fetcher.py"],
     "yarl": ["pictures/fetcher.py"],
     # The client that letta-client takes, and the one for a question whether somebody is there.
-    "httpx": ["letta/embedded/provider.py", "letta/rest/upstream.py"],
-    "sse_starlette": ["http/sse.py"],
+    "httpx": ["letta/embedded/provider.py", "letta/rest/letta_clients.py"],
+    "sse_starlette": ["http/event_stream.py"],
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],
-    "httptools": ["connection.py"],
+    "httptools": ["connection.py", "letta/rest/http_client.py"],
     "backports": ["http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
     "platformdirs": ["letta/embedded/process.py"],
@@ -71,7 +71,6 @@ FUNCTIONS_ALIKE = {
 # (module, private name of a library, why it is used all the same)
 PRIVATE = [
     ("connection.py", "_start_asgi_task", "the one place where uvicorn hands a request to the application"),
-    ("http/sse.py", "_send_with_timeout", "its timer for each send costs a tenth of every event"),
     ("letta/embedded/keeper.py", "_exit", "a child that is no gateway must not run a gateway's exits"),
 ]
 

@@ -16,12 +16,12 @@ from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
+from gateway.http.answering import Answer, in_one_piece, stream
 from gateway.http.incoming.auth import authenticate
 from gateway.http.incoming.body import read_json
 from gateway.http.incoming.headers import read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
 from gateway.http.record import record_of, shown
-from gateway.http.sse import Answer, in_one_piece, stream
 from gateway.http.texts import ITEM_TEXTS, TEXTS
 from gateway.pictures.shown import Pictures, look_at, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings

@@ -11,11 +11,19 @@ async def call(app: Any, scope: dict[str, Any], *received: dict[str, Any]) -> li
     incoming = list(received)
     sent: list[dict[str, Any]] = []
 
+    complete = asyncio.Event()
+
     async def receive() -> Any:
-        return incoming.pop(0) if incoming else await asyncio.Event().wait()
+        if incoming:
+            return incoming.pop(0)
+        # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnect-receive-event
+        await complete.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            complete.set()
 
     common: dict[str, Any] = {"query_string": b"", "root_path": "", "client": None, "server": None, "extensions": {}}
     await app({"asgi": {"version": "3.0"}, "http_version": "1.1", **common, **scope}, receive, send)

@@ -49,7 +49,7 @@ def _log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 WHO = "key=programs model=tutor agent=tutor-*"
-BROKEN = f'upstream_broken {WHO} why="BrokenStream: ReadError"'
+BROKEN = f'upstream_broken {WHO} why="BrokenStream: closed by the server"'
 # what a client asks, and what Letta says -> the line
 ANSWERED: dict[str, tuple[dict[str, Any], list[Step], str]] = {
     "a whole answer": ({"json": CHAT}, ANSWER, f"POST {URL} 200 {WHO} tokens=3+2"),

@@ -50,8 +50,16 @@ class MemoryLetta:
         self.failures: dict[str, list[Exception]] = {}
         self.scripts: list[Sequence[Step]] = []
         self.delay: Callable[[str], float] | None = None
+        self._said: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
+        self._playing, self._begun = 0, asyncio.Event()
         self.killed = False
         """Whether the gateway is gone: nothing that it does reaches Letta."""
+
+    async def said(self, times: int = 1) -> None:
+        """Returns when its run under way has said something so many times more, pings included."""
+        await self._begun.wait()
+        for _ in range(times):
+            await self._said.get()
 
     def gate(self, call: str) -> Gate:
         """Hold up every call of this name from now on."""
@@ -195,6 +203,19 @@ class MemoryLetta:
         return self.store.begin(kept, sending)
 
     async def _play(self, steps: Sequence[Step], run: UnderWay | None, take: Take) -> None:
+        if not self._playing:
+            while not self._said.empty():
+                self._said.get_nowait()
+        self._playing += 1
+        self._begun.set()
+        try:
+            await self._play_steps(steps, run, take)
+        finally:
+            self._playing -= 1
+            if not self._playing:
+                self._begun.clear()
+
+    async def _play_steps(self, steps: Sequence[Step], run: UnderWay | None, take: Take) -> None:
         for i, step in enumerate(steps):
             match step:
                 case "deaf" if run:
@@ -213,6 +234,9 @@ class MemoryLetta:
                         break
                     self._keep(step, run)
                     take(step)
+                    self._said.put_nowait(step)
+                    # Whoever reads has this before more comes.
+                    await asyncio.sleep(0)
         if run and run.cancelled.is_set() and not run.deaf:
             take([stop(CANCELLED)])
         elif run:

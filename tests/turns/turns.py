@@ -66,10 +66,17 @@ def turn(
 async def read(run: Reader) -> list[Event]:
     """All that Letta says, to the end."""
     events = []
-    while (news := await run.next()) is not None:
+    while (news := await told_next(run)) is not None:
         events += news
     run.leave()
     return events
+
+
+async def told_next(run: Reader) -> list[Event] | None:
+    """What comes next; None at the end. Raises what the run failed with."""
+    await run.news()
+    told = run.take()
+    return None if told is None else told.events
 
 
 async def play(runs: Runs | Shared, turn: Turn, sent: Sent = NEW) -> list[Event]:
@@ -95,9 +102,13 @@ def runs_for(letta: MemoryLetta, chats: Chats | None = None) -> Runs:
 async def leave_after(runs: Runs, asked: Turn, batches: int, sent: Sent = FIRST) -> str:
     """A turn whose client reads so many batches and vanishes; gives what it has seen of the answer."""
     reader = runs.start(asked, sent)
-    seen = [await reader.next() for _ in range(batches)]
+    if not reader.joined:
+        letta = runs.shared.upstream
+        assert isinstance(letta, MemoryLetta)
+        await letta.said(batches)
+    seen = reader.take()
     reader.leave()
-    return spoken([event for events in seen for event in events or ()])
+    return spoken(seen.events if seen else [])
 
 
 def spoken(events: Sequence[Event]) -> str:

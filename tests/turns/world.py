@@ -13,7 +13,7 @@ from tests.events import answer, approval_request, error, ping, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.screen import Client, Line, Request, Screen, Shown, heard, is_path
 from tests.turns.store import Received, Store
-from tests.turns.turns import runs_for
+from tests.turns.turns import runs_for, told_next
 from tests.turns.virtual_time import Gate, now
 
 SILENCE = 300.0
@@ -181,7 +181,7 @@ class World:
         text = ""
         for _ in itertools.count() if batches is None else range(batches):
             try:
-                events = await reader.next()
+                events = await told_next(reader)
             except errors.UpstreamError:
                 break
             if events is None:

@@ -6,7 +6,9 @@ from msgspec import Struct
 from gateway.domain.errors import BrokenStream
 from gateway.domain.events import Event
 from gateway.domain.halves import UNREADABLE, decode, decode_pieces
+from gateway.domain.joining import Joiner
 from gateway.letta.stream_messages import StreamMessage, to_events
+from gateway.letta.upstream import Take
 
 
 class _Named(Struct, frozen=True):
@@ -96,3 +98,32 @@ class EventDecoder:
         """Raises BrokenStream if the stream ended within a line."""
         if b"".join(self._rest).strip():
             raise BrokenStream("half a line at the end")
+
+
+class RunReading:
+    """A run's event stream as it is read: `take` gets the events of each piece of it at once, with whole characters."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self._decoder, self._joiner = EventDecoder(), Joiner()
+
+    def feed(self, data: bytes) -> None:
+        """Read a piece. Raises BrokenStream, after the events before the fault, and what `take` raises."""
+        decoder = self._decoder
+        events = decoder.feed(data)
+        if decoder.halved:
+            events = self._joiner.join(events)
+        if events:
+            self._take(events)
+        if decoder.broken:
+            self._take_rest()
+            raise decoder.broken
+
+    def end(self) -> None:
+        """Note that the stream has ended. Raises BrokenStream if it did so within a line, and what `take` raises."""
+        self._take_rest()
+        self._decoder.feed_eof()
+
+    def _take_rest(self) -> None:
+        if rest := self._joiner.end():
+            self._take(rest)

@@ -70,6 +70,14 @@ def with_options(settings: dict[str, Any], options: Options) -> dict[str, Any]:
 
 
 def to_body(sending: Sending) -> dict[str, Any]:
-    """The part of a run's body that is as long as its caller likes."""
+    """The body of a run, which is streamed token by token."""
+    prompt = to_prompt(sending.instructions)
     tools = [described(tool) for tool in sending.tools]
-    return {"messages": to_input(sending), **({"client_tools": tools} if tools else {})}
+    return {
+        "messages": to_input(sending),
+        "stream_tokens": True,
+        # The first ping names the run before the model has said anything.
+        "include_pings": True,
+        **({"override_system": prompt} if prompt else {}),
+        **({"client_tools": tools} if tools else {}),
+    }

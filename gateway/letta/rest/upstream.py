@@ -1,70 +1,28 @@
-"""Letta Cloud and V1 servers: the upstream over REST. The only module that knows letta-client.
-
-Where letta-client's habits are left:
-
-1. It resends a POST twice by itself. A message sent twice is stored twice, so nothing that makes something is resent.
-2. It gives up reading after 60 s. A run may think for longer; its stream has the limit of three of Letta's pings.
-3. It builds a pydantic object per event, at ten times the cost of the rest of its way. Bodies are decoded by msgspec.
-4. It holds at most 100 connections; every run needs one.
-5. It looks at each part of a body for a tenth of a millisecond and more, on the event loop. What a caller has written
-   goes past that, in `extra_body`.
-6. aiohttp writes a body of bytes in one go, and warns of those above 1 MB. Large ones, with pictures, go in pieces.
-"""
+"""Letta Cloud and V1 servers: the upstream over REST."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar, cast
-
-import aiohttp
-import httpx
-import letta_client
-from letta_client import AsyncLetta, DefaultAioHttpClient, omit
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+from urllib.request import getproxies
 
 from gateway.domain import errors
-from gateway.domain.joining import Joiner
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
-from gateway.letta.error_words import from_status
 from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, NamedObject, decode_answer
-from gateway.letta.rest.decoder import EventDecoder
-from gateway.letta.rest.input import to_body, to_prompt, with_options
+from gateway.letta.rest.decoder import RunReading
+from gateway.letta.rest.input import to_body, with_options
+from gateway.letta.rest.letta_clients import LEFT_OUT, LettaClients, Transport, letta_errors, tls_for
 from gateway.letta.rest.listing import ListedMessage, to_past
+from gateway.letta.rest.turn_calls import DirectCalls, Moved, TurnCalls, reason_for_letta_client
 from gateway.letta.undisturbed import undisturbed
 from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template, making_tag
 from gateway.settings import Letta
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-CONNECT_SECONDS = 5.0
-# Servers of Letta's make close idle connections after 5 s; a request sent into that moment would be lost.
-KEEPALIVE_SECONDS = 4.0
-DEAD_AFTER_PINGS = 3
 PAGE_ROWS = 50
 MESSAGES_PAGE = 1000
-BODY_PIECE = 256 * 1024
-
-
-class _Pieces(httpx.AsyncByteStream):
-    def __init__(self, body: bytes) -> None:
-        self._body = memoryview(body)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), BODY_PIECE):
-            yield bytes(self._body[start : start + BODY_PIECE])
-
-
-class _HttpClient(DefaultAioHttpClient):
-    async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
-        if len(request.content) > BODY_PIECE:
-            request = httpx.Request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                stream=_Pieces(request.content),
-                extensions=request.extensions,
-            )
-        return await super().send(request, **how)
 
 
 class RestUpstream:
@@ -74,29 +32,33 @@ class RestUpstream:
     # https://docs.letta.com/api/python/resources/conversations/methods/fork
     capabilities = Capabilities(applies=frozenset(Options.__struct_fields__), keeps_runs=True)
 
-    def __init__(self, settings: Letta, http_client: httpx.AsyncClient | None = None) -> None:
-        limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=KEEPALIVE_SECONDS)
-        self._http = http_client or _HttpClient(limits=limits, follow_redirects=True)
-        self._letta = AsyncLetta(
-            base_url=settings.address.rstrip("/"),
-            # letta-client demands a key, which a server without keys ignores.
-            api_key=settings.api_key.reveal() if settings.api_key else "none",
-            http_client=self._http,
-            timeout=httpx.Timeout(settings.request_seconds, connect=CONNECT_SECONDS),
-            max_retries=1,
-        )
-        self._once = self._letta.with_options(max_retries=0)
+    def __init__(self, settings: Letta, http_client: Transport | None = None) -> None:
+        """`http_client` carries every call, in place of the ways that the settings and the environment ask for."""
+        self._clients = LettaClients(settings, http_client)
+        self._letta, self._once = self._clients.patient, self._clients.once
+        moves = http_client or reason_for_letta_client(settings.address, os.environ, getproxies())
+        self._direct = None if moves else DirectCalls(settings, tls_for(settings.address))
+        self._is_moved = False
+        """True once Letta has answered with a redirect."""
         self._altered: set[str] = set()
         """Conversations whose settings are not their agent's."""
-        silence = settings.ping_seconds * DEAD_AFTER_PINGS
-        self._run_timeout = httpx.Timeout(silence, connect=CONNECT_SECONDS, pool=settings.request_seconds)
+
+    async def _call(self, call: Callable[[TurnCalls], Awaitable[T]]) -> T:
+        """Make one of a turn's calls the shortest way there is. Raises UpstreamError, and what the call does."""
+        if self._direct and not self._is_moved:
+            try:
+                return await call(self._direct)
+            except Moved:
+                logger.warning("Letta answers with a redirect: letta-client follows it, here and from now on")
+                self._is_moved = True
+        return await call(self._clients)
 
     async def start(self) -> None:
         """Do nothing: connections are made as they are needed."""
 
     async def find_agents(self, tags: Iterable[str], after: str = "") -> list[Agent]:
-        page: Any = {"order": "asc", "limit": PAGE_ROWS, "after": after or omit, "include": ["agent.tags"]}
-        with _letta_errors():
+        page: Any = {"order": "asc", "limit": PAGE_ROWS, "after": after or LEFT_OUT, "include": ["agent.tags"]}
+        with letta_errors():
             response = await self._letta.agents.with_raw_response.list(tags=list(tags), match_all_tags=True, **page)
         return _decoded(response, list[Agent])
 
@@ -104,14 +66,14 @@ class RestUpstream:
         making = making_tag()
         blocks: Any = [{"label": label, "value": text, "tags": [making]} for label, text in template.blocks.items()]
         try:
-            with _letta_errors():
+            with letta_errors():
                 response = await self._once.agents.with_raw_response.create(
                     name=template.name,
                     model=template.model,
-                    embedding=template.embedding or omit,
-                    system=template.system or omit,
+                    embedding=template.embedding or LEFT_OUT,
+                    system=template.system or LEFT_OUT,
                     tags=list(template.tags),
-                    tools=list(template.tools) or omit,
+                    tools=list(template.tools) or LEFT_OUT,
                     memory_blocks=blocks,
                     metadata=template.metadata,
                 )
@@ -130,7 +92,7 @@ class RestUpstream:
         Raises nothing.
         """
         try:
-            with _letta_errors():
+            with letta_errors():
                 listed = await self._letta.blocks.with_raw_response.list(
                     tags=[making], connected_to_agents_count_eq=[0], limit=PAGE_ROWS
                 )
@@ -150,7 +112,7 @@ class RestUpstream:
         # A setting that is left out goes back to a default of Letta's: all that are there are sent.
         settings: Any = {**before, "parallel_tool_calls": True}
         try:
-            with _letta_errors():
+            with letta_errors():
                 await self._letta.agents.with_raw_response.update(agent_id, model_settings=settings)
         except errors.UpstreamError as error:
             logger.warning("an agent calls one tool at a time: %s: %s", type(error).__name__, error)
@@ -160,11 +122,11 @@ class RestUpstream:
         body = await self._body(agent.id)
         kept = [tool for tool in body.tools if tool.name not in dropped]
         new = [name for name in template.tools if name not in {tool.name for tool in kept}]
-        with _letta_errors():
+        with letta_errors():
             response = await self._letta.agents.with_raw_response.update(
                 agent.id,
                 model=template.model,
-                system=template.system or omit,
+                system=template.system or LEFT_OUT,
                 tool_ids=[tool.id for tool in kept] + [await self._tool_id(name) for name in new],
                 metadata={**(agent.metadata or {}), **template.metadata},
             )
@@ -172,7 +134,7 @@ class RestUpstream:
 
     async def delete_agent(self, agent: Agent) -> None:
         body = await self._body(agent.id)
-        with _letta_errors():
+        with letta_errors():
             await self._letta.agents.with_raw_response.delete(agent.id)
             # Letta leaves the blocks of a deleted agent behind.
             for block in body.blocks:
@@ -186,7 +148,7 @@ class RestUpstream:
         return frozenset(tool.name for tool in (await self._body(agent_id)).tools if tool.name)
 
     async def _body(self, agent_id: str) -> AgentBody:
-        with _letta_errors():
+        with letta_errors():
             response = await self._letta.agents.with_raw_response.retrieve(
                 agent_id, include=["agent.blocks", "agent.tools"]
             )
@@ -195,21 +157,17 @@ class RestUpstream:
     async def find_conversations(self, agent_id: str | None, summary: str) -> list[Conversation]:
         found: list[Conversation] = []
         while True:
-            with _letta_errors():
-                response = await self._letta.conversations.with_raw_response.list(
-                    agent_id=agent_id or omit,
-                    summary_search=summary,
-                    order="asc",
-                    limit=PAGE_ROWS,
-                    after=found[-1].id if found else omit,
-                )
-            page = _decoded(response, list[Conversation])
+            page = await self._find_page(agent_id, summary, found[-1].id if found else "")
             found += page
             if len(page) < PAGE_ROWS:
                 return found
 
+    async def _find_page(self, agent_id: str | None, summary: str, after: str) -> list[Conversation]:
+        listed = await self._call(lambda calls: calls.find(agent_id, summary, after, PAGE_ROWS))
+        return decode_answer(listed, list[Conversation])
+
     async def has_conversations(self, agent_id: str) -> bool:
-        with _letta_errors():
+        with letta_errors():
             response = await self._letta.conversations.with_raw_response.list(agent_id=agent_id, limit=1)
         return bool(_decoded(response, list[Conversation]))
 
@@ -217,16 +175,15 @@ class RestUpstream:
         self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
     ) -> Conversation:
         # Only a run takes what was said before.
-        with _letta_errors():
-            response = await self._once.conversations.with_raw_response.create(agent_id=agent_id, summary=summary)
-        return _decoded(response, Conversation)
+        made = await self._call(lambda calls: calls.create(agent_id, summary))
+        return decode_answer(made, Conversation)
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
         listed: list[ListedMessage] = []
         while True:
-            with _letta_errors():
+            with letta_errors():
                 response = await self._letta.conversations.messages.with_raw_response.list(
-                    conversation.id, order="asc", limit=MESSAGES_PAGE, after=listed[-1].id if listed else omit
+                    conversation.id, order="asc", limit=MESSAGES_PAGE, after=listed[-1].id if listed else LEFT_OUT
                 )
             page = _decoded(response, list[ListedMessage])
             listed += page
@@ -234,15 +191,15 @@ class RestUpstream:
                 return to_past(listed)
 
     async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
-        with _letta_errors():
+        with letta_errors():
             await self._letta.conversations.with_raw_response.update(conversation_id, summary=summary)
 
     async def delete_conversation(self, agent_id: str, conversation_id: str) -> None:
-        with _letta_errors():
+        with letta_errors():
             await self._letta.conversations.with_raw_response.delete(conversation_id)
 
     async def recompile(self, conversation_id: str) -> str:
-        with _letta_errors():
+        with letta_errors():
             response = await self._letta.conversations.with_raw_response.recompile(conversation_id)
         return _decoded(response, str)
 
@@ -253,7 +210,7 @@ class RestUpstream:
         if altered or conversation_id in self._altered:
             await self._alter(agent_id, conversation_id, sending.options)
         try:
-            await self._stream(conversation_id, sending, take)
+            await self._call(lambda calls: calls.stream(conversation_id, to_body(sending), RunReading(take)))
         finally:
             if altered:
                 await undisturbed(self._reset(conversation_id))
@@ -262,41 +219,26 @@ class RestUpstream:
         """Have the conversation's model called otherwise; all that its agent has set is set again, or would be lost."""
         if options == NO_OPTIONS:
             return await self._reset(conversation_id)
-        with _letta_errors():
+        with letta_errors():
             response = await self._letta.agents.with_raw_response.retrieve(agent_id)
             agent = _decoded(response, AgentSettings)
             settings: Any = with_options(agent.model_settings or {}, options)
             self._altered.add(conversation_id)
             await self._letta.conversations.with_raw_response.update(
-                conversation_id, model=agent.model or omit, model_settings=settings
+                conversation_id, model=agent.model or LEFT_OUT, model_settings=settings
             )
 
     async def _reset(self, conversation_id: str) -> None:
         """Have the agent's own settings hold again; if that fails, before the next run. Raises nothing."""
         try:
-            with _letta_errors():
+            with letta_errors():
                 await self._letta.conversations.with_raw_response.update(conversation_id, model="")
             self._altered.discard(conversation_id)
         except errors.UpstreamError as error:
             logger.warning("a conversation's settings could not be reset: %s: %s", type(error).__name__, error)
 
-    async def _stream(self, conversation_id: str, sending: Sending, take: Take) -> None:
-        with _letta_errors(sending=True):
-            # include_pings: the first ping names the run before the model has said anything.
-            async with self._once.conversations.messages.with_streaming_response.create(
-                conversation_id,
-                override_system=to_prompt(sending.instructions) or omit,
-                streaming=True,
-                stream_tokens=True,
-                include_pings=True,
-                extra_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity"},
-                extra_body=to_body(sending),
-                timeout=self._run_timeout,
-            ) as response:
-                await _read(response.http_response, take)
-
     async def is_running(self, conversation_id: str) -> bool:
-        with _letta_errors():
+        with letta_errors():
             response = await self._letta.runs.with_raw_response.list(
                 conversation_id=conversation_id, active=True, limit=1
             )
@@ -304,17 +246,17 @@ class RestUpstream:
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         try:
-            with _letta_errors():
+            with letta_errors():
                 await self._once.conversations.with_raw_response.cancel(conversation_id)
         except (errors.Busy, errors.NotFound):
             return  # "No active runs to cancel", or the conversation was deleted while it ran: nothing is left to end
 
     async def check_health(self) -> None:
-        with _letta_errors():
+        with letta_errors():
             await self._once.with_raw_response.health()
 
     async def list_models(self) -> list[str]:
-        with _letta_errors():
+        with letta_errors():
             response = await self._letta.models.with_raw_response.list()
         return [model.handle for model in _decoded(response, list[ModelHandle]) if model.handle]
 
@@ -322,7 +264,7 @@ class RestUpstream:
         return [name for name in names if await self._find_tool(name) is None]
 
     async def check_agent(self, agent_id: str) -> None:
-        with _letta_errors():
+        with letta_errors():
             await self._letta.agents.with_raw_response.retrieve(agent_id)
 
     async def _tool_id(self, name: str) -> str:
@@ -332,64 +274,16 @@ class RestUpstream:
         return found.id
 
     async def _find_tool(self, name: str) -> NamedObject | None:
-        with _letta_errors():
+        with letta_errors():
             response = await self._letta.tools.with_raw_response.list(names=[name], limit=PAGE_ROWS)
         return next((tool for tool in _decoded(response, list[NamedObject]) if tool.name == name), None)
 
     async def aclose(self) -> None:
-        await self._http.aclose()
-
-
-async def _read(response: httpx.Response, take: Take) -> None:
-    """Have the events of a stream taken, those of one read in one list. Raises BrokenStream."""
-    decoder, joiner = EventDecoder(), Joiner()
-    # Not `aiter_bytes`: nothing is compressed, and each of its layers costs every event.
-    async for data in cast(httpx.AsyncByteStream, response.stream):
-        events = decoder.feed(data)
-        if decoder.halved:
-            events = joiner.join(events)
-        if events:
-            take(events)
-        if decoder.broken:
-            break
-    if rest := joiner.end():
-        take(rest)
-    if decoder.broken:
-        raise decoder.broken
-    decoder.feed_eof()
+        if self._direct:
+            await self._direct.aclose()
+        await self._clients.aclose()
 
 
 def _decoded(response: Any, kind: type[T]) -> T:
     """The body of a letta-client raw response, as one of our Structs. Raises Refused."""
     return decode_answer(response.http_response.content, kind)
-
-
-# Of a connection that was not made; what fails later may have reached Letta.
-NEVER_STOOD = (httpx.ConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-
-
-@contextmanager
-def _letta_errors(sending: bool = False) -> Iterator[None]:
-    """Turn what letta-client and its transport raise into UpstreamError.
-
-    `sending`: a message is on its way, so that what breaks after the connection stood may have reached Letta.
-    """
-    try:
-        yield
-    except letta_client.APIStatusError as error:
-        raise from_status(error.status_code, sending) from error
-    except (letta_client.APIConnectionError, httpx.TransportError) as error:
-        raise _from_transport(error, sending) from error
-
-
-def _from_transport(error: Exception, sending: bool) -> errors.UpstreamError:
-    cause = error.__cause__ if isinstance(error, letta_client.APIConnectionError) else error
-    name = type(cause).__name__
-    if isinstance(cause, httpx.ReadTimeout):
-        return errors.TimedOut(name, taken=sending)
-    # The transport says ConnectTimeout of every connection that fails; its own cause tells when.
-    if isinstance(cause, httpx.ConnectTimeout) and cause.__cause__:
-        cause = cause.__cause__
-        name = type(cause).__name__
-    never_stood = isinstance(cause, NEVER_STOOD)
-    return errors.BrokenStream(name) if sending and not never_stood else errors.Unreachable(name)

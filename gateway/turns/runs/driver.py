@@ -274,8 +274,6 @@ class Run:
 
     def _carry_out(self, heard: Heard) -> None:
         self._watch.progress = self._course.progress
-        if heard.told:
-            self.log.append(heard.told)
         if heard.stopped:
             self._watch.start(DRAIN_SECONDS)
             self._shared.conversations.answered(self._where[1])
@@ -283,6 +281,9 @@ class Run:
             self._watch.start(DRAIN_SECONDS)
         if heard.cancels:
             self._begin_cancel()
+        # At last: the readers are told within this call.
+        if heard.told:
+            self.log.append(heard.told)
 
     def _tell(self, events: list[Event]) -> None:
         if events:

@@ -1,16 +1,18 @@
 """The log of a run: its events, numbered, for any number of readers who follow it from any number.
 
-Who owns what: the run appends, and says how it ends; each reader has a place of its own. Events that every reader has
-had are folded: the pieces of one text become one, so that a run costs little more memory than its text. The numbers of
-the pieces stay: whoever follows from one within a text gets the rest of that.
+Who owns what: the run appends, and says how it ends; each reader has a place of its own. A reader that keeps up is told
+of events in the call that appends them, and takes them as they are. What is kept of them is little more than their
+text: the pieces of one text are joined, and keep where each of them began, so that whoever follows from a number
+within a text gets exactly the rest of it.
+
+Signs of life have no number, and are not told: nothing is shown of them.
 """
 
 import asyncio
 from array import array
-from collections import deque
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
 from msgspec import Struct
 
 from gateway.domain.errors import UpstreamError
@@ -26,76 +28,87 @@ from gateway.domain.events import (
     ToolReturned,
 )
 
-# So many batches are folded at once.
-FOLD_BATCHES = 64
+# So many pieces of a text are put together at once.
+JOINED_PIECES = 64
 # An event that is no piece of a text counts for so many characters beside its own texts.
 EVENT_WEIGHT = 500
 
 
-class _Batch(Struct):
-    """The events that came at once."""
+class Told(Struct, frozen=True):
+    """Events as a reader takes them: `Told([Text("Hel"), Text("lo")], range(3, 5))`, or joined, `Told([…], [4])`.
 
-    first: int
-    """The number of the first of them."""
-    end: int
-    """The number that follows them."""
+    Their numbers go up, and do not depend on how they are taken: an event has the number that the run gave it, and
+    joined pieces that of the last of them. What a wire numbers in its own way, it makes of these.
+    """
+
     events: list[Event]
+    numbers: Sequence[int]
+    """The number of each event; whoever follows after it gets what comes next. The first event of a run has 1."""
 
 
-class _Folded:
-    """One event, or the pieces of one text as one: their texts, and how long each was."""
+NOTHING_NEW = Told([], ())
 
-    def __init__(self, event: Event) -> None:
-        self._event = event
-        self._texts: list[str] = []
-        self._lengths = array("L")
 
-    def takes(self, event: Event) -> bool:
-        """True: the event is a further piece of the same text."""
-        mine = self._event
-        return isinstance(event, Text | Thought) and type(event) is type(mine) and event.step == mine.step
+class _JoinedText:
+    """The pieces of one text of a run, of which each has taken a number."""
 
-    def add(self, pieces: list[str]) -> None:
-        self._texts.append("".join(pieces))
-        self._lengths.extend(map(len, pieces))
+    __slots__ = ("_begins", "_blocks", "_kind", "_length", "_step", "_tail")
 
-    @property
-    def count(self) -> int:
-        """How many events it was."""
-        return len(self._lengths) or 1
+    def __init__(self, first: Text | Thought) -> None:
+        self._kind, self._step = type(first), first.step
+        self._blocks: list[str] = []
+        """Each of JOINED_PIECES pieces."""
+        self._tail = [first.text]
+        """The pieces after those."""
+        self._begins = array("I", [0])
+        """The character with which each piece begins: four bytes a piece."""
+        self._length = len(first.text)
+
+    def takes(self, event: Text | Thought) -> bool:
+        """True: the event is a further piece of this text."""
+        return type(event) is self._kind and event.step == self._step
+
+    def add(self, text: str) -> None:
+        self._begins.append(self._length)
+        self._length += len(text)
+        self._tail.append(text)
+        if len(self._tail) == JOINED_PIECES:
+            self._blocks.append("".join(self._tail))
+            self._tail.clear()
 
     @property
     def weight(self) -> int:
-        return sum(map(len, self._texts)) if self._lengths else _weight(self._event)
+        return self._length
 
     def between(self, start: int, end: int) -> Event:
-        """The event without its first `start` pieces, and without those from `end` on."""
-        if not isinstance(self._event, Text | Thought):
-            return self._event
-        text = "".join(self._texts)
-        return msgspec.structs.replace(self._event, text=text[sum(self._lengths[:start]) : sum(self._lengths[:end])])
+        """One event of the pieces from `start` to before `end`, at the cost of these and of two blocks."""
+        block = start // JOINED_PIECES
+        blocks = self._blocks[block : -(-end // JOINED_PIECES)]
+        if end > len(self._blocks) * JOINED_PIECES:
+            blocks.extend(self._tail)
+        skipped = self._begins[block * JOINED_PIECES]
+        ends = self._begins[end] if end < len(self._begins) else self._length
+        return self._kind("".join(blocks)[self._begins[start] - skipped : ends - skipped], self._step)
 
 
 class RunLog:
-    """A run's events, then an end or a failure. `unread` is called when the last reader has left.
-
-    Signs of life are told to those who read just then; they have no number, and are not kept.
-    """
+    """A run's events, then an end or a failure. `unread` is called when the last reader has left."""
 
     def __init__(self, unread: Callable[[], None]) -> None:
         self.failure: Exception | None = None
         self.ended = False
         self.count = 0
-        """How many events it has; the next one has this number."""
+        """How many events it has: the number of the last one."""
+        self._kept: list[_JoinedText | Event] = []
+        self._begins = array("I")
+        """How many events come before each one in `_kept`."""
+        self._last = NOTHING_NEW
+        """The events that came at once as the last ones."""
         self._read = 0
-        """Every event below this number was had by some reader."""
-        self._folded: list[_Folded] = []
-        self._tail: deque[_Batch] = deque()
-        self._dropped = 0
-        """How many batches were folded."""
+        """The number of the last event that some reader has had."""
         self._unread = unread
         self._readers: set[Reader] = set()
-        self._kept = False
+        self._is_kept = False
 
     def follow(self, after: int = 0) -> "Reader":
         """A reader of all events but the first `after`."""
@@ -104,32 +117,50 @@ class RunLog:
         return reader
 
     def append(self, events: list[Event]) -> None:
-        first = self.count
-        for event in events:
-            self.count += not isinstance(event, SignOfLife)
-        self._tail.append(_Batch(first, self.count, events))
-        if not self._readers and len(self._tail) >= FOLD_BATCHES:
-            self._fold(len(self._tail))
-        self._wake()
+        """Keep events, and tell the readers of them at once; no reader raises."""
+        numbered = [event for event in events if type(event) is not SignOfLife]
+        if not numbered:
+            return
+        before = self.count
+        for event in numbered:
+            self._keep(event)
+            self.count += 1
+        self._last = Told(numbered, range(before + 1, self.count + 1))
+        self._tell()
+
+    def _keep(self, event: Event) -> None:
+        if isinstance(event, Text | Thought):
+            last = self._kept[-1] if self._kept else None
+            if type(last) is _JoinedText and last.takes(event):
+                last.add(event.text)
+                return
+            self._kept.append(_JoinedText(event))
+        else:
+            self._kept.append(event)
+        self._begins.append(self.count)
 
     def fail(self, error: Exception) -> None:
         """End with a failure; what fails later changes nothing."""
         if not self.failure and not self.ended:
             self.failure = error
-            self._wake()
+            self._tell()
 
     def end(self) -> None:
         self.ended = True
         # The run, with all that it was asked, goes before the last of its readers does.
         self._unread = _no_matter
-        self._wake()
+        self._tell()
+
+    def _tell(self) -> None:
+        # A reader may leave as it is told.
+        for reader in [*self._readers]:
+            reader.tell()
 
     def leave(self, reader: "Reader") -> None:
         if reader not in self._readers:
             return
         self._readers.remove(reader)
         if not self._readers:
-            self._fold_what_is_kept()
             self._unread()
 
     @property
@@ -140,126 +171,103 @@ class RunLog:
     def answer(self, whole: bool) -> str:
         """The text of the answer; unless it is `whole`, what its readers have had, or will have, of it."""
         end = self.count if whole or self._readers else self._read
-        return "".join(event.text for event in self._between(0, end) if isinstance(event, Text))
+        return "".join(event.text for event, _ in self._between(0, end) if isinstance(event, Text))
 
     def keep(self) -> None:
-        """For readers who come after the end, what was told is kept in few events, once nobody reads any more."""
-        self._kept = True
+        """Keep it for readers who come after the end: with nothing of the run that has told it."""
+        self._is_kept = True
         self.failure = self.failure and _bare(self.failure)
-        self._fold_what_is_kept()
+        self._last = NOTHING_NEW
 
     def raise_failure(self) -> None:
         """Raise what the run failed with, if it did."""
         if self.failure:
-            raise _bare(self.failure) if self._kept else self.failure
+            raise _bare(self.failure) if self._is_kept else self.failure
 
     @property
     def weight(self) -> int:
         """How many characters it holds, more or less."""
-        tail = (event for batch in self._tail for event in batch.events)
-        return sum(one.weight for one in self._folded) + sum(map(_weight, tail))
+        return sum(one.weight if isinstance(one, _JoinedText) else _weight(one) for one in self._kept)
 
-    def batch_at(self, place: int) -> _Batch | None:
-        """The batch at a place, counted from the run's begin; None if it has not come."""
-        at = place - self._dropped
-        return self._tail[at] if at < len(self._tail) else None
+    def after(self, number: int) -> Told:
+        """The events after a number: as they came, for a reader that has had all but the last ones; else joined."""
+        last = self._last
+        if last.numbers and last.numbers[0] == number + 1:
+            told = last
+        elif number >= self.count:
+            return NOTHING_NEW
+        else:
+            told = Told(*map(list, zip(*self._between(number, self.count), strict=True)))
+        self._read = max(self._read, self.count)
+        return told
 
-    def begin(self, after: int) -> tuple[list[Event], int, int]:
-        """The folded events from a number on; the number and the place that follow them."""
-        end = self._tail[0].first if self._tail else self.count
-        return list(self._between(after, end)), end, self._dropped
-
-    def was_read(self, number: int, place: int) -> None:
-        """A reader has had all events below `number`."""
-        self._read = max(self._read, number)
-        if place - self._dropped >= FOLD_BATCHES:
-            self._fold(min(reader.place for reader in self._readers) - self._dropped if self._readers else 0)
-
-    def _between(self, start: int, end: int) -> Iterator[Event]:
-        """The events from one number to before another; signs of life are left out."""
-        number = 0
-        for one in self._folded:
-            if number < end and start < number + one.count:
-                yield one.between(max(0, start - number), min(one.count, end - number))
-            number += one.count
-        for event in (event for batch in self._tail for event in batch.events if not isinstance(event, SignOfLife)):
-            if start <= number < end:
-                yield event
-            number += 1
-
-    def _fold_what_is_kept(self) -> None:
-        if self._kept and not self._readers:
-            self._fold(len(self._tail))
-
-    def _fold(self, batches: int) -> None:
-        """Put the first batches together."""
-        pieces: list[str] = []
-        for _ in range(batches):
-            self._dropped += 1
-            for event in self._tail.popleft().events:
-                if isinstance(event, SignOfLife):
-                    continue
-                if not (self._folded and self._folded[-1].takes(event)):
-                    self._end_text(pieces)
-                    self._folded.append(_Folded(event))
-                if isinstance(event, Text | Thought):
-                    pieces.append(event.text)
-        self._end_text(pieces)
-
-    def _end_text(self, pieces: list[str]) -> None:
-        if pieces:
-            self._folded[-1].add(pieces)
-            pieces.clear()
-
-    def _wake(self) -> None:
-        for reader in self._readers:
-            reader.wake()
+    def _between(self, start: int, end: int) -> Iterator[tuple[Event, int]]:
+        """The events after one number up to another, joined, each with its number."""
+        for at in range(max(0, bisect_right(self._begins, start) - 1), len(self._kept)):
+            begin, one = self._begins[at], self._kept[at]
+            if begin >= end:
+                return
+            next_begin = self._begins[at + 1] if at + 1 < len(self._begins) else self.count
+            last = min(next_begin, end)
+            if isinstance(one, _JoinedText):
+                yield one.between(max(0, start - begin), last - begin), last
+            else:
+                yield one, last
 
 
 class Reader:
-    """Reads a run: calls `next` until it gives None or raises, and `leave` at last, or before."""
+    """A place in a run's log: `take` gives what has come, until it gives None or raises; `leave` ends it, at any time.
+
+    Who does not wait with `news` is called at every news (`listen`), in the call that brings it, and must raise
+    nothing; what it takes then has not waited for the loop.
+    """
 
     def __init__(self, log: RunLog, after: int = 0) -> None:
         self.joined = False
         """True: another request had begun the run."""
+        self.number = after
+        """The number of the last event that it has had."""
         self._log = log
-        self._after = after
-        self._first, self._begun, self.place = log.begin(after)
-        """`place`: how many batches of the run it has had."""
-        self._woken: asyncio.Future[None] | None = None
+        self._listener: Callable[[], None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
 
-    async def next(self) -> list[Event] | None:
-        """The events that were told since the last call, None at the end. Raises what the run failed with."""
-        if self._first:
-            first, self._first = self._first, []
-            self._log.was_read(self._begun, self.place)
-            return first
+    def take(self) -> Told | None:
+        """The events since the last time, perhaps none; None after the last. Raises what the run failed with."""
         log = self._log
-        while (batch := log.batch_at(self.place)) is None:
-            log.raise_failure()
-            if log.ended:
-                return None
-            self._woken = asyncio.get_running_loop().create_future()
-            await self._woken
-        self.place += 1
-        log.was_read(batch.end, self.place)
-        if batch.first >= self._after:
-            return batch.events
-        return _without(batch.events, self._after - batch.first)
+        told = log.after(self.number)
+        if told.events:
+            self.number = log.count
+            return told
+        log.raise_failure()
+        return None if log.ended else told
 
-    def wake(self) -> None:
-        if self._woken and not self._woken.done():
-            self._woken.set_result(None)
+    @property
+    def has_news(self) -> bool:
+        """True: there is something to take, or nothing follows."""
+        log = self._log
+        return log.count > self.number or log.ended or log.failure is not None
+
+    async def news(self) -> None:
+        """Return once there is something to take, or nothing follows."""
+        while not self.has_news:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called at every news from now on."""
+        self._listener = listener
+
+    def tell(self) -> None:
+        """There is news."""
+        if self._listener:
+            self._listener()
+        elif self._waiting and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def leave(self) -> None:
         """Read no more. Returns at once; called again, it does nothing."""
+        self._listener = None
         self._log.leave(self)
-
-
-def _without(events: list[Event], count: int) -> list[Event]:
-    """The events but the first so many that have a number."""
-    numbered: list[Event] = [event for event in events if not isinstance(event, SignOfLife)]
-    return numbered[count:]
 
 
 def _no_matter() -> None: ...
@@ -271,10 +279,8 @@ def _bare(error: Exception) -> Exception:
 
 
 def _weight(event: Event) -> int:
-    """Of pieces of a text only that text counts: they become one."""
+    """The weight of an event that is no piece of a text."""
     match event:
-        case Text(text) | Thought(text):
-            return len(text)
         case ToolCalled(call) | CallWaits(call) | CallRefused(call):
             return EVENT_WEIGHT + len(call.arguments)
         case ToolReturned(text=text) | Remark(text):

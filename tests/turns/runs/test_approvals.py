@@ -16,7 +16,7 @@ from gateway.turns.runs.registry import Runs
 from tests.events import answer, approval_request, error, ping, stop, stops_of, usage
 from tests.turns.calling import CALLED, assistant, last, request, result, user, waits, where
 from tests.turns.memory_letta import MemoryLetta, Step
-from tests.turns.turns import AGAIN, FIRST, play, read, runs_for, spoken
+from tests.turns.turns import AGAIN, FIRST, play, read, runs_for, spoken, told_next
 from tests.turns.virtual_time import Gate
 from tests.wires.oracle import played
 
@@ -319,7 +319,7 @@ async def test_a_denial_that_letta_does_not_take_is_an_error_and_the_chat_goes_o
 async def test_who_leaves_while_something_is_denied_cancels_what_goes_on(letta: MemoryLetta, runs: Runs) -> None:
     letta.scripts = [waits("Bash"), [[answer("He")], 60.0, [stop()]]]
     reader = runs.start(request(DO_IT, agent_type=DENYING))
-    while not spoken(await reader.next() or []):
+    while not spoken(await told_next(reader) or []):
         pass
     reader.leave()
     await asyncio.sleep(5)

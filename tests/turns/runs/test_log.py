@@ -1,15 +1,16 @@
-"""What a run says reaches every reader, from the beginning, however late it comes."""
+"""What a run says reaches every reader, from any number, however late or slowly it reads."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.events import Event
-from gateway.turns.runs.log import FOLD_BATCHES, Reader, RunLog
+from gateway.domain.events import Event, Text, Thought
+from gateway.turns.runs.log import JOINED_PIECES, Reader, RunLog, Told
 from tests.events import answer, calls_of, ping, reasoning, stop, text_in, thoughts_of, tool_call, usage
-from tests.turns.turns import read
+from tests.turns.turns import read, told_next
 from tests.turns.virtual_time import idle
 
 pytestmark = pytest.mark.anyio
@@ -26,29 +27,43 @@ def telling(unread: list[str]) -> RunLog:
     return RunLog(lambda: unread.append("unread"))
 
 
-def spoken(events: list[Event]) -> str:
-    return text_in(events)
-
-
 async def test_a_reader_hears_what_is_told_as_it_comes(telling: RunLog) -> None:
-    reader = telling.follow()
-    waiting = asyncio.create_task(reader.next())
+    waiting = asyncio.create_task(told_next(telling.follow()))
     await idle()
     assert not waiting.done()
 
-    telling.append([ping(), answer("Hello")])
-    assert await waiting == [ping(), answer("Hello")]
+    telling.append([answer("Hel"), answer("lo")])
+    assert await waiting == [answer("Hel"), answer("lo")]
+
+
+async def test_a_reader_that_listens_hears_it_before_the_run_goes_on(telling: RunLog) -> None:
+    reader, heard = telling.follow(), list[Told | None]()
+    reader.listen(lambda: heard.append(reader.take()))
+    telling.append([answer("Hel"), answer("lo")])
+    telling.append([stop()])
+    telling.end()
+
+    assert heard == [Told([answer("Hel"), answer("lo")], range(1, 3)), Told([stop()], range(3, 4)), None]
+
+
+async def test_a_sign_of_life_is_told_to_nobody(telling: RunLog) -> None:
+    reader = telling.follow()
+    reader.listen(lambda: pytest.fail("told"))
+    telling.append([ping()])
+
+    assert reader.take() == Told([], ())
+    assert telling.count == 0
 
 
 async def test_a_reader_that_comes_late_hears_everything(telling: RunLog) -> None:
     for text in ("One", "Two"):
         telling.append([answer(text)])
     reader = telling.follow()
-    assert [await reader.next(), await reader.next()] == [[answer("One")], [answer("Two")]]
+    assert await told_next(reader) == [answer("OneTwo")]
 
     telling.append([answer("Three")])
     telling.end()
-    assert [await reader.next(), await reader.next(), await reader.next()] == [[answer("Three")], None, None]
+    assert [await told_next(reader) for _ in range(3)] == [[answer("Three")], None, None]
 
 
 async def test_every_reader_hears_everything(telling: RunLog) -> None:
@@ -57,17 +72,26 @@ async def test_every_reader_hears_everything(telling: RunLog) -> None:
     telling.append([answer("Hello")])
     telling.end()
 
-    assert [spoken(events) for events in await asyncio.gather(*readers)] == ["Hello"] * 3
+    assert [text_in(events) for events in await asyncio.gather(*readers)] == ["Hello"] * 3
+
+
+async def test_readers_may_leave_as_they_are_told(telling: RunLog, unread: list[str]) -> None:
+    readers = [telling.follow() for _ in range(64)]
+    for reader in readers:
+        reader.listen(reader.leave)
+    telling.append([answer("Hello")])
+
+    assert unread == ["unread"]
 
 
 async def test_a_failure_is_told_after_what_came_before_it(telling: RunLog) -> None:
     telling.append([answer("He")])
     telling.fail(RuntimeError("a bug"))
     for reader in (telling.follow(), telling.follow()):
-        assert await reader.next() == [answer("He")]
+        assert await told_next(reader) == [answer("He")]
         for _ in range(2):
             with pytest.raises(RuntimeError, match="a bug"):
-                await reader.next()
+                await told_next(reader)
 
 
 async def test_the_first_failure_counts_and_none_after_the_end(telling: RunLog) -> None:
@@ -75,12 +99,12 @@ async def test_the_first_failure_counts_and_none_after_the_end(telling: RunLog) 
     telling.fail(RuntimeError("second"))
     telling.end()
     with pytest.raises(RuntimeError, match="first"):
-        await telling.follow().next()
+        await told_next(telling.follow())
 
     ended = RunLog(lambda: None)
     ended.end()
     ended.fail(RuntimeError("late"))
-    assert await ended.follow().next() is None
+    assert await told_next(ended.follow()) is None
 
 
 async def test_when_the_last_reader_leaves_nobody_reads(telling: RunLog, unread: list[str]) -> None:
@@ -95,7 +119,7 @@ async def test_when_the_last_reader_leaves_nobody_reads(telling: RunLog, unread:
     assert unread == ["unread"] * 2
 
 
-# Who has read how many batches and stays or leaves, and what of an answer in three batches counts as shown
+# After how many of an answer's three texts each reader looks last, and if it leaves; what of the answer counts as shown
 SHOWN: dict[str, tuple[list[tuple[int, bool]], bool, str]] = {
     "nobody has read": ([], False, ""),
     "one has read some and left": ([(2, True)], False, "OneTwo"),
@@ -110,15 +134,14 @@ SHOWN: dict[str, tuple[list[tuple[int, bool]], bool, str]] = {
 async def test_what_was_read_of_an_answer_or_will_be_was_shown(
     telling: RunLog, reads: list[tuple[int, bool]], whole: bool, shown: str
 ) -> None:
-    for text in ("One", "Two", "Three"):
+    readers = [(telling.follow(), last, leaves) for last, leaves in reads]
+    for said, text in enumerate(("One", "Two", "Three"), 1):
         telling.append([reasoning("Hm."), answer(text)])
-    readers: list[Reader] = []
-    for times, leaves in reads:
-        readers.append(telling.follow())
-        for _ in range(times):
-            await readers[-1].next()
-        if leaves:
-            readers[-1].leave()
+        for reader, last, leaves in readers:
+            if said <= last:
+                reader.take()
+            if said == last and leaves:
+                reader.leave()
 
     assert telling.answer(whole) == shown
 
@@ -140,26 +163,8 @@ async def test_what_was_told_is_kept_in_few_events(telling: RunLog) -> None:
     ]
 
 
-async def test_nothing_is_folded_while_somebody_reads(telling: RunLog) -> None:
-    reader = telling.follow()
-    for text in ("He", "llo"):
-        telling.append([answer(text)])
-    assert await reader.next() == [answer("He")]
-
-    telling.keep()
-    assert await reader.next() == [answer("llo")]
-    telling.end()
-    reader.leave()
-    assert await read(telling.follow()) == [answer("Hello")]
-
-
-async def follow(log: RunLog, after: int) -> list[Event]:
-    """All events from a number on, without signs of life."""
-    return [event for event in await read(log.follow(after)) if event != ping()]
-
-
-@pytest.mark.parametrize("batches", [1, 3 * FOLD_BATCHES])
-async def test_a_reader_may_follow_from_any_number_however_much_was_folded(batches: int) -> None:
+@pytest.mark.parametrize("batches", [1, 3 * JOINED_PIECES])
+async def test_a_reader_may_follow_from_any_number_however_much_was_joined(batches: int) -> None:
     log = RunLog(lambda: None)
     for i in range(batches):
         log.append([answer(f"{i}a"), ping(), answer(f"{i}b"), tool_call("f")])
@@ -167,33 +172,19 @@ async def test_a_reader_may_follow_from_any_number_however_much_was_folded(batch
     events = [event for i in range(batches) for event in (answer(f"{i}a"), answer(f"{i}b"), tool_call("f"))]
 
     for after in range(0, log.count + 1, 7):
-        told = await follow(log, after)
+        told = await read(log.follow(after))
         assert text_in(told) == text_in(events[after:])
         assert calls_of(told) == calls_of(events[after:])
 
 
 async def test_a_slow_reader_hears_all_while_another_reads_ahead(telling: RunLog) -> None:
     slow, fast = telling.follow(), telling.follow()
-    for i in range(3 * FOLD_BATCHES):
+    for i in range(3 * JOINED_PIECES):
         telling.append([answer(f"{i} ")])
-        assert await fast.next() == [answer(f"{i} ")]
+        assert await told_next(fast) == [answer(f"{i} ")]
     telling.end()
 
-    assert text_in(await read(slow)) == "".join(f"{i} " for i in range(3 * FOLD_BATCHES))
-
-
-@pytest.mark.parametrize("reads", [True, False])
-async def test_a_run_of_many_pieces_is_kept_in_few_events(telling: RunLog, reads: bool) -> None:
-    reader = telling.follow()
-    if not reads:
-        reader.leave()
-    for i in range(20 * FOLD_BATCHES):
-        telling.append([answer(f"{i} ")])
-        assert not reads or await reader.next()
-    kept, _, _ = telling.begin(0)
-
-    assert len(kept) == 1
-    assert text_in(kept).startswith("0 1 2 ")
+    assert await read(slow) == [answer("".join(f"{i} " for i in range(3 * JOINED_PIECES)))]
 
 
 EVENTS = st.one_of(
@@ -202,9 +193,12 @@ EVENTS = st.one_of(
     st.builds(tool_call, st.sampled_from(["f", None])),
     st.just(ping()),
 )
+# Few kinds and many of each: pieces of one text fill more than one block.
+LONG = st.lists(st.builds(answer, st.text(max_size=2)), min_size=JOINED_PIECES - 2, max_size=3 * JOINED_PIECES)
+BATCHES = st.lists(st.lists(EVENTS, max_size=4) | LONG, max_size=6)
 
 
-@given(st.lists(st.lists(EVENTS, max_size=4), max_size=6))
+@given(BATCHES)
 def test_keeping_changes_nothing_of_what_is_said(batches: list[list[Event]]) -> None:
     telling = RunLog(lambda: None)
     for events in batches:
@@ -212,8 +206,51 @@ def test_keeping_changes_nothing_of_what_is_said(batches: list[list[Event]]) -> 
     before = [event for events in batches for event in events]
     telling.end()
     telling.keep()
-    after, _, _ = telling.begin(0)
+    after = telling.after(0).events
 
-    assert spoken(after) == spoken(before)
+    assert text_in(after) == text_in(before)
     assert thoughts_of(after) == thoughts_of(before)
     assert calls_of(after) == calls_of(before)
+
+
+def said_at(told: list[tuple[int, Event]]) -> dict[int, tuple[str, int]]:
+    """By each number at which a reader may stop: the texts up to it, and how many other events."""
+    texts, others, found = "", 0, {}
+    for number, event in told:
+        if isinstance(event, Text | Thought):
+            texts += f"{type(event).__name__[0]}{event.step}:".join(["", *event.text])
+        else:
+            others += 1
+        found[number] = texts, others
+    return found
+
+
+def taken(reader: Reader) -> list[tuple[int, Event]]:
+    told = reader.take()
+    return [*zip(told.numbers, told.events, strict=True)] if told else []
+
+
+@given(BATCHES, st.data())
+def test_an_event_has_the_same_number_live_joined_replayed_and_followed_from_anywhere(
+    batches: list[list[Event]], data: st.DataObject
+) -> None:
+    log = RunLog(lambda: None)
+    live, slow = log.follow(), log.follow()
+    told_live, told_slow = list[tuple[int, Event]](), list[tuple[int, Event]]()
+    for events in batches:
+        log.append(events)
+        told_live += taken(live)
+        if data.draw(st.booleans()):
+            told_slow += taken(slow)
+    log.end()
+    told_slow += taken(slow)
+    replayed = taken(log.follow())
+    numbers = [number for number, _ in told_live]
+    by_number = said_at(told_live)
+
+    assert numbers == [*range(1, log.count + 1)]
+    for told in (told_slow, replayed):
+        assert all(earlier < later for earlier, later in pairwise(number for number, _ in told))
+        assert said_at(told).items() <= by_number.items()
+    after = data.draw(st.sampled_from([0, *numbers]))
+    assert said_at([*told_live[:after], *taken(log.follow(after))]).items() <= by_number.items()

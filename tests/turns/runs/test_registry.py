@@ -63,8 +63,8 @@ async def test_a_request_with_message_ids_is_a_new_turn_once_the_answer_was_read
     letta.scripts = [[[ping()], [answer("Hello")], [stop(), usage()], closing]]
     first = runs.start(turn(), NAMED)
     await closing.reached()
-    for _ in range(3):
-        assert await first.next()
+    await letta.said(3)
+    assert first.take()
     first.leave()
     second = runs.start(turn(), NAMED)
     closing.open()
@@ -348,7 +348,7 @@ async def test_the_next_turn_begins_when_a_cancel_that_takes_a_second_has_return
     await leave_after(runs, turn("Hi"), 2)
     left = now()
     following = runs.start(turn("Hi", "Hel", "More"), Sent(request="other"))
-    await following.next()
+    await letta.said()
 
     assert now() - left >= 1.0
     assert spoken(await read(following)) == "Hello"

@@ -95,8 +95,8 @@ async def test_results_that_come_while_the_turn_is_just_ending_wait_for_its_end(
     closing = Gate()
     letta.scripts = [[*waits("weather"), closing]]
     first = runs.start(request(HI, chat=chat))
-    for _ in range(3):
-        assert await first.next()
+    await letta.said(3)
+    assert first.take()
     first.leave()
     await closing.reached()
     second = asyncio.create_task(play(runs, request(*GIVEN, chat=chat)))
@@ -264,8 +264,8 @@ async def test_who_leaves_within_the_turn_that_results_go_on_with_cancels_it(let
     letta.scripts = [waits("weather"), [[ping()], [answer("Hel")], 60.0, [answer("lo")], [stop()]]]
     await play(runs, request(HI))
     reader = runs.start(request(*GIVEN))
-    for _ in range(2):
-        await reader.next()
+    await letta.said(2)
+    assert reader.take()
     reader.leave()
     await asyncio.sleep(5)
 

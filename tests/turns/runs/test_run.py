@@ -12,7 +12,7 @@ from gateway.turns.turn import Turn
 from tests.events import answer, ping, reasoning, stop, tool_call
 from tests.turns.memory_letta import ANSWER, MemoryLetta, Step
 from tests.turns.store import Store
-from tests.turns.turns import ended, in_conversations, play, read, turn
+from tests.turns.turns import ended, in_conversations, play, read, told_next, turn
 from tests.turns.virtual_time import Gate, idle
 
 pytestmark = pytest.mark.anyio
@@ -28,11 +28,12 @@ def means_for(letta: MemoryLetta, chats: Chats | None = None) -> Shared:
 
 
 async def test_a_run_tells_what_letta_says_as_it_came(letta: MemoryLetta, means: Shared) -> None:
-    script = [[ping()], [reasoning("Hm."), answer("Hello")], [stop()]]
-    letta.scripts = [script]
+    letta.scripts = [[[ping()], [reasoning("Hm."), answer("Hel")], 1.0, [answer("lo")], 1.0, [stop()]]]
     run = Run(turn(), means).follow()
 
-    assert [await run.next() for _ in range(4)] == [*script, None]
+    assert [await told_next(run) for _ in range(4)] == [
+        *([reasoning("Hm."), answer("Hel")], [answer("lo")], [stop()], None),
+    ]
 
 
 @pytest.mark.parametrize("chat", ["chat", None], ids=["a chat", "no chat"])
@@ -106,7 +107,8 @@ async def test_a_turn_that_was_left_has_its_conversation_read_again(letta: Memor
     letta.scripts = [ANSWER, [[ping()], Gate()]]
     await play(means, turn("One"))
     run = Run(turn("One", "Hello", "Two"), means)
-    await run.follow().next()
+    run.follow()
+    await letta.said()
     run.leave()
     await ended(run)
     await play(means, turn("One", "Hello", "Two"))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.domain import errors
-from gateway.domain.events import SignOfLife, Stop, Text
+from gateway.domain.events import Stop, Text
 from gateway.settings import Chats
 from gateway.turns.runs.driver import DRAIN_SECONDS, Run, Shared, share
 from tests.events import answer, ping, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step
-from tests.turns.turns import SILENCE, ended, in_conversations, play, read, runs_for, spoken, turn
+from tests.turns.turns import SILENCE, ended, in_conversations, play, read, runs_for, spoken, told_next, turn
 from tests.turns.virtual_time import Gate, idle, now
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +98,8 @@ async def test_a_turn_left_while_letta_takes_it_is_not_sent_again(letta: MemoryL
 async def test_a_turn_left_while_letta_answers_is_cancelled_once(letta: MemoryLetta, means: Shared) -> None:
     letta.scripts = [[[ping()], Gate()]]
     run = Run(turn(), means)
-    await run.follow().next()
+    run.follow()
+    await letta.said()
     for _ in range(2):
         run.leave()
     await ended(run)
@@ -124,7 +125,8 @@ async def test_a_turn_cancelled_before_the_model_has_said_anything_ends_with_the
 ) -> None:
     letta.scripts = [[[ping()], Gate()]]
     run = Run(turn(), means)
-    await run.follow().next()
+    run.follow()
+    await letta.said()
     left = now()
     run.leave()
     await ended(run)
@@ -135,8 +137,8 @@ async def test_a_turn_cancelled_before_the_model_has_said_anything_ends_with_the
 async def test_a_turn_cancelled_near_its_end_is_read_to_that(letta: MemoryLetta, means: Shared) -> None:
     letta.scripts = [["deaf", [ping()], [answer("Hel")], 0.5, [answer("lo")], [stop()]]]
     reader = (run := Run(turn("Hi"), means)).follow()
-    for _ in range(2):
-        await reader.next()
+    await letta.said(2)
+    assert reader.take()
     run.leave()
     await ended(run)
     await play(means, turn("Hi", "Hello", "More"))
@@ -147,8 +149,8 @@ async def test_a_turn_cancelled_near_its_end_is_read_to_that(letta: MemoryLetta,
 async def test_a_turn_cancelled_is_not_read_for_ever(letta: MemoryLetta, means: Shared) -> None:
     letta.scripts = [["deaf", [ping()], [answer("Hel")], Gate()]]
     reader = (run := Run(turn("Hi"), means)).follow()
-    for _ in range(2):
-        await reader.next()
+    await letta.said(2)
+    assert reader.take()
     left = now()
     run.leave()
     await ended(run)
@@ -174,7 +176,8 @@ async def test_the_next_turn_begins_when_the_cancel_has_returned(
     letta.scripts = [script]
     first, second = Run(turn(), means), Run(turn(), means)
     if leaves:
-        await first.follow().next()
+        first.follow()
+        await letta.said()
         first.leave()
     await cancelling.reached()
     await idle()
@@ -189,10 +192,11 @@ async def test_a_cancel_that_takes_a_second_does_not_end_the_next_turn(letta: Me
     letta.delay = lambda call: 1.0 if call == "cancel" else 0.0
     letta.scripts = [[[ping()], [answer("Hel")], Gate()], [[ping()], 2.0, [answer("Hello")], [stop()]]]
     first, second = Run(turn(), means), Run(turn(), means)
-    await first.follow().next()
+    first.follow()
+    await letta.said()
     first.leave()
 
-    assert [type(event) for event in await read(second.follow())] == [SignOfLife, Text, Stop]
+    assert [type(event) for event in await read(second.follow())] == [Text, Stop]
 
 
 async def test_a_reader_need_not_wait_for_the_cancel_to_hear_of_a_failure(letta: MemoryLetta, means: Shared) -> None:
@@ -225,10 +229,12 @@ async def test_a_cancel_may_take_longer_than_a_run_may_be_silent(letta: MemoryLe
     letta.delay = lambda call: SILENCE * 2 if call == "cancel" else 0.0
     letta.scripts = [[[ping()], Gate()]]
     first, second = Run(turn(), patient), Run(turn(), patient)
-    await first.follow().next()
+    first.follow()
+    await letta.said()
     first.leave()
     left = now()
-    await second.follow().next()
+    second.follow()
+    await letta.said()
 
     assert now() - left >= SILENCE * 2
 
@@ -248,11 +254,11 @@ async def test_a_cancel_that_fails_is_logged_and_the_run_ends_as_it_was(
 async def test_a_run_that_was_stopped_tells_its_reader(letta: MemoryLetta, means: Shared) -> None:
     letta.scripts = [[[ping()], Gate()]]
     reader = (run := Run(turn(), means)).follow()
-    await reader.next()
+    await letta.said()
     run.stop()
 
     with pytest.raises(errors.Stopped):
-        await reader.next()
+        await told_next(reader)
     await ended(run)
     assert in_conversations(letta) == ["run", "cancel"]
 
@@ -313,7 +319,7 @@ async def test_what_is_given_up_in_line_is_brought_back_though_the_turn_before_i
     runs = runs_for(either)
     either.scripts = [[[ping()], [answer("Hel")], 5.0, [answer("lo")], [stop(), usage()]]]
     first = runs.start(turn("One", keeps_history=False))
-    await first.next()
+    await either.said()
     runs.start(turn("Two", keeps_history=False)).leave()
     assert spoken(await read(first)) == "Hello"
     await play(runs, turn("Three", keeps_history=False))

@@ -17,7 +17,19 @@ from gateway.turns.turn import Turn, to_turn
 from tests.events import answer, approval_request, ping, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.store import Store
-from tests.turns.turns import AGAIN, FIRST, in_conversations, leave_after, path_of, play, read, runs_for, spoken, turn
+from tests.turns.turns import (
+    AGAIN,
+    FIRST,
+    in_conversations,
+    leave_after,
+    path_of,
+    play,
+    read,
+    runs_for,
+    spoken,
+    told_next,
+    turn,
+)
 from tests.turns.virtual_time import Gate, idle, now
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +110,7 @@ async def test_a_turn_that_waits_too_long_is_refused(letta: MemoryLetta) -> None
     runs = runs_for(letta, Chats(queue_seconds=5.0))
     letta.scripts = [[[ping()], 100.0, [stop()]]]
     first = runs.start(turn())
-    await first.next()
+    await letta.said()
     began = now()
 
     with pytest.raises(errors.QueueFull):
@@ -112,7 +124,7 @@ async def test_a_turn_that_was_refused_may_be_sent_again(letta: MemoryLetta) -> 
     runs = runs_for(letta, Chats(queue_length=0))
     letta.scripts = [[[ping()], 10.0, [stop()]]]
     first = runs.start(turn())
-    await first.next()
+    await letta.said()
     with pytest.raises(errors.QueueFull):
         await play(runs, turn("Other"), FIRST)
     await read(first)
@@ -189,8 +201,7 @@ async def test_closing_waits_for_every_run_and_its_cancel(letta: MemoryLetta, ru
     cancelling = letta.gate("cancel")
     letta.scripts = [[[ping()], Gate()]] * 3
     under_way = [runs.start(turn(chat=chat)) for chat in ("one", "two", "one")]
-    for reader in under_way[:2]:
-        await reader.next()
+    await letta.said(2)
     closing = asyncio.create_task(runs.aclose())
     await cancelling.reached(2)
     await idle()
@@ -201,7 +212,7 @@ async def test_closing_waits_for_every_run_and_its_cancel(letta: MemoryLetta, ru
     assert in_conversations(letta) == ["run", "run", "cancel", "cancel"]
     for reader in under_way:
         with pytest.raises(errors.Stopped):
-            await reader.next()
+            await told_next(reader)
 
 
 async def test_closing_with_nothing_under_way_is_done_at_once(runs: Runs) -> None:
@@ -215,7 +226,8 @@ async def test_closing_with_nothing_under_way_is_done_at_once(runs: Runs) -> Non
 async def test_closing_does_not_wait_for_ever_for_a_cancel(letta: MemoryLetta, runs: Runs) -> None:
     letta.delay = lambda call: 3600.0 if call == "cancel" else 0.0
     letta.scripts = [[[ping()], Gate()]]
-    await runs.start(turn()).next()
+    runs.start(turn())
+    await letta.said()
     began = now()
     await runs.aclose()
 
@@ -225,8 +237,8 @@ async def test_closing_does_not_wait_for_ever_for_a_cancel(letta: MemoryLetta, r
 async def test_after_the_gateways_end_a_chat_goes_on_with_all_that_was_shown(letta: MemoryLetta, runs: Runs) -> None:
     letta.scripts = [SPOKEN]
     reader = runs.start(turn("Hi", keeps_history=False))
-    for _ in range(2):
-        await reader.next()
+    await letta.said(2)
+    assert reader.take()
     await runs.aclose()
     await play(runs_for(letta), turn("More", keeps_history=False))
 

@@ -1,6 +1,5 @@
 """Rules that the stream of any events whatever obeys."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import cast
 
@@ -12,9 +11,9 @@ from gateway.domain import errors as letta
 from gateway.domain.errors import UpstreamError
 from gateway.domain.events import Event, Text, Thought, ToolCalled
 from gateway.domain.look import Look, Reasoning
+from gateway.http.answering import Answer
 from gateway.http.record import Record
-from gateway.http.sse import Answer
-from gateway.turns.runs.log import Reader
+from gateway.turns.runs.log import Reader, Told
 from gateway.wires.chat_completions.response import DONE_FRAME, frame, to_completion
 from gateway.wires.chat_completions.think_tags import restore
 from gateway.wires.envelope import UpstreamFailure, to_response
@@ -140,25 +139,23 @@ class _Reads:
         self._reads = [*reads]
         self._failure = failure
 
-    async def next(self) -> list[Event] | None:
+    def take(self) -> Told | None:
         if self._reads:
-            return self._reads.pop(0)
+            return Told(self._reads.pop(0), ())
         if self._failure:
             raise self._failure
         return None
 
 
-async def _answered(run: _Reads, mode: Reasoning, include_usage: bool) -> bytes:
+def _answered(run: _Reads, mode: Reasoning, include_usage: bool) -> bytes:
     """The frames of an answer, read to its end as a response does."""
     narrator = Narrator(Look(mode, "thoughts"), awaits_usage=include_usage)
     answer = Answer(cast(Reader, run), narrator, encoder(mode, include_usage), Record("req_1"))
-    frames = b""
-    try:
-        while (more := await answer.next_frames()) is not None:
-            frames += more
-        return frames + answer.end()
-    except UpstreamError as error:
-        return frames + answer.fail(UpstreamFailure(error))
+    frames, more = b"", True
+    while more:
+        news, more = answer.take_frames_or_failure()
+        frames += news
+    return frames
 
 
 FAULTS = st.sampled_from([None, letta.BrokenStream("cut"), letta.TimedOut("silent"), letta.Stopped("shutting down")])
@@ -168,7 +165,7 @@ FAULTS = st.sampled_from([None, letta.BrokenStream("cut"), letta.TimedOut("silen
 def test_any_reads_and_any_fault_make_a_well_formed_answer(
     reads: list[list[Event]], fault: UpstreamError | None, mode: Reasoning, include_usage: bool
 ) -> None:
-    frames = asyncio.run(_answered(_Reads(reads, fault), mode, include_usage))
+    frames = _answered(_Reads(reads, fault), mode, include_usage)
     stream = check_stream(frames, include_usage=include_usage)
 
     check_tags(stream, mode)
@@ -178,7 +175,7 @@ def test_any_reads_and_any_fault_make_a_well_formed_answer(
 def test_a_fault_before_the_finish_reason_is_told_after_what_was_said(
     reads: list[list[Event]], fault: UpstreamError, mode: Reasoning
 ) -> None:
-    stream = check_stream(asyncio.run(_answered(_Reads(reads, fault), mode, False)))
+    stream = check_stream(_answered(_Reads(reads, fault), mode, False))
     whole = played([event for read in reads for event in read], mode)
 
     assert stream.error == check_stream(frame(to_response(UpstreamFailure(fault))) + DONE_FRAME).error
@@ -188,6 +185,6 @@ def test_a_fault_before_the_finish_reason_is_told_after_what_was_said(
 @given(good_runs, st.integers(1, 5), MODES)
 def test_the_size_of_the_reads_changes_nothing(events: list[Event], size: int, mode: Reasoning) -> None:
     reads = [events[start : start + size] for start in range(0, len(events), size)]
-    stream = check_stream(asyncio.run(_answered(_Reads(reads, None), mode, False)))
+    stream = check_stream(_answered(_Reads(reads, None), mode, False))
 
     assert stream == played(events, mode)

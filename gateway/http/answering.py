@@ -1,0 +1,163 @@
+"""A run as a response: server-sent events, or one whole answer."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from litestar import Request
+from litestar.types import ASGIApp
+from msgspec import Struct
+
+from gateway.domain.errors import GatewayError, UpstreamError
+from gateway.http.errors import to_gateway_error
+from gateway.http.event_stream import PING_FRAME, EventStream
+from gateway.http.record import CLIENT_LEFT, Record
+from gateway.turns.runs.log import Reader
+from gateway.wires.encoder import Encoder
+from gateway.wires.narrator import Narrator
+from gateway.wires.sayings import Saying
+
+
+class Answer:
+    """One run as one client is told it: joins the reader of the run, a narrator and the encoder of a wire."""
+
+    def __init__(self, run: Reader, narrator: Narrator, encoder: Encoder, record: Record) -> None:
+        self.record = record
+        self._run = run
+        self._narrator = narrator
+        self._encoder = encoder
+        self._failure: UpstreamError | None = None
+        """The end of the run, once what came before it in the same read was said."""
+
+    def take_frames(self) -> tuple[bytes, bool]:
+        """The frames of what has come since the last time, perhaps none; and False if they are the last ones.
+
+        Raises what the run failed with, after what came before that.
+        """
+        said, over = self._take()
+        frames = self._encoder.encode(said) if said else b""
+        if over:
+            self.record.outcome = None
+            frames += self._encoder.end()
+        elif self._failure and not frames:
+            raise self._failure
+        if frames:
+            self.record.has_first_frame()
+        return frames, not over
+
+    def take_frames_or_failure(self) -> tuple[bytes, bool]:
+        """The same; a failure is told in frames, the last ones. Raises nothing."""
+        try:
+            return self.take_frames()
+        # Nothing may escape: the body would end without its end, and no client could tell what happened.
+        except Exception as error:
+            return self._fail(to_gateway_error(error)), False
+
+    async def whole(self) -> Struct:
+        """The body of the whole answer. Raises what the run failed with."""
+        whole: list[Saying] = []
+        over = False
+        while not over:
+            said, over = self._take()
+            whole += said
+            if not (over or said):
+                await self._run.news()
+        self.record.has_first_frame()
+        return self._encoder.whole(whole)
+
+    async def news(self) -> None:
+        """Return once there is something to take."""
+        await self._run.news()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called when there is something to take, in the call that brings it."""
+        self._run.listen(listener)
+
+    def leave(self) -> None:
+        """Read no more of the run."""
+        self.record.tokens = self._narrator.tokens
+        self._run.leave()
+
+    def _fail(self, error: GatewayError) -> bytes:
+        """The frames that close what is open, tell of an error and end the answer."""
+        self.record.fail(error)
+        return self._encoder.encode(self._narrator.receive_error()) + self._encoder.fail(error)
+
+    def _take(self) -> tuple[list[Saying], bool]:
+        """Everything to be said since the last time, and True if nothing follows. Raises what the run failed with."""
+        if self._failure:
+            raise self._failure
+        narrator = self._narrator
+        try:
+            told = self._run.take()
+        except UpstreamError:
+            # An upstream that breaks after the run's reason to stop takes nothing from the answer.
+            if not narrator.stopped:
+                raise
+            told = None
+        said: list[Saying] = []
+        try:
+            for event in told.events if told else ():
+                said += narrator.receive(event)
+            over = told is None or narrator.complete
+            if over:
+                said += narrator.receive_eof()
+        except UpstreamError as error:
+            self._failure, over = error, False
+            if not said:
+                raise
+        return said, over
+
+
+async def stream(answer: Answer, first_event_seconds: float, ping_seconds: float) -> ASGIApp:
+    """The answer as events. Raises GatewayError or UpstreamError if the run fails within `first_event_seconds`."""
+    # Until it has its end, it has none: nobody tells of a client that leaves.
+    answer.record.outcome = CLIENT_LEFT
+    try:
+        first = await _first_frames(answer, first_event_seconds)
+    except BaseException:
+        answer.record.outcome = None
+        answer.leave()
+        raise
+    begun = [first]
+
+    def frames() -> tuple[bytes, bool]:
+        return begun.pop() if begun else answer.take_frames_or_failure()
+
+    response = EventStream(frames, answer.leave, ping_seconds)
+    answer.listen(response.tell)
+    return cast(ASGIApp, response)
+
+
+async def _first_frames(answer: Answer, seconds: float) -> tuple[bytes, bool]:
+    """The first frames; a ping if none came in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                frames, more = answer.take_frames()
+                if frames or not more:
+                    return frames, more
+                await answer.news()
+    except TimeoutError:
+        return PING_FRAME, True
+
+
+async def in_one_piece(answer: Answer, request: Request[Any, Any, Any]) -> Struct | None:
+    """The whole answer; None if the client left before its end. Raises GatewayError or UpstreamError."""
+    collecting = asyncio.create_task(answer.whole())
+    leaving = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if collecting.done():
+            return await collecting
+        answer.record.outcome = CLIENT_LEFT
+        return None
+    finally:
+        answer.leave()
+        collecting.cancel()
+        leaving.cancel()
+
+
+async def _disconnected(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

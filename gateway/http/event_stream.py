@@ -1,0 +1,88 @@
+"""The last piece of a token's way: frames go to the client in the call in which they came. Alone knows sse-starlette.
+
+sse-starlette formats events, and says with which headers they are answered. Its way of sending them is bypassed: a
+generator, a task group and a lock between a token and its client cost more than all else that is done for one.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any
+
+from sse_starlette.event import ServerSentEvent
+from sse_starlette.sse import AppStatus, EventSourceResponse
+
+PING_FRAME = ServerSentEvent(comment="ping", sep="\n").encode()
+
+# sse-starlette would cut every stream on SIGTERM; the gateway ends its runs itself, each with an error told.
+AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+
+
+class EventStream(EventSourceResponse):
+    """A response of events. `tell` is called when there are frames; a client that keeps up has them before it returns.
+
+    `frames` gives those that have come since the last call, perhaps none, and False after the last ones; it raises
+    nothing. While a client is slow they wait where they come from. A ping is sent every `ping_seconds`.
+    """
+
+    def __init__(self, frames: Callable[[], tuple[bytes, bool]], left: Callable[[], None], ping_seconds: float) -> None:
+        """`left` is called once: the response is complete, or its client has left."""
+        super().__init__(iter(()), sep="\n")
+        # Whether the connection is kept is the server's to say, and said once.
+        del self.headers["connection"]
+        self._frames, self._left, self._ping_seconds = frames, left, ping_seconds
+        self._busy = True
+        """True: the client is slow, or not ready; what is sent next is looked for by the one who sends."""
+        self._sending: asyncio.Task[None] | None = None
+        self._context = copy_context()
+        """The context of the request: what is told comes in another."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._send, self._loop = send, asyncio.get_running_loop()
+        self._pings = self._loop.call_later(self._ping_seconds, self._keep_alive)
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            self._begin()
+            # It comes at the end of the response, too, and at once where the client has left before its begin:
+            # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnect-receive-event
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            self._busy = True
+            self._pings.cancel()
+            if self._sending:
+                self._sending.cancel()
+            self._left()
+
+    def tell(self) -> None:
+        """There are frames."""
+        if not self._busy:
+            self._begin()
+
+    def _keep_alive(self) -> None:
+        self._pings = self._loop.call_later(self._ping_seconds, self._keep_alive)
+        if not self._busy:
+            self._begin(PING_FRAME)
+
+    def _begin(self, before: bytes = b"") -> None:
+        self._busy = True
+        self._sending = _start(self._send_all(before), self._loop, self._context)
+
+    async def _send_all(self, before: bytes) -> None:
+        more = True
+        while more:
+            frames, more = self._frames()
+            if before:
+                frames, before = before + frames, b""
+            if more and not frames:
+                self._busy = False
+                return
+            await self._send({"type": "http.response.body", "body": frames, "more_body": more})
+
+
+def _start(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> asyncio.Task[None]:
+    """Begin at once, without waiting for the loop, where Python can: what need not wait is done when this returns."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, context=context, eager_start=True)
+    return loop.create_task(work, context=context)
