@@ -42,8 +42,7 @@ class EventStream(EventSourceResponse):
         self._send, self._loop = send, asyncio.get_running_loop()
         self._pings = self._loop.call_later(self._ping_seconds, self._keep_alive)
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            self._begin()
+            self._begin(begins=True)
             # It comes at the end of the response, too, and at once where the client has left before its begin:
             # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnect-receive-event
             while (await receive())["type"] != "http.disconnect":
@@ -65,11 +64,14 @@ class EventStream(EventSourceResponse):
         if not self._busy:
             self._begin(PING_FRAME)
 
-    def _begin(self, before: bytes = b"") -> None:
+    def _begin(self, before: bytes = b"", begins: bool = False) -> None:
         self._busy = True
-        self._sending = _start(self._send_all(before), self._loop, self._context)
+        self._sending = _start(self._send_all(before, begins), self._loop, self._context)
 
-    async def _send_all(self, before: bytes) -> None:
+    async def _send_all(self, before: bytes, begins: bool) -> None:
+        if begins:
+            head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await self._send(head)
         more = True
         while more:
             frames, more = self._frames()
