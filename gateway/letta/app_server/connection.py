@@ -9,11 +9,16 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import msgspec
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.client import ClientProtocol
+from websockets.frames import DATA_OPCODES
+from websockets.frames import Frame as WebSocketFrame
+from websockets.protocol import Event
 
 from gateway.domain import errors
 from gateway.domain.halves import UNREADABLE, decode, decode_pieces, mended
@@ -35,15 +40,43 @@ MAX_SENT_BYTES = 100 * 1024 * 1024
 BROKE = "the connection to the App Server broke"
 
 T = TypeVar("T", bound="ServerAnswer")
+_decode_frame = msgspec.json.Decoder(Frame).decode
 Address = Callable[[], Awaitable[tuple[str, str | None]]]
 Hear = Callable[[Arrival], None]
 
 
-class OpenSocket:
-    """A WebSocket that is open, with what was begun on it and ends with it."""
+class _WebSocket(ClientConnection):
+    """A WebSocket whose messages are handed on in the callback that reads them; nobody may call its `recv`.
 
-    def __init__(self, websocket: ClientConnection) -> None:
-        self.websocket = websocket
+    What `receive` is called with is a message, text or not; it raises nothing.
+    """
+
+    def __init__(self, receive: Callable[[bytes], None], protocol: ClientProtocol, **more: Any) -> None:
+        super().__init__(protocol, **more)
+        self._receive_message = receive
+        self._pieces: list[bytes] = []
+        """The frames of a message that has not ended."""
+
+    # https://websockets.readthedocs.io/en/stable/reference/sansio/client.html: events after the handshake are frames
+    def process_event(self, event: Event) -> None:
+        if not isinstance(event, WebSocketFrame) or event.opcode not in DATA_OPCODES:
+            super().process_event(event)
+        elif event.fin and not self._pieces:
+            self._receive_message(bytes(event.data))
+        else:
+            self._pieces.append(bytes(event.data))
+            if event.fin:
+                whole = b"".join(self._pieces)
+                self._pieces.clear()
+                self._receive_message(whole)
+
+
+class OpenSocket:
+    """A WebSocket, with what was begun on it and ends with it."""
+
+    websocket: ClientConnection
+
+    def __init__(self) -> None:
         self.waiting: dict[str, asyncio.Future[bytes]] = {}
         self.runtimes: dict[str, int] = {}
         """The conversations whose frames come over this connection, and what tells the tools that are known in each."""
@@ -102,9 +135,10 @@ class AppServerConnection:
         if self._closed:
             raise errors.Unreachable("the gateway is shutting down")
         url, token = await self._address()
-        socket = OpenSocket(await self._open(url, token))
+        socket = OpenSocket()
+        socket.websocket = await self._open(url, token, partial(self._receive, socket))
         self._socket = socket
-        self._start(self._read(socket))
+        self._start(self._follow(socket))
         try:
             await self._greet()
         except errors.UpstreamError:
@@ -118,7 +152,7 @@ class AppServerConnection:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _open(self, url: str, token: str | None) -> ClientConnection:
+    async def _open(self, url: str, token: str | None, receive: Callable[[bytes], None]) -> ClientConnection:
         try:
             return await connect(
                 url,
@@ -129,6 +163,7 @@ class AppServerConnection:
                 max_size=MAX_FRAME_BYTES,
                 # Deltas are small, and the way is short or encrypted.
                 compression=None,
+                create_connection=cast(type[ClientConnection], partial(_WebSocket, receive)),
                 proxy=None if is_loopback(websockets.uri.parse_uri(url).host) else True,
             )
         except websockets.InvalidStatus as error:
@@ -138,12 +173,12 @@ class AppServerConnection:
         except (OSError, TimeoutError, websockets.WebSocketException) as error:
             raise errors.Unreachable(type(error).__name__) from error
 
-    async def _read(self, socket: OpenSocket) -> None:
+    async def _follow(self, socket: OpenSocket) -> None:
+        """See to it that everybody is told when a connection is lost, and that there is another soon."""
         try:
-            while True:
-                self._receive(socket, await socket.websocket.recv(decode=False))
-        except websockets.ConnectionClosed as error:
+            await socket.websocket.wait_closed()
             if not self._closed:
+                error = socket.websocket.protocol.close_exc
                 logger.warning("the connection to the App Server broke: %s", type(error).__name__)
         finally:
             self._lose(socket)
@@ -166,13 +201,18 @@ class AppServerConnection:
 
     def _hand_over(self, socket: OpenSocket, data: bytes, halved: bytes | None) -> None:
         """`halved`: how the frame came, if `data` is what was made of it."""
-        head = msgspec.json.decode(data, type=Head)
+        head: Head
+        try:
+            head = frame = _decode_frame(data)
+        except msgspec.ValidationError:
+            # An answer may have anything in fields that are named like a frame's.
+            head, frame = msgspec.json.decode(data, type=Head), None
         waiting = socket.waiting.pop(head.request_id, None) if head.request_id else None
         if waiting:
             if not waiting.done():
                 waiting.set_result(data)
         elif head.type in RUNTIME_FRAMES:
-            self._deliver(decode_pieces(halved, HalvedFrame) if halved else msgspec.json.decode(data, type=Frame))
+            self._deliver(decode_pieces(halved, HalvedFrame) if halved else frame or _decode_frame(data))
         else:
             self._answer(head, data)
 

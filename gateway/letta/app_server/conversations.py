@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from gateway.domain import errors
 from gateway.domain.messages import Message, last_answer
-from gateway.letta.app_server.connection import AppServerConnection
+from gateway.domain.request import ClientTool
+from gateway.letta.app_server.connection import AppServerConnection, OpenSocket
 from gateway.letta.app_server.frames import (
     PAGE,
     ConversationsListed,
@@ -22,6 +23,7 @@ from gateway.letta.app_server.frames import (
     ServerAnswer,
 )
 from gateway.letta.app_server.history_files import HistoryFiles
+from gateway.letta.app_server.input import external_tools
 from gateway.letta.app_server.listing import calls_wait, to_past, unfinished
 from gateway.letta.upstream import Conversation, Fork, Past
 
@@ -50,6 +52,29 @@ class AppServerConversations:
         self.files = HistoryFiles(connection)
         self._unfinished: dict[str, UnfinishedTurn] = {}
         """By conversation, the turn that never ended."""
+
+    async def subscribe(self, runtime: Runtime, tools: tuple[ClientTool, ...], asks: bool) -> OpenSocket:
+        """Have the frames of a conversation come here, and the gateway's and its client's tools known in it."""
+        socket, id = await self._connection.open_socket(), runtime.conversation_id or ""
+        external, known = external_tools(tools), hash(tools and msgspec.json.encode(tools))
+        if id not in socket.runtimes:
+            await self._connection.request(
+                "runtime_start",
+                ServerAnswer,
+                agent_id=runtime.agent_id,
+                conversation_id=runtime.conversation_id,
+                # What an agent may use at all is said turn by turn.
+                mode="standard" if asks else "unrestricted",
+                skill_sources=[],
+                recover_approvals=False,
+                force_device_status=False,
+                external_tools=external,
+            )
+        elif socket.runtimes[id] != known:
+            update = {"runtimes": [runtime], "external_tools": external}
+            await self._connection.request("runtime_external_tools_update", ServerAnswer, updates=[update])
+        socket.runtimes[id] = known
+        return socket
 
     async def find(self, agent_id: str | None, summary: str) -> list[Conversation]:
         found: dict[str, Conversation] = {}

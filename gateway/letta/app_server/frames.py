@@ -70,10 +70,9 @@ class StreamDelta(StreamMessage, frozen=True):
         return structs.replace(tokens, prompt=self.total_tokens - tokens.completion)
 
 
-class Frame(Struct, frozen=True):
+class Frame(Head, frozen=True):
     """A frame of a runtime; `type` tells which of the other fields it has."""
 
-    type: str = ""
     runtime: Runtime | None = None
     # stream_delta; with a `subagent_id` it is not the agent who speaks
     delta: StreamDelta | None = None

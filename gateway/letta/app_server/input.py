@@ -13,15 +13,21 @@ from msgspec import Struct
 from gateway.domain.messages import Image, Message, Role, last_answer
 from gateway.domain.request import ClientTool
 from gateway.letta.app_server import memory
+from gateway.letta.app_server.frames import OutgoingFrame
 from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, SAID, WITHDRAWN, looks_like_a_note, note
-from gateway.letta.parts import MessagePart, described, exchange_notes, text_part, to_parts
+from gateway.letta.parts import MessagePart, described, exchange_notes, flattened, text_part, to_parts
 from gateway.letta.upstream import Instructions, Sending
 
 Input = dict[str, Any]
 # How long the App Server waits for the answer to a call at most, in seconds.
 LONGEST_CALL_SECONDS = 300.0
+# The gateway gives a call up before that.
+LONGEST_WAIT_SECONDS = LONGEST_CALL_SECONDS - 10.0
 # And for that to a call of one of the gateway's own tools: longer than the requests that it makes may take.
 MEMORY_TIMEOUT_MS = 120_000
+# What is longer than 21 MiB with what it adds itself (`MAX_DURABLE_QUEUED_INPUT_BYTES` in
+# `letta_code/_payload/app/letta.js`) it does not queue; it does not say why.
+LONGEST_INPUT_BYTES = 20 * 1024 * 1024
 
 
 class EarlierLine(Struct, frozen=True, omit_defaults=True):
@@ -98,3 +104,30 @@ def external_tools(clients: Iterable[ClientTool]) -> list[dict[str, Any]]:
     theirs = [{**described(tool), "timeout_ms": int(LONGEST_CALL_SECONDS * 1000)} for tool in clients]
     ours = [{**tool, "timeout_ms": MEMORY_TIMEOUT_MS} for tool in memory.MEMORY_TOOLS]
     return [{"tools": [{**tool, "auto_background": False} for tool in [*ours, *theirs]]}]
+
+
+def client_ids(payload: dict[str, Any]) -> list[str]:
+    """The client ids of the messages in a payload."""
+    return [message["client_message_id"] for message in payload["messages"]]
+
+
+class CallReply(Struct, frozen=True):
+    """The reply to a call that waits: the result of a client's tool, or the words for why it is not allowed."""
+
+    text: str = ""
+    failed: bool = False
+    images: tuple[Image, ...] = ()
+
+
+def to_result(request_id: str, reply: CallReply) -> OutgoingFrame:
+    """The frame that answers the request for the result of a call."""
+    content = flattened(to_parts(Message("user", reply.text, images=reply.images)))
+    result = {"content": content, "is_error": reply.failed}
+    return {"type": "external_tool_call_response", "request_id": request_id, "result": result}
+
+
+def merged(replies: list[CallReply]) -> CallReply:
+    """One reply in place of several."""
+    text = "\n".join(reply.text for reply in replies)
+    images = tuple(image for reply in replies for image in reply.images)
+    return CallReply(text, all(reply.failed for reply in replies), images)

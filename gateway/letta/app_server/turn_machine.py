@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 
 import msgspec
-from msgspec import Struct
 
 from gateway.domain import errors
 from gateway.domain.events import (
@@ -29,7 +28,7 @@ from gateway.domain.events import (
     ToolCalled,
 )
 from gateway.domain.joining import Joiner
-from gateway.domain.messages import Image, Message, PendingCall
+from gateway.domain.messages import PendingCall
 from gateway.letta.app_server.frames import (
     Arrival,
     ControlRequest,
@@ -40,9 +39,9 @@ from gateway.letta.app_server.frames import (
     StreamDelta,
     ToolRequest,
 )
+from gateway.letta.app_server.input import CallReply, merged, to_result
 from gateway.letta.error_words import from_loop_error, from_provider, innermost_message
 from gateway.letta.notes import CLIENT_GAVE_NO_ANSWER, NOT_AVAILABLE, denial
-from gateway.letta.parts import flattened, to_parts
 from gateway.letta.stream_messages import content_text, to_events, to_stop
 from gateway.letta.upstream import Sending
 
@@ -106,14 +105,6 @@ ASKED = frozenset({"WAITING_FOR_API_RESPONSE", "PROCESSING_API_RESPONSE"})
 STANDS = frozenset({"end_turn", "max_steps", "max_tokens_exceeded", "tool_rule", "no_tool_call"})
 
 
-class CallReply(Struct, frozen=True):
-    """The reply to a call that waits: the result of a client's tool, or the words for why it is not allowed."""
-
-    text: str = ""
-    failed: bool = False
-    images: tuple[Image, ...] = ()
-
-
 class TurnMachine:
     """One turn, told apart from others of its conversation by the ids of the messages sent."""
 
@@ -165,6 +156,11 @@ class TurnMachine:
         return not TRANSITIONS[self.state]
 
     @property
+    def rests(self) -> bool:
+        """True once nothing follows, or not before its client has answered."""
+        return self.state is TurnState.PARKED or self.is_over
+
+    @property
     def waits(self) -> bool:
         """True while its calls wait for its client."""
         return self.state in (TurnState.PARKED, TurnState.ENDING)
@@ -202,7 +198,7 @@ class TurnMachine:
 
     def take_call(self, request: ToolRequest) -> None:
         """The App Server asks for the result of a client's tool."""
-        self._wait(request.tool_call_id, lambda reply: _to_result(request.request_id, reply))
+        self._wait(request.tool_call_id, lambda reply: to_result(request.request_id, reply))
 
     def take_question(self, asked: ControlRequest) -> None:
         """The App Server asks if a tool may be used: the agent's list of tools decides, or the person is asked."""
@@ -227,7 +223,7 @@ class TurnMachine:
         replies |= {one.tool_call_id: CallReply(one.said.content, images=one.images) for one in sending.results}
         replies |= {id: CallReply() for id in sending.approved}
         # Of calls with one id the App Server asks for one result, and its model has no other way to hear of the rest.
-        replies |= {id: _merged([replies[one] for one in (id, *twins)]) for id, twins in self._twins.items()}
+        replies |= {id: merged([replies[one] for one in (id, *twins)]) for id, twins in self._twins.items()}
         self._reply(replies)
         self._ids |= frozenset(client_message_ids)
         self.waiting, self._twins = {}, {}
@@ -386,15 +382,3 @@ class TurnMachine:
         decision = {"behavior": "deny", "message": reply.text} if reply.failed else {"behavior": "allow"}
         payload = {"kind": "approval_response", "request_id": request_id, "decision": decision}
         return {"type": "input", "runtime": self.runtime, "payload": payload}
-
-
-def _to_result(request_id: str, reply: CallReply) -> OutgoingFrame:
-    content = flattened(to_parts(Message("user", reply.text, images=reply.images)))
-    result = {"content": content, "is_error": reply.failed}
-    return {"type": "external_tool_call_response", "request_id": request_id, "result": result}
-
-
-def _merged(replies: list[CallReply]) -> CallReply:
-    text = "\n".join(reply.text for reply in replies)
-    images = tuple(image for reply in replies for image in reply.images)
-    return CallReply(text, all(reply.failed for reply in replies), images)

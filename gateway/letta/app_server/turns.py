@@ -12,12 +12,11 @@ import msgspec
 from gateway.domain import errors
 from gateway.domain.events import PING, Event
 from gateway.domain.messages import PendingCall
-from gateway.domain.request import ClientTool
 from gateway.letta.app_server import memory
 from gateway.letta.app_server.connection import AppServerConnection, OpenSocket
 from gateway.letta.app_server.conversations import AppServerConversations
 from gateway.letta.app_server.frames import Arrival, ControlRequest, OutgoingFrame, Runtime, ServerAnswer, ToolRequest
-from gateway.letta.app_server.input import LONGEST_CALL_SECONDS, external_tools, to_input, to_payload
+from gateway.letta.app_server.input import LONGEST_INPUT_BYTES, LONGEST_WAIT_SECONDS, client_ids, to_input, to_payload
 from gateway.letta.app_server.memory_tools import MemoryTools
 from gateway.letta.app_server.turn_machine import TurnMachine, TurnState
 from gateway.letta.undisturbed import undisturbed
@@ -28,11 +27,6 @@ logger = logging.getLogger(__name__)
 STUCK_SECONDS = 2.0
 # How long a turn may say nothing before the App Server is asked whether it can write at all.
 SILENT_SECONDS = 5.0
-# How long before the App Server does the gateway gives up a call.
-CALL_MARGIN_SECONDS = 10.0
-# What is longer than 21 MiB with what it adds itself (`MAX_DURABLE_QUEUED_INPUT_BYTES` in
-# `letta_code/_payload/app/letta.js`) it does not queue; it does not say why.
-LONGEST_INPUT_BYTES = 20 * 1024 * 1024
 # How long a turn may take to end once it was given up.
 ENDING_SECONDS = 10.0
 
@@ -40,7 +34,7 @@ ENDING_SECONDS = 10.0
 class OpenTurn:
     """A turn that has begun and is not over, with what belongs to it and ends with it.
 
-    All that arrives goes to its machine at once, in order; who follows the turn takes the events from here.
+    All that arrives goes to its machine at once, in order; who follows the turn is handed the events in the same call.
     """
 
     def __init__(self, connection: AppServerConnection, machine: TurnMachine) -> None:
@@ -53,11 +47,20 @@ class OpenTurn:
         """The time limit of its client, while it waits for that."""
         self.altered = False
         """True while its conversation's model settings are not its agent's."""
+        self.is_queued = False
+        """True: it was taken behind another turn of its conversation."""
         self.context = copy_context()
         """The context of the request that runs it: what arrives, arrives in another."""
+        self.heard_at = 0.0
+        """The moment at which something arrived last, by the loop's clock."""
         self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._take: Take | None = None
         self._events: list[Event] = []
-        self._news = asyncio.Event()
+        """The events that nobody has taken."""
+        self._has_news = False
+        """True: something has arrived that nobody was told of."""
+        self._resting = asyncio.Event()
         self._fault: Exception | None = None
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -66,16 +69,28 @@ class OpenTurn:
         return self.machine.runtime.conversation_id or ""
 
     @property
-    def has_news(self) -> bool:
-        return self._news.is_set()
+    def waits_in_queue(self) -> bool:
+        return self.is_queued and self.machine.state is TurnState.SENT
 
     def hear(self, arrival: Arrival) -> None:
         """Feed what arrives to the machine. Raises nothing: others hear over the same connection."""
+        self.heard_at = self._loop.time()
         try:
-            self._events += self.machine.receive(arrival)
+            self._hand_on(self.machine.receive(arrival))
         except Exception as error:
             self._fault = error
-        self._news.set()
+            self._resting.set()
+
+    def _hand_on(self, events: list[Event]) -> None:
+        if self._take is None:
+            self._has_news, self._events = True, [*self._events, *events]
+        elif events:
+            self._take(events)
+        elif self.machine.model_asked and not self.machine.failure and not self.waits_in_queue:
+            # However long the model says nothing now, the turn can be cancelled.
+            self._take([PING])
+        if self.machine.rests:
+            self._resting.set()
 
     def take_call(self, request: ToolRequest) -> None:
         self.machine.take_call(request)
@@ -87,12 +102,14 @@ class OpenTurn:
 
     def answer(self, sending: Sending, client_message_ids: list[str]) -> None:
         """Answer the calls that wait, now or once each is asked for; the turn goes on."""
-        self._events += self.machine.answer(sending, client_message_ids)
+        self._resting.clear()
+        self._hand_on(self.machine.answer(sending, client_message_ids))
         self._send_answers()
 
     def give_up(self) -> None:
         """Answer that there is no answer: until then a turn that was aborted does not end."""
-        self._events += self.machine.give_up()
+        self._resting.clear()
+        self._hand_on(self.machine.give_up())
         self._send_answers()
 
     def _send_answers(self) -> None:
@@ -107,23 +124,44 @@ class OpenTurn:
         except errors.UpstreamError as error:
             logger.warning("an answer to a call could not be told: %s", error)
 
-    async def listen(self) -> None:
-        """Return once something has arrived since the last `take_news`."""
-        await self._news.wait()
+    def begin_following(self, take: Take) -> None:
+        """Have `take` called with all events that nobody has taken, and with those to come."""
+        self.heard_at = self._loop.time()
+        self._take = take
+        if self._has_news:
+            events, self._events = self._events, []
+            self._hand_on(events)
 
-    def take_news(self) -> list[Event]:
-        """The events of what has arrived since the last time. Raises what the machine did."""
-        self._news.clear()
+    def end_following(self) -> None:
+        self._take, self._has_news = None, False
+
+    @property
+    def _patience(self) -> float:
+        return STUCK_SECONDS if self.waits_in_queue else SILENT_SECONDS
+
+    async def rests(self) -> bool:
+        """Return True once the turn is over or waits for its client, and False once it is silent for too long.
+
+        Raises what taking its events did.
+        """
+        while not self._resting.is_set():
+            try:
+                async with asyncio.timeout_at(self.heard_at + self._patience):
+                    await self._resting.wait()
+            except TimeoutError:
+                if self._loop.time() >= self.heard_at + self._patience:
+                    self.heard_at = self._loop.time()
+                    return False
         if self._fault:
             raise self._fault
-        events, self._events = self._events, []
-        return events
+        return True
 
     async def over(self) -> bool:
         """Return once the turn is over: True if it has its end, False if that cannot be heard of any more."""
         while not self.machine.is_over:
-            await self.listen()
-            self.take_news()
+            await self._resting.wait()
+            if self._fault:
+                raise self._fault
         return self.machine.state in (TurnState.ENDED, TurnState.CUT_OFF)
 
     def close(self) -> None:
@@ -188,31 +226,32 @@ class AppServerTurns:
         turn = await self._waiting_turn(runtime.conversation_id or "")
         if turn is None and (sending.resumes or not sent):
             raise errors.Stuck("nothing waits for these answers")
-        queued = False
         if turn:
             await self._resume(turn, sending, payload)
         else:
-            turn, queued = await self._begin(runtime, sending, payload)
+            turn = await self._begin(runtime, sending, payload)
         try:
-            await self._follow(turn, queued, take)
+            await self._follow(turn, take)
         finally:
+            turn.end_following()
             self._rest(turn)
             if turn.machine.state is not TurnState.PARKED:
                 await undisturbed(self._reset(turn))
 
-    async def _begin(self, runtime: Runtime, sending: Sending, payload: dict[str, Any]) -> tuple[OpenTurn, bool]:
-        """Begin a new turn, and tell if it is queued behind another."""
-        ids, names = _client_ids(payload), [tool.name for tool in sending.tools]
+    async def _begin(self, runtime: Runtime, sending: Sending, payload: dict[str, Any]) -> OpenTurn:
+        """Begin a new turn."""
+        ids, names = client_ids(payload), [tool.name for tool in sending.tools]
         builtin = payload["client_toolset"]["include"]
         turn = OpenTurn(self._connection, TurnMachine(runtime, ids, builtin, memory.MEMORY_TOOL_NAMES, names))
         with ExitStack() as stack:
             stack.enter_context(self._connection.listening(turn.conversation_id, turn.hear))
-            turn.socket = await self._subscribe(runtime, sending.tools, asks=bool(builtin))
+            turn.socket = await self._conversations.subscribe(runtime, sending.tools, asks=bool(builtin))
             self._turns[turn.conversation_id] = turn
             stack.callback(self._turns.pop, turn.conversation_id, None)
             answer = await self._send_first(turn, sending, payload)
+            turn.is_queued = answer.disposition == "queued"
             turn.stack = stack.pop_all()
-        return turn, answer.disposition == "queued"
+        return turn
 
     async def _send_first(self, turn: OpenTurn, sending: Sending, payload: dict[str, Any]) -> ServerAnswer:
         """Send what a turn begins with; should it not be taken, nothing is left of what it was to be called with."""
@@ -245,7 +284,7 @@ class AppServerTurns:
             self._rest(turn)
             raise
         turn.context = copy_context()
-        turn.answer(sending, _client_ids(payload))
+        turn.answer(sending, client_ids(payload))
 
     def _rest(self, turn: OpenTurn) -> None:
         """Let go of a turn that no request listens to: it is closed, unless it waits for its client, for a while."""
@@ -254,9 +293,8 @@ class AppServerTurns:
             return
         # It is no turn without an end: what was said in it stands.
         self._conversations.end(turn.conversation_id)
-        seconds = self._tool_wait_seconds
-        if turn.machine.calls_clients:
-            seconds = min(seconds, LONGEST_CALL_SECONDS - CALL_MARGIN_SECONDS)
+        most = LONGEST_WAIT_SECONDS if turn.machine.calls_clients else self._tool_wait_seconds
+        seconds = min(self._tool_wait_seconds, most)
         turn.limit = asyncio.get_running_loop().call_later(seconds, self._expire, turn)
 
     def _expire(self, turn: OpenTurn) -> None:
@@ -318,45 +356,12 @@ class AppServerTurns:
             await self._conversations.check_room(runtime, taken=False)
             raise
 
-    async def _subscribe(self, runtime: Runtime, tools: tuple[ClientTool, ...], asks: bool) -> OpenSocket:
-        """Have the frames of a conversation come here, and the gateway's and its client's tools known in it."""
-        socket, id = await self._connection.open_socket(), runtime.conversation_id or ""
-        external, known = external_tools(tools), hash(tools and msgspec.json.encode(tools))
-        if id not in socket.runtimes:
-            await self._connection.request(
-                "runtime_start",
-                ServerAnswer,
-                agent_id=runtime.agent_id,
-                conversation_id=runtime.conversation_id,
-                # What an agent may use at all is said turn by turn.
-                mode="standard" if asks else "unrestricted",
-                skill_sources=[],
-                recover_approvals=False,
-                force_device_status=False,
-                external_tools=external,
-            )
-        elif socket.runtimes[id] != known:
-            update = {"runtimes": [runtime], "external_tools": external}
-            await self._connection.request("runtime_external_tools_update", ServerAnswer, updates=[update])
-        socket.runtimes[id] = known
-        return socket
-
-    async def _follow(self, turn: OpenTurn, queued: bool, take: Take) -> None:
+    async def _follow(self, turn: OpenTurn, take: Take) -> None:
         """Have the events of a turn taken, until it is over or waits for its client. Raises UpstreamError."""
         machine = turn.machine
-        while turn.has_news or not (machine.is_over or machine.state is TurnState.PARKED):
-            waiting = queued and machine.state is TurnState.SENT
-            try:
-                async with asyncio.timeout(STUCK_SECONDS if waiting else SILENT_SECONDS):
-                    await turn.listen()
-            except TimeoutError:
-                await self._look_after(machine, waiting)
-                continue
-            if events := turn.take_news():
-                take(events)
-            elif machine.model_asked and not waiting and not machine.failure:
-                # However long the model says nothing now, the turn can be cancelled.
-                take([PING])
+        turn.begin_following(take)
+        while not await turn.rests():
+            await self._look_after(machine, turn.waits_in_queue)
         if machine.failure:
             if machine.state is not TurnState.LOST:
                 await self._conversations.leave(turn.conversation_id, machine.failure)
@@ -394,7 +399,3 @@ class AppServerTurns:
         """End the turns that wait for their client: nobody could answer them any more."""
         waiting = [turn for id, turn in self._turns.items() if turn.machine.waits and id not in self._endings]
         await asyncio.gather(*self._endings.values(), *map(self._end_waiting, waiting))
-
-
-def _client_ids(payload: dict[str, Any]) -> list[str]:
-    return [message["client_message_id"] for message in payload["messages"]]

@@ -227,7 +227,7 @@ class _Silence:
 
 
 class ConnectionLimits(Struct, frozen=True, kw_only=True):
-    """The limits of a client's connections: `ConnectionLimits(connections=100, connect_seconds=5.0, idle_seconds=4.0)`."""
+    """The limits of connections: `ConnectionLimits(connections=100, connect_seconds=5.0, idle_seconds=4.0)`."""
 
     connections: int
     """The most at one time; one more request waits for one, for as long as its answer may be silent."""

@@ -17,7 +17,7 @@ from gateway import __version__
 from gateway.domain import errors
 from gateway.letta.error_words import from_status
 from gateway.letta.rest.decoder import RunReading
-from gateway.letta.rest.http_client import HttpAnswer, HttpClient, HttpFailure, ConnectionLimits
+from gateway.letta.rest.http_client import ConnectionLimits, HttpAnswer, HttpClient, HttpFailure
 from gateway.settings import Letta
 
 CONNECT_SECONDS = 5.0
