@@ -135,21 +135,18 @@ class OpenTurn:
     def end_following(self) -> None:
         self._take, self._has_news = None, False
 
-    @property
-    def _patience(self) -> float:
-        return STUCK_SECONDS if self.waits_in_queue else SILENT_SECONDS
-
     async def rests(self) -> bool:
         """Return True once the turn is over or waits for its client, and False once it is silent for too long.
 
         Raises what taking its events did.
         """
         while not self._resting.is_set():
+            seconds = STUCK_SECONDS if self.waits_in_queue else SILENT_SECONDS
             try:
-                async with asyncio.timeout_at(self.heard_at + self._patience):
+                async with asyncio.timeout_at(self.heard_at + seconds):
                     await self._resting.wait()
             except TimeoutError:
-                if self._loop.time() >= self.heard_at + self._patience:
+                if self._loop.time() >= self.heard_at + seconds:
                     self.heard_at = self._loop.time()
                     return False
         if self._fault:

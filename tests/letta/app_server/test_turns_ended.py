@@ -8,7 +8,6 @@ import pytest
 
 from gateway.domain import errors
 from gateway.letta.app_server import turns
-from gateway.letta.app_server.input import LONGEST_CALL_SECONDS
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.notes import CLIENT_GAVE_NO_ANSWER
 from gateway.letta.upstream import Conversation, Past, Sending
@@ -166,7 +165,7 @@ async def test_an_answer_in_time_is_waited_for_no_more(server: FakeAppServer) ->
 async def test_a_client_s_call_waits_no_longer_than_the_app_server_does(
     server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "CALL_MARGIN_SECONDS", LONGEST_CALL_SECONDS - 0.01)
+    monkeypatch.setattr(turns, "LONGEST_WAIT_SECONDS", 0.01)
     await park(server, upstream, "Bash", builtin=("Bash",))
     await heard(upstream)
     assert server.sent("abort_message") == []
