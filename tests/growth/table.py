@@ -49,7 +49,7 @@ from gateway.offline import script
 from gateway.pictures import data_urls
 from gateway.settings import OPEN_KEY
 from gateway.tasks import answers
-from gateway.turns.chats import likeness, markers, tool_history, unkept
+from gateway.turns.chats import likeness, markers, to_send, tool_history, unkept
 from gateway.turns.chats import reconcile as chats
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.runs import pending_calls, requirements, resend, strict
@@ -539,6 +539,13 @@ TABLE: dict[str, dict[str, Make]] = {
         lambda text: chats.is_same([Message("user", text)], [Message("user", text)])
     ),
     "turns.chats.reconcile.questions": {"going on": of(going_on, lambda kept: [*chats.questions(kept)])},
+    "turns.chats.to_send.identified": {
+        "a long chat": of(dialogue, lambda said: to_send.identified(said, said, chats.NO_IDS))
+    },
+    "turns.chats.to_send.with_exchanges": {
+        "a long chat": of(dialogue, lambda said: to_send.with_exchanges(said, said)),
+        "going on": of(going_on, lambda said: to_send.with_exchanges(said, said)),
+    },
     "turns.chats.unkept.from_note": of_text(unkept.from_note, **DEEP),
     "turns.chats.unkept.is_kept": {"messages": of(dialogue, lambda said: unkept.is_kept(said, Past(said)))},
     "turns.chats.unkept.missing_in": {

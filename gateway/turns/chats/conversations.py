@@ -10,8 +10,9 @@ from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
-from gateway.turns.chats.markers import ClientId, PathDigest, Summary, parse_client_id, parse_summary, pictures_of
-from gateway.turns.chats.reconcile import Append, Branch, Decision, Ids, Start, decide, is_same, questions
+from gateway.turns.chats.markers import Summary, parse_summary
+from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
+from gateway.turns.chats.to_send import identified, with_exchanges
 from gateway.turns.chats.unkept import from_note, is_kept, missing_in, to_note
 from gateway.turns.people.agents import KnownAgent
 from gateway.turns.runs.pending_calls import answers
@@ -114,7 +115,7 @@ class Conversations:
         past = conversation.past
         try:
             prompt = await self._compile(agent, conversation, version, bool(turn.asked.instructions))
-            sent = _identified(past.messages, news, turn.ids)
+            sent = identified(past.messages, news, turn.ids)
             await self._note_begun(turn, conversation, sent)
         except BaseException:
             self._in_use.discard(conversation.id)
@@ -171,7 +172,7 @@ class Conversations:
         begun = messages[: decision.kept] if isinstance(decision, Branch) else messages
         if not self._upstream.capabilities.forks:
             begun = await self._with_pictures(agent, id, begun)
-            begun = _with_exchanges(begun, turn.asked.path) if turn.keeps_history else begun
+            begun = with_exchanges(begun, turn.asked.path) if turn.keeps_history else begun
         fork = Fork.of(id, begun) if self._upstream.capabilities.forks else None
         return await self._create(agent, turn, version, [*begun, *decision.news], fork)
 
@@ -369,32 +370,5 @@ def _has_answers(messages: Iterable[Message]) -> bool:
     return any(message.role == "assistant" for message in messages)
 
 
-def _with_exchanges(messages: list[Message], path: list[Message]) -> list[Message]:
-    """The messages, to be sent again, with the calls that the request says were made to answer them (`exchanged`).
-
-    The messages are the beginning of `path`, question by question.
-    """
-    told = iter([message.exchanged for message in path if message.role == "user"])
-    asked = {*questions(messages)}
-    return [msgspec.structs.replace(m, exchanged=next(told, "")) if i in asked else m for i, m in enumerate(messages)]
-
-
 def _light(messages: Iterable[Message]) -> list[Message]:
     return [message.light for message in messages]
-
-
-def _identified(before: list[Message], news: list[Message], ids: Ids) -> list[Message]:
-    """`news` with client ids (see `ClientId`): each holds what is known of its message, and is never used twice."""
-    said = PathDigest(message.content + pictures_of(message) for message in before)
-    identified = []
-    for i, message in enumerate(news):
-        said.add(message.content + pictures_of(message))
-        if message.role == "user":
-            named = parse_client_id(message.client_id)
-            if i == len(news) - 1:
-                named = ClientId(ids.answer or "", ids.parent or "")
-            named = named if named.answer or named.parent else ClientId(path=str(said))
-            named = msgspec.structs.replace(named, pictures=pictures_of(message))
-            message = msgspec.structs.replace(message, client_id=named.new())
-        identified.append(message)
-    return identified
