@@ -137,12 +137,18 @@ class Conversations:
         await asyncio.gather(*(self._ending[one.id].wait() for one in known if one.id in self._ending))
 
     def _chat(self, turn: Turn) -> Chat:
-        return self._chats.get(turn.marker) or Chat()
+        """The chat of a turn, the same for all turns of it that are under way at the same time."""
+        chat = self._chats.get(turn.marker)
+        if chat is None:
+            chat = Chat()
+            self._chats.put(turn.marker, chat, chat.weight)
+        return chat
 
     async def _place(
         self, agent: KnownAgent, chat: Chat, turn: Turn, version: int, patient: bool
     ) -> tuple[KnownConversation, list[Message]]:
         """The conversation, and those of the messages that are to be sent to it."""
+        looked_at = agent.id
         decision, free = self._decide(chat, turn)
         # A lone first message without a chat id always starts a conversation. Any other request that is not simply the
         # next message makes Letta be read again first: another gateway may have had a turn in this chat.
@@ -152,6 +158,10 @@ class Conversations:
             await self._load(agent, chat, turn, patient)
             decision, free = self._decide(chat, turn)
         if isinstance(decision, Start):
+            # Only what has a conversation was spoken to, and only the agent that stays may be.
+            await agent.settled()
+            if agent.id != looked_at:
+                return await self._place(agent, chat, turn, version, patient)
             return await self._create(agent, turn, version, decision.path)
         known = free[decision.at]
         if isinstance(decision, Append) and not (self._upstream.capabilities.forks and _has_answers(decision.news)):
