@@ -10,6 +10,7 @@ from gateway.domain.request import (
     Piece,
     Request,
     RequestMessage,
+    RequestRole,
     ShownPicture,
     ToldCall,
     Unusable,
@@ -77,20 +78,17 @@ def _options(chat: ChatCompletionRequest) -> Options:
 
 def to_message(message: ChatMessage, place: str) -> RequestMessage:
     calls = [ToldCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()]
-    pieces = tuple(_pieces(message, f"{place}.content"))
-    name = message.name or ""
-    return RequestMessage(message.role, pieces, place, name, tuple(calls), message.tool_call_id or "")
-
-
-def _pieces(message: ChatMessage, place: str) -> Iterator[Piece]:
     content = message.content
-    if content is None or isinstance(content, str):
-        yield content or ""
-        return
+    # Of a long chat nearly all messages are texts.
+    parts = tuple(_pieces(message.role, content, f"{place}.content")) if isinstance(content, list) else (content or "",)
+    return RequestMessage(message.role, parts, place, message.name or "", tuple(calls), message.tool_call_id or "")
+
+
+def _pieces(role: RequestRole, content: list[ContentPart], place: str) -> Iterator[Piece]:
     for i, part in enumerate(content):
-        if message.role == "user":
+        if role == "user":
             yield _piece_of_a_person(part, f"{place}[{i}]")
-        elif message.role == "tool":
+        elif role == "tool":
             yield _piece_of_a_result(part, f"{place}[{i}]")
         else:
             yield part.text or part.refusal or ""

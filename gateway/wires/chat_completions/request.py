@@ -123,7 +123,8 @@ def decode_request(body: bytes) -> ChatCompletionRequest:
     if not request.messages:
         raise InvalidRequest("`messages` is empty: expected at least one message.", "messages")
     check_count(len(request.messages), MESSAGES, "messages", "messages")
-    check_count(sum(map(_parts, request.messages)), PARTS, "messages", "parts and calls")
+    composed = [message for message in request.messages if message.tool_calls or isinstance(message.content, list)]
+    check_count(sum(map(_parts, composed)), PARTS, "messages", "parts and calls")
     for param, (asks, why) in _UNSUPPORTED.items():
         value = getattr(request, param)
         if value is not None and asks(value):
