@@ -10,7 +10,8 @@ from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
-from gateway.turns.chats.markers import Summary, parse_summary
+from gateway.turns.chats.markers import PathDigest, Summary, parse_summary
+from gateway.turns.chats.matched import Matched
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
 from gateway.turns.chats.to_send import identified, with_exchanges
 from gateway.turns.chats.unkept import from_note, is_kept, missing_in, to_note
@@ -36,6 +37,23 @@ class KnownConversation:
         self.past = past
         self.compiled = compiled
         """A version of its agent's memory: its system prompt shows it, or a later one; None if not known."""
+        self.matched = Matched()
+        self._characters = sum(message.weight for message in past.messages)
+        self._digest, self._digested = PathDigest(), 0
+        """The digest of its messages but the last, which may be an answer that goes on; and the number of them."""
+
+    @property
+    def weight(self) -> int:
+        return self._characters + len(self.past.instructions_sent) + self.matched.weight
+
+    @property
+    def said(self) -> PathDigest:
+        """The digest of all that was said in it."""
+        before, self._digested = self._digested, max(self._digested, len(self.past.messages) - 1)
+        self._digest.add_messages(self.past.messages[before : self._digested])
+        digest = self._digest.copy()
+        digest.add_messages(self.past.messages[self._digested :])
+        return digest
 
     def add(self, sending: Sending, answer: str, pending: tuple[PendingCall, ...]) -> None:
         """Note that a turn has ended well, or waits for answers to its calls: its messages and answer are kept."""
@@ -43,6 +61,8 @@ class KnownConversation:
         before = said.pop() if answer and said and said[-1].role == "assistant" else None
         if answer:
             said.append(Message("assistant", f"{before.content}\n\n{answer}" if before else answer))
+        self._characters += sum(message.weight for message in said[max(0, len(self.past.messages) - 1) :])
+        self._characters -= sum(message.weight for message in self.past.messages[-1:])
         instructions = sending.instructions
         told = instructions.text if sending.messages else self.past.instructions_sent
         self.past = Past(said, "" if instructions.prompt else told, pending)
@@ -68,9 +88,8 @@ class Chat:
 
     @property
     def weight(self) -> int:
-        in_conversations = (message for known in self.known for message in known.past.messages)
-        told = sum(len(known.past.instructions_sent) for known in self.known)
-        return 100 + told + sum(message.weight for message in (*in_conversations, *(self.unkept or []), *self.later))
+        beside = sum(message.weight for message in (*(self.unkept or []), *self.later))
+        return 100 + sum(known.weight for known in self.known) + beside
 
     def use(self, conversation: KnownConversation) -> None:
         others = [known for known in self.known if known is not conversation]
@@ -115,7 +134,7 @@ class Conversations:
         past = conversation.past
         try:
             prompt = await self._compile(agent, conversation, version, bool(turn.asked.instructions))
-            sent = identified(past.messages, news, turn.ids)
+            sent = identified(conversation.said, news, turn.ids)
             await self._note_begun(turn, conversation, sent)
         except BaseException:
             self._in_use.discard(conversation.id)
@@ -164,7 +183,8 @@ class Conversations:
                 return await self._place(agent, chat, turn, version, patient)
             return await self._create(agent, turn, version, decision.path)
         known = free[decision.at]
-        if isinstance(decision, Append) and not (self._upstream.capabilities.forks and _has_answers(decision.news)):
+        answered = any(message.role == "assistant" for message in decision.news)
+        if isinstance(decision, Append) and not (answered and self._upstream.capabilities.forks):
             return known, decision.news
         return await self._branch(agent, turn, version, decision, known.id, known.past.messages)
 
@@ -172,8 +192,8 @@ class Conversations:
         """The decision, and the conversations among which it counts: those in which no turn is under way."""
         free = [known for known in chat.known if known.id not in self._in_use]
         pasts = [known.past for known in free]
-        one_chat = not turn.scratch
-        return decide(turn.asked, turn.ids, turn.keeps_history, pasts, chat.missing, one_chat, turn.texts), free
+        asked, whole, matched = turn.asked, turn.keeps_history, [known.matched for known in free]
+        return decide(asked, turn.ids, whole, pasts, chat.missing, not turn.scratch, turn.texts, matched), free
 
     async def _branch(
         self, agent: KnownAgent, turn: Turn, version: int, decision: Append | Branch, id: str, messages: list[Message]
@@ -374,10 +394,6 @@ class Conversations:
 
     def is_in_use(self, conversation_id: str) -> bool:
         return conversation_id in self._in_use
-
-
-def _has_answers(messages: Iterable[Message]) -> bool:
-    return any(message.role == "assistant" for message in messages)
 
 
 def _light(messages: Iterable[Message]) -> list[Message]:

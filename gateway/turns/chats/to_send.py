@@ -17,12 +17,14 @@ def with_exchanges(messages: list[Message], path: list[Message]) -> list[Message
     return [msgspec.structs.replace(m, exchanged=next(told, "")) if i in asked else m for i, m in enumerate(messages)]
 
 
-def identified(before: list[Message], news: list[Message], ids: Ids) -> list[Message]:
-    """`news` with client ids (see `ClientId`): each holds what is known of its message, and is never used twice."""
-    said = PathDigest(message.content + pictures_of(message) for message in before)
+def identified(said: PathDigest, news: list[Message], ids: Ids) -> list[Message]:
+    """`news` with client ids (see `ClientId`): each holds what is known of its message, and is never used twice.
+
+    `said` is the digest of what was said before; `news` are added to it.
+    """
     sent = []
     for i, message in enumerate(news):
-        said.add(message.content + pictures_of(message))
+        said.add_messages([message])
         if message.role == "user":
             named = parse_client_id(message.client_id)
             if i == len(news) - 1:
