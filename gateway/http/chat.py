@@ -17,7 +17,7 @@ from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
 from gateway.http.incoming.auth import authenticate
-from gateway.http.incoming.body import read_json
+from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
 from gateway.http.record import record_of, shown
@@ -57,6 +57,7 @@ async def create_chat_completion(
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
     asked = read(body)
+    await let_others(body)
     record.model = asked.model if has_model(settings, key, asked.model) else None
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
@@ -67,6 +68,7 @@ async def create_chat_completion(
         read_turn(settings, key, headers, without_addresses(asked))
         asked = await pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
+    await let_others(body)
     record.agent_type, record.agent = turn.agent_type.id, turn.agent_name
     await schemas.check(turn.json)
     await schemas.check_strict(turn.tools)
