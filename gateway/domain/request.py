@@ -108,7 +108,8 @@ class ToldCall(Struct, frozen=True):
     """JSON."""
 
 
-class RequestMessage(Struct, frozen=True):
+# Without the collector, for the reason of `Message`.
+class RequestMessage(Struct, frozen=True, gc=False):
     """One message of a request: `RequestMessage("user", ("What is it?",), "messages[0]")`."""
 
     role: RequestRole

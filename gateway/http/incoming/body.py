@@ -35,6 +35,7 @@ async def read_json(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
         body = await (request.body() if encoding in ("", "identity") else _decoded(request, encoding, most_bytes))
     except InternalServerException:
         raise InvalidRequest("The request ended before its body did.") from None
+    await let_others(body)
     # https://www.rfc-editor.org/rfc/rfc8259#section-8.1
     return body.removeprefix(codecs.BOM_UTF8)
 

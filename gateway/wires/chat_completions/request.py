@@ -35,7 +35,8 @@ class ContentPart(Struct, frozen=True):
     image_url: ImageUrl | None = None
 
 
-class ChatMessage(Struct, frozen=True):
+# Without the collector, for the reason of `Message`.
+class ChatMessage(Struct, frozen=True, gc=False):
     role: RequestRole
     content: str | list[ContentPart] | None = None
     name: str | None = None
