@@ -34,7 +34,8 @@ from gateway.turns.runs.resend import to_sent
 from gateway.turns.runs.schemas import Schemas
 from gateway.turns.turn import Turn, forwards_tools, to_turn
 from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
-from gateway.wires.chat_completions.read import read
+from gateway.wires.chat_completions.read import to_request
+from gateway.wires.chat_completions.request import decode_request
 from gateway.wires.narrator import Narrator
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
@@ -56,7 +57,9 @@ async def create_chat_completion(
     record.key = key.name
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
-    asked = read(body)
+    decoded = decode_request(body)
+    await let_others(body)
+    asked = to_request(decoded)
     await let_others(body)
     record.model = asked.model if has_model(settings, key, asked.model) else None
     if task := find_task(key, headers, asked):

@@ -1,4 +1,4 @@
-"""`wire.read` of Chat Completions: the body of a request, as the neutral request. Performs no I/O."""
+"""The neutral request that a chat completion is. Performs no I/O."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,6 @@ from gateway.wires.chat_completions.request import (
     ChatCompletionRequest,
     ChatMessage,
     ContentPart,
-    decode_request,
 )
 from gateway.wires.chat_completions.tools import to_client_tools
 
@@ -29,12 +28,8 @@ OTHER_PART = "this gateway takes parts of the types `text` and `image_url` only"
 USER_FIELDS = ("user", "safety_identifier")
 
 
-def read(body: bytes) -> Request:
-    """The request in `body`. Raises InvalidRequest."""
-    return to_request(decode_request(body))
-
-
 def to_request(chat: ChatCompletionRequest) -> Request:
+    """The neutral request; what is wrong with it is an error where it matters."""
     users = {name: value for name in USER_FIELDS if (value := getattr(chat, name))}
     return Request(
         model=chat.model,
