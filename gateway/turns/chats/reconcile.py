@@ -78,7 +78,8 @@ class Words:
 
     def of_question(self, question: str) -> tuple[str, str]:
         """The compared words of a question: all of them, and those without the text that a frontend put before it."""
-        return seen(question), seen(self._texts.bare(question))
+        whole, bare = seen(question), self._texts.bare(question)
+        return whole, whole if bare == question else seen(bare)
 
 
 def decide(
