@@ -120,7 +120,8 @@ class Letta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ping_seconds: Seconds = 20.0
     """The interval of pings to Letta; if three of them bring no sign of life, Letta is taken for dead."""
     settle_seconds: Seconds = 0.5
-    """The time between the two equal listings that settle which of several new agents stays."""
+    """The time between the two equal listings that settle which of several new agents stays; one that is alone stays
+    after two fifths of it."""
     max_connections: Annotated[int, Meta(ge=1)] = 10_000
     """REST: the most connections to Letta at one time; every stream holds one."""
 

@@ -31,7 +31,8 @@ def image_of(media_type: str, data: str, detail: str | None = None) -> Image:
     return Image(media_type, sha256(data.encode()).hexdigest()[:32], data=data, detail=detail)
 
 
-class Message(Struct, frozen=True):
+# A request may hold thousands of them: none refers to itself, so the collector need not look at them.
+class Message(Struct, frozen=True, gc=False):
     """One message of a chat: the words and pictures of a person, or an answer of the agent.
 
     `Message("user", "What is on it?", images=(Image("image/png", …, at=0),))`, `Message("assistant", "A cat.")`.

@@ -108,7 +108,8 @@ class ToldCall(Struct, frozen=True):
     """JSON."""
 
 
-class RequestMessage(Struct, frozen=True):
+# Without the collector, for the reason of `Message`.
+class RequestMessage(Struct, frozen=True, gc=False):
     """One message of a request: `RequestMessage("user", ("What is it?",), "messages[0]")`."""
 
     role: RequestRole
@@ -125,6 +126,8 @@ class RequestMessage(Struct, frozen=True):
     @property
     def text(self) -> str:
         """Its texts, a line each."""
+        if len(self.pieces) == 1 and isinstance(self.pieces[0], str):
+            return self.pieces[0]
         texts = (piece.text if isinstance(piece, Unusable) else piece for piece in self.pieces)
         return "\n".join(text for text in texts if isinstance(text, str) and text)
 
@@ -173,7 +176,8 @@ class Request(Struct, frozen=True):
         """
         made: set[str] = set()
         for message in self.messages:
-            made |= {call.id for call in message.calls}
+            if message.calls:
+                made |= {call.id for call in message.calls}
             if message.role == "tool" and message.call_id not in made:
                 place = f"{message.place}.tool_call_id"
                 raise InvalidRequest(f"`{place}`: no message before it makes a call of this id.", place)

@@ -18,7 +18,7 @@ from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
 from gateway.http.answering import Answer, in_one_piece, stream
 from gateway.http.incoming.auth import authenticate
-from gateway.http.incoming.body import read_json
+from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
 from gateway.http.record import record_of, shown
@@ -34,7 +34,8 @@ from gateway.turns.runs.resend import to_sent
 from gateway.turns.runs.schemas import Schemas
 from gateway.turns.turn import Turn, forwards_tools, to_turn
 from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
-from gateway.wires.chat_completions.read import read
+from gateway.wires.chat_completions.read import to_request
+from gateway.wires.chat_completions.request import decode_request
 from gateway.wires.narrator import Narrator
 
 # nginx's word for a request whose client has left; nobody reads it, the log does.
@@ -56,7 +57,10 @@ async def create_chat_completion(
     record.key = key.name
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
-    asked = read(body)
+    decoded = decode_request(body)
+    await let_others(body)
+    asked = to_request(decoded)
+    await let_others(body)
     record.model = asked.model if has_model(settings, key, asked.model) else None
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
@@ -67,6 +71,7 @@ async def create_chat_completion(
         read_turn(settings, key, headers, without_addresses(asked))
         asked = await pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
+    await let_others(body)
     record.agent_type, record.agent = turn.agent_type.id, turn.agent_name
     await schemas.check(turn.json)
     await schemas.check_strict(turn.tools)

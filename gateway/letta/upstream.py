@@ -29,6 +29,8 @@ class Capabilities(Struct, frozen=True):
     keeps_runs: bool = False
     """True: a run goes on to its end, and is kept, when the gateway that has begun it is gone. False: it is broken off,
     and its conversation is of no use any more."""
+    owned: bool = False
+    """True: nobody else makes agents in it, and so the first that is made for a user is the only one."""
 
 
 class Instructions(Struct, frozen=True):

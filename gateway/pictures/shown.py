@@ -6,6 +6,7 @@ Clients send all of a chat with every message: so fetched pictures are kept for 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import chain
 
 import msgspec
 from msgspec import Struct
@@ -127,14 +128,16 @@ def look_at(request: Request, max_mb: int) -> Request:
 
 def _with_pieces(request: Request, change: Callable[[Piece], Piece], results_after: int = -1) -> Request:
     """The request with `change` made to each piece of persons' messages, and of tool results after `results_after`."""
-    messages = [
-        msgspec.structs.replace(message, pieces=tuple(map(change, message.pieces)))
-        if any(isinstance(piece, ShownPicture) for piece in message.pieces)
-        and (message.role == "user" or i > results_after)
-        else message
-        for i, message in enumerate(request.messages)
-    ]
-    return msgspec.structs.replace(request, messages=tuple(messages))
+    messages = request.messages
+    if ShownPicture not in set(map(type, chain.from_iterable(message.pieces for message in messages))):
+        return request
+    shows = {i for i, message in enumerate(messages) for piece in message.pieces if isinstance(piece, ShownPicture)}
+    changed = {
+        i: msgspec.structs.replace(messages[i], pieces=tuple(map(change, messages[i].pieces)))
+        for i in shows
+        if messages[i].role == "user" or i > results_after
+    }
+    return msgspec.structs.replace(request, messages=tuple(changed.get(i, one) for i, one in enumerate(messages)))
 
 
 def _checked(fetched: bytes) -> str:

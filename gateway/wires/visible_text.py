@@ -16,8 +16,10 @@ _PARAGRAPH = "\n\n"
 def visible_text(text: str, blocks: Mapping[str, str] = THOUGHTS) -> str:
     """The part of an answer that its agent wrote and a person sees.
 
-    `blocks` are what is left out, by how each begins: how it ends.
+    `blocks` are what is left out, by how each begins, with a `<`: how it ends.
     """
+    if "<" not in text and QUESTION not in text:
+        return text.strip()
     return restore("".join(_visible(text, blocks))).strip()
 
 

@@ -15,7 +15,6 @@ EXCEPTIONS = {
     "frontends.prompts.Prompt.fits": f"{BY_ANOTHER} (find_task)",
     "frontends.prompts.worded": f"{BY_ANOTHER} (find_task)",
     **{f"frontends.reading.{name}": HEADERS for name in ("read_named", "takes_items")},
-    "wires.chat_completions.read.read": f"{BY_ANOTHER} (decode_request, to_request)",
     "wires.chat_completions.read.to_message": f"{BY_ANOTHER} (to_request)",
     "pictures.addresses.is_public": "reads an address of a name server's answer",
     "letta.error_words.from_stop_reason": SMALL,

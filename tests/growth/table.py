@@ -49,7 +49,7 @@ from gateway.offline import script
 from gateway.pictures import data_urls
 from gateway.settings import OPEN_KEY
 from gateway.tasks import answers
-from gateway.turns.chats import likeness, markers, tool_history, unkept
+from gateway.turns.chats import likeness, markers, matched, to_send, tool_history, unkept
 from gateway.turns.chats import reconcile as chats
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.runs import pending_calls, requirements, resend, strict
@@ -270,6 +270,13 @@ def follow(pair: tuple[list[Message], list[Message]]) -> tuple[int, int]:
     return chats.follow(*pair, lenient=True)
 
 
+def compared(count: int) -> tuple[matched.Matched, list[Message]]:
+    """A chat of so many messages, and what is remembered of its comparison."""
+    known, said = matched.Matched(), dialogue(count)
+    chats.follow(said, said, lenient=False, matched=known)
+    return known, said
+
+
 DEEP = {"deep": nested("[", "")}
 WRITER = {"half tags": Shape("", "<", "")}
 HALVES = {"halves": Shape('"', "\\ud83d", '"'), "backslashes": Shape('"', "\\", '\\ud83d"')}
@@ -476,10 +483,20 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.chats.markers.PathDigest.add": {
         "path": in_pieces(lambda: markers.PathDigest().add, lambda i: "a message of a path")
     },
+    "turns.chats.markers.PathDigest.add_messages": {
+        "path": of(dialogue, lambda said: markers.PathDigest().add_messages(said))
+    },
     "turns.chats.markers.parse_client_id": of_text(markers.parse_client_id, dashes=Shape("gw1", "-", "")),
     "turns.chats.markers.parse_summary": of_text(markers.parse_summary, states=Shape("", " (replaced)", " [] gw1:x")),
     "turns.chats.markers.scratch_marker": of_text(lambda text: markers.scratch_marker("t", "s", "u", text)),
     "turns.runs.resend.to_sent": of_text(lambda text: resend.to_sent(OPEN_KEY, NEVER_SENT, turn("Hi"), text.encode())),
+    "turns.chats.matched.Matched.note": {
+        "a long chat": of(dialogue, lambda said: matched.Matched().note(said, said, 0, (len(said), len(said)))),
+        "respaced": of(
+            dialogue, lambda said: matched.Matched().note([], respaced(len(said)), 0, (len(said), len(said)))
+        ),
+    },
+    "turns.chats.matched.Matched.skip": {"a long chat": of(compared, lambda pair: pair[0].skip(pair[1], pair[1]))},
     "turns.chats.likeness.readings": of_text(
         lambda text: [*likeness.readings(text)], escapes=Shape("", "&amp;", ""), numbers=Shape("&#", "1", ";")
     ),
@@ -526,6 +543,7 @@ TABLE: dict[str, dict[str, Make]] = {
         "respaced": of(
             lambda count: (dialogue(count), respaced(count)), lambda pair: chats.follow(*pair, lenient=True)
         ),
+        "as before": of(compared, lambda pair: chats.follow(pair[1], pair[1], lenient=False, matched=pair[0])),
         "going on": of(
             lambda count: (going_on(count), [*going_on(count)[:2], *going_on(count)[2:]]),
             lambda pair: chats.follow(*pair, lenient=True),
@@ -539,6 +557,13 @@ TABLE: dict[str, dict[str, Make]] = {
         lambda text: chats.is_same([Message("user", text)], [Message("user", text)])
     ),
     "turns.chats.reconcile.questions": {"going on": of(going_on, lambda kept: [*chats.questions(kept)])},
+    "turns.chats.to_send.identified": {
+        "a long chat": of(dialogue, lambda said: to_send.identified(markers.PathDigest(), said, chats.NO_IDS))
+    },
+    "turns.chats.to_send.with_exchanges": {
+        "a long chat": of(dialogue, lambda said: to_send.with_exchanges(said, said)),
+        "going on": of(going_on, lambda said: to_send.with_exchanges(said, said)),
+    },
     "turns.chats.unkept.from_note": of_text(unkept.from_note, **DEEP),
     "turns.chats.unkept.is_kept": {"messages": of(dialogue, lambda said: unkept.is_kept(said, Past(said)))},
     "turns.chats.unkept.missing_in": {

@@ -6,6 +6,7 @@ errors in that way.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Literal
 
 from gateway.domain import errors
@@ -13,8 +14,8 @@ from gateway.domain.events import CallWaits, Event, Stop, StopReason, Text
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template
 from tests.events import answer, error, ping, stop, usage
-from tests.turns.store import KeptAgent, KeptConversation, Store, UnderWay
-from tests.turns.virtual_time import Gate
+from tests.turns.store import START, KeptAgent, KeptConversation, Store, UnderWay
+from tests.turns.virtual_time import Gate, now
 
 Step = list[Event] | Gate | Exception | float | Literal["deaf", "killed"]
 """What a run does next: tell events, wait for a gate, fail, let seconds pass, or hear of no cancel any more.
@@ -35,7 +36,8 @@ class MemoryLetta:
 
     By the name of a call: `gates` hold it up, `failures` are what it raises, one each time, and `delay` tells how
     long it takes. `commit` is the time between the date of a new agent and its first showing in a listing,
-    `created` that until its maker is told. `scripts` are what the runs do, one each; then every run is `ANSWER`.
+    `created` that until its maker is told, `listed` that in which a listing grows old on its way; `lag` how old
+    it is when it leaves, as to an agent. `scripts` are what the runs do, one each; then every run is `ANSWER`.
     """
 
     def __init__(self, store: Store | None = None) -> None:
@@ -45,6 +47,7 @@ class MemoryLetta:
         self.tools: list[tuple[str, ...]] = []
         self.models = ["m/first", "m/second"]
         self.seeing = True
+        self.owned = False
         self.made: list[str] = []
         self.gates: dict[str, Gate] = {}
         self.failures: dict[str, list[Exception]] = {}
@@ -52,6 +55,7 @@ class MemoryLetta:
         self.delay: Callable[[str], float] | None = None
         self._said: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
         self._playing, self._begun = 0, asyncio.Event()
+        self.lag: Callable[[str], float] | None = None
         self.killed = False
         """Whether the gateway is gone: nothing that it does reaches Letta."""
 
@@ -97,7 +101,7 @@ class MemoryLetta:
     @property
     def capabilities(self) -> Capabilities:
         applies = frozenset() if self.store.forks else frozenset({"format"})
-        return Capabilities(self.store.forks, applies, keeps_runs=not self.store.forks)
+        return Capabilities(self.store.forks, applies, keeps_runs=not self.store.forks, owned=self.owned)
 
     async def start(self) -> None:
         await self._call("start")
@@ -107,6 +111,9 @@ class MemoryLetta:
         wanted = set(tags)
         # The newest first: an order nobody was promised.
         found = [kept.agent for kept in reversed(self.store.agents.values()) if wanted <= set(kept.agent.tags)]
+        if self.lag:
+            found = [one for one in found if _age(one) >= self.lag(one.id)]
+        await self._hold("listed")
         return found[[agent.id for agent in found].index(after) + 1 :][:PAGE] if after else found[:PAGE]
 
     async def create_agent(self, template: Template) -> Agent:
@@ -330,3 +337,8 @@ class MemoryLetta:
         if id not in self.store.conversations:
             raise errors.NotFound("no such conversation")
         return self.store.conversations[id]
+
+
+def _age(agent: Agent) -> float:
+    """In seconds of the virtual time."""
+    return (START + timedelta(seconds=now()) - agent.created_at).total_seconds() if agent.created_at else 0.0

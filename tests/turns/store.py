@@ -103,6 +103,8 @@ class Store:
         self.agents: dict[str, KeptAgent] = {}
         self.conversations: dict[str, KeptConversation] = {}
         self.coming: list[tuple[str, float | None]] = []
+        self.hidden: dict[str, float] = {}
+        """By an agent's id: for how long no listing shows it."""
         self.received: list[Received] = []
         self.takes_path = forks
         """Whether a conversation can be given a past, with its answers."""

@@ -11,6 +11,15 @@ from litestar.exceptions import InternalServerException
 from gateway.domain.errors import BodyTooLarge, InvalidRequest
 from gateway.http.incoming.encodings import Decoder
 
+# From so many bytes on, the work on a body is done in parts.
+LONG = 100_000
+
+
+async def let_others(body: bytes) -> None:
+    """Let others have the loop between two parts of the work on a long body, so that no stream stops for all of it."""
+    if len(body) >= LONG:
+        await asyncio.sleep(0)
+
 
 async def read_json(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
     """The body of a request that says it is JSON, decoded, without a byte order mark.
@@ -26,6 +35,7 @@ async def read_json(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
         body = await (request.body() if encoding in ("", "identity") else _decoded(request, encoding, most_bytes))
     except InternalServerException:
         raise InvalidRequest("The request ended before its body did.") from None
+    await let_others(body)
     # https://www.rfc-editor.org/rfc/rfc8259#section-8.1
     return body.removeprefix(codecs.BOM_UTF8)
 

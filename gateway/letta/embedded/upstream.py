@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
+import msgspec
+
 from gateway.domain import errors
 from gateway.domain.messages import Message
 from gateway.letta.app_server.connection import AppServerConnection
@@ -33,6 +35,9 @@ class EmbeddedUpstream(AppServerUpstream):
     `offline_model` serves the offline model while it is entered, and yields its address, `http://127.0.0.1:40123`. It
     is entered where the settings name no provider.
     """
+
+    # Its state directory is locked: no other gateway speaks to its App Server.
+    capabilities = msgspec.structs.replace(AppServerUpstream.capabilities, owned=True)
 
     def __init__(
         self, settings: Settings, offline_model: OfflineModel, process: AppServerProcess | None = None

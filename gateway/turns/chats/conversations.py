@@ -10,8 +10,10 @@ from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
-from gateway.turns.chats.markers import ClientId, PathDigest, Summary, parse_client_id, parse_summary, pictures_of
-from gateway.turns.chats.reconcile import Append, Branch, Decision, Ids, Start, decide, is_same, questions
+from gateway.turns.chats.markers import PathDigest, Summary, parse_summary
+from gateway.turns.chats.matched import Matched
+from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
+from gateway.turns.chats.to_send import identified, with_exchanges
 from gateway.turns.chats.unkept import from_note, is_kept, missing_in, to_note
 from gateway.turns.people.agents import KnownAgent
 from gateway.turns.runs.pending_calls import answers
@@ -35,6 +37,23 @@ class KnownConversation:
         self.past = past
         self.compiled = compiled
         """A version of its agent's memory: its system prompt shows it, or a later one; None if not known."""
+        self.matched = Matched()
+        self._characters = sum(message.weight for message in past.messages)
+        self._digest, self._digested = PathDigest(), 0
+        """The digest of its messages but the last, which may be an answer that goes on; and the number of them."""
+
+    @property
+    def weight(self) -> int:
+        return self._characters + len(self.past.instructions_sent) + self.matched.weight
+
+    @property
+    def said(self) -> PathDigest:
+        """The digest of all that was said in it."""
+        before, self._digested = self._digested, max(self._digested, len(self.past.messages) - 1)
+        self._digest.add_messages(self.past.messages[before : self._digested])
+        digest = self._digest.copy()
+        digest.add_messages(self.past.messages[self._digested :])
+        return digest
 
     def add(self, sending: Sending, answer: str, pending: tuple[PendingCall, ...]) -> None:
         """Note that a turn has ended well, or waits for answers to its calls: its messages and answer are kept."""
@@ -42,6 +61,8 @@ class KnownConversation:
         before = said.pop() if answer and said and said[-1].role == "assistant" else None
         if answer:
             said.append(Message("assistant", f"{before.content}\n\n{answer}" if before else answer))
+        self._characters += sum(message.weight for message in said[max(0, len(self.past.messages) - 1) :])
+        self._characters -= sum(message.weight for message in self.past.messages[-1:])
         instructions = sending.instructions
         told = instructions.text if sending.messages else self.past.instructions_sent
         self.past = Past(said, "" if instructions.prompt else told, pending)
@@ -67,9 +88,8 @@ class Chat:
 
     @property
     def weight(self) -> int:
-        in_conversations = (message for known in self.known for message in known.past.messages)
-        told = sum(len(known.past.instructions_sent) for known in self.known)
-        return 100 + told + sum(message.weight for message in (*in_conversations, *(self.unkept or []), *self.later))
+        beside = sum(message.weight for message in (*(self.unkept or []), *self.later))
+        return 100 + sum(known.weight for known in self.known) + beside
 
     def use(self, conversation: KnownConversation) -> None:
         others = [known for known in self.known if known is not conversation]
@@ -114,7 +134,7 @@ class Conversations:
         past = conversation.past
         try:
             prompt = await self._compile(agent, conversation, version, bool(turn.asked.instructions))
-            sent = _identified(past.messages, news, turn.ids)
+            sent = identified(conversation.said, news, turn.ids)
             await self._note_begun(turn, conversation, sent)
         except BaseException:
             self._in_use.discard(conversation.id)
@@ -136,12 +156,18 @@ class Conversations:
         await asyncio.gather(*(self._ending[one.id].wait() for one in known if one.id in self._ending))
 
     def _chat(self, turn: Turn) -> Chat:
-        return self._chats.get(turn.marker) or Chat()
+        """The chat of a turn, the same for all turns of it that are under way at the same time."""
+        chat = self._chats.get(turn.marker)
+        if chat is None:
+            chat = Chat()
+            self._chats.put(turn.marker, chat, chat.weight)
+        return chat
 
     async def _place(
         self, agent: KnownAgent, chat: Chat, turn: Turn, version: int, patient: bool
     ) -> tuple[KnownConversation, list[Message]]:
         """The conversation, and those of the messages that are to be sent to it."""
+        looked_at = agent.id
         decision, free = self._decide(chat, turn)
         # A lone first message without a chat id always starts a conversation. Any other request that is not simply the
         # next message makes Letta be read again first: another gateway may have had a turn in this chat.
@@ -151,9 +177,14 @@ class Conversations:
             await self._load(agent, chat, turn, patient)
             decision, free = self._decide(chat, turn)
         if isinstance(decision, Start):
+            # Only what has a conversation was spoken to, and only the agent that stays may be.
+            await agent.settled()
+            if agent.id != looked_at:
+                return await self._place(agent, chat, turn, version, patient)
             return await self._create(agent, turn, version, decision.path)
         known = free[decision.at]
-        if isinstance(decision, Append) and not (self._upstream.capabilities.forks and _has_answers(decision.news)):
+        answered = any(message.role == "assistant" for message in decision.news)
+        if isinstance(decision, Append) and not (answered and self._upstream.capabilities.forks):
             return known, decision.news
         return await self._branch(agent, turn, version, decision, known.id, known.past.messages)
 
@@ -161,8 +192,8 @@ class Conversations:
         """The decision, and the conversations among which it counts: those in which no turn is under way."""
         free = [known for known in chat.known if known.id not in self._in_use]
         pasts = [known.past for known in free]
-        one_chat = not turn.scratch
-        return decide(turn.asked, turn.ids, turn.keeps_history, pasts, chat.missing, one_chat, turn.texts), free
+        asked, whole, matched = turn.asked, turn.keeps_history, [known.matched for known in free]
+        return decide(asked, turn.ids, whole, pasts, chat.missing, not turn.scratch, turn.texts, matched), free
 
     async def _branch(
         self, agent: KnownAgent, turn: Turn, version: int, decision: Append | Branch, id: str, messages: list[Message]
@@ -171,7 +202,7 @@ class Conversations:
         begun = messages[: decision.kept] if isinstance(decision, Branch) else messages
         if not self._upstream.capabilities.forks:
             begun = await self._with_pictures(agent, id, begun)
-            begun = _with_exchanges(begun, turn.asked.path) if turn.keeps_history else begun
+            begun = with_exchanges(begun, turn.asked.path) if turn.keeps_history else begun
         fork = Fork.of(id, begun) if self._upstream.capabilities.forks else None
         return await self._create(agent, turn, version, [*begun, *decision.news], fork)
 
@@ -365,36 +396,5 @@ class Conversations:
         return conversation_id in self._in_use
 
 
-def _has_answers(messages: Iterable[Message]) -> bool:
-    return any(message.role == "assistant" for message in messages)
-
-
-def _with_exchanges(messages: list[Message], path: list[Message]) -> list[Message]:
-    """The messages, to be sent again, with the calls that the request says were made to answer them (`exchanged`).
-
-    The messages are the beginning of `path`, question by question.
-    """
-    told = iter([message.exchanged for message in path if message.role == "user"])
-    asked = {*questions(messages)}
-    return [msgspec.structs.replace(m, exchanged=next(told, "")) if i in asked else m for i, m in enumerate(messages)]
-
-
 def _light(messages: Iterable[Message]) -> list[Message]:
     return [message.light for message in messages]
-
-
-def _identified(before: list[Message], news: list[Message], ids: Ids) -> list[Message]:
-    """`news` with client ids (see `ClientId`): each holds what is known of its message, and is never used twice."""
-    said = PathDigest(message.content + pictures_of(message) for message in before)
-    identified = []
-    for i, message in enumerate(news):
-        said.add(message.content + pictures_of(message))
-        if message.role == "user":
-            named = parse_client_id(message.client_id)
-            if i == len(news) - 1:
-                named = ClientId(ids.answer or "", ids.parent or "")
-            named = named if named.answer or named.parent else ClientId(path=str(said))
-            named = msgspec.structs.replace(named, pictures=pictures_of(message))
-            message = msgspec.structs.replace(message, client_id=named.new())
-        identified.append(message)
-    return identified

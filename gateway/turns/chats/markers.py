@@ -150,6 +150,16 @@ class PathDigest:
     def add(self, text: str) -> None:
         self._read.update(_framed(text))
 
+    def add_messages(self, messages: Iterable[Message]) -> None:
+        """Add messages, each by its text and its pictures."""
+        for message in messages:
+            self.add(message.content + pictures_of(message))
+
+    def copy(self) -> "PathDigest":
+        other = PathDigest()
+        other._read = self._read.copy()
+        return other
+
     def __str__(self) -> str:
         return self._read.hexdigest()[:16]
 

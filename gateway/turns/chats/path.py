@@ -1,7 +1,7 @@
 """The path of a chat, as a request shows it: all of its messages, and which of them are new. Performs no I/O."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import msgspec
 from msgspec import Struct
@@ -103,6 +103,8 @@ def _speaks_unasked(last: RequestMessage, path: list[Message]) -> bool:
 
 def _joined(messages: list[Message]) -> list[Message]:
     """The messages with the parts of each answer, between which tool calls came, as one message."""
+    if all(not one.role == other.role == "assistant" for one, other in pairwise(messages)):
+        return messages
     path: list[Message] = []
     for role, group in groupby(messages, lambda message: message.role):
         if role == "user":
@@ -124,7 +126,10 @@ def _message(message: RequestMessage, new: bool, exchanged: str, texts: ClientTe
         return Message("assistant", text) if text else None
     if message.role != "user":
         return None
-    said = message_of("user", _pieces(message, new))
+    if len(message.pieces) == 1 and isinstance(message.pieces[0], str):
+        said = Message("user", message.pieces[0])
+    else:
+        said = message_of("user", _pieces(message, new))
     if not (said.content.strip() or said.images):
         return None
     return msgspec.structs.replace(said, name=message.name, exchanged=exchanged) if message.name or exchanged else said

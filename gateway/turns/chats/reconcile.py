@@ -15,6 +15,7 @@ from gateway.letta.notes import CONTINUE, GO_AHEAD, STAND_INS
 from gateway.letta.upstream import Past
 from gateway.turns.chats.likeness import readings, seen
 from gateway.turns.chats.markers import ClientId, parse_client_id, pictures_of
+from gateway.turns.chats.matched import Matched
 from gateway.turns.chats.path import RequestedPath
 
 # The most places in one conversation at which the message of an id is looked for, the latest first.
@@ -77,7 +78,8 @@ class Words:
 
     def of_question(self, question: str) -> tuple[str, str]:
         """The compared words of a question: all of them, and those without the text that a frontend put before it."""
-        return seen(question), seen(self._texts.bare(question))
+        whole, bare = seen(question), self._texts.bare(question)
+        return whole, whole if bare == question else seen(bare)
 
 
 def decide(
@@ -88,12 +90,14 @@ def decide(
     unkept: Sequence[Message] = (),
     one_chat: bool = True,
     texts: ClientTexts = PLAIN_TEXTS,
+    matched: Sequence[Matched] = (),
 ) -> Decision:
     """Decide where a request goes on, among the `known` conversations of its chat, the one used last first.
 
     `keeps_history`: True if the request tells the whole chat; if not, only its messages after the last answer are new,
     and `unkept` are the messages before them that Letta has not kept. `one_chat`: True if all that are `known` are
-    certainly of this chat. `texts` tells how the client's texts are read.
+    certainly of this chat. `texts` tells how the client's texts are read. `matched` is what is remembered of each of
+    the `known`; it changes nothing but the time that it takes.
     """
     words = Words(texts)
     waiting = _where_it_waits(request, known, words)
@@ -102,12 +106,12 @@ def decide(
     # A request to continue an answer goes on behind that answer itself; any other goes on behind its parent.
     parent, *before = [one.answer if request.goes_on else one.parent for one in (ids, ids.former) if one]
     for named in (parent, *before):
-        decision = None if named is None else _by_id(named, request, keeps_history, known, words)
+        decision = None if named is None else _by_id(named, request, keeps_history, known, words, matched)
         if decision:
             return decision
     if not keeps_history:
         return _next(request, known, unkept)
-    return _by_history(request, known, one_chat and parent is None, words)
+    return _by_history(request, known, one_chat and parent is None, words, matched)
 
 
 def _where_it_waits(request: RequestedPath, known: Sequence[Past], words: Words) -> int | None:
@@ -140,7 +144,12 @@ def _next(request: RequestedPath, known: Sequence[Past], unkept: Sequence[Messag
 
 
 def _by_id(
-    parent: str, request: RequestedPath, keeps_history: bool, known: Sequence[Past], words: Words
+    parent: str,
+    request: RequestedPath,
+    keeps_history: bool,
+    known: Sequence[Past],
+    words: Words,
+    matched: Sequence[Matched] = (),
 ) -> Decision | None:
     """Go on after the message with the parent's id; None if it is not known, or the request shows another path to it.
 
@@ -157,7 +166,8 @@ def _by_id(
     for named, lenient in product((False, True), repeat=2):
         for at, kept, is_its_answer in places:
             begun = known[at].messages[:kept]
-            followed, used = follow(begun, request.path[:-1], lenient and is_its_answer, named, words)
+            before = matched[at] if matched else None
+            followed, used = follow(begun, request.path[:-1], lenient and is_its_answer, named, words, before)
             if followed == kept:
                 return _at(at, kept, request.path[used:], known)
     return None
@@ -177,15 +187,19 @@ def _places(parent: str, messages: list[Message]) -> Iterator[tuple[int, bool]]:
     for i in reversed(range(len(messages))):
         if messages[i].role != "user":
             continue
-        said: ClientId = parse_client_id(messages[i].client_id)
-        if said.answer == parent:
-            yield end, True
-        if said.parent == parent:
-            yield i, False
+        # Nearly all ids hold others: only those that hold this one are read.
+        if parent in messages[i].client_id:
+            said: ClientId = parse_client_id(messages[i].client_id)
+            if said.answer == parent:
+                yield end, True
+            if said.parent == parent:
+                yield i, False
         end = i
 
 
-def _by_history(request: RequestedPath, known: Sequence[Past], lenient: bool, words: Words) -> Decision:
+def _by_history(
+    request: RequestedPath, known: Sequence[Past], lenient: bool, words: Words, matched: Sequence[Matched] = ()
+) -> Decision:
     """Go on in the conversation that holds most of the path; of several, in one that holds nothing else, the latest.
 
     Clients cut or leave out answers. Only the conversation used last may differ so (`lenient`), and only if more of
@@ -196,7 +210,8 @@ def _by_history(request: RequestedPath, known: Sequence[Past], lenient: bool, wo
     best = (0, False, False)
     for at, past in enumerate(known):
         for strict in (True, False) if lenient and at == 0 else (True,):
-            kept, used = follow(past.messages, request.path[:-1], not strict, words=words)
+            before = matched[at] if matched else None
+            kept, used = follow(past.messages, request.path[:-1], not strict, words=words, matched=before)
             whole = past.appendable and kept == len(past.messages)
             if (used or whole) and (used, strict, whole) > best:
                 best = (used, strict, whole)
@@ -222,17 +237,27 @@ def _at(at: int, kept: int, news: list[Message], known: Sequence[Past]) -> Decis
 
 
 def follow(
-    kept: list[Message], path: list[Message], lenient: bool, named: bool = False, words: Words | None = None
+    kept: list[Message],
+    path: list[Message],
+    lenient: bool,
+    named: bool = False,
+    words: Words | None = None,
+    matched: Matched | None = None,
 ) -> tuple[int, int]:
     """The number of messages of `kept` that are a beginning of `path`, and the number of messages of that beginning.
 
     The numbers differ where an answer that was continued is one message of `path`, and several of `kept`.
     `lenient`: answers may be cut, or missing where more of the path follows. After `path` comes a user's message.
-    `named`: questions may have other words. `words` are those that were read before.
+    `named`: questions may have other words. `words` are those that were read before. `matched` is what was compared
+    before; it is of use where everything must be the same, and is then brought up to date.
     """
     words = words or Words()
-    k = p = 0
+    matched = None if lenient or named else matched
+    skipped = question = matched.skip(kept, path) if matched else (0, 0)
+    k, p = skipped
     while k < len(kept):
+        if kept[k].role == "user" and kept[k].content not in STAND_INS:
+            question = k, p
         theirs = path[p] if p < len(path) else None
         said = k + 1 if _is_unasked(kept, k, theirs, lenient) else k
         if kept[said].role == "user":
@@ -244,6 +269,8 @@ def follow(
             if end is None:
                 break
             k, p = end, p + (theirs is not None and theirs.role == "assistant")
+    if matched:
+        matched.note(kept, path, skipped[1], question)
     return k, p
 
 

@@ -50,6 +50,8 @@ def tool_notes(messages: Sequence[RequestMessage], texts: ClientTexts) -> dict[i
     `{0: '{"tool":"weather","arguments":{"city":"Rome"},"result":"12 degrees"}'}`; the index is -1 for calls before any
     user's message. Text that came with calls whose results are new is told here as well: it is no answer yet.
     """
+    if all(message.role != "tool" for message in messages):
+        return {}
     open_since = _open_since(messages)
     calls: dict[str, ToldCall] = {}
     lines: dict[int, list[str]] = {}

@@ -1,4 +1,8 @@
-"""The agents of users: each user has one of each agent type. It is found by its tags, else created, once."""
+"""The agents of users: each user has one of each agent type. It is found by its tags, else created, once.
+
+Several processes may make an agent for one user at the same moment. All agree on one of them by listing, and nobody
+speaks to another: only in the agent that stays is a conversation made, and that is how others see that it stays.
+"""
 
 import asyncio
 
@@ -11,6 +15,8 @@ from gateway.turns.people.identity import User
 from gateway.turns.people.template import applied, is_applied, to_template
 
 CACHED_AGENTS = 50_000
+# The part of `settle_seconds` after which an agent stays if no other is listed beside it.
+ALONE = 0.4
 Tags = tuple[str, ...]
 
 
@@ -19,6 +25,7 @@ class KnownAgent:
 
     def __init__(self, id: str, former_scope: str = "") -> None:
         self.id = id
+        """Another's, should it have lost to that one before it was `settled`."""
         self.former_scope = former_scope
         """The scope in which an earlier version made it, and named its chats; empty if that is its user's scope."""
         self.tools: frozenset[str] | None = None
@@ -29,6 +36,16 @@ class KnownAgent:
         """Its compiled system prompt; empty if Letta does not tell it."""
         self.prompt_version = -1
         """A version of the memory: the prompt shows it, or a later one; -1 while there is no prompt."""
+        self.settling: asyncio.Task[None] | None = None
+        """Finds out if it stays; None once it does."""
+
+    async def settled(self) -> None:
+        """Return when it is sure which agent stays; its `id` is that one's then. Raises UpstreamError.
+
+        Before, it may be looked at, and nothing may be put into it.
+        """
+        if self.settling:
+            await asyncio.shield(self.settling)
 
 
 class Agents:
@@ -42,7 +59,7 @@ class Agents:
         self._searches: dict[Tags, asyncio.Task[KnownAgent]] = {}
 
     async def get(self, agent_type: AgentType, user: User) -> KnownAgent:
-        """This user's agent of this type. Raises UpstreamError."""
+        """This user's agent of this type, which may not have settled yet. Raises UpstreamError."""
         tags = _cache_key(agent_type, user)
         if known := self._known.get(tags):
             return known
@@ -69,17 +86,29 @@ class Agents:
         self._known.drop(_cache_key(agent_type, user))
 
     async def _search(self, tags: Tags, agent_type: AgentType, user: User) -> KnownAgent:
-        template = to_template(agent_type, user, agent_type.model or await self._get_first_model())
-        agent = await self._find(tags) or await self._find_former(agent_type, user)
-        agent = agent or await self._create(tags, template)
-        if not is_applied(template, agent.metadata):
-            await self._upstream.apply_template(agent, template, applied(agent.metadata).get("tools", []))
-        known = KnownAgent(agent.id, _former_scope(agent, agent_type, user))
+        names = [tags, *(agent_tags(agent_type.id, *name) for name in user.formers)]
+        model, agent = await asyncio.gather(self._get_model(agent_type), self._find(names))
+        template = to_template(agent_type, user, model)
+        if agent:
+            await self._bring_up_to_date(agent, template)
+            known = KnownAgent(agent.id, _former_scope(agent, agent_type, user))
+        else:
+            mine = await self._upstream.create_agent(template)
+            await self._bring_up_to_date(mine, template)
+            known = KnownAgent(mine.id)
+            if not self._upstream.capabilities.owned:
+                self._settle_new(known, mine, tags, template)
         self._known.put(tags, known)
         return known
 
-    async def _get_first_model(self) -> str:
-        """The model of agent types that name none. Raises UpstreamError."""
+    async def _bring_up_to_date(self, agent: Agent, template: Template) -> None:
+        if not is_applied(template, agent.metadata):
+            await self._upstream.apply_template(agent, template, applied(agent.metadata).get("tools", []))
+
+    async def _get_model(self, agent_type: AgentType) -> str:
+        """The model of an agent type; Letta's first if it names none. Raises UpstreamError."""
+        if agent_type.model:
+            return agent_type.model
         if self._first_model is None:
             models = await self._upstream.list_models()
             if not models:
@@ -87,38 +116,71 @@ class Agents:
             self._first_model = models[0]
         return self._first_model
 
-    async def _find(self, tags: Tags) -> Agent | None:
-        """The agent with these tags; None if there is none. One without conversations may still lose to another."""
-        agents = await self._list(tags)
-        if not agents:
-            return None
-        if await self._upstream.has_conversations(agents[0].id):
-            return agents[0]
-        return await self._settle(tags, agents)
-
-    async def _find_former(self, agent_type: AgentType, user: User) -> Agent | None:
-        """The agent of a user whom an earlier version knew by another name."""
-        for name in user.formers:
-            if agent := await self._find(agent_tags(agent_type.id, *name)):
-                return agent
+    async def _find(self, names: list[Tags]) -> Agent | None:
+        """The agent with the first of these tags that any has; None if there is none."""
+        listed = await asyncio.gather(*map(self._list, names))
+        for tags, agents in zip(names, listed, strict=True):
+            if agents and (found := await self._choose(tags, agents)):
+                return found
         return None
 
-    async def _create(self, tags: Tags, template: Template) -> Agent:
-        """Make an agent; if other processes do so at the same time, all agree on one and each deletes its own other."""
-        mine = await self._upstream.create_agent(template)
-        winner = await self._settle(tags, await self._list(tags)) or mine
-        if winner.id != mine.id and not await self._upstream.has_conversations(mine.id):
+    async def _choose(self, tags: Tags, agents: list[Agent]) -> Agent | None:
+        """The agent that stays, of some that were listed: nobody need wait for one that was spoken to."""
+        if self._upstream.capabilities.owned:
+            return await self._stays(agents)
+        return await self._find_spoken_to(agents) or await self._settle(tags, agents)
+
+    async def _find_spoken_to(self, agents: list[Agent]) -> Agent | None:
+        """The first that has conversations: somebody was sure that it stays."""
+        spoken_to = await asyncio.gather(*(self._upstream.has_conversations(agent.id) for agent in agents))
+        return next((agent for agent, is_one in zip(agents, spoken_to, strict=True) if is_one), None)
+
+    def _settle_new(self, known: KnownAgent, mine: Agent, tags: Tags, template: Template) -> None:
+        """Find out if an agent that was just made stays, while its first turn is prepared."""
+
+        def end(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is None:
+                known.settling = None
+            elif self._known.get(tags) is known:
+                self._known.drop(tags)
+
+        known.settling = asyncio.create_task(self._agree(known, mine, tags, template))
+        known.settling.add_done_callback(end)
+
+    async def _agree(self, known: KnownAgent, mine: Agent, tags: Tags, template: Template) -> None:
+        """Make `known` the agent on which all processes agree; each deletes its own other."""
+        winner = await self._settle(tags, [mine]) or mine
+        if winner.id == mine.id:
+            return
+        if not await self._upstream.has_conversations(mine.id):
             await self._upstream.delete_agent(mine)
-        return winner
+        await self._bring_up_to_date(winner, template)
+        known.id, known.tools = winner.id, None
 
     async def _settle(self, tags: Tags, agents: list[Agent]) -> Agent | None:
-        """The oldest agent, once two listings `settle_seconds` apart are the same."""
+        """The agent that stays, of those with these tags; `agents` were listed, or made, just now.
+
+        It is the oldest, once two listings `settle_seconds` apart are the same: so all processes agree, if no agent is
+        listed later than that after its date. An agent that is alone in two listings stays sooner, after the ALONE
+        part of that time. Should an older one be listed only then, its maker sees both, waits the whole time, and
+        yields to the one that was spoken to meanwhile. So all agree in that case, too, if what one listing has shown
+        all later ones show, and if a turn's conversation is made within `settle_seconds` of the listing that was
+        asked for last; one that took long to come is not enough.
+        """
+        loop, quick = asyncio.get_running_loop(), True
         while True:
-            await asyncio.sleep(self._settle_seconds)
+            quick = quick and len(agents) == 1
+            await asyncio.sleep(self._settle_seconds * (ALONE if quick else 1))
+            began = loop.time()
             again = await self._list(tags)
-            if [agent.id for agent in again] == [agent.id for agent in agents]:
-                return again[0] if again else None
-            agents = again
+            took_long = loop.time() - began > self._settle_seconds * ALONE
+            if [agent.id for agent in again] == [agent.id for agent in agents] and not (quick and took_long):
+                return await self._stays(again)
+            agents, quick = again, not took_long
+
+    async def _stays(self, agents: list[Agent]) -> Agent | None:
+        found = await self._find_spoken_to(agents) if len(agents) > 1 else None
+        return found or next(iter(agents), None)
 
     async def _list(self, tags: Tags) -> list[Agent]:
         """The agents with these tags, the oldest first."""

@@ -20,14 +20,16 @@ _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 def check_values(body: bytes) -> None:
     """Before anything is made of it. Raises InvalidRequest."""
     # What stands in texts is no value; most bodies have too little of it to matter. A text is one, and has two quotes.
+    if len(body) < VALUES or _most(body) <= VALUES:
+        return
     too_many = body.count(b'"') - body.count(b'\\"') > 2 * VALUES
-    if too_many or (_most(body) > VALUES and _most(_TEXT.sub(b"", body)) > VALUES):
+    if too_many or _most(_TEXT.sub(b"", body)) > VALUES:
         raise InvalidRequest(f"The body holds more than {VALUES:,} values.", code="too_many_values")
 
 
 def _most(body: bytes) -> int:
     """How many values there are at most: each comes after one of these."""
-    return 1 + sum(map(body.count, (b",", b"[", b"{", b":")))
+    return 1 + len(body) - len(body.translate(None, b",[{:"))
 
 
 def check_depth(value: Any, param: str) -> None:

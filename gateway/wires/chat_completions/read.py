@@ -1,4 +1,4 @@
-"""`wire.read` of Chat Completions: the body of a request, as the neutral request. Performs no I/O."""
+"""The neutral request that a chat completion is. Performs no I/O."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,7 @@ from gateway.domain.request import (
     Piece,
     Request,
     RequestMessage,
+    RequestRole,
     ShownPicture,
     ToldCall,
     Unusable,
@@ -19,7 +20,6 @@ from gateway.wires.chat_completions.request import (
     ChatCompletionRequest,
     ChatMessage,
     ContentPart,
-    decode_request,
 )
 from gateway.wires.chat_completions.tools import to_client_tools
 
@@ -28,12 +28,8 @@ OTHER_PART = "this gateway takes parts of the types `text` and `image_url` only"
 USER_FIELDS = ("user", "safety_identifier")
 
 
-def read(body: bytes) -> Request:
-    """The request in `body`. Raises InvalidRequest."""
-    return to_request(decode_request(body))
-
-
 def to_request(chat: ChatCompletionRequest) -> Request:
+    """The neutral request; what is wrong with it is an error where it matters."""
     users = {name: value for name in USER_FIELDS if (value := getattr(chat, name))}
     return Request(
         model=chat.model,
@@ -77,20 +73,17 @@ def _options(chat: ChatCompletionRequest) -> Options:
 
 def to_message(message: ChatMessage, place: str) -> RequestMessage:
     calls = [ToldCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()]
-    pieces = tuple(_pieces(message, f"{place}.content"))
-    name = message.name or ""
-    return RequestMessage(message.role, pieces, place, name, tuple(calls), message.tool_call_id or "")
-
-
-def _pieces(message: ChatMessage, place: str) -> Iterator[Piece]:
     content = message.content
-    if content is None or isinstance(content, str):
-        yield content or ""
-        return
+    # Of a long chat nearly all messages are texts.
+    parts = tuple(_pieces(message.role, content, f"{place}.content")) if isinstance(content, list) else (content or "",)
+    return RequestMessage(message.role, parts, place, message.name or "", tuple(calls), message.tool_call_id or "")
+
+
+def _pieces(role: RequestRole, content: list[ContentPart], place: str) -> Iterator[Piece]:
     for i, part in enumerate(content):
-        if message.role == "user":
+        if role == "user":
             yield _piece_of_a_person(part, f"{place}[{i}]")
-        elif message.role == "tool":
+        elif role == "tool":
             yield _piece_of_a_result(part, f"{place}[{i}]")
         else:
             yield part.text or part.refusal or ""

@@ -35,7 +35,8 @@ class ContentPart(Struct, frozen=True):
     image_url: ImageUrl | None = None
 
 
-class ChatMessage(Struct, frozen=True):
+# Without the collector, for the reason of `Message`.
+class ChatMessage(Struct, frozen=True, gc=False):
     role: RequestRole
     content: str | list[ContentPart] | None = None
     name: str | None = None
@@ -123,7 +124,8 @@ def decode_request(body: bytes) -> ChatCompletionRequest:
     if not request.messages:
         raise InvalidRequest("`messages` is empty: expected at least one message.", "messages")
     check_count(len(request.messages), MESSAGES, "messages", "messages")
-    check_count(sum(map(_parts, request.messages)), PARTS, "messages", "parts and calls")
+    composed = [message for message in request.messages if message.tool_calls or isinstance(message.content, list)]
+    check_count(sum(map(_parts, composed)), PARTS, "messages", "parts and calls")
     for param, (asks, why) in _UNSUPPORTED.items():
         value = getattr(request, param)
         if value is not None and asks(value):

@@ -12,7 +12,7 @@ from gateway.turns.chats.markers import ClientId, pictures_of
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Ids, Start, decide
 from gateway.turns.people.identity import Caller, keeps_history
-from gateway.wires.chat_completions.read import read
+from gateway.wires.chat_completions.read import to_request
 from gateway.wires.chat_completions.request import decode_request
 from tests.asking import called_by, path_shown
 from tests.recorded import DECISIONS, KEY, RECORDED, Recorded
@@ -74,7 +74,7 @@ def test_a_chat_that_shows_tool_cards_goes_on_at_its_end(with_ids: bool) -> None
 def test_a_task_is_known_by_its_header_or_else_by_its_words(with_header: bool) -> None:
     found = {}
     for recorded in (*TURNS, *TASKS):
-        task = find_task(KEY, _headers(recorded, with_header), read(recorded.json))
+        task = find_task(KEY, _headers(recorded, with_header), to_request(decode_request(recorded.json)))
         found[recorded.name] = f"task: {task.kind}" if task else "turn"
 
     assert found == {

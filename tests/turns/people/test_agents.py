@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.domain import errors
 from gateway.settings import AgentType
 from gateway.turns.chats.markers import agent_tags
-from gateway.turns.people.agents import Agents, KnownAgent
+from gateway.turns.people.agents import ALONE, Agents, KnownAgent
 from gateway.turns.people.identity import User
 from gateway.turns.people.template import to_template
 from tests.turns.memory_letta import MemoryLetta
@@ -26,10 +26,18 @@ SHARED = AgentType(id="ops", agent="agent-ops")
 ADA = User("school", "ada", "Ada")
 TAGS = agent_tags("tutor", "school", "ada")
 GIVEN = to_template(TUTOR, ADA, "m/one").metadata
+GIVEN_NAME = to_template(TUTOR, ADA, "m/one").name
 
 
 def agents_of(letta: MemoryLetta) -> Agents:
     return Agents(letta, SETTLE)
+
+
+async def settled(agents: Agents, agent_type: AgentType = TUTOR, user: User = ADA) -> KnownAgent:
+    """The agent, once it may be spoken to."""
+    agent = await agents.get(agent_type, user)
+    await agent.settled()
+    return agent
 
 
 def letta_with_agent(**more: Any) -> MemoryLetta:
@@ -135,14 +143,13 @@ async def test_a_maker_that_cannot_look_round_finds_its_own_agent_next_time() ->
     letta = MemoryLetta()
     agents = agents_of(letta)
     creating = letta.gate("create_agent")
-    failing = asyncio.create_task(agents.get(TUTOR, ADA))
+    failing = [asyncio.create_task(settled(agents)) for _ in range(2)]
     await creating.reached()
     letta.fail("find_agents", errors.TimedOut("no"))
     creating.open()
 
-    with pytest.raises(errors.TimedOut):
-        await failing
-    assert [(await agents.get(TUTOR, ADA)).id] == letta.made
+    assert [type(error) for error in await asyncio.gather(*failing, return_exceptions=True)] == [errors.TimedOut] * 2
+    assert [(await settled(agents)).id] == letta.made
 
 
 async def test_who_leaves_does_not_stop_the_search_for_others() -> None:
@@ -179,20 +186,48 @@ async def test_an_agent_nobody_has_spoken_to_is_listed_until_twice_the_same() ->
 
     assert (await agents_of(letta).get(TUTOR, ADA)).id == "agent-old"
     assert (letta.count("find_agents"), letta.count("create_agent")) == (2, 0)
+    assert now() - began == pytest.approx(SETTLE * ALONE)
+
+
+async def test_one_of_two_agents_nobody_has_spoken_to_is_waited_for_longer() -> None:
+    letta = letta_with_agent(created=5.0)
+    letta.store.add_agent(TAGS, "agent-older", 4.0, metadata=GIVEN)
+    began = now()
+
+    assert (await agents_of(letta).get(TUTOR, ADA)).id == "agent-older"
+    assert letta.count("find_agents") == 2
     assert now() - began == pytest.approx(SETTLE)
 
 
 async def test_a_listing_that_changed_is_made_once_more() -> None:
     letta = letta_with_agent(created=5.0)
-    asyncio.get_running_loop().call_later(SETTLE / 2, letta.store.add_agent, TAGS, "agent-older", 4.0)
+    asyncio.get_running_loop().call_later(SETTLE * ALONE / 2, letta.store.add_agent, TAGS, "agent-older", 4.0)
+    began = now()
 
     assert (await agents_of(letta).get(TUTOR, ADA)).id == "agent-older"
     assert letta.count("find_agents") == 3
+    assert now() - began == pytest.approx(SETTLE * (ALONE + 1))
+
+
+async def test_a_listing_that_takes_long_shows_too_late_that_an_agent_is_alone() -> None:
+    letta = letta_with_agent()
+    letta.delay = lambda call: SETTLE * ALONE * 1.1 if call == "find_agents" else 0.0
+
+    assert (await agents_of(letta).get(TUTOR, ADA)).id == "agent-old"
+    assert letta.count("find_agents") == 3
+
+
+async def test_the_younger_of_two_agents_stays_if_somebody_speaks_to_it_meanwhile() -> None:
+    letta = letta_with_agent(created=5.0)
+    letta.store.add_agent(TAGS, "agent-older", 4.0)
+    asyncio.get_running_loop().call_later(SETTLE / 2, letta.store.add_conversation, "agent-old")
+
+    assert (await agents_of(letta).get(TUTOR, ADA)).id == "agent-old"
 
 
 async def test_an_agent_that_is_deleted_meanwhile_is_made_anew() -> None:
     letta = letta_with_agent()
-    asyncio.get_running_loop().call_later(SETTLE / 2, letta.store.agents.clear)
+    asyncio.get_running_loop().call_later(SETTLE * ALONE / 2, letta.store.agents.clear)
 
     assert [(await agents_of(letta).get(TUTOR, ADA)).id] == letta.made
 
@@ -208,9 +243,41 @@ async def test_an_agent_somebody_has_spoken_to_is_used_at_once() -> None:
 
 async def test_an_agent_that_no_listing_shows_yet_is_used_by_its_maker() -> None:
     letta = MemoryLetta()
-    asyncio.get_running_loop().call_later(SETTLE / 2, letta.store.agents.clear)
+    asyncio.get_running_loop().call_later(SETTLE * ALONE / 2, letta.store.agents.clear)
 
-    assert [(await agents_of(letta).get(TUTOR, ADA)).id] == letta.made
+    assert [(await settled(agents_of(letta))).id] == letta.made
+
+
+async def test_a_new_agent_is_told_of_while_it_settles() -> None:
+    letta = MemoryLetta()
+    began = now()
+    agent = await agents_of(letta).get(TUTOR, ADA)
+    assert ([agent.id], now() - began) == (letta.made, 0)
+
+    await agent.settled()
+    assert letta.count("find_agents") == 2
+    assert now() - began == pytest.approx(SETTLE * ALONE)
+
+
+# A Letta in which nobody else makes agents
+
+
+async def test_an_agent_of_a_letta_of_ones_own_settles_at_once() -> None:
+    letta = MemoryLetta()
+    letta.owned = True
+    began = now()
+
+    assert [(await settled(agents_of(letta))).id] == letta.made
+    assert (letta.calls, now() - began) == ([("find_agents", ""), ("create_agent", GIVEN_NAME)], 0)
+
+
+async def test_an_agent_nobody_has_spoken_to_is_used_at_once_in_a_letta_of_ones_own() -> None:
+    letta = letta_with_agent()
+    letta.owned = True
+    began = now()
+
+    assert (await settled(agents_of(letta))).id == "agent-old"
+    assert (letta.calls, now() - began) == ([("find_agents", "")], 0)
 
 
 # Somebody whose id an earlier version read otherwise
@@ -228,6 +295,16 @@ async def test_who_was_met_under_another_reading_of_the_id_keeps_the_agent() -> 
     agents.forget(TUTOR, ADEL)
     assert (await agents.get(TUTOR, ADEL)).id == "agent-old"
     assert letta.made == []
+
+
+async def test_all_names_that_somebody_may_have_are_asked_for_at_the_same_time() -> None:
+    letta = MemoryLetta()
+    letta.owned, letta.delay = True, lambda call: 1.0 if call in ("find_agents", "create_agent") else 0.0
+    began = now()
+    await agents_of(letta).get(TUTOR, User("default", "Adél", "Adél", former_id="AdÃ©l", former_scope="demo"))
+
+    assert (letta.count("find_agents"), letta.count("create_agent")) == (4, 1)
+    assert now() - began == pytest.approx(2.0)
 
 
 async def test_an_agent_under_the_present_reading_goes_before_one_under_the_former() -> None:
@@ -331,10 +408,17 @@ async def test_a_letta_without_a_model_makes_no_agent_until_it_has_one() -> None
 # Two processes
 
 
+async def speak(letta: MemoryLetta) -> KnownAgent:
+    """The agent with which a first turn begins a conversation."""
+    agent = await settled(agents_of(letta))
+    await letta.create_conversation(agent.id, "a chat", [])
+    return agent
+
+
 async def race(one: MemoryLetta, two: MemoryLetta) -> tuple[KnownAgent, KnownAgent]:
     """Both find no agent, and both make one."""
     creating = one.gate("create_agent"), two.gate("create_agent")
-    both = asyncio.gather(agents_of(one).get(TUTOR, ADA), agents_of(two).get(TUTOR, ADA))
+    both = asyncio.gather(speak(one), speak(two))
     for gate in creating:
         await gate.reached()
     for gate in creating:
@@ -369,27 +453,39 @@ async def test_two_processes_that_make_an_agent_each_agree_on_one(
         assert letta.subjects("delete_agent") == [id for id in letta.made if id != winner]
 
 
-async def test_an_agent_that_shows_late_is_waited_for() -> None:
+# the parts of the settling time after which the older agent shows, and the younger one -> the one that stays
+LATE: dict[str, tuple[float, float, str]] = {
+    "waited for": (ALONE * 0.8, 0.0, "agent-1"),
+    "as late as the younger one": (0.9, 0.8, "agent-1"),
+    "too late: somebody has spoken to the younger one": (0.8, 0.2, "agent-2"),
+}
+
+
+@pytest.mark.parametrize(("older", "younger", "stays"), LATE.values(), ids=LATE)
+async def test_all_agree_on_one_of_two_agents_though_the_older_one_shows_late(
+    older: float, younger: float, stays: str
+) -> None:
     store = Store()
     late, early = MemoryLetta(store), MemoryLetta(store)
-    late.delay = lambda call: SETTLE * 0.8 if call == "commit" else 0.0
-    early.delay = lambda call: SETTLE * 0.2 if call == "commit" else 0.0
+    late.delay = lambda call: SETTLE * older if call == "commit" else 0.0
+    early.delay = lambda call: SETTLE * younger if call == "commit" else 0.0
 
     found = await race(late, early)
 
-    assert {agent.id for agent in found} == set(store.agents) == set(late.made)
+    assert {agent.id for agent in found} == set(store.agents) == {stays}
 
 
 async def test_a_loser_that_somebody_spoke_to_is_left_alone() -> None:
     letta = MemoryLetta()
     letta.store.coming = [("agent-loser", 2.0)]
     creating, asking = letta.gate("create_agent"), letta.gate("has_conversations")
-    getting = asyncio.create_task(agents_of(letta).get(TUTOR, ADA))
+    getting = asyncio.create_task(settled(agents_of(letta)))
     await creating.reached()
     letta.store.add_agent(TAGS, "agent-winner", 1.0, metadata=GIVEN)
     creating.open()
     await asking.reached()
-    letta.store.add_conversation("agent-loser")
+    letta.store.add_conversation("agent-loser", id="conv-1")
+    letta.store.add_conversation("agent-winner", id="conv-2")
     asking.open()
 
     assert (await getting).id == "agent-winner"
@@ -413,7 +509,7 @@ def test_any_interleaving_of_processes_ends_with_one_agent(processes: list[tuple
         letta.delay = lambda call: commit if call == "commit" else next(others)
         await asyncio.sleep(begin)
         agents = agents_of(letta)
-        found = await asyncio.gather(agents.get(TUTOR, ADA), agents.get(TUTOR, ADA))
+        found = await asyncio.gather(settled(agents), settled(agents))
         await letta.create_conversation(found[0].id, "a chat", [])
         return {agent.id for agent in found}
 
