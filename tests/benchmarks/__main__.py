@@ -1,0 +1,78 @@
+"""The command: `uv run python -m tests.benchmarks`."""
+
+import argparse
+import os
+import platform
+import resource
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from tests.benchmarks import machine
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.candidates import Checkout, own_checkout
+from tests.benchmarks.rows import ROWS, Plan, Sample
+from tests.benchmarks.table import to_table
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each candidate takes its turn (5)")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"what is measured: {','.join(ROWS)}")
+    parser.add_argument("--python", metavar="PATH", help="the Python that runs the gateway and its yardstick")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="a file that every sample is added to, a line each")
+    parser.add_argument(
+        "--gateway",
+        action="append",
+        default=[],
+        type=Checkout.parse,
+        metavar="NAME=DIRECTORY[:PYTHON]",
+        help="another checkout to measure beside this one; its Python is that of its .venv",
+    )
+    parser.add_argument("--alone", action="store_true", help="measure only the checkouts that --gateway names")
+    parser.add_argument("--kinds", default="rest,app-server", help="the kinds of Letta (rest,app-server)")
+    parser.add_argument("--patience", type=float, default=5, help="seconds to wait for a quiet machine each time (5)")
+    parser.add_argument(
+        "--nice",
+        type=int,
+        default=-15 if os.geteuid() == 0 else 0,
+        help="the priority of all that is started; below 0 needs root, and is the default for it",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    asked = _parser().parse_args(arguments)
+    unknown = set(asked.rows.split(",")) - ROWS.keys()
+    if unknown:
+        sys.exit(f"no such rows: {', '.join(sorted(unknown))}")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, others = machine.places(asked.nice)
+    os.sched_setaffinity(0, set(map(int, others.cores.split(","))))
+    own = [] if asked.alone else [own_checkout(asked.python)]
+    plan = Plan((*own, *asked.gateway), asked.rounds, tuple(asked.kinds.split(",")))
+    samples: list[Sample] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        bench = Bench(Path(directory), asked.patience, asked.nice)
+        for row in asked.rows.split(","):
+            for sample in ROWS[row](bench, plan):
+                samples.append(sample)
+                _tell(sample, asked.json)
+    print(f"\n{platform.machine()}, {os.cpu_count()} cores; medians of {asked.rounds} rounds (least..greatest)")
+    print(to_table(samples))
+
+
+def _tell(sample: Sample, file: Path | None) -> None:
+    values = " ".join(f"{name}={value:.4g}" for name, value in sample.values.items())
+    print(f"{sample.row} {sample.round} {sample.candidate}: {values} others={sample.others:.2f}", file=sys.stderr)
+    if file:
+        with file.open("ab") as lines:
+            lines.write(msgspec.json.encode(sample) + b"\n")
+
+
+if __name__ == "__main__":
+    main()
