@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 import httpx
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.benchmarks.machine import Place
 
@@ -51,6 +51,11 @@ class Checkout(Struct, frozen=True):
         if not name or not directory:
             raise ValueError(f"expected NAME=DIRECTORY or NAME=DIRECTORY:PYTHON, and not {text!r}")
         return cls(name, Path(directory), Path(python or f"{directory}/.venv/bin/python"))
+
+    def version(self) -> str:
+        """The version of its Python."""
+        command = [str(self.python), "-c", "import platform; print(platform.python_version())"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 class Program:
@@ -119,6 +124,8 @@ class Gateway(Program):
         command = [str(checkout.python.absolute()), "-m", "gateway", "serve", "--config", str(self.config)]
         if kind == "embedded":
             command += ["--state", str(self._state)]
+            # A Letta of its own is a child of the gateway's, and not to take its core.
+            place = structs.replace(place, cores=f"0-{(os.cpu_count() or 1) - 1}")
         super().__init__(command, place, self.config.with_suffix(".log"), checkout.directory)
         self._plain = self._command
 
@@ -143,11 +150,6 @@ class Gateway(Program):
                 pass
             time.sleep(0.005)
         raise RuntimeError(f"the gateway did not start: {self.log.read_text()[-2000:]}")
-
-    def version(self) -> str:
-        """The version of its Python."""
-        command = [self._plain[0], "-c", "import sys; print('.'.join(map(str, sys.version_info[:3])))"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _configuration(kind: Kind, letta_port: int) -> str:

@@ -41,13 +41,18 @@ class Place(Struct, frozen=True):
             text=True,
             start_new_session=True,
         )
-        if self.nice:
-            os.setpriority(os.PRIO_PROCESS, process.pid, self.nice)
-            # Linux may weigh sessions first, and priorities within each: https://man7.org/linux/man-pages/man7/sched.7.html
-            group = PROC / str(process.pid) / "autogroup"
-            if group.exists():
-                group.write_text(str(self.nice))
+        self.favour(process.pid)
         return process
+
+    def favour(self, pid: int) -> None:
+        """Give a process the priority of what runs here."""
+        if not self.nice:
+            return
+        os.setpriority(os.PRIO_PROCESS, pid, self.nice)
+        # Linux may weigh sessions first, and priorities within each: https://man7.org/linux/man-pages/man7/sched.7.html
+        group = PROC / str(pid) / "autogroup"
+        if group.exists():
+            group.write_text(str(self.nice))
 
 
 def places(nice: int) -> tuple[Place, Place]:

@@ -41,6 +41,8 @@ class Load(Struct, frozen=True):
     timeout_s: int = 60
     people: str = "bench"
     """The name of those who ask: stream 7 is that of `bench-7`."""
+    persons: int = 0
+    """The number of those who ask; 0: one for each stream."""
 
     def options(self, port: int, api: str, model: str) -> list[str]:
         """The options of the program `load`."""

@@ -5,7 +5,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from tests.benchmarks.rows import DIRECT, RAW_PASS, Sample
+from tests.benchmarks.plan import DIRECT, RAW_PASS, Sample
 
 # What the yardstick adds is never nothing, however exact the clock is.
 LEAST_ADDED_MS = 0.005
@@ -66,11 +66,24 @@ LINES = (
     Line("CPU per request", "requests", plain("request_ms"), "{:.2f} ms"),
     Line("the same, x raw-pass", "requests", times_raw("request_ms"), "{:.1f} x"),
     Line("added to the first token of a request, p50", "requests", added("first_ms"), "{:.2f} ms"),
-    Line("250 streams on one core, p99", "scale-250", plain("p99_ms"), "{:.1f} ms"),
-    Line("300 streams on one core, p99", "scale-300", plain("p99_ms"), "{:.1f} ms"),
+    Line("a new person's first token", "first-turns", plain("new_ms"), "{:.0f} ms"),
+    Line("the same, the agent is there and was never spoken to", "first-turns", plain("found_ms"), "{:.0f} ms"),
+    Line("a known person's first token in a new chat, embedded", "first-turns", plain("known_ms"), "{:.0f} ms"),
+    Line("memory of an idle stream", "memory", plain("idle_kib"), "{:.0f} KiB"),
+    Line("memory of a running stream, after 300 tokens", "memory", plain("running_kib"), "{:.0f} KiB"),
+    Line("250 streams on one core, p99", "scale", plain("p99_ms"), "{:.1f} ms"),
+    Line("300 streams on one core, p99", "larger-scale", plain("p99_ms"), "{:.1f} ms"),
     Line("2,000 streams at 4 tokens/s: lost", "crowd", plain("lost"), "{:.0f}"),
     Line("2,000 streams: first token, p50", "crowd", plain("first_ms"), "{:.0f} ms"),
     Line("2,000 streams: p99", "crowd", plain("p99_ms"), "{:.0f} ms"),
+    Line("2,000 messages of 200 kB resent, CPU", "history", plain("cpu_200k"), "{:.1f} ms"),
+    Line("others wait longer by", "history", plain("wait_200k"), "{:.1f} ms"),
+    Line("2,000 messages of 2 MB resent, CPU", "history", plain("cpu_2m"), "{:.1f} ms"),
+    Line("others wait longer by", "history", plain("wait_2m"), "{:.1f} ms"),
+    Line("`serve` to its first answer", "starts", plain("up_ms"), "{:.0f} ms"),
+    Line("`serve` to ready", "starts", plain("ready_ms"), "{:.0f} ms"),
+    Line("memory when fresh", "starts", plain("fresh_mib"), "{:.0f} MiB"),
+    Line("memory after 20 answers", "starts", plain("used_mib"), "{:.0f} MiB"),
 )
 
 

@@ -4,7 +4,7 @@
 //        hold_ms=0 hold_after=0
 //
 // api: `openai` asks a gateway, `letta` the mock itself. Each stream is the first turn of a chat of its own, of the person
-// <people>-<number>. The key stands in BENCH_KEY. Times are in microseconds; a token's delay is from the mock's stamp in it
+// <people>-<number>; with `persons=10` ten of them take turns. The key stands in BENCH_KEY. Times are in microseconds; a token's delay is from the mock's stamp in it
 // to where it is read here.
 #include "wire.h"
 
@@ -31,9 +31,9 @@ typedef struct {
 
 static struct {
     const char *api, *people, *model;
-    int port, streams, content, thoughts, hold_ms, hold_after, ramp_ms, timeout_s;
+    int port, streams, content, thoughts, hold_ms, hold_after, ramp_ms, timeout_s, persons;
     long rate;
-} want = {"openai", "bench", "bench", 0, 1, 100, 0, 0, 0, 0, 30, 50000};
+} want = {"openai", "bench", "bench", 0, 1, 100, 0, 0, 0, 0, 30, 0, 50000};
 
 static uint32_t *delays, *firsts;
 static size_t delay_count, most_delays, first_count;
@@ -49,7 +49,8 @@ static void read_option(const char *option) {
         int *number;
     } numbers[] = {{"port", &want.port},         {"streams", &want.streams},       {"content", &want.content},
                    {"thoughts", &want.thoughts}, {"hold_ms", &want.hold_ms},       {"hold_after", &want.hold_after},
-                   {"ramp_ms", &want.ramp_ms},   {"timeout_s", &want.timeout_s}};
+                   {"ramp_ms", &want.ramp_ms},   {"timeout_s", &want.timeout_s},
+                   {"persons", &want.persons}};
     span name = {option, value ? (size_t)(value++ - option) : 0};
     if (same(name, "api")) want.api = value;
     else if (same(name, "people")) want.people = value;
@@ -103,7 +104,7 @@ static void ask(stream *s, int number) {
                                 "{\"model\":\"%s\",\"user\":\"%s-%d\",\"metadata\":{\"chat_id\":\"c-%llu-%d\"},"
                                 "\"stream\":true,\"stream_options\":{\"include_usage\":true},"
                                 "\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}",
-                                want.model, want.people, number, (unsigned long long)run, number, marker);
+                                want.model, want.people, want.persons ? number % want.persons : number, (unsigned long long)run, number, marker);
     int all = snprintf(request, sizeof request,
                        "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\nauthorization: Bearer %s\r\n"
                        "content-type: application/json\r\naccept: text/event-stream\r\ncontent-length: %d\r\n\r\n%s",
