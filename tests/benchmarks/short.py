@@ -61,9 +61,7 @@ def doubled(measured: Ratios, reference: Ratios) -> list[str]:
 def measure_short(bench: Bench, plan: Plan, reference: Ratios) -> Ratios:
     """The ratios after the rounds of the plan, or after more while something has doubled."""
     samples: list[Sample] = []
-    for round, of_round in enumerate(
-        in_turns(bench, structs.replace(plan, rounds=MOST_ROUNDS), LOADS, direct=False), 1
-    ):
+    for round, of_round in enumerate(in_turns(bench, structs.replace(plan, rounds=MOST_ROUNDS), LOADS, [RAW_PASS]), 1):
         samples += of_round
         if round >= plan.rounds and not doubled(least(samples), reference):
             break

@@ -42,7 +42,13 @@ def times_raw(value: str) -> Figure:
 
 def added(value: str) -> Figure:
     """What is added to the value of those who ask Letta itself in the same round."""
-    return lambda round, candidate: round[candidate][value] - round[DIRECT][value] if candidate != DIRECT else None
+
+    def figure(round: dict[str, dict[str, float]], candidate: str) -> float | None:
+        if candidate not in round or DIRECT not in round or candidate == DIRECT:
+            return None
+        return round[candidate][value] - round[DIRECT][value]
+
+    return figure
 
 
 def times_raw_added(value: str) -> Figure:
@@ -106,7 +112,8 @@ def cell(found: Sequence[float], form: str) -> str:
     """The median of figures, and the least and the greatest of them: `4.31 x (4.10..4.62)`."""
     if not found:
         return "-"
-    spread = f" ({form.split('}')[0] + '}'}..{form})".format(min(found), max(found)) if len(found) > 1 else ""
+    number = form.partition("}")[0] + "}"
+    spread = f" ({number}..{number})".format(min(found), max(found)) if len(found) > 1 else ""
     return form.format(median(found)) + spread
 
 

@@ -1,276 +1,25 @@
-// A Letta as far as a gateway needs one to stream, at next to no cost: one thread, one epoll. It speaks Letta's REST API,
-// and over /ws an App Server's protocol, in the words of tests/runs. It remembers agents, and no conversation's messages.
+// A Letta as far as a gateway needs one to stream, at next to no cost: one thread, one epoll. It speaks Letta's REST
+// API, and over /ws an App Server's protocol, in the words of tests/runs. It remembers agents, and no conversation's
+// messages.
 //
 //   letta        serves on a free port of the loopback, and prints it
 //
 // The last message that holds a marker says how the answer is to be:
 //   BENCH:<content tokens>:<reasoning tokens>:<tokens in 1000 s, 0 as fast as they are taken>:<hold ms>:<hold after>:
 // After so many tokens the stream is silent for `hold ms`.
-#include "wire.h"
+#include "agents.h"
+#include "handshake.h"
+#include "speech.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <strings.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define MOST 65536
+// The most that is said before connections are looked at again.
 #define TURN_EVENTS 512
 
-typedef struct {
-    int fd;
-    bool websocket, waits_to_write, speaks;
-    buffer in, out;
-    size_t written;
-} conn;
-
-typedef struct {
-    conn *to;
-    uint64_t due, interval;
-    int content, thoughts, position, hold_ms, hold_after, number;
-    size_t place;
-    char agent[64], conversation[64];
-} stream;
-
-typedef struct {
-    int number;
-    bool rest;
-    span tags, metadata;
-} agent;
-
-static conn *conns[MOST];
-static stream *heap[MOST];
-static size_t running;
-static agent *agents;
-static size_t agent_count;
-static int epoll_fd, made;
 static volatile sig_atomic_t stopped;
-
-// Streams, the next due one first
-
-static void put_at(size_t i, stream *s) {
-    heap[i] = s;
-    s->place = i;
-}
-
-static void rise(size_t i) {
-    for (stream *s = heap[i]; i && heap[(i - 1) / 2]->due > s->due; i = (i - 1) / 2) {
-        put_at(i, heap[(i - 1) / 2]);
-        put_at((i - 1) / 2, s);
-    }
-}
-
-static void sink(size_t i) {
-    for (;;) {
-        size_t least = i;
-        for (size_t child = 2 * i + 1; child <= 2 * i + 2; child++)
-            if (child < running && heap[child]->due < heap[least]->due) least = child;
-        if (least == i) return;
-        stream *s = heap[i];
-        put_at(i, heap[least]);
-        put_at(least, s);
-        i = least;
-    }
-}
-
-static void end_stream(stream *s) {
-    size_t i = s->place;
-    s->to->speaks = s->to->websocket;
-    free(s);
-    if (i == --running) return;
-    put_at(i, heap[running]);
-    sink(i);
-    rise(i);
-}
-
-// Connections
-
-static void watch(conn *c, int how) {
-    struct epoll_event event = {.events = EPOLLIN | (c->waits_to_write ? EPOLLOUT : 0), .data.fd = c->fd};
-    epoll_ctl(epoll_fd, how, c->fd, &event);
-}
-
-static void close_conn(conn *c) {
-    for (size_t i = running; i-- > 0;)
-        if (i < running && heap[i]->to == c) end_stream(heap[i]), i = running;
-    conns[c->fd] = NULL;
-    close(c->fd);
-    free(c->in.at);
-    free(c->out.at);
-    free(c);
-}
-
-// False once the connection is gone.
-static bool flush(conn *c) {
-    while (c->written < c->out.size) {
-        ssize_t n = send(c->fd, c->out.at + c->written, c->out.size - c->written, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN) {
-            close_conn(c);
-            return false;
-        }
-        if (n < 0) break;
-        c->written += (size_t)n;
-    }
-    bool waits = c->written < c->out.size;
-    if (!waits) c->written = c->out.size = 0;
-    if (waits != c->waits_to_write) {
-        c->waits_to_write = waits;
-        watch(c, EPOLL_CTL_MOD);
-    }
-    return true;
-}
-
-static void say_json(conn *c, const buffer *json) {
-    char head[160];
-    int n = sprintf(head, "HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n",
-                    json->size);
-    append(&c->out, head, (size_t)n);
-    append(&c->out, json->at, json->size);
-}
-
-static void say_frame(conn *c, int opcode, const char *bytes, size_t size) {
-    unsigned char head[10] = {(unsigned char)(0x80 | opcode), (unsigned char)size};
-    int wide = size > 65535 ? 8 : size > 125 ? 2 : 0;
-    if (wide) head[1] = wide == 8 ? 127 : 126;
-    for (int i = 0; i < wide; i++) head[2 + i] = (unsigned char)((uint64_t)size >> 8 * (wide - 1 - i));
-    append(&c->out, head, 2 + (size_t)wide);
-    append(&c->out, bytes, size);
-}
-
-__attribute__((format(printf, 2, 3))) static void write_text(buffer *b, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    int size = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
-    make_room(b, (size_t)size);
-    va_start(arguments, format);
-    b->size += (size_t)vsnprintf(b->at + b->size, (size_t)size + 1, format, arguments);
-    va_end(arguments);
-}
-
-// Say one event of a stream: a chunk of HTTP, or a frame.
-__attribute__((format(printf, 2, 3))) static void say(conn *c, const char *format, ...) {
-    char text[4096], head[16];
-    va_list arguments;
-    va_start(arguments, format);
-    size_t size = (size_t)vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    if (size >= sizeof text) {
-        fprintf(stderr, "an event of %zu bytes\n", size);
-        exit(1);
-    }
-    if (c->websocket) {
-        say_frame(c, 1, text, size);
-        return;
-    }
-    append(&c->out, head, (size_t)sprintf(head, "%zx\r\n", size));
-    append(&c->out, text, size);
-    append(&c->out, "\r\n", 2);
-}
-
-// A turn over REST, as in tests/runs/plain-answer.sse
-
-#define STREAM_HEAD \
-    "HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncache-control: no-cache\r\ncontent-type: text/event-stream; charset=utf-8\r\n" \
-    "transfer-encoding: chunked\r\n\r\n"
-#define RUN_ID "\"run_id\":\"run-30781a46-c875-44a9-b93e-c3343e593e31\""
-#define MESSAGE(kind, otid) \
-    "data: {\"id\":\"message-31147148-ec8c-454a-9c67-%012d\",\"date\":\"2026-11-21T01:49:45+00:00\",\"name\":null," \
-    "\"message_type\":\"" kind "\",\"otid\":\"31147148-ec8c-454a-9c67-c0e503d2348" otid "\",\"sender_id\":null," \
-    "\"step_id\":\"step-ddb9ac20-ca1c-41c5-9198-568810867640\",\"is_err\":null,\"seq_id\":null," RUN_ID ","
-
-static void begin_rest(stream *s) {
-    append(&s->to->out, STREAM_HEAD, sizeof STREAM_HEAD - 1);
-    say(s->to,
-        "data: {\"id\":\"ping-ff99381d-7318-4489-9d2e-%012d\",\"date\":\"2026-11-21T01:49:45+00:00\",\"name\":null,"
-        "\"message_type\":\"ping\",\"otid\":null,\"sender_id\":null,\"step_id\":null,\"is_err\":null,\"seq_id\":null," RUN_ID
-        "}\n\n",
-        s->number);
-}
-
-static void think_rest(stream *s, unsigned long long now) {
-    say(s->to,
-        MESSAGE("reasoning_message", "0") "\"source\":\"reasoner_model\",\"reasoning\":\" @r%0*llu\",\"signature\":null}\n\n",
-        s->number, STAMP_DIGITS, now);
-}
-
-static void speak_rest(stream *s, unsigned long long now) {
-    say(s->to, MESSAGE("assistant_message", "1") "\"content\":\" @c%0*llu\"}\n\n", s->number, STAMP_DIGITS, now);
-}
-
-static void finish_rest(stream *s) {
-    int said = s->content + s->thoughts;
-    say(s->to, "data: {\"message_type\":\"stop_reason\",\"stop_reason\":\"end_turn\"}\n\n");
-    say(s->to,
-        "data: {\"message_type\":\"usage_statistics\",\"completion_tokens\":%d,\"prompt_tokens\":1234,\"total_tokens\":%d,"
-        "\"step_count\":1,\"run_ids\":null,\"cached_input_tokens\":null,\"cache_write_tokens\":null,"
-        "\"reasoning_tokens\":%d,\"context_tokens\":1234}\n\n",
-        said, said + 1234, s->thoughts);
-    say(s->to, "data: [DONE]\n\n");
-    append(&s->to->out, "0\r\n\r\n", 5);
-}
-
-// The same on an App Server, as in tests/runs/app-server/plain-answer.jsonl
-
-#define ABOUT(kind) \
-    "\"runtime\":{\"agent_id\":\"%s\",\"conversation_id\":\"%s\"},\"event_seq\":%d,\"emitted_at\":" \
-    "\"2026-11-21T01:55:40.701Z\",\"idempotency_key\":\"" kind ":%d:99b3e9f6-9692-4a35-b3f1-c49674e3ecfd\"}"
-#define OF(s, seq) s->agent, s->conversation, seq, seq
-#define DELTA(kind, id) \
-    "{\"type\":\"stream_delta\",\"delta\":{\"id\":\"ui-msg-6:" id "\",\"date\":\"2026-11-21T01:55:40.697Z\"," \
-    "\"agent_id\":\"%s\",\"conversation_id\":\"%s\",\"message_type\":\"" kind "\","
-#define DELTA_END "\"run_id\":\"local-run-%d\",\"seq_id\":%d,\"type\":\"message\"}," ABOUT("stream_delta")
-
-static void tell_loop(stream *s, const char *status, int seq) {
-    say(s->to,
-        "{\"type\":\"update_loop_status\",\"loop_status\":{\"status\":\"%s\",\"active_run_ids\":[],"
-        "\"executing_tool_call_ids\":[]}," ABOUT("update_loop_status"),
-        status, OF(s, seq));
-}
-
-static void begin_app_server(stream *s, span client_id) {
-    tell_loop(s, "SENDING_API_REQUEST", 1);
-    tell_loop(s, "SENDING_API_REQUEST", 4);
-    say(s->to, "{\"type\":\"update_queue\",\"queue\":[],\"removed\":[]," ABOUT("update_queue"), OF(s, 5));
-    tell_loop(s, "WAITING_FOR_API_RESPONSE", 7);
-    tell_loop(s, "PROCESSING_API_RESPONSE", 8);
-    say(s->to,
-        "{\"type\":\"update_loop_status\",\"loop_status\":{\"status\":\"PROCESSING_API_RESPONSE\",\"active_run_ids\":"
-        "[\"local-run-%d\"],\"client_message_ids_by_run_id\":{\"local-run-%d\":[\"%.*s\"]},\"executing_tool_call_ids\":[]},"
-        ABOUT("update_loop_status"),
-        s->number, s->number, (int)client_id.size, client_id.at, OF(s, 9));
-}
-
-static void think_app_server(stream *s, unsigned long long now) {
-    say(s->to, DELTA("reasoning_message", "reasoning:0") "\"reasoning\":\" @r%0*llu\"," DELTA_END, s->agent, s->conversation,
-        STAMP_DIGITS, now, s->number, s->position, OF(s, s->position + 9));
-}
-
-static void speak_app_server(stream *s, unsigned long long now) {
-    say(s->to,
-        DELTA("assistant_message", "assistant:1") "\"content\":[{\"type\":\"text\",\"text\":\" @c%0*llu\"}]," DELTA_END,
-        s->agent, s->conversation, STAMP_DIGITS, now, s->number, s->position, OF(s, s->position + 9));
-}
-
-static void finish_app_server(stream *s) {
-    int said = s->content + s->thoughts, seq = said + 10;
-    say(s->to,
-        DELTA("usage_statistics", "usage") "\"prompt_tokens\":1234,\"completion_tokens\":%d,\"total_tokens\":%d,"
-        "\"cached_input_tokens\":0,\"cache_write_tokens\":0,\"reasoning_tokens\":%d,\"context_tokens\":1234," DELTA_END,
-        s->agent, s->conversation, said, said + 1234, s->thoughts, s->number, said + 1, OF(s, seq));
-    say(s->to,
-        "{\"type\":\"stream_delta\",\"delta\":{\"message_type\":\"stop_reason\",\"stop_reason\":\"end_turn\"," DELTA_END,
-        s->number, said + 2, OF(s, seq + 1));
-    tell_loop(s, "WAITING_ON_INPUT", seq + 2);
-    say(s->to,
-        "{\"type\":\"turn_finished\",\"turn_id\":\"turn-7b529ad5-18d7-42eb-9697-e7ffe019992a\",\"stop_reason\":\"end_turn\","
-        "\"run_id\":\"local-run-%d\"," ABOUT("turn_finished"),
-        s->number, OF(s, seq + 4));
-}
 
 // The last marker of a body; an answer of 100 tokens, 50 a second, where there is none.
 static stream *begin_stream(conn *c, span body) {
@@ -307,10 +56,8 @@ static void go_on(stream *s) {
             flush(c);
             return;
         }
-        if (s->position <= s->thoughts)
-            (over_websocket ? think_app_server : think_rest)(s, now_ns());
-        else
-            (over_websocket ? speak_app_server : speak_rest)(s, now_ns());
+        if (s->position <= s->thoughts) (over_websocket ? think_app_server : think_rest)(s, now_ns());
+        else (over_websocket ? speak_app_server : speak_rest)(s, now_ns());
         if (!flush(c)) return;
         bool holds_now = s->hold_ms && s->position == s->hold_after;
         if (holds_now) s->due += (uint64_t)s->hold_ms * 1000000ull;
@@ -322,67 +69,7 @@ static void go_on(stream *s) {
     sink(s->place);
 }
 
-// What it remembers
-
-// Whether an agent has all the tags of a JSON array.
-static bool is_tagged(const agent *a, span wanted) {
-    char quoted[512];
-    const char *end = wanted.at + wanted.size;
-    for (const char *p = after_blank(wanted.at + 1, end); p < end && *p == '"'; p = after_blank(p, end)) {
-        const char *next = after_string(p, end);
-        snprintf(quoted, sizeof quoted, "%.*s", (int)(next - p), p);
-        if (!holds(a->tags, quoted)) return false;
-        p = next;
-    }
-    return true;
-}
-
-static agent *add_agent(bool rest, span tags, span metadata) {
-    agents = needed(realloc(agents, (agent_count + 1) * sizeof *agents));
-    agent *a = agents + agent_count++;
-    *a = (agent){(int)agent_count, rest, kept(tags.at ? tags : (span){"[]", 2}), kept(metadata.at ? metadata : (span){"{}", 2})};
-    return a;
-}
-
-// The agent of an id that was given out, whose digits tell its place.
-static agent *find_agent(span id) {
-    const char *digits = id.at ? memrchr(id.at, '-', id.size) : NULL;
-    size_t number = digits ? strtoul(digits + 1, NULL, 10) : 0;
-    return number && number <= agent_count ? agents + number - 1 : NULL;
-}
-
-static void replace(span *old, span new) {
-    if (!new.at) return;
-    free((char *)old->at);
-    *old = kept(new);
-}
-
-static void write_agent(buffer *b, const agent *a) {
-    if (a->rest)
-        write_text(b,
-                   "{\"id\":\"agent-0d1e2f3a-4b5c-4d6e-8f70-%012d\",\"name\":\"bench\",\"agent_type\":\"letta_v1_agent\","
-                   "\"created_at\":\"2026-11-21T01:30:%02d.%06dZ\",\"model\":\"openai/gpt-4o-mini\",\"model_settings\":"
-                   "{\"provider_type\":\"openai\",\"temperature\":null,\"parallel_tool_calls\":false},\"blocks\":[],"
-                   "\"tools\":[],\"tags\":%s,\"metadata\":%s}",
-                   a->number, a->number / 1000000, a->number % 1000000, a->tags.at, a->metadata.at);
-    else
-        write_text(b, "{\"id\":\"agent-local-eda8cc00-de72-43f0-bcee-%012d\",\"name\":\"bench\",\"model\":\"openai/gpt-4o-mini\","
-                   "\"tags\":%s}", a->number, a->tags.at);
-}
-
-static void write_agents(buffer *b, bool rest, span tags) {
-    bool first = true;
-    append(b, "[", 1);
-    for (size_t i = 0; i < agent_count; i++) {
-        if (agents[i].rest != rest || !is_tagged(agents + i, tags)) continue;
-        if (!first) append(b, ",", 1);
-        write_agent(b, agents + i);
-        first = false;
-    }
-    append(b, "]", 1);
-}
-
-// What is asked of it over REST
+// Requests over REST
 
 // The values of `tags=` in a query, as a JSON array.
 static void write_tags(buffer *b, span query) {
@@ -437,19 +124,15 @@ static void answer_rest(conn *c, span method, span target, span body) {
         flush(c);
         return;
     }
-    if (starts(path, "/v1/agents"))
-        answer_agents(&answer, method, path, query, body);
+    if (starts(path, "/v1/agents")) answer_agents(&answer, method, path, query, body);
     else if (starts(path, "/v1/conversations") && (posted || same(method, "PATCH")))
         write_text(&answer,
                    "{\"id\":\"conv-5f1c2d3e-4a5b-4c6d-8e7f-%012d\",\"agent_id\":\"agent-0\",\"created_at\":"
                    "\"2026-11-21T01:30:00Z\",\"summary\":null,\"in_context_message_ids\":[]}",
                    ++made);
-    else if (starts(path, "/v1/health"))
-        write_text(&answer, "{\"version\":\"0.16.8\",\"status\":\"ok\"}");
-    else if (starts(path, "/v1/models"))
-        write_text(&answer, "[{\"handle\":\"openai/gpt-4o-mini\"}]");
-    else
-        write_text(&answer, "[]");
+    else if (starts(path, "/v1/health")) write_text(&answer, "{\"version\":\"0.16.8\",\"status\":\"ok\"}");
+    else if (starts(path, "/v1/models")) write_text(&answer, "[{\"handle\":\"openai/gpt-4o-mini\"}]");
+    else write_text(&answer, "[]");
     say_json(c, &answer);
     flush(c);
 }
@@ -467,7 +150,7 @@ static span header(span head, const char *name) {
     return (span){0};
 }
 
-// Take a request from what has arrived; false while there is none.
+// Take one from what has arrived; false while there is none.
 static bool take_request(conn *c) {
     const char *end = c->in.size ? memmem(c->in.at, c->in.size, "\r\n\r\n", 4) : NULL;
     if (!end || c->speaks) return false;
@@ -495,7 +178,7 @@ static bool take_request(conn *c) {
     return true;
 }
 
-// What is asked of it over a WebSocket
+// Requests over a WebSocket
 
 static void begin_turn(conn *c, span frame, span payload) {
     span runtime = field(frame, "runtime"), messages = field(payload, "messages");
@@ -504,7 +187,9 @@ static void begin_turn(conn *c, span frame, span payload) {
     stream *s = begin_stream(c, frame);
     snprintf(s->agent, sizeof s->agent, "%.*s", (int)agent_id.size, agent_id.at);
     snprintf(s->conversation, sizeof s->conversation, "%.*s", (int)conversation.size, conversation.at);
-    begin_app_server(s, text_of(field(first, "client_message_id")));
+    span id = text_of(field(first, "client_message_id"));
+    snprintf(s->message, sizeof s->message, "%.*s", (int)id.size, id.at);
+    begin_app_server(s);
 }
 
 static void answer_frame(conn *c, span frame) {
@@ -603,7 +288,8 @@ static int listen_on_free_port(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (bind(fd, (struct sockaddr *)&address, size) || listen(fd, 4096) || getsockname(fd, (struct sockaddr *)&address, &size)) {
+    if (bind(fd, (struct sockaddr *)&address, size) || listen(fd, 4096) ||
+        getsockname(fd, (struct sockaddr *)&address, &size)) {
         perror("listen");
         exit(1);
     }

@@ -1,11 +1,11 @@
 // Streams of chat, as many as are asked for, read by one thread; prints one line of JSON about how they came.
 //
-//   load port=8000 api=openai streams=60 content=120 thoughts=30 rate=50000 ramp_ms=1000 timeout_s=30 people=bench model=bench
-//        hold_ms=0 hold_after=0
+//   load port=8000 api=openai streams=60 content=120 thoughts=30 rate=50000 ramp_ms=1000 timeout_s=30
+//        people=bench persons=0 model=bench hold_ms=0 hold_after=0
 //
-// api: `openai` asks a gateway, `letta` the mock itself. Each stream is the first turn of a chat of its own, of the person
-// <people>-<number>; with `persons=10` ten of them take turns. The key stands in BENCH_KEY. Times are in microseconds; a token's delay is from the mock's stamp in it
-// to where it is read here.
+// api: `openai` asks a gateway, `letta` the mock itself. Each stream is the first turn of a chat of its own, of the
+// person <people>-<number>; with `persons=10` ten of them take turns. The key stands in BENCH_KEY. Times are in
+// microseconds; a token's delay is from the mock's stamp in it to where it is read here.
 #include "wire.h"
 
 #include <arpa/inet.h>
@@ -47,10 +47,9 @@ static void read_option(const char *option) {
     struct {
         const char *name;
         int *number;
-    } numbers[] = {{"port", &want.port},         {"streams", &want.streams},       {"content", &want.content},
-                   {"thoughts", &want.thoughts}, {"hold_ms", &want.hold_ms},       {"hold_after", &want.hold_after},
-                   {"ramp_ms", &want.ramp_ms},   {"timeout_s", &want.timeout_s},
-                   {"persons", &want.persons}};
+    } numbers[] = {{"port", &want.port},         {"streams", &want.streams},     {"content", &want.content},
+                   {"thoughts", &want.thoughts}, {"hold_ms", &want.hold_ms},     {"hold_after", &want.hold_after},
+                   {"ramp_ms", &want.ramp_ms},   {"timeout_s", &want.timeout_s}, {"persons", &want.persons}};
     span name = {option, value ? (size_t)(value++ - option) : 0};
     if (same(name, "api")) want.api = value;
     else if (same(name, "people")) want.people = value;
@@ -104,12 +103,13 @@ static void ask(stream *s, int number) {
                                 "{\"model\":\"%s\",\"user\":\"%s-%d\",\"metadata\":{\"chat_id\":\"c-%llu-%d\"},"
                                 "\"stream\":true,\"stream_options\":{\"include_usage\":true},"
                                 "\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}",
-                                want.model, want.people, want.persons ? number % want.persons : number, (unsigned long long)run, number, marker);
+                                want.model, want.people, want.persons ? number % want.persons : number,
+                                (unsigned long long)run, number, marker);
     int all = snprintf(request, sizeof request,
                        "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\nauthorization: Bearer %s\r\n"
                        "content-type: application/json\r\naccept: text/event-stream\r\ncontent-length: %d\r\n\r\n%s",
-                       letta ? "/v1/conversations/conv-0/messages" : "/v1/chat/completions", want.port, key ? key : "none", size,
-                       body);
+                       letta ? "/v1/conversations/conv-0/messages" : "/v1/chat/completions", want.port,
+                       key ? key : "none", size, body);
     s->asked = now_ns();
     if (send(s->fd, request, (size_t)all, MSG_NOSIGNAL) != all) {
         end(s, &broken);
@@ -173,10 +173,10 @@ static void read_stream(stream *s) {
     }
     if (closed || (s->done && s->terminated) || (s->status && s->status != 200)) {
         if (s->status != 200 && failed < 2) fprintf(stderr, "status %d: %.300s\n", s->status, in);
-        end(s, s->status != 200                  ? (s->status ? &refused : &broken)
-               : s->content != want.content      ? &cut_short
-               : !s->done                        ? &endless
-                                                 : NULL);
+        end(s, s->status != 200             ? (s->status ? &refused : &broken)
+               : s->content != want.content ? &cut_short
+               : !s->done                   ? &endless
+                                            : NULL);
         return;
     }
     // The last bytes may be the beginning of a token, or of the end.
@@ -189,13 +189,14 @@ static void print_result(uint64_t began) {
     for (size_t i = 0; i < delay_count; i++) mean += delays[i] / 10.0;
     qsort(delays, delay_count, sizeof *delays, in_order);
     qsort(firsts, first_count, sizeof *firsts, in_order);
-    printf("{\"streams\":%d,\"events\":%zu,\"seconds\":%.3f,\"events_per_second\":%.0f,\"mean_us\":%.1f,\"p50_us\":%.1f,"
-           "\"p99_us\":%.1f,\"max_us\":%.1f,\"first_p50_us\":%.1f,\"first_p99_us\":%.1f,\"failed\":%d,\"refused\":%d,"
-           "\"broken\":%d,\"cut_short\":%d,\"endless\":%d,\"unfinished\":%d}\n",
-           want.streams, delay_count, (double)(now_ns() - began) / 1e9, seconds > 0 ? (double)delay_count / seconds : 0.0,
-           delay_count ? mean / (double)delay_count : -1, share(delays, delay_count, .5), share(delays, delay_count, .99),
-           share(delays, delay_count, 1), share(firsts, first_count, .5), share(firsts, first_count, .99), failed, refused,
-           broken, cut_short, endless, want.streams - finished);
+    printf(
+        "{\"streams\":%d,\"events\":%zu,\"seconds\":%.3f,\"events_per_second\":%.0f,\"mean_us\":%.1f,\"p50_us\":%.1f,"
+        "\"p99_us\":%.1f,\"max_us\":%.1f,\"first_p50_us\":%.1f,\"first_p99_us\":%.1f,\"failed\":%d,\"refused\":%d,"
+        "\"broken\":%d,\"cut_short\":%d,\"endless\":%d,\"unfinished\":%d}\n",
+        want.streams, delay_count, (double)(now_ns() - began) / 1e9, seconds > 0 ? (double)delay_count / seconds : 0.0,
+        delay_count ? mean / (double)delay_count : -1, share(delays, delay_count, .5), share(delays, delay_count, .99),
+        share(delays, delay_count, 1), share(firsts, first_count, .5), share(firsts, first_count, .99), failed, refused,
+        broken, cut_short, endless, want.streams - finished);
 }
 
 int main(int count, char **options) {
