@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", default=",".join(DEFAULT_ROWS), help=f"what is measured: {','.join(ROWS)}")
     parser.add_argument("--python", metavar="PATH", help="the Python that runs the gateway and its yardstick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a file that every sample is added to, a line each")
+    parser.add_argument("--read", type=Path, metavar="FILE", help="measure nothing: the table of such a file's samples")
     parser.add_argument(
         "--gateway",
         action="append",
@@ -53,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
+    if asked.read:
+        print(to_table(_samples(asked.read)))
+        return
     unknown = set(asked.rows.split(",")) - ROWS.keys()
     if unknown:
         sys.exit(f"no such rows: {', '.join(sorted(unknown))}")
@@ -94,6 +98,10 @@ def _short(bench: Bench, plan: Plan, record: bool) -> None:
         REFERENCE.write_text(write_reference(text, measured), encoding="utf-8")
     elif faults := doubled(measured, reference):
         sys.exit("These have doubled:\n" + "\n".join(faults))
+
+
+def _samples(file: Path) -> list[Sample]:
+    return msgspec.json.Decoder(Sample).decode_lines(file.read_bytes())
 
 
 def _tell(sample: Sample, file: Path | None) -> None:

@@ -1,24 +1,29 @@
 """What is measured and what it is measured by: each a process of its own, on one core."""
 
 import os
-import socket
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 import httpx
 from msgspec import Struct, structs
 
 from tests.benchmarks.machine import Place
 
+T = TypeVar("T")
 Kind = Literal["rest", "app-server", "embedded"]
 KEY = "sk-bench"
 MODEL = "bench"
 READY_SECONDS = 90
 END_SECONDS = 30
+LOOK_SECONDS = 0.005
+# The line of its log that says where it listens.
+SERVING = re.compile(r"Serving at http://127\.0\.0\.1:(\d+)/v1")
 # Settings of the machine that starts the benchmark are none of the gateway's.
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 CONFIG = """\
@@ -116,39 +121,48 @@ class Gateway(Program):
         self.config = directory / f"{checkout.name}-{kind}.toml"
         self.kind = kind
         self.up_ms = 0.0
-        """The time from its start to its first answer."""
+        """The time from its start to when it listens, and says so."""
         self.ready_ms = 0.0
         """The time from its start to when it says that its Letta is there, too."""
         self._state = directory / f"{checkout.name}-state"
         self.config.write_text(_configuration(kind, letta_port))
-        command = [str(checkout.python.absolute()), "-m", "gateway", "serve", "--config", str(self.config)]
+        command = [
+            str(checkout.python.absolute()),
+            "-m",
+            "gateway",
+            "serve",
+            "--config",
+            str(self.config),
+            "--port",
+            "0",
+        ]
         if kind == "embedded":
             command += ["--state", str(self._state)]
             # A Letta of its own is a child of the gateway's, and not to take its core.
             place = structs.replace(place, cores=f"0-{(os.cpu_count() or 1) - 1}")
         super().__init__(command, place, self.config.with_suffix(".log"), checkout.directory)
-        self._plain = self._command
 
     def start(self) -> None:
         """Start it, and note when it answers."""
-        self.port = free_port()
-        self._command = [*self._plain, "--port", str(self.port)]
         began = time.monotonic()
         self._spawn()
+        self.port = self._until(self._serving_port)
+        self.up_ms = (time.monotonic() - began) * 1000
         with httpx.Client(base_url=f"http://127.0.0.1:{self.port}") as client:
-            self.up_ms = self._until(client, "/healthz", began)
-            self.ready_ms = self._until(client, "/readyz", began)
+            self._until(lambda: client.get("/readyz").is_success)
+        self.ready_ms = (time.monotonic() - began) * 1000
 
-    def _until(self, client: httpx.Client, path: str, began: float) -> float:
-        while time.monotonic() - began < READY_SECONDS:
-            if self.process.poll() is not None:
-                break
-            try:
-                if client.get(path).status_code == 200:
-                    return (time.monotonic() - began) * 1000
-            except httpx.TransportError:
-                pass
-            time.sleep(0.005)
+    def _serving_port(self) -> int | None:
+        found = SERVING.search(self.log.read_text())
+        return int(found[1]) if found else None
+
+    def _until(self, look: Callable[[], T | None]) -> T:
+        """What `look` finds, once that is something. Raises RuntimeError if the gateway ends, or takes too long."""
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until and self.process.poll() is None:
+            if found := look():
+                return found
+            time.sleep(LOOK_SECONDS)
         raise RuntimeError(f"the gateway did not start: {self.log.read_text()[-2000:]}")
 
 
@@ -157,12 +171,6 @@ def _configuration(kind: Kind, letta_port: int) -> str:
     letta = f'[letta]\nbase_url = "{scheme}://127.0.0.1:{letta_port}"\napi_key = "bench"\n' if scheme else ""
     handle = 'model = "openai/gpt-4o-mini"\n' if scheme else ""
     return CONFIG.format(letta=letta, handle=handle, model=MODEL, key=KEY)
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def own_checkout(python: str | None) -> Checkout:

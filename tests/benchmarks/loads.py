@@ -12,6 +12,7 @@ from tests.benchmarks.plan import DIRECT, RAW_PASS, Plan, Sample, named
 
 STREAMS = Load(streams=60, content=120, thoughts=30)
 REQUESTS = Load(streams=100, content=1, per_second=0)
+BRIEF, LONG = Load(streams=60, content=50), Load(streams=60, content=350)
 SCALE = Load(streams=250, content=200, ramp_ms=2500)
 LARGER_SCALE = Load(streams=300, content=200, ramp_ms=3000)
 CROWD = Load(streams=2000, content=80, per_second=4, ramp_ms=15_000, timeout_s=120, persons=200)
@@ -28,6 +29,21 @@ def streams(bench: Bench, plan: Plan) -> Iterator[Sample]:
 def requests(bench: Bench, plan: Plan) -> Iterator[Sample]:
     """100 answers of one token in a second, each the first turn of a chat of somebody who is known."""
     yield from _loads(bench, plan, {"requests": REQUESTS})
+
+
+def lengths(bench: Bench, plan: Plan) -> Iterator[Sample]:
+    """60 streams of 50 tokens and of 350: the cost of an event alone, and that of a stream's beginning and end."""
+    for of_round in in_turns(bench, plan, {"brief": BRIEF, "long": LONG}, [RAW_PASS]):
+        samples = [*of_round]
+        for brief, long in zip(samples[: len(samples) // 2], samples[len(samples) // 2 :], strict=True):
+            values = to_parts(brief.values["cpu_ms"], long.values["cpu_ms"])
+            yield Sample("lengths", brief.candidate, brief.round, values, (brief.others + long.others) / 2)
+
+
+def to_parts(brief_ms: float, long_ms: float) -> dict[str, float]:
+    """The cost of an event, and that of a stream without its events, made of those of both loads."""
+    event_ms = (long_ms - brief_ms) / LONG.streams / (LONG.content - BRIEF.content)
+    return {"event_us": event_ms * 1000, "stream_ms": brief_ms / BRIEF.streams - event_ms * BRIEF.content}
 
 
 def scale(bench: Bench, plan: Plan) -> Iterator[Sample]:

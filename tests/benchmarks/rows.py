@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.fresh import first_turns, memory, starts
 from tests.benchmarks.history import history
-from tests.benchmarks.loads import crowd, larger_scale, requests, scale, streams
+from tests.benchmarks.loads import crowd, larger_scale, lengths, requests, scale, streams
 from tests.benchmarks.plan import Plan, Sample
 
 ROWS: dict[str, Callable[[Bench, Plan], Iterator[Sample]]] = {
     "streams": streams,
     "requests": requests,
+    "lengths": lengths,
     "scale": scale,
     "history": history,
     "first-turns": first_turns,

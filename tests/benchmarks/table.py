@@ -64,6 +64,9 @@ def times_raw_added(value: str) -> Figure:
 LINES = (
     Line("CPU per event, 60 streams, x raw-pass", "streams", times_raw("cpu_us"), "{:.2f} x"),
     Line("CPU per event, 60 streams", "streams", plain("cpu_us"), "{:.0f} us"),
+    Line("an event alone, x raw-pass", "lengths", times_raw("event_us"), "{:.2f} x"),
+    Line("an event alone, CPU", "lengths", plain("event_us"), "{:.0f} us"),
+    Line("a stream without its events, CPU", "lengths", plain("stream_ms"), "{:.1f} ms"),
     Line("added per token, p50, x raw-pass", "streams", times_raw_added("p50_ms"), "{:.2f} x"),
     Line("added per token, p50", "streams", added("p50_ms"), "{:.3f} ms"),
     Line("added per token, p99, x raw-pass", "streams", times_raw_added("p99_ms"), "{:.2f} x"),
@@ -86,7 +89,7 @@ LINES = (
     Line("others wait longer by", "history", plain("wait_200k"), "{:.1f} ms"),
     Line("2,000 messages of 2 MB resent, CPU", "history", plain("cpu_2m"), "{:.1f} ms"),
     Line("others wait longer by", "history", plain("wait_2m"), "{:.1f} ms"),
-    Line("`serve` to its first answer", "starts", plain("up_ms"), "{:.0f} ms"),
+    Line("`serve` to listening", "starts", plain("up_ms"), "{:.0f} ms"),
     Line("`serve` to ready", "starts", plain("ready_ms"), "{:.0f} ms"),
     Line("memory when fresh", "starts", plain("fresh_mib"), "{:.0f} MiB"),
     Line("memory after 20 answers", "starts", plain("used_mib"), "{:.0f} MiB"),

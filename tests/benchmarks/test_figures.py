@@ -8,6 +8,7 @@ import pytest
 from tests.benchmarks.asking import said
 from tests.benchmarks.candidates import Checkout
 from tests.benchmarks.history import SIZES, told
+from tests.benchmarks.loads import BRIEF, LONG, to_parts
 from tests.benchmarks.machine import TICK, to_busy
 from tests.benchmarks.native import Load
 from tests.benchmarks.plan import DIRECT, RAW_PASS, Plan, Sample
@@ -106,6 +107,15 @@ def test_a_yardstick_that_adds_nothing_divides_by_the_least_there_is() -> None:
     same = {DIRECT: {"p50": 1.0}, RAW_PASS: {"p50": 1.0}, "ours rest": {"p50": 2.0}}
 
     assert times_raw_added("p50")(same, "ours rest") == pytest.approx(200)
+
+
+def test_a_stream_costs_what_its_length_does_not_make() -> None:
+    def cost(tokens: int) -> float:
+        return 60 * (5 + 0.1 * tokens)
+
+    parts = to_parts(cost(BRIEF.content), cost(LONG.content))
+
+    assert parts == pytest.approx({"event_us": 100, "stream_ms": 5})
 
 
 def test_a_candidate_has_a_figure_for_each_round_that_it_was_in() -> None:
