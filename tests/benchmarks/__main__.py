@@ -43,12 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--short", action="store_true", help="some seconds: fail where a cost doubles (reference.toml)")
     parser.add_argument("--record", action="store_true", help="with --short: put the costs on record")
     parser.add_argument("--patience", type=float, default=5, help="seconds to wait for a quiet machine each time (5)")
-    parser.add_argument(
-        "--nice",
-        type=int,
-        default=-15 if os.geteuid() == 0 else 0,
-        help="the priority of all that is started; below 0 needs root, and is the default for it",
-    )
+    parser.add_argument("--nice", type=int, help="the priority of all that is started (-15 where that is allowed)")
     return parser
 
 
@@ -62,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"no such rows: {', '.join(sorted(unknown))}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    _, others = machine.places(asked.nice)
+    own_place, others = machine.places(machine.best_nice() if asked.nice is None else asked.nice)
     os.sched_setaffinity(0, set(map(int, others.cores.split(","))))
     own = [] if asked.alone else [own_checkout(asked.python)]
     plan = Plan((*own, *asked.gateway), asked.rounds, tuple(asked.kinds.split(",")))
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         # The least of some rounds needs no quiet machine.
-        bench = Bench(Path(directory), 0 if asked.short else asked.patience, asked.nice)
+        bench = Bench(Path(directory), own_place, others, 0 if asked.short else asked.patience)
         if asked.short:
             _short(bench, structs.replace(plan, rounds=SHORT_ROUNDS), asked.record)
         else:

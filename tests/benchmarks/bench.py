@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.benchmarks import machine, native
 from tests.benchmarks.candidates import KEY, MODEL, Checkout, Gateway, Kind, Program, raw_pass
+from tests.benchmarks.machine import Place
 from tests.benchmarks.native import Arrived, Load
 
 Api = Literal["openai", "letta"]
@@ -25,11 +26,12 @@ class Measured(Struct, frozen=True):
 class Bench:
     """Builds and starts what a benchmark needs; its files are in `directory`.
 
-    Before anything is measured the machine is given `patience` seconds to become quiet.
+    What is measured runs at `own`, all else at `others`. Before anything is measured the machine is given `patience`
+    seconds to become quiet.
     """
 
-    def __init__(self, directory: Path, patience: float, nice: int) -> None:
-        self.own, self.others = machine.places(nice)
+    def __init__(self, directory: Path, own: Place, others: Place, patience: float = 0) -> None:
+        self.own, self.others = own, others
         self._directory = directory
         self._patience = patience
         self._load = native.build("load", directory)
@@ -43,7 +45,10 @@ class Bench:
 
     def gateway(self, checkout: Checkout, kind: Kind, letta: Program | None) -> Gateway:
         """A gateway that is not started yet."""
-        return Gateway(checkout, kind, letta.port if letta else 0, self.own, self._directory)
+        # A Letta of its own is its child, and not to take its core.
+        everywhere = structs.replace(self.own, cores=f"{self.own.cores},{self.others.cores}")
+        place = everywhere if kind == "embedded" else self.own
+        return Gateway(checkout, kind, letta.port if letta else 0, place, self._directory)
 
     def yardstick(self, python: Path, letta: Program) -> Program:
         """The yardstick, not started yet."""

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 import httpx
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from tests.benchmarks.machine import Place
 
@@ -138,8 +138,6 @@ class Gateway(Program):
         ]
         if kind == "embedded":
             command += ["--state", str(self._state)]
-            # A Letta of its own is a child of the gateway's, and not to take its core.
-            place = structs.replace(place, cores=f"0-{(os.cpu_count() or 1) - 1}")
         super().__init__(command, place, self.config.with_suffix(".log"), checkout.directory)
 
     def start(self) -> None:

@@ -15,6 +15,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") / 1024
 QUIET_CORES = 0.15
 QUIET_LOOK_SECONDS = 0.3
+HIGH_PRIORITY = -15
+AUTOGROUP_SECONDS = 0.1
 
 
 class Place(Struct, frozen=True):
@@ -45,14 +47,30 @@ class Place(Struct, frozen=True):
         return process
 
     def favour(self, pid: int) -> None:
-        """Give a process the priority of what runs here."""
+        """Give a process the priority of what runs here. Raises PermissionError."""
         if not self.nice:
             return
         os.setpriority(os.PRIO_PROCESS, pid, self.nice)
         # Linux may weigh sessions first, and priorities within each: https://man7.org/linux/man-pages/man7/sched.7.html
         group = PROC / str(pid) / "autogroup"
-        if group.exists():
-            group.write_text(str(self.nice))
+        while group.exists():
+            try:
+                group.write_text(str(self.nice))
+                return
+            except BlockingIOError:
+                # It takes ten of them in a second, but from an administrator.
+                time.sleep(AUTOGROUP_SECONDS)
+
+
+def best_nice() -> int:
+    """The priority that is asked for if it may be had, or none."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, HIGH_PRIORITY)
+    except PermissionError:
+        return 0
+    os.setpriority(os.PRIO_PROCESS, 0, before)
+    return HIGH_PRIORITY
 
 
 def places(nice: int) -> tuple[Place, Place]:

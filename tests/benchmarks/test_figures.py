@@ -3,8 +3,10 @@
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests.benchmarks.__main__ import main
 from tests.benchmarks.asking import said
 from tests.benchmarks.candidates import Checkout
 from tests.benchmarks.history import SIZES, told
@@ -144,6 +146,21 @@ def test_a_table_has_the_lines_that_were_measured_and_a_column_for_each_candidat
     assert head == "| measure | raw-pass | ours rest | others |"
     assert under == "| --- | --- | --- | --- |"
     assert first == "| CPU per event, 60 streams, x raw-pass | 1.00 x | 3.00 x | 0.50 (0.50..0.50) |"
+
+
+def test_the_samples_in_a_file_are_told_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = [Sample("memory", "ours rest", round, {"idle_kib": 30.0 + round}, 0.1) for round in range(3)]
+    file = tmp_path / "samples.jsonl"
+    file.write_bytes(b"".join(msgspec.json.encode(sample) + b"\n" for sample in samples))
+
+    main(["--read", str(file)])
+
+    assert "| memory of an idle stream | 31 KiB (30..32) | 0.10 (0.10..0.10) |" in capsys.readouterr().out.splitlines()
+
+
+def test_a_row_that_there_is_not_is_refused() -> None:
+    with pytest.raises(SystemExit, match="no such rows: swims"):
+        main(["--rows", "streams,swims"])
 
 
 def test_every_row_has_a_line_and_every_line_a_row() -> None:

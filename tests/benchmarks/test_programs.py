@@ -13,6 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.candidates import Kind, Program, own_checkout
+from tests.benchmarks.machine import places
 from tests.benchmarks.native import Load
 from tests.readme import ROOT
 
@@ -26,7 +27,7 @@ RUNTIME = {"agent_id": "agent-local-1", "conversation_id": "local-conv-1"}
 def native_programs(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed (Debian: apt-get install gcc libc6-dev)")
-    return Bench(tmp_path_factory.mktemp("bench"), patience=0, nice=0)
+    return Bench(tmp_path_factory.mktemp("bench"), *places(nice=0))
 
 
 @pytest.fixture(scope="module")
