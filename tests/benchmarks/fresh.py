@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from statistics import median
 
 from msgspec import structs
@@ -26,6 +27,8 @@ FIRST = Load(streams=10, content=20, thoughts=5, per_second=0, ramp_ms=5000, per
 IDLE = Load(streams=300, content=2, ramp_ms=3000, hold_after=1, hold_ms=5000, persons=1)
 TOKENS = 300
 RUNNING = Load(streams=60, content=TOKENS + 1, hold_after=TOKENS, hold_ms=3000, persons=1)
+PEOPLE = Load(streams=1000, content=1, per_second=0, ramp_ms=30_000, people="new")
+CHATS = Load(streams=1000, content=1, per_second=0, ramp_ms=15_000, persons=1)
 # All streams have come to where they are held so long after the last of them should have.
 MARGIN_SECONDS = 0.3
 LOOK_SECONDS = 0.05
@@ -100,6 +103,24 @@ def memory(bench: Bench, plan: Plan) -> Iterator[Sample]:
                         bench.load(gateway, FIRST)
                         values[value] = _held(bench, gateway, load)
             yield Sample("memory", named(checkout, kind), round, values, watch.others)
+
+
+def people(bench: Bench, plan: Plan) -> Iterator[Sample]:
+    """The memory that stays of 1,000 people with a chat each, and of 1,000 chats of somebody's; measured once."""
+    for checkout, kind in plan.before_mocks:
+        with (
+            bench.letta() as letta,
+            bench.gateway(checkout, kind, letta) as gateway,
+            machine.Watch([gateway.pid], [letta.pid]) as watch,
+        ):
+            warm(bench, gateway, PEOPLE.streams // 5)
+            sizes = [machine.rss_kib(gateway.pid)]
+            for load in (PEOPLE, CHATS):
+                bench.load(gateway, load)
+                sizes.append(machine.rss_kib(gateway.pid))
+        person, chat = (after - before for before, after in pairwise(sizes))
+        values = {"person_kib": person / PEOPLE.streams, "chat_kib": chat / CHATS.streams}
+        yield Sample("people", named(checkout, kind), 0, values, watch.others)
 
 
 def _held(bench: Bench, gateway: Gateway, load: Load) -> float:

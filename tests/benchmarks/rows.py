@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.fresh import first_turns, memory, starts
+from tests.benchmarks.fresh import first_turns, memory, people, starts
 from tests.benchmarks.history import history
 from tests.benchmarks.loads import crowd, larger_scale, lengths, requests, scale, streams
 from tests.benchmarks.plan import Plan, Sample
@@ -16,6 +16,7 @@ ROWS: dict[str, Callable[[Bench, Plan], Iterator[Sample]]] = {
     "history": history,
     "first-turns": first_turns,
     "memory": memory,
+    "people": people,
     "starts": starts,
     "crowd": crowd,
     "larger-scale": larger_scale,

@@ -80,6 +80,8 @@ LINES = (
     Line("a known person's first token in a new chat, embedded", "first-turns", plain("known_ms"), "{:.0f} ms"),
     Line("memory of an idle stream", "memory", plain("idle_kib"), "{:.0f} KiB"),
     Line("memory of a running stream, after 300 tokens", "memory", plain("running_kib"), "{:.0f} KiB"),
+    Line("memory that stays of a person with a chat", "people", plain("person_kib"), "{:.1f} KiB"),
+    Line("memory that stays of a further chat", "people", plain("chat_kib"), "{:.1f} KiB"),
     Line("250 streams on one core, p99", "scale", plain("p99_ms"), "{:.1f} ms"),
     Line("300 streams on one core, p99", "larger-scale", plain("p99_ms"), "{:.1f} ms"),
     Line("2,000 streams at 4 tokens/s: lost", "crowd", plain("lost"), "{:.0f}"),
