@@ -11,7 +11,7 @@ from tests.workers import SERVERS
 QUICK = "not e2e and not full"
 # Tests below these folders, those that use any of these fixtures, and those for a server are of the full tier.
 FOLDERS = ("tests/browser/", "tests/clients/", "tests/integration/")
-FIXTURES = {*SERVERS, "browser", "python", "node_modules"}
+FIXTURES = {*SERVERS, "browser", "python", "node_modules", "native_programs"}
 
 
 def mark_the_full_tier(items: list[pytest.Item]) -> None:
