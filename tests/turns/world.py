@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gateway.domain import errors
 from gateway.domain.events import Text
@@ -25,8 +25,8 @@ class Script(NamedTuple):
     steps: Sequence[Step]
     shown: str
     """What the client sees of the answer."""
-    leaves: int | None = None
-    """After so many batches the client leaves."""
+    leaves: Literal["at once", "before a word", "after a word"] | None = None
+    """When the client leaves, if it does."""
     whole: str | None = None
     """What Letta keeps of the answer, if that is not what is shown."""
     well: bool = False
@@ -54,10 +54,10 @@ def scripts_for(text: str, forks: bool) -> dict[str, Script]:
         "answered": Script([*begun, *all_of_it], text, well=True),
         "answered in steps": Script([*begun, [answer(rest)], [answer(text, "step-2")], *silent], text * 2, well=True),
         "nothing said": Script(silent, "", well=True),
-        "stopped at once": Script([[ping()], 0.5, [answer(text)], Gate()], "", 0),
-        "stopped before a word": Script([[ping()], Gate()], "", 1),
-        "stopped": Script([*begun, Gate()], part, 2),
-        "stopped late": Script(["deaf", *begun, 1.5, *all_of_it], part, 2, text),
+        "stopped at once": Script([[ping()], 0.5, [answer(text)], Gate()], "", "at once"),
+        "stopped before a word": Script([[ping()], Gate()], "", "before a word"),
+        "stopped": Script([*begun, Gate()], part, "after a word"),
+        "stopped late": Script(["deaf", *begun, 1.5, *all_of_it], part, "after a word", text),
         "failed": Script([*begun, *failed], part),
         "failed before a word": Script([[ping()], *failed], ""),
         "cut off": Script([*begun, cut], part),
@@ -122,14 +122,14 @@ class World:
         self.letta.scripts = [script.steps]
         if script.failure:
             self.letta.fail("run", script.failure)
-        text = await self._read(self._runs.start(request.turn, request.sent), script.leaves)
+        text = await self._read(self._runs.start(request.turn, request.sent), script)
         assert text == script.shown
         _show(asked)
         if script.killed:
             shown.lost = not screen.client.tells_all
             await self._die()
         self.last[screen] = asked
-        if script.leaves == 0:
+        if script.leaves == "at once":
             self._unbegun = screen
             self._unsent.add(screen)
         else:
@@ -154,7 +154,7 @@ class World:
         finished = ended and asked.at >= self._began and now() - asked.at < Chats().resend_seconds
         if request.sent.again and finished and not self._restarts:
             before = len(self.store.received)
-            assert await self._read(self._runs.start(request.turn, request.sent), None) == asked.script.shown
+            assert await self._read(self._runs.start(request.turn, request.sent)) == asked.script.shown
             assert len(self.store.received) == before
         elif not screen.client.lone_is_next:
             shown = asked.answer
@@ -176,10 +176,13 @@ class World:
             self._runs.shared.conversations.forget(request.turn.marker)
         self._unsent.discard(screen)
 
-    async def _read(self, reader: Reader, batches: int | None) -> str:
-        """What is seen of an answer, up to its end or so many batches."""
+    async def _read(self, reader: Reader, script: Script | None = None) -> str:
+        """The part of an answer that is seen, up to its end or as far as the script says."""
+        leaves = script.leaves if script else None
+        if script and leaves == "before a word":
+            await self._begun(reader, script)
         text = ""
-        for _ in itertools.count() if batches is None else range(batches):
+        while leaves in (None, "after a word") and not (leaves and text):
             try:
                 events = await told_next(reader)
             except errors.UpstreamError:
@@ -189,6 +192,14 @@ class World:
             text += "".join(event.text for event in events if isinstance(event, Text))
         reader.leave()
         return text
+
+    async def _begun(self, reader: Reader, script: Script) -> None:
+        """Return once Letta is at the script's gate, or the run has ended."""
+        (gate,) = (step for step in script.steps if isinstance(step, Gate))
+        either = [asyncio.ensure_future(one) for one in (gate.reached(), reader.news())]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        for one in either:
+            one.cancel()
 
     def _check(self, received: list[Received], request: Request, runs: int) -> None:
         assert len(received) == runs
