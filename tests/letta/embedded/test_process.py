@@ -19,6 +19,7 @@ from websockets.exceptions import InvalidStatus
 from gateway.domain import errors
 from gateway.letta.embedded import keeper, lock
 from gateway.letta.embedded import process as app_server_process
+from gateway.letta.embedded.directory import default_state
 from gateway.letta.embedded.process import AppServerProcess
 from tests.servers.scripted_model import ScriptedModel
 
@@ -377,7 +378,7 @@ async def test_a_state_directory_that_cannot_be_is_named(tmp_path: Path) -> None
 def test_the_state_belongs_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
 
-    assert app_server_process.default_state() == Path("/data/letta-gateway")
+    assert default_state() == Path("/data/letta-gateway")
 
 
 def test_the_keeper_ends_its_child_when_it_is_let_go() -> None:
