@@ -38,8 +38,9 @@ MAX_LOG_BYTES = 10_000_000
 
 HERE = Path(__file__).parent
 MODELS_MOD = "letta-gateway-models.js"
-# The keeper says the one, the App Server the other as soon as it accepts connections.
-ANNOUNCED = re.compile(rb"Keeping process (\d+)\n.*^WebSocket: (ws://\S+)\n", re.DOTALL | re.MULTILINE)
+# The keeper says the one, the App Server the other as soon as it accepts connections. Either may be heard first.
+KEEPING = re.compile(rb"^Keeping process (\d+)\n", re.MULTILINE)
+ACCEPTS = re.compile(rb"^WebSocket: (ws://\S+)\n", re.MULTILINE)
 # The wheel's own launcher, wherever the wheel is: the child has another HOME, so it may not find it by itself.
 LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); import letta_code; sys.exit(letta_code.main())"
 SERVE = ("server", "--backend", "local", "--listen", "ws://127.0.0.1:0", "--ws-auth", "capability-token")
@@ -261,9 +262,9 @@ class _Child:
         self._announced.set()
 
     def _look_for_announcement(self, said: bytes) -> None:
-        if match := ANNOUNCED.search(said):
-            self.pid = int(match[1])
-            self.url = match[2].decode()
+        if (kept := KEEPING.search(said)) and (accepts := ACCEPTS.search(said)):
+            self.pid = int(kept[1])
+            self.url = accepts[1].decode()
             self._announced.set()
 
 

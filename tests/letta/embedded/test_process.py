@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,13 @@ uvloop.run(main())
 # An App Server in as far as it says so.
 LISTENING = "import time; print('WebSocket: ws://127.0.0.1:1/ws', flush=True); time.sleep(60)"
 NO_LUCK = "print('no luck')"
+# A keeper whose child was the first to speak.
+SLOW_KEEPER = """
+import sys
+print("WebSocket: ws://127.0.0.1:1/ws", flush=True)
+print("Keeping process 1", flush=True)
+sys.stdin.read()
+"""
 # A child of the keeper: the first is deaf to SIGTERM, and both say when they are ready.
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 SLEEPING = "import time; print('up', flush=True); time.sleep(60)"
@@ -311,6 +319,18 @@ async def test_one_that_waits_for_a_restart_learns_of_the_end(tmp_path: Path, mo
 
     with pytest.raises(errors.Unreachable):
         await waiting
+
+
+async def test_it_is_up_too_if_it_says_so_before_its_keeper_says_who_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "embedded"
+    shutil.copytree(app_server_process.HERE, ours)
+    (ours / "keeper.py").write_text(SLOW_KEEPER)
+    monkeypatch.setattr(app_server_process, "HERE", ours)
+
+    async with started(tmp_path / "state") as server:
+        assert (server.pid, (await server.address())[0]) == (1, "ws://127.0.0.1:1/ws")
 
 
 @pytest.mark.parametrize("launch", [NO_LUCK, "import time; time.sleep(60)"], ids=["ends", "hangs"])
