@@ -354,6 +354,19 @@ async def test_nobody_else_can_enter_the_state_directory(tmp_path: Path, monkeyp
     assert (tmp_path / "home" / "state").stat().st_mode & 0o777 == 0o700
 
 
+async def test_it_starts_with_what_an_earlier_one_compiled_and_without_it_where_that_is_garbled(tmp_path: Path) -> None:
+    async with started(tmp_path):
+        pass
+    kept = [path for path in (tmp_path / "compiled").rglob("*") if path.is_file()]
+    sizes = [path.stat().st_size for path in kept]
+    assert sum(sizes) > 1_000_000
+
+    for path, size in zip(kept, sizes, strict=True):
+        path.write_bytes(path.read_bytes()[: size // 2])
+    async with started(tmp_path) as server:
+        assert await answers(*await server.address())
+
+
 async def test_a_large_log_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_server_process, "LAUNCH", NO_LUCK)
     monkeypatch.setattr(app_server_process, "MAX_LOG_BYTES", 10)
