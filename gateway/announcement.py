@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from gateway.configuration import MODEL_VARIABLE
 from gateway.domain import errors
-from gateway.letta.embedded.upstream import state_of
+from gateway.letta.embedded.directory import state_of
 from gateway.letta.upstream import Upstream
 from gateway.settings import Provider, Settings
 from gateway.turns.people.scopes import find_left_out

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 
+from gateway.choices import pictures_for, prepare_tokens, task_model_for, upstream_for
 from gateway.http.chat import create_chat_completion
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
@@ -17,51 +18,14 @@ from gateway.http.middleware import at_most, own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
 from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
-from gateway.letta.app_server.upstream import AppServerUpstream
-from gateway.letta.embedded.upstream import EmbeddedUpstream
-from gateway.letta.rest.upstream import RestUpstream
+from gateway.lean import LeanLitestar
 from gateway.letta.upstream import Upstream
-from gateway.offline import create_offline_model
-from gateway.pictures.fetcher import Fetcher
-from gateway.pictures.shown import Fetch, Pictures
-from gateway.serving import beside
+from gateway.pictures.shown import Fetch
 from gateway.settings import Secret, Settings
-from gateway.tasks.runs import TaskModel, TaskRuns
+from gateway.tasks.runs import TaskRuns
 from gateway.turns.chats.pruning import Pruner
 from gateway.turns.runs.driver import share
 from gateway.turns.runs.registry import Runs
-
-
-def upstream_for(settings: Settings) -> Upstream:
-    """The Letta that the settings name, not yet started."""
-    match settings.letta.kind:
-        case "rest":
-            return RestUpstream(settings.letta)
-        case "app-server":
-            return AppServerUpstream(settings.letta, tool_wait_seconds=settings.chats.tool_wait_seconds)
-        case "embedded":
-            return EmbeddedUpstream(settings, offline_model)
-
-
-def offline_model() -> AbstractAsyncContextManager[str]:
-    """Serve the offline model on a free port of the loopback while entered; yields its address."""
-    return beside(create_offline_model())
-
-
-def task_model_for(settings: Settings) -> TaskModel | None:
-    """The plain model that the settings name for background tasks; None if they name none."""
-    if settings.tasks.answer != "model":
-        return None
-    from gateway.tasks.plain_model import PlainModel  # its client is slow to import
-
-    return PlainModel(settings.tasks)
-
-
-def pictures_for(settings: Settings, fetch: Fetch | None) -> Pictures | None:
-    """The fetcher of pictures that are shown by address; None unless the settings allow it."""
-    if not settings.images.fetch:
-        return None
-    return Pictures(fetch or Fetcher(settings.images.max_mb), settings.server.max_body_mb)
 
 
 def create_app(
@@ -80,6 +44,7 @@ def create_app(
     runs = Runs(shared, settings.chats.resend_seconds)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
     pictures = pictures_for(settings, fetch)
+    prepare_tokens(settings)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
@@ -96,7 +61,7 @@ def create_app(
     chat = settings.server.chat_page
     pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]
     origins = all_origins(settings)
-    app = Litestar(
+    app = LeanLitestar(
         route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz, *pages],
         lifespan=[lifespan],
         state=State({"runs": runs, "upstream": letta}),

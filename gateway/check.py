@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 from gateway import announcement
-from gateway.app import upstream_for
+from gateway.choices import upstream_for
 from gateway.domain import errors
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.embedded.directory import state_of
 from gateway.letta.embedded.lock import StateInUse
 from gateway.letta.embedded.provider import ask, ask_compatible
-from gateway.letta.embedded.upstream import EmbeddedUpstream, of_gateway, state_of
+from gateway.letta.embedded.upstream import EmbeddedUpstream, of_gateway
 from gateway.letta.upstream import Upstream
 from gateway.people_report import PeopleAsked, tell_people
 from gateway.settings import AgentType, Key, Settings

@@ -2,25 +2,20 @@
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway import __version__, announcement, demo
-from gateway.app import create_app
-from gateway.check import check
 from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.domain.errors import UpstreamError
-from gateway.letta.embedded.lock import find_holder
-from gateway.letta.embedded.upstream import EmbeddedUpstream, state_of
+from gateway.letta.embedded.directory import state_of
+from gateway.listening import CannotListen
 from gateway.logs import log_to_stderr
-from gateway.people_report import PeopleAsked
-from gateway.serving import CannotListen, GatewayServer
-from gateway.settings import Secret, Settings
+from gateway.settings import Settings
+from gateway.starting import serve
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +78,9 @@ def _load(arguments: argparse.Namespace) -> Settings:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from gateway.check import check  # all kinds of Letta, of which `serve` imports its own alone
+    from gateway.people_report import PeopleAsked
+
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     people = PeopleAsked(arguments.user, arguments.key) if arguments.users or arguments.user else None
     sys.exit(0 if asyncio.run(check(_load(arguments), people, every_model=arguments.models)) else 1)
@@ -121,41 +119,3 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {"serve": _serve, "check": _check, "demo": _demo}
-
-
-def serve(
-    settings: Settings, tell: Callable[[str, str], None], say: Callable[[str], None], page_key: Secret | None = None
-) -> None:
-    """Serve until SIGINT or SIGTERM.
-
-    `tell` is called once it answers, with its address and a line about its model, `say` with what comes later.
-    `page_key`: see `create_app`. Raises CannotListen, UpstreamError.
-    """
-    # At the level INFO httpx logs every request to Letta, and uvicorn each step of its own.
-    for name in ("httpx", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # uvicorn passes on the signal that stopped it, once it has stopped.
-    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked_to_stop, lambda *_: sys.exit(0))
-    app = create_app(settings, page_key=page_key)
-
-    async def up(address: str) -> None:
-        upstream = app.state.upstream
-        if isinstance(upstream, EmbeddedUpstream):
-            upstream.process.tell_address(address)
-        tell(address, await announcement.model_line(settings, upstream))
-        async for warning in announcement.left_out(settings, upstream):
-            logger.warning("%s", warning)
-
-    server = GatewayServer(app, settings, up, say)
-    # Objects that live as long as the process need not be looked at by every garbage collection.
-    gc.collect()
-    gc.freeze()
-    try:
-        server.run()
-    except CannotListen as error:
-        # It may be another gateway with the same Letta that listens there: that says more.
-        known = settings.letta.kind == "embedded" and asyncio.run(find_holder(state_of(settings.letta.state)))
-        raise known or error from error
-    if not server.started:
-        sys.exit(1)

@@ -31,7 +31,7 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "any")
 
 # One for each real server and one for everything else; on two processors they have something to do at any time.
-WORKERS = 3
+WORKERS = 4
 # An App Server has its home where it keeps everything. Before each commit of an agent's memory Git would start a
 # Node.js that reads it again: those that share one server leave it to the tests that start their own.
 GIT = "[core]\n\thooksPath = /dev/null\n[maintenance]\n\tauto = false\n"

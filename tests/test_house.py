@@ -43,10 +43,11 @@ ADDRESSES = {
     "httptools": ["connection.py", "letta/rest/http_client.py"],
     "backports": ["http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
-    "platformdirs": ["letta/embedded/process.py"],
+    "platformdirs": ["letta/embedded/directory.py"],
+    "uvloop": ["starting.py"],
     "openai": ["tasks/plain_model.py"],
     "httpx2": ["tasks/plain_model.py"],
-    "jwt": ["http/incoming/tokens.py"],
+    "jwt": ["http/incoming/signatures.py"],
     "jsonschema_rs": ["turns/runs/judge.py"],
 }
 # Fields of OpenAI's request, but for words that are somebody else's, too: a role, a template's tools, a short no.
@@ -71,6 +72,7 @@ FUNCTIONS_ALIKE = {
 # (module, private name of a library, why it is used all the same)
 PRIVATE = [
     ("connection.py", "_start_asgi_task", "the one place where uvicorn hands a request to the application"),
+    ("lean.py", "_get_default_plugins", "Litestar has no other way to leave out its plugins for other libraries"),
     ("letta/embedded/keeper.py", "_exit", "a child that is no gateway must not run a gateway's exits"),
 ]
 
@@ -114,7 +116,7 @@ def _private(path: Path) -> Iterator[str]:
     for kind in vars(module).values():
         if isinstance(kind, type) and kind.__module__ == module.__name__:
             theirs = {name for base in kind.__mro__ if not base.__module__.startswith("gateway") for name in vars(base)}
-            functions = (name for name, value in vars(kind).items() if isfunction(value))
+            functions = (name for name, value in vars(kind).items() if isfunction(getattr(value, "__func__", value)))
             yield from (name for name in functions if re.fullmatch(r"_[a-z]\w*[a-z]", name) and name in theirs)
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("resource", reason="only where the system limits what a proc
 
 ASKED = """
 import logging, resource
-from gateway.serving import connections_for
+from gateway.listening import connections_for
 from gateway.settings import AgentType, Server, Settings
 
 logging.basicConfig(format="%(message)s")

@@ -11,6 +11,7 @@ from tests.workers import SERVERS
 QUICK = "not e2e and not full"
 # Tests below these folders, those that use any of these fixtures, and those for a server are of the full tier.
 FOLDERS = ("tests/browser/", "tests/clients/", "tests/integration/")
+UNCOUNTED = ("tests/growth/", "tests/browser/", "tests/clients/")
 FIXTURES = {*SERVERS, "browser", "python", "node_modules", "native_programs"}
 
 
@@ -23,10 +24,11 @@ def mark_the_full_tier(items: list[pytest.Item]) -> None:
 def leave_to_themselves(items: list[pytest.Item]) -> None:
     """Properties take three times as long where each line is counted, and find no line that no other test finds.
 
-    So do those of growth, and what they measure would be the counting.
+    So do those of growth, and what they measure would be the counting. Those of pages and of other people's programs
+    look at what is in front of the gateway; what they call in it others call, too.
     """
     for item in items:
-        if item.nodeid.startswith("tests/growth/") or item.get_closest_marker("hypothesis"):
+        if item.nodeid.startswith(UNCOUNTED) or item.get_closest_marker("hypothesis"):
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -1,6 +1,6 @@
 """Which tests one worker runs: all that ask a real server, so that it is started once, or all of a module."""
 
-from collections import Counter
+from collections import defaultdict
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,16 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 SERVERS = ("letta_v1", "app_server", "embedded_letta")
 KEY = "workers/groups"
+# The seconds that a test takes, roughly, by where it is: those that start programs take longest. Of all others: OTHERS.
+SECONDS = {
+    "tests/clients/": 15.0,
+    "tests/integration/": 8.0,
+    "tests/test_demo.py": 7.0,
+    "tests/browser/": 3.0,
+    "tests/turns/chats/test_chats_properties.py": 3.0,
+    "tests/growth/": 1.0,
+}
+OTHERS = 0.2
 
 
 def asks(server: str, *more: Any, id: str) -> Any:
@@ -18,7 +28,9 @@ def asks(server: str, *more: Any, id: str) -> Any:
 
 def sort_by_group(items: list[pytest.Item]) -> None:
     """What takes longest comes first, so that no worker is left alone with it at the end."""
-    sizes = Counter(map(_group_of, items))
+    sizes: defaultdict[str, float] = defaultdict(float)
+    for item in items:
+        sizes[_group_of(item)] += _seconds_of(item.nodeid)
     items.sort(key=lambda item: (_group_of(item) not in SERVERS, -sizes[_group_of(item)]))
 
 
@@ -36,6 +48,10 @@ def _group_of(item: pytest.Item) -> str:
     marked = item.get_closest_marker("xdist_group")
     asked = (marked.args[0],) if marked else getattr(item, "fixturenames", ())
     return next((server for server in SERVERS if server in asked), _module_of(item.nodeid))
+
+
+def _seconds_of(nodeid: str) -> float:
+    return next((seconds for place, seconds in SECONDS.items() if nodeid.startswith(place)), OTHERS)
 
 
 def _module_of(nodeid: str) -> str:

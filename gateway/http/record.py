@@ -11,8 +11,8 @@ import time
 import uuid
 from contextvars import ContextVar
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-from litestar.types import Scope
 from msgspec import Struct, field
 
 from gateway.domain.errors import (
@@ -25,6 +25,9 @@ from gateway.domain.errors import (
 )
 from gateway.domain.events import TokensCounted
 from gateway.wires.envelope import UpstreamFailure
+
+if TYPE_CHECKING:  # the log is begun before the server is imported
+    from litestar.types import Scope
 
 access = logging.getLogger("gateway.access")
 CLIENT_LEFT = "client_left"
@@ -181,12 +184,12 @@ def _quoted(value: str) -> str:
     return value if _PLAIN.fullmatch(value) else json.dumps(value[:_LONGEST_REASON])
 
 
-def keep_record(scope: Scope, record: Record) -> None:
+def keep_record(scope: "Scope", record: Record) -> None:
     """Send a record along with a request."""
     scope.setdefault("state", {})[_NAME] = record
 
 
-def record_of(scope: Scope) -> Record:
+def record_of(scope: "Scope") -> Record:
     """The record of a request; for a scope that is no request's, one that nobody writes."""
     record: Record = scope.get("state", {}).get(_NAME) or Record(new_request_id())
     return record

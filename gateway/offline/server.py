@@ -1,6 +1,7 @@
 """`create_offline_model`: the offline model's HTTP, streamed and whole, in OpenAI's words."""
 
 import asyncio
+import codecs
 import json
 import re
 import time
@@ -17,6 +18,8 @@ from gateway.offline.request import BadRequest, ChatRequest, EmbeddingRequest, M
 from gateway.offline.script import Script, ToolCall, to_script
 
 MODEL = "offline"
+# Looked for once: Python imports an encoding with its first use.
+UTF_16 = codecs.lookup("utf-16-le")
 DIMENSIONS = 1536
 PIECE = 8
 ERROR_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
@@ -25,9 +28,9 @@ Body = dict[str, Any]
 HttpRequest = Request[None, None, State]
 
 
-def create_offline_model() -> Litestar:
-    """The offline model as an ASGI application. Its language is told in `gateway.offline`."""
-    return Litestar(
+def create_offline_model(kind: type[Litestar] = Litestar) -> Litestar:
+    """The offline model as an ASGI application of this kind. Its language is told in `gateway.offline`."""
+    return kind(
         [list_models, create_chat_completion, create_embeddings],
         exception_handlers={BadRequest: handle_bad_request, HTTPException: handle_http_exception},
         # It is asked from this machine, with histories and images as long as they are.
@@ -158,9 +161,9 @@ def _cut(text: str, units: int) -> list[str]:
 
 def _in_units(text: str, length: int) -> list[str]:
     """Pieces of so many UTF-16 units: what is beyond the first 65,536 characters of Unicode may be cut in two."""
-    units = text.encode("utf-16-le", "surrogatepass")
+    units, _ = UTF_16.encode(text, "surrogatepass")
     pieces = [units[i : i + 2 * length] for i in range(0, len(units), 2 * length)]
-    return [piece.decode("utf-16-le", "surrogatepass") for piece in pieces]
+    return [UTF_16.decode(piece, "surrogatepass")[0] for piece in pieces]
 
 
 def _frame(body: Body) -> bytes:

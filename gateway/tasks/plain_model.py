@@ -1,7 +1,4 @@
-"""The plain model that answers background tasks. The only module that knows the openai client.
-
-It is imported only if such a model is configured: the client takes more than a second to import.
-"""
+"""The plain model that answers background tasks. The only module that knows the openai client."""
 
 import logging
 import re
@@ -38,6 +35,8 @@ class PlainModel:
         self._model = settings.model
         key = settings.api_key.reveal() if settings.api_key else "none-needed"
         self._client = openai.AsyncOpenAI(base_url=settings.base_url, api_key=key, timeout=TIMEOUT_SECONDS)
+        # Its first use imports it.
+        self._completions = self._client.chat.completions
 
     async def answer(self, body: bytes) -> AsyncGenerator[Event, None]:
         """The model's answer to the request in `body`. Raises TaskModelFailed, also if the answer breaks off."""
@@ -56,7 +55,7 @@ class PlainModel:
 
     async def _stream(self, asked: dict[str, Any]) -> AsyncGenerator[Event, None]:
         passed = {name: asked[name] for name in PASSED if asked.get(name) is not None and not _is_no_limit(name, asked)}
-        stream = await self._client.chat.completions.create(
+        stream = await self._completions.create(
             model=self._model,
             messages=asked["messages"],
             stream=True,

@@ -10,9 +10,7 @@ from tests.growth.patterns import Shape, Used, compiled, shapes
 
 PATTERNS = compiled()
 # Patterns that may take longer than their text is long, and why nobody waits for it.
-EXCEPTIONS = {
-    "letta.embedded.process:ANNOUNCED": "reads what the gateway's own child prints before anybody can speak to it",
-}
+EXCEPTIONS: dict[str, str] = {}
 
 
 # Of all the texts that are made of a pattern's pieces, the one that keeps it busiest is followed up.

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +41,29 @@ async def refusal(fetcher: Fetcher, url: str) -> str:
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
     return str(caught.value)
+
+
+FETCHING = """
+import asyncio, socket, sys
+from tests.pictures.drawn import picture
+from tests.servers.picture_server import PictureServer, answer, fetcher_of
+
+async def main():
+    with PictureServer() as server:
+        socket.getaddrinfo("127.0.0.1", 0)  # as the gateway does of its own address
+        fetch = fetcher_of(server)
+        before = set(sys.modules)
+        await fetch(server.serve("/a", answer(picture().data)))
+        print(*set(sys.modules) - before)
+
+asyncio.run(main())
+"""
+
+
+def test_a_fetch_imports_nothing() -> None:
+    ran = subprocess.run([sys.executable, "-c", FETCHING], capture_output=True, text=True, timeout=60, check=True)
+
+    assert ran.stdout == "\n"
 
 
 # What is fetched

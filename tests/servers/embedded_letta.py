@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.app import offline_model
+from gateway.choices import offline_model
 from gateway.letta.embedded.process import AppServerProcess
 from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.letta.upstream import Upstream
@@ -25,6 +25,9 @@ class _Kept(AppServerProcess):
         super().__init__(state)
         self._owner = owner
         self._loop = loop
+
+    async def begin(self) -> None:
+        pass
 
     async def start(self) -> None:
         pass

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from gateway.app import upstream_for
+from gateway.choices import upstream_for
 from gateway.letta.upstream import Upstream
 from gateway.settings import AgentType, Letta, Provider, Secret, Settings
 

@@ -1,5 +1,6 @@
 """Real servers in threads of the test process, on free ports of the loopback."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,16 +13,41 @@ from gateway.connection import Limits
 from gateway.serving import configure
 
 LIMITS = Limits(connections=5000)
+LOST_SECONDS = 0.002
 
 
 class _Server(uvicorn.Server):
+    """A uvicorn that stops when it is told to: its own looks whether it is to only ten times a second, and twice."""
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.is_up = threading.Event()
+        self._stopping = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         self.is_up.set()
+
+    async def main_loop(self) -> None:
+        ticking = asyncio.create_task(super().main_loop())
+        await self._stopping.wait()
+        ticking.cancel()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if answering := self.server_state.tasks:
+            await asyncio.wait(answering)
+        # What is closed is lost within a few rounds of the loop.
+        await asyncio.sleep(LOST_SECONDS)
+        await self._wait_tasks_to_complete()
+        await self.lifespan.shutdown()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
 
 
 @contextmanager
@@ -36,6 +62,9 @@ def served(app: Any, limits: Limits = LIMITS, **more: Any) -> Iterator[str]:
             raise RuntimeError("the server did not start")
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        if server.started:
+            server.stop()
+        else:
+            server.should_exit = True
         thread.join()
         listener.close()

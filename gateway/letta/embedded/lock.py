@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Struct
 
 from gateway.domain import errors
-from gateway.letta.embedded.provider import NoAnswer, status_of
 
 logger = logging.getLogger(__name__)
 # A child outlives a gateway that was killed by what its keeper grants it, and holds the lock for so long.
@@ -37,6 +36,9 @@ class Holder(Struct, frozen=True):
         """True if a gateway answers at its address."""
         if not self.address:
             return False
+        # A client of the web, of which a gateway that finds no other has no need.
+        from gateway.letta.embedded.provider import NoAnswer, status_of
+
         try:
             async with asyncio.timeout(HOLDER_SECONDS):
                 return await status_of(f"{self.address}/healthz", proxied=False) == HTTPStatus.OK

@@ -1,6 +1,6 @@
 """A Letta App Server of the gateway's own: a child process with a state directory.
 
-The only module that knows the `letta` wheel and platformdirs.
+The only module that knows the `letta` wheel.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-import platformdirs
 
 from gateway.domain import errors
 from gateway.domain.halves import decode
+from gateway.letta.embedded.directory import state_backend
 from gateway.letta.embedded.lock import StateLock, take_lock
 from gateway.letta.notes import with_notes
 
@@ -38,8 +38,9 @@ MAX_LOG_BYTES = 10_000_000
 
 HERE = Path(__file__).parent
 MODELS_MOD = "letta-gateway-models.js"
-# The keeper says the one, the App Server the other as soon as it accepts connections.
-ANNOUNCED = re.compile(rb"Keeping process (\d+)\n.*^WebSocket: (ws://\S+)\n", re.DOTALL | re.MULTILINE)
+# The keeper says the one, the App Server the other as soon as it accepts connections. Either may be heard first.
+KEEPING = re.compile(rb"^Keeping process (\d+)\n", re.MULTILINE)
+ACCEPTS = re.compile(rb"^WebSocket: (ws://\S+)\n", re.MULTILINE)
 # The wheel's own launcher, wherever the wheel is: the child has another HOME, so it may not find it by itself.
 LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); import letta_code; sys.exit(letta_code.main())"
 SERVE = ("server", "--backend", "local", "--listen", "ws://127.0.0.1:0", "--ws-auth", "capability-token")
@@ -58,15 +59,6 @@ CHILD_SWITCHES = {
 APP_SERVER_SETTINGS = {"reflectionTrigger": "off", "sessionContextEnabled": False}
 
 
-def state_backend(state: Path) -> Path:
-    return state / "backend"
-
-
-def default_state() -> Path:
-    """The state directory where none is configured: below the user's data directory."""
-    return platformdirs.user_data_path("letta-gateway")
-
-
 class AppServerProcess:
     """An App Server of the gateway's own: started, watched, restarted when it dies, ended with the gateway."""
 
@@ -76,6 +68,8 @@ class AppServerProcess:
         self._models_mod = models_mod
         self._lock: StateLock | None = None
         self._child: _Child | None = None
+        self._coming: _Child | None = None
+        """The child that is not up yet."""
         self._watcher: asyncio.Task[None] | None = None
         # The child is up, or will never be again.
         self._settled = asyncio.Event()
@@ -99,8 +93,10 @@ class AppServerProcess:
         """The process of the App Server itself."""
         return self._child.pid if self._child else None
 
-    async def start(self) -> None:
-        """Return once the App Server answers. Raises CannotStart (StateInUse is one), Unreachable."""
+    async def begin(self) -> None:
+        """Start the App Server; `start` waits until it answers. Raises CannotStart (StateInUse is one), Unreachable."""
+        if self._lock is not None:
+            return
         _check_machine()
         try:
             self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,7 +104,18 @@ class AppServerProcess:
         except OSError as error:
             raise errors.CannotStart(f"The state directory {self._state} cannot be used: {error.strerror}") from error
         try:
-            await self._launch(self._lock)
+            self._coming = await self._launch(self._lock)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def start(self) -> None:
+        """Return once the App Server answers. Raises what `begin` raises."""
+        await self.begin()
+        assert self._lock
+        assert self._coming
+        try:
+            await self._bring_up(self._coming, self._lock)
         except BaseException:
             await self.aclose()
             raise
@@ -151,8 +158,8 @@ class AppServerProcess:
         if self._watcher:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
-        child, self._child = self._child, None
-        if child:
+        children, self._child, self._coming = (self._child, self._coming), None, None
+        for child in filter(None, children):
             await child.end()
         lock, self._lock = self._lock, None
         if lock is not None:
@@ -168,7 +175,7 @@ class AppServerProcess:
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RESTART_DELAY)
             with suppress(errors.Unreachable):
-                await self._launch(lock)
+                await self._bring_up(await self._launch(lock), lock)
 
     async def _child_lived(self) -> float:
         """Waits for the child's end and gives the seconds it lived; 0 if it did not even start."""
@@ -181,13 +188,17 @@ class AppServerProcess:
         self._child = None
         return clock() - begun
 
-    async def _launch(self, lock: StateLock) -> None:
-        """Raises Unreachable if the child does not come up."""
+    async def _launch(self, lock: StateLock) -> "_Child":
+        """A child that comes up by and by. Raises Unreachable."""
         try:
             token = _prepare(self._state, self._models_mod)
-            child = await _spawn(self._state, self.log, token, lock.file)
+            return await _spawn(self._state, self.log, token, lock.file)
         except OSError as error:
             raise errors.Unreachable(f"the App Server cannot be started: {error}") from error
+
+    async def _bring_up(self, child: "_Child", lock: StateLock) -> None:
+        """Raises Unreachable if the child does not come up."""
+        self._coming = None
         try:
             async with asyncio.timeout(START_SECONDS):
                 await child.ready()
@@ -251,9 +262,9 @@ class _Child:
         self._announced.set()
 
     def _look_for_announcement(self, said: bytes) -> None:
-        if match := ANNOUNCED.search(said):
-            self.pid = int(match[1])
-            self.url = match[2].decode()
+        if (kept := KEEPING.search(said)) and (accepts := ACCEPTS.search(said)):
+            self.pid = int(kept[1])
+            self.url = accepts[1].decode()
             self._announced.set()
 
 

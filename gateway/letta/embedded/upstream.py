@@ -15,8 +15,9 @@ from gateway.domain.messages import Message
 from gateway.letta.app_server.connection import AppServerConnection
 from gateway.letta.app_server.frames import ProvidersListed, ServerAnswer
 from gateway.letta.app_server.upstream import AppServerUpstream
+from gateway.letta.embedded.directory import state_of
 from gateway.letta.embedded.models import models_mod
-from gateway.letta.embedded.process import AppServerProcess, default_state
+from gateway.letta.embedded.process import AppServerProcess
 from gateway.letta.embedded.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations
 from gateway.letta.upstream import Agent, Conversation, Fork, Sending, Take, Template
 from gateway.settings import Provider, Settings
@@ -51,17 +52,27 @@ class EmbeddedUpstream(AppServerUpstream):
         self._started = False
         super().__init__(settings.letta, self.process.address, settings.chats.tool_wait_seconds, self._set_up)
 
+    async def begin(self) -> None:
+        """Start the process; `start` waits until it answers. Raises CannotStart, Unreachable."""
+        await self.process.begin()
+
     async def start(self) -> None:
         """Start the process, and the offline model if it is needed. Raises CannotStart, Unreachable."""
         if self._started:
             return
         self._started = True
+        # Before anything else: nothing takes as long as its start.
+        await self.begin()
         if self._provider is None:
             url = await self._beside.enter_async_context(self._offline_model())
             self._provider = Provider(id="openai-compatible", base_url=f"{url}/v1")
         for problem in await asyncio.to_thread(lambda: [*self._garbled(with_messages=False)]):
             logger.warning("%s", problem)
         await self.process.start()
+
+    def tell_address(self, address: str) -> None:
+        """Tell gateways that are started beside this one where it serves."""
+        self.process.tell_address(address)
 
     async def find_garbled(self) -> list[str]:
         """List the App Server's files that cannot be read, each with what to do about it."""
@@ -180,8 +191,3 @@ def of_gateway(state: Path, url: str) -> Callable[[], Awaitable[tuple[str, str]]
             raise errors.Unreachable(f"its token cannot be read: {error.strerror}") from error
 
     return address
-
-
-def state_of(configured: str | None) -> Path:
-    """The state directory, of agents, memory and log: the configured one, or the default."""
-    return Path(configured).expanduser() if configured else default_state()

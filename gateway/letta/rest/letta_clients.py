@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import aiohttp
 import httpx
-import letta_client
+import letta_client.resources  # otherwise imported by its first use, while requests wait
 from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 
 from gateway.domain import errors

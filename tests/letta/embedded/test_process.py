@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from websockets.exceptions import InvalidStatus
 from gateway.domain import errors
 from gateway.letta.embedded import keeper, lock
 from gateway.letta.embedded import process as app_server_process
+from gateway.letta.embedded.directory import default_state
 from gateway.letta.embedded.process import AppServerProcess
 from tests.servers.scripted_model import ScriptedModel
 
@@ -42,6 +44,13 @@ uvloop.run(main())
 # An App Server in as far as it says so.
 LISTENING = "import time; print('WebSocket: ws://127.0.0.1:1/ws', flush=True); time.sleep(60)"
 NO_LUCK = "print('no luck')"
+# A keeper whose child was the first to speak.
+SLOW_KEEPER = """
+import sys
+print("WebSocket: ws://127.0.0.1:1/ws", flush=True)
+print("Keeping process 1", flush=True)
+sys.stdin.read()
+"""
 # A child of the keeper: the first is deaf to SIGTERM, and both say when they are ready.
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 SLEEPING = "import time; print('up', flush=True); time.sleep(60)"
@@ -312,6 +321,18 @@ async def test_one_that_waits_for_a_restart_learns_of_the_end(tmp_path: Path, mo
         await waiting
 
 
+async def test_it_is_up_too_if_it_says_so_before_its_keeper_says_who_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "embedded"
+    shutil.copytree(app_server_process.HERE, ours)
+    (ours / "keeper.py").write_text(SLOW_KEEPER)
+    monkeypatch.setattr(app_server_process, "HERE", ours)
+
+    async with started(tmp_path / "state") as server:
+        assert (server.pid, (await server.address())[0]) == (1, "ws://127.0.0.1:1/ws")
+
+
 @pytest.mark.parametrize("launch", [NO_LUCK, "import time; time.sleep(60)"], ids=["ends", "hangs"])
 async def test_one_that_does_not_come_up_is_unreachable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launch: str
@@ -331,6 +352,19 @@ async def test_nobody_else_can_enter_the_state_directory(tmp_path: Path, monkeyp
         await AppServerProcess(tmp_path / "home" / "state").start()
 
     assert (tmp_path / "home" / "state").stat().st_mode & 0o777 == 0o700
+
+
+async def test_it_starts_with_what_an_earlier_one_compiled_and_without_it_where_that_is_garbled(tmp_path: Path) -> None:
+    async with started(tmp_path):
+        pass
+    kept = [path for path in (tmp_path / "compiled").rglob("*") if path.is_file()]
+    sizes = [path.stat().st_size for path in kept]
+    assert sum(sizes) > 1_000_000
+
+    for path, size in zip(kept, sizes, strict=True):
+        path.write_bytes(path.read_bytes()[: size // 2])
+    async with started(tmp_path) as server:
+        assert await answers(*await server.address())
 
 
 async def test_a_large_log_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +411,7 @@ async def test_a_state_directory_that_cannot_be_is_named(tmp_path: Path) -> None
 def test_the_state_belongs_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
 
-    assert app_server_process.default_state() == Path("/data/letta-gateway")
+    assert default_state() == Path("/data/letta-gateway")
 
 
 def test_the_keeper_ends_its_child_when_it_is_let_go() -> None:

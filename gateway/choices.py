@@ -1,0 +1,63 @@
+"""The parts that the settings choose between. Each is imported when it is chosen, at the start, and no other is.
+
+Nothing is imported while requests are answered: that would hold up everybody.
+"""
+
+from contextlib import AbstractAsyncContextManager
+
+from gateway.letta.upstream import Upstream
+from gateway.pictures.shown import Fetch, Pictures
+from gateway.settings import Settings
+from gateway.tasks.runs import TaskModel
+
+
+def upstream_for(settings: Settings) -> Upstream:
+    """The Letta that the settings name, not yet started."""
+    match settings.letta.kind:
+        case "rest":
+            from gateway.letta.rest.upstream import RestUpstream
+
+            return RestUpstream(settings.letta)
+        case "app-server":
+            from gateway.letta.app_server.upstream import AppServerUpstream
+
+            return AppServerUpstream(settings.letta, tool_wait_seconds=settings.chats.tool_wait_seconds)
+        case "embedded":
+            from gateway.letta.embedded.upstream import EmbeddedUpstream
+
+            return EmbeddedUpstream(settings, offline_model)
+
+
+def offline_model() -> AbstractAsyncContextManager[str]:
+    """Serve the offline model on a free port of the loopback while entered; yields its address."""
+    from gateway.lean import LeanLitestar
+    from gateway.offline import create_offline_model
+    from gateway.serving import beside
+
+    return beside(create_offline_model(LeanLitestar))
+
+
+def task_model_for(settings: Settings) -> TaskModel | None:
+    """The plain model that the settings name for background tasks; None if they name none."""
+    if settings.tasks.answer != "model":
+        return None
+    from gateway.tasks.plain_model import PlainModel
+
+    return PlainModel(settings.tasks)
+
+
+def pictures_for(settings: Settings, fetch: Fetch | None) -> Pictures | None:
+    """The fetcher of pictures that are shown by address; None unless the settings allow it."""
+    if not settings.images.fetch:
+        return None
+    if fetch is None:
+        from gateway.pictures.fetcher import Fetcher
+
+        fetch = Fetcher(settings.images.max_mb)
+    return Pictures(fetch, settings.server.max_body_mb)
+
+
+def prepare_tokens(settings: Settings) -> None:
+    """Import what verifies signed tokens, if some key takes them."""
+    if any(key.jwt_secret for key in settings.keys):
+        import gateway.http.incoming.signatures  # noqa: F401

@@ -1,0 +1,76 @@
+"""The start of `serve`: it imports what its settings ask for, and all of it before it is ready."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.gateways import GatewayProcess
+from tests.imported import JWT_SECRET, Imports, config_of, importing, use
+from tests.servers.fake_letta import FakeLetta
+from tests.servers.scripted_model import ScriptedModel
+from tests.servers.threads import served
+from tests.test_smoke import NO_PROVIDER
+
+REST, APP_SERVER = '[letta]\nbase_url = "http://127.0.0.1:9"', '[letta]\nbase_url = "ws://127.0.0.1:9"'
+EMBEDDED = '[letta]\nupstream = "embedded"\nstate = "{state}"'
+PROVIDER = '[provider]\nid = "openai-compatible"\nbase_url = "http://127.0.0.1:9/v1"'
+TYPE = '[[agent_types]]\nid = "tutor"\nmodel = "m/one"'
+TASK_MODEL = '[tasks]\nanswer = "model"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"'
+FETCHES = "[images]\nfetch = true"
+SIGNED = f'[[keys]]\nname = "k"\nkey = "sk-k"\nuser_from = ["jwt:X-User"]\njwt_secret = "{JWT_SECRET}"'
+# What is not for everybody.
+LIBRARIES = {"aiohttp", "httpx", "jwt", "letta_client", "openai", "pydantic", "websockets", "gateway.offline"}
+OF_REST = {"aiohttp", "httpx", "letta_client", "pydantic"}
+# settings -> those of the libraries that they ask for
+ASKED_FOR: dict[str, tuple[tuple[str, ...], set[str]]] = {
+    "a V1 server or Letta Cloud": ((REST,), OF_REST),
+    "an App Server": ((APP_SERVER,), {"websockets"}),
+    "pictures are fetched": ((APP_SERVER, FETCHES), {"websockets", "aiohttp"}),
+    "tokens are read": ((APP_SERVER, SIGNED), {"websockets", "jwt"}),
+    "a plain model answers tasks": ((APP_SERVER, TASK_MODEL), {"websockets", "openai", "pydantic", "aiohttp"}),
+}
+OF_ITS_OWN = {
+    "with a provider": ((EMBEDDED, PROVIDER), {"websockets"}),
+    "with the offline model": ((EMBEDDED,), {"websockets", "gateway.offline"}),
+}
+ALL = [
+    *(pytest.param(*row, id=name) for name, row in ASKED_FOR.items()),
+    *(pytest.param(*row, id=name, marks=pytest.mark.smoke) for name, row in OF_ITS_OWN.items()),
+]
+
+
+@pytest.mark.parametrize(("lines", "libraries"), ALL)
+def test_it_imports_the_libraries_that_its_settings_ask_for(
+    tmp_path: Path, lines: tuple[str, ...], libraries: set[str]
+) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text("\n\n".join([*lines, TYPE]).format(state=tmp_path / "state"))
+    with importing(config, **NO_PROVIDER) as process:
+        pass
+
+    assert Imports(process.log).before & LIBRARIES == libraries
+
+
+def of_whole_use(process: GatewayProcess) -> list[str]:
+    """What a gateway has imported since it was ready, when it has been asked for everything."""
+    statuses = use(process.base_url)
+    assert process.stop() == 0
+
+    assert {200, 204, 400, 401, 404, 415} <= set(statuses) <= {200, 204, 400, 401, 404, 415, 502}
+    return Imports(process.log).since
+
+
+def test_in_front_of_a_letta_over_rest_it_imports_nothing_once_it_is_ready(tmp_path: Path) -> None:
+    model = ScriptedModel()
+    with FakeLetta() as letta, served(model.app) as url:
+        tasks = f'answer = "model"\nbase_url = "{url}/v1"\nmodel = "offline"'
+        config = config_of(tmp_path, f'[letta]\nbase_url = "{letta.base_url}"', tasks=tasks)
+        with importing(config) as process:
+            assert of_whole_use(process) == []
+
+
+@pytest.mark.smoke
+def test_with_a_letta_of_its_own_it_imports_nothing_once_it_is_ready(tmp_path: Path) -> None:
+    letta = EMBEDDED.format(state=tmp_path / "state")
+    with importing(config_of(tmp_path, letta, "openai-compatible/offline"), **NO_PROVIDER) as process:
+        assert of_whole_use(process) == []
