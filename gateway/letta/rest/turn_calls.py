@@ -17,7 +17,7 @@ from gateway import __version__
 from gateway.domain import errors
 from gateway.letta.error_words import from_status
 from gateway.letta.rest.decoder import RunReading
-from gateway.letta.rest.http_client import HttpAnswer, HttpClient, HttpFailure, ConnectionLimits
+from gateway.letta.rest.http_client import ConnectionLimits, HttpAnswer, HttpClient, HttpFailure
 from gateway.settings import Letta
 
 CONNECT_SECONDS = 5.0
@@ -65,15 +65,16 @@ class DirectCalls:
     async def find(self, agent_id: str | None, summary: str, after: str, limit: int) -> bytes:
         query = {"agent_id": agent_id or "", "after": after, "limit": limit, "order": "asc", "summary_search": summary}
         path = "/v1/conversations/?" + urlencode({name: value for name, value in query.items() if value})
+        answer: HttpAnswer | None
         try:
             answer = await self._ask("GET", path)
-            if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in _PASSING:
-                return _good(answer)
         except errors.UpstreamError:
-            pass
-        # It changes nothing, and so may be made once more.
-        await asyncio.sleep(AGAIN_SECONDS)
-        return _good(await self._ask("GET", path))
+            answer = None
+        if answer is None or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in _PASSING:
+            # It changes nothing, and so may be made once more.
+            await asyncio.sleep(AGAIN_SECONDS)
+            answer = await self._ask("GET", path)
+        return _good(answer)
 
     async def create(self, agent_id: str, summary: str) -> bytes:
         path = "/v1/conversations/?" + urlencode({"agent_id": agent_id})
@@ -115,6 +116,8 @@ def reason_for_letta_client(address: str, environment: Mapping[str, str], proxie
     parts = urlsplit(address)
     if parts.username is not None:
         return "its address holds credentials"
+    if not (address.isascii() and address.isprintable()) or " " in address:
+        return "its address is to be encoded"
     if parts.scheme == "https" and (environment.get("SSL_CERT_FILE") or environment.get("SSL_CERT_DIR")):
         return "SSL_CERT_FILE or SSL_CERT_DIR is set"
     if not (proxies.keys().isdisjoint({parts.scheme, "all"}) or _goes_past(parts.hostname or "", proxies)):
@@ -123,9 +126,9 @@ def reason_for_letta_client(address: str, environment: Mapping[str, str], proxie
 
 
 def _goes_past(host: str, proxies: Mapping[str, str]) -> bool:
-    """True of a host that NO_PROXY names, by its name or by the end of it."""
-    names = [name.strip().lstrip(".").lower() for name in proxies.get("no", "").split(",")]
-    return "*" in names or any(name and f".{host}".endswith(f".{name}") for name in names)
+    """True of a host that NO_PROXY names, by its name or by a domain; a name with a dot before it is none of a host."""
+    names = [name.strip().lower() for name in proxies.get("no", "").split(",")]
+    return "*" in names or any(name and (host == name or host.endswith(f".{name.lstrip('.')}")) for name in names)
 
 
 def _good(answer: HttpAnswer, sending: bool = False) -> bytes:

@@ -34,8 +34,18 @@ class Peer:
     async def request(self) -> Asked:
         """The next request, whole."""
         asked = await self.head()
+        if asked.headers.get("transfer-encoding") == "chunked":
+            return Asked(asked.line, asked.headers, await self._chunks())
         body = await self.reader.readexactly(int(asked.headers.get("content-length", 0)))
         return Asked(asked.line, asked.headers, body)
+
+    async def _chunks(self) -> bytes:
+        body = b""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            body += await self.reader.readexactly(size)
+            await self.reader.readuntil(b"\r\n")
+        await self.reader.readuntil(b"\r\n")
+        return body
 
     async def send(self, *pieces: bytes) -> None:
         """Send pieces, each of which the other side reads alone: it does so whenever the loop goes round."""
