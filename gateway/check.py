@@ -10,6 +10,7 @@ from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.embedded.lock import StateInUse
 from gateway.letta.embedded.provider import ask, ask_compatible
 from gateway.letta.embedded.upstream import EmbeddedUpstream, of_gateway, state_of
+from gateway.letta.rest.upstream import RestUpstream
 from gateway.letta.upstream import Upstream
 from gateway.people_report import PeopleAsked, tell_people
 from gateway.settings import AgentType, Key, Settings
@@ -44,6 +45,8 @@ async def _find_problems(
         yield problem
     upstream = upstream_for(settings)
     opened.push_async_callback(upstream.aclose)
+    if isinstance(upstream, RestUpstream):
+        print(f"  a turn's calls go {f'through letta-client: {upstream.detour}' if upstream.detour else 'directly'}")
     if isinstance(upstream, EmbeddedUpstream):
         for problem in await upstream.find_garbled():
             yield problem
