@@ -45,6 +45,11 @@ async def _find_problems(
         yield problem
     upstream = upstream_for(settings)
     opened.push_async_callback(upstream.aclose)
+    if settings.letta.kind == "rest":
+        from gateway.letta.rest.upstream import RestUpstream
+
+    if settings.letta.kind == "rest" and isinstance(upstream, RestUpstream):
+        print(f"  a turn's calls go {f'through letta-client: {upstream.detour}' if upstream.detour else 'directly'}")
     if isinstance(upstream, EmbeddedUpstream):
         for problem in await upstream.find_garbled():
             yield problem

@@ -1,7 +1,8 @@
 """A client's connection: uvicorn's own protocol, with limits on all input that comes before a key is looked at.
 
 uvicorn reads, frames and answers; this module counts, keeps time, and refuses. It knows four things of a connection:
-what is awaited of the client (a head, a body, nothing), since when, how much of it came, and if reading is over.
+what is awaited of the client (a head, a body, nothing), since when, how much of it came, and if reading is over. A
+client that takes nothing of what it is sent is one that has left.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from gateway.http.middleware import refuse
 
 # The bytes around a chunk count as too many only beyond this, and beyond twice the length of the chunk.
 CHUNK_FRAME_BYTES = 16
+# How often a client that takes nothing is looked at before its time is over.
+UNREAD_LOOKS = 4
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -39,6 +42,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The time in which a body must bring `slow_bytes`, again and again."""
     slow_bytes: int = 60 * 1024
     """The least bytes that a body must bring in `slow_seconds`."""
+    unread_seconds: float = 60.0
+    """The longest time for which a client takes nothing of what waits for it; then it counts as one that left."""
     linger_seconds: float = 2.0
     """The time for which input after a refusal is read and thrown away: a client that is cut off while it sends reads
     no answer."""
@@ -69,6 +74,9 @@ class Connection(HttpToolsProtocol):
         self._extra = 0
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
+        # What waited for the client when it was last looked at, and how often it was as much.
+        self._unread = self._untouched = 0
+        self._unread_timer: asyncio.TimerHandle | None = None
         # The reason why the awaited body will not come; the answer to its request tells it.
         self._broken: GatewayError | None = None
 
@@ -83,6 +91,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
+        self._stop_looking_at_unread()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -256,6 +265,36 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    # What the client takes
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread, self._untouched = self.transport.get_write_buffer_size(), 0
+        self._look_again_at_unread()
+
+    def resume_writing(self) -> None:
+        self._stop_looking_at_unread()
+        super().resume_writing()
+
+    def _look_at_unread(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._untouched = self._untouched + 1 if unread >= self._unread else 0
+        self._unread = unread
+        if self._untouched < UNREAD_LOOKS:
+            self._look_again_at_unread()
+        else:
+            self._unread_timer = None
+            self.transport.abort()
+
+    def _look_again_at_unread(self) -> None:
+        self._stop_looking_at_unread()
+        self._unread_timer = self.loop.call_later(self._limits.unread_seconds / UNREAD_LOOKS, self._look_at_unread)
+
+    def _stop_looking_at_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     # The end
 

@@ -298,6 +298,32 @@ def test_check_says_what_it_found_where_everything_is_in_order(
     assert "warning" not in told
 
 
+# a variable of the environment -> the way of a turn's calls, of which a search of `check` is one
+WAYS: dict[tuple[str, str], str] = {
+    ("GATEWAY_TEST_KEY", KEY): "directly",
+    ("HTTP_PROXY", "{letta}"): "through letta-client: a proxy is set",
+}
+
+
+@pytest.mark.parametrize(("variable", "way"), WAYS.items(), ids=lambda given: given[0])
+def test_check_says_which_way_the_calls_of_a_turn_take(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: tuple[str, str],
+    way: str,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with served(server_of(HEALTHY, (404, {}))) as url:
+        # A server that hears of an address at another one answers, as a proxy does.
+        monkeypatch.setenv(variable[0], variable[1].format(letta=url))
+        config.write_text(CONFIG.format(letta=url) + KEYS)
+        assert run("check", "--config", str(config)) == 0
+
+    assert f"\n  a turn's calls go {way}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("more", "last"), [((), "and 88 more, which `check --models` lists"), (("--models",), "m/99")])
 def test_check_lists_the_first_models_or_all_of_them(
     config: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], last: str

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.connection import Limits
 from tests.gateways import KEY, chat, gateway, http
-from tests.http.wire import JSON, Answer, Wire, chunked, read_body, request, tell_request
+from tests.http.wire import JSON, Answer, Wire, chunked, outlast, read_body, request, tell_request
 from tests.servers.fake_letta import ANSWER, PING, FakeLetta
 from tests.servers.threads import LIMITS, served
 
@@ -38,13 +38,6 @@ def standing() -> Iterator[str]:
     """A gateway for all tests that ask nothing of its Letta."""
     with FakeLetta() as letta, gateway(letta.base_url) as url:
         yield url
-
-
-def outlast(url: str) -> None:
-    """Wait until a connection that never speaks is ended: whatever stands longer than it stands for good."""
-    with Wire(url) as silent:
-        assert silent.answer().refusal == TOO_LATE
-        assert silent.is_closed()
 
 
 # How much
@@ -240,6 +233,55 @@ def test_who_was_answered_before_the_body_s_end_is_not_answered_again(letta: Fak
     with gateway(letta.base_url, limits=QUICK) as url, Wire(url) as wire:
         assert wire.send(head, b"{").answer().status == 401
         assert wire.is_closed()
+
+
+# What the client takes
+
+BIG = b"x" * 30_000_000
+
+
+async def say_much_at_once(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        await read_body(receive)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"30000000")]})
+        await send({"type": "http.response.body", "body": BIG})
+
+
+async def say_much_in_pieces(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        await read_body(receive)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"30000000")]})
+        for start in range(0, len(BIG), MOST):
+            await send({"type": "http.response.body", "body": BIG[start : start + MOST], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+MUCH = {"at once": say_much_at_once, "in pieces": say_much_in_pieces}
+UNREAD = msgspec.structs.replace(QUICK, unread_seconds=0.2)
+
+
+@pytest.mark.parametrize("app", MUCH.values(), ids=MUCH)
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_a_client_that_takes_nothing_for_the_time_is_cut_off(app: Any, version: bytes) -> None:
+    with served(app, UNREAD) as url, Wire(url) as wire:
+        wire.send(request(b"GET /a HTTP/" + version))
+        outlast(url)
+        assert wire.size_of_rest() < len(BIG)
+
+
+@pytest.mark.parametrize("app", MUCH.values(), ids=MUCH)
+def test_a_client_that_takes_it_slowly_gets_it_all(app: Any) -> None:
+    with served(app, UNREAD) as url, Wire(url) as wire:
+        wire.send(request(b"GET /a HTTP/1.0"))
+        assert wire.size_of_rest(piece=256 * KIB, pause=0.01) > len(BIG)
+
+
+@pytest.mark.parametrize("app", MUCH.values(), ids=MUCH)
+def test_a_connection_over_which_much_was_sent_is_used_again(app: Any) -> None:
+    with served(app, UNREAD) as url, Wire(url) as wire:
+        for _ in range(3):
+            assert wire.send(request(b"GET /a HTTP/1.1")).answer().body == BIG
+            outlast(url)
 
 
 # How many

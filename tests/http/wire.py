@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -71,6 +72,26 @@ class Wire:
             headers.append((name.lower(), value.strip()))
         return Answer(status, headers, b"" if method == "HEAD" else self._body(dict(headers)))
 
+    def until(self, text: str) -> Self:
+        """Read up to the line with a text."""
+        while text.encode() not in self._line():
+            pass
+        return self
+
+    def close_sending(self) -> Self:
+        """Say that nothing more will be sent; what comes can still be read."""
+        self._socket.shutdown(socket.SHUT_WR)
+        return self
+
+    def size_of_rest(self, piece: int = 65536, pause: float = 0.0) -> int:
+        """The number of bytes that come before the end of the connection, of which so many at most are read at once."""
+        size = 0
+        with contextlib.suppress(ConnectionError):
+            while data := self._file.read1(piece):
+                size += len(data)
+                time.sleep(pause)
+        return size
+
     def is_closed(self) -> bool:
         """Whether nothing more comes, for certain: waits for the end."""
         try:
@@ -95,6 +116,13 @@ class Wire:
         if not line:
             raise EOFError("the server closed the connection")
         return line.removesuffix(b"\r\n")
+
+
+def outlast(url: str) -> None:
+    """Wait until a connection that never speaks is ended: whatever stands longer than it stands for good."""
+    with Wire(url) as silent:
+        assert silent.answer().status == 408
+        assert silent.is_closed()
 
 
 def request(head: bytes, body: bytes = b"") -> bytes:

@@ -19,6 +19,8 @@ from msgspec import Struct
 SILENCE_LOOKS = 4
 # A longer body goes in pieces of so many bytes, each once the ones before it have gone.
 SENT_AT_ONCE = 256 * 1024
+# What the parser raises where no answer comes; an offer of another protocol, which nobody asked for, is none either.
+_UNREADABLE = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
 class HttpFailure(Exception):
@@ -62,6 +64,8 @@ class _Exchange:
         self.has_length = False
         """True: the body's length is told; else it ends with the connection."""
         self.is_whole = False
+        self.is_last = False
+        """True: the connection carries no answer after this one."""
         self.progress = 0
         """Goes up with everything that goes to and fro."""
 
@@ -72,6 +76,8 @@ class _Exchange:
     def fail(self, error: Exception) -> None:
         if not self.answered.done():
             self.answered.set_exception(error)
+            # Where who asked is cancelled in this moment, nobody else need be told.
+            self.answered.exception()
 
 
 class _Connection(asyncio.Protocol):
@@ -99,12 +105,13 @@ class _Connection(asyncio.Protocol):
         try:
             await self._send(exchange, head, body)
             return await exchange.answered
+        except BaseException:
+            # What still comes is nobody's; and who is cancelled as the answer ends gives no connection back.
+            self._exchange = None
+            self._transport.abort()
+            raise
         finally:
             silence.stop()
-            if self._exchange is not None:
-                # Cut off before its end: what still comes is nobody's.
-                self._exchange = None
-                self._transport.abort()
 
     async def _send(self, exchange: _Exchange, head: bytes, body: bytes) -> None:
         if len(body) <= SENT_AT_ONCE:
@@ -142,26 +149,35 @@ class _Connection(asyncio.Protocol):
             return
         exchange.progress += 1
         try:
-            parser.feed_data(data)
+            self._parse(exchange, parser, data)
             if exchange.body and exchange.take:
                 body = exchange.body
                 news = body[0] if len(body) == 1 else b"".join(body)
                 body.clear()
                 exchange.take(news)
-        except httptools.HttpParserError as error:
+        except _UNREADABLE as error:
             exchange.fail(HttpFailure(type(error).__name__, stood=True))
         except Exception as error:
             exchange.fail(error)
         else:
             if exchange.is_whole:
-                self._finish(exchange, keeps=parser.should_keep_alive())
+                self._finish(exchange)
             return
         self._exchange = None
         self._transport.abort()
 
-    def _finish(self, exchange: _Exchange, keeps: bool) -> None:
+    def _parse(self, exchange: _Exchange, parser: httptools.HttpResponseParser, data: bytes) -> None:
+        """Raises _UNREADABLE, but not for what comes behind a whole answer."""
+        try:
+            parser.feed_data(data)
+        except _UNREADABLE:
+            if not exchange.is_whole:
+                raise
+            exchange.is_last = True
+
+    def _finish(self, exchange: _Exchange) -> None:
         self._exchange = None
-        if not keeps or self._writable:
+        if exchange.is_last or self._writable:
             self._transport.close()
         exchange.end()
 
@@ -170,7 +186,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if exchange := self._exchange:
             self._exchange = None
-            if error is None and exchange.status and not exchange.has_length:
+            if error is None and exchange.status >= HTTPStatus.OK and not exchange.has_length:
                 exchange.end()
             else:
                 exchange.fail(HttpFailure(type(error).__name__ if error else "closed by the server", stood=True))
@@ -187,6 +203,11 @@ class _Connection(asyncio.Protocol):
 
     # Callbacks of the parser
 
+    def on_message_begin(self) -> None:
+        if self._exchange and self._exchange.is_whole:
+            # Ends the parsing: it is no answer to anything that was asked.
+            raise ValueError("an answer behind the answer")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._exchange and name.lower() in (b"content-length", b"transfer-encoding"):
             self._exchange.has_length = True
@@ -202,8 +223,10 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         # A status below 200 is told before the answer.
-        if self._exchange and self._exchange.status >= HTTPStatus.OK:
+        if self._exchange and self._parser and self._exchange.status >= HTTPStatus.OK:
             self._exchange.is_whole = True
+            # Asked later, the parser has forgotten.
+            self._exchange.is_last = not self._parser.should_keep_alive()
 
 
 class _Silence:
@@ -256,6 +279,7 @@ class HttpClient:
         self._idle: deque[_Connection] = deque()
         """Those that nobody uses, the one used last at the end."""
         self._sweep: asyncio.TimerHandle | None = None
+        self._is_closed = False
         self._emptied: asyncio.Future[None] | None = None
         """Done once the last connection is closed."""
 
@@ -271,6 +295,8 @@ class HttpClient:
         head = f"{method} {self._base}{path} HTTP/1.1\r\n{self._lines}Accept: {accept}\r\n{kind}{length}\r\n"
         await self._wait_for_room(seconds)
         try:
+            if self._is_closed:
+                raise HttpFailure("the client is closed", stood=False)
             connection = self._take_idle() or await self._connect()
             answer = await connection.ask(head.encode(), body, seconds, take)
             self._give_back(connection)
@@ -297,13 +323,15 @@ class HttpClient:
                 )
         except (OSError, TimeoutError) as error:
             raise HttpFailure(type(error).__name__, stood=False) from error
+        if self._is_closed:
+            raise HttpFailure("the client is closed", stood=False)
         return connection
 
     def _take_idle(self) -> _Connection | None:
         oldest = asyncio.get_running_loop().time() - self._limits.idle_seconds
         while self._idle:
             connection = self._idle.pop()
-            if connection.idle_since >= oldest and connection.is_usable:
+            if connection.idle_since > oldest and connection.is_usable:
                 return connection
             connection.close()
         return None
@@ -329,6 +357,8 @@ class HttpClient:
 
     def opened(self, connection: _Connection) -> None:
         self._all.add(connection)
+        if self._is_closed:
+            connection.abort()
 
     def closed(self, connection: _Connection) -> None:
         self._all.discard(connection)
@@ -336,11 +366,12 @@ class HttpClient:
             self._emptied.set_result(None)
 
     async def aclose(self) -> None:
-        """Close every connection; what is under way fails."""
+        """Close every connection; what is under way fails, and so does what is asked from now on."""
+        self._is_closed = True
         if self._sweep:
             self._sweep.cancel()
         for connection in [*self._all]:
             connection.abort()
         if self._all:
-            self._emptied = asyncio.get_running_loop().create_future()
-            await self._emptied
+            self._emptied = self._emptied or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._emptied)

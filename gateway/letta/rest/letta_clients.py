@@ -65,7 +65,7 @@ class _HttpxClient(DefaultAioHttpClient):
 
 
 class LettaClients:
-    """letta-client in two ways, on the same connections; and the three calls of a turn through it (`TurnCalls`)."""
+    """letta-client in two ways, on the same connections; and the calls of a turn through it (`TurnCalls`)."""
 
     def __init__(self, settings: Letta, transport: Transport | None = None) -> None:
         limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=KEEPALIVE_SECONDS)
@@ -94,6 +94,10 @@ class LettaClients:
         with letta_errors():
             response = await self.once.conversations.with_raw_response.create(agent_id=agent_id, summary=summary)
         return response.http_response.content
+
+    async def rename(self, conversation_id: str, summary: str) -> None:
+        with letta_errors():
+            await self.patient.conversations.with_raw_response.update(conversation_id, summary=summary)
 
     async def stream(self, conversation_id: str, body: dict[str, Any], reading: RunReading) -> None:
         with letta_errors(sending=True):

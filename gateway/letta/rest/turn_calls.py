@@ -1,4 +1,4 @@
-"""The three calls of Letta that nearly every turn makes, and the shortest way to make them.
+"""The calls of Letta that turns are made of, and the shortest way to make them.
 
 letta-client is the way for all else, and for these, too, where more is asked of a connection than our own client of
 HTTP knows (`reason_for_letta_client`). Both ways do the same, but for the time they take.
@@ -31,7 +31,10 @@ _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatu
 
 
 class TurnCalls(Protocol):
-    """The three calls of a turn. All raise UpstreamError; what makes something is sent once."""
+    """The calls of a turn: three, and a fourth where its client sends but its message. All raise UpstreamError.
+
+    What makes something is sent once.
+    """
 
     async def find(self, agent_id: str | None, summary: str, after: str, limit: int) -> bytes:
         """List conversations of an agent, or of all, with `summary` in theirs, the oldest first; a page, as JSON."""
@@ -39,6 +42,10 @@ class TurnCalls(Protocol):
 
     async def create(self, agent_id: str, summary: str) -> bytes:
         """Make a conversation; gives it, as JSON."""
+        ...
+
+    async def rename(self, conversation_id: str, summary: str) -> None:
+        """Give a conversation another summary: what a turn has begun with, or that it has ended."""
         ...
 
     async def stream(self, conversation_id: str, body: dict[str, Any], reading: RunReading) -> None:
@@ -65,19 +72,27 @@ class DirectCalls:
     async def find(self, agent_id: str | None, summary: str, after: str, limit: int) -> bytes:
         query = {"agent_id": agent_id or "", "after": after, "limit": limit, "order": "asc", "summary_search": summary}
         path = "/v1/conversations/?" + urlencode({name: value for name, value in query.items() if value})
+        return await self._ask_twice("GET", path)
+
+    async def _ask_twice(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """Ask what may be asked twice with no other outcome; once more, if it fails."""
+        answer: HttpAnswer | None
         try:
-            answer = await self._ask("GET", path)
-            if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in _PASSING:
-                return _good(answer)
+            answer = await self._ask(method, path, body)
         except errors.UpstreamError:
-            pass
-        # It changes nothing, and so may be made once more.
-        await asyncio.sleep(AGAIN_SECONDS)
-        return _good(await self._ask("GET", path))
+            answer = None
+        if answer is None or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in _PASSING:
+            await asyncio.sleep(AGAIN_SECONDS)
+            answer = await self._ask(method, path, body)
+        return _good(answer)
 
     async def create(self, agent_id: str, summary: str) -> bytes:
         path = "/v1/conversations/?" + urlencode({"agent_id": agent_id})
         return _good(await self._ask("POST", path, msgspec.json.encode({"summary": summary})))
+
+    async def rename(self, conversation_id: str, summary: str) -> None:
+        path = f"/v1/conversations/{quote(conversation_id, safe='')}"
+        await self._ask_twice("PATCH", path, msgspec.json.encode({"summary": summary}))
 
     async def _ask(self, method: str, path: str, body: bytes = b"") -> HttpAnswer:
         try:
@@ -115,6 +130,8 @@ def reason_for_letta_client(address: str, environment: Mapping[str, str], proxie
     parts = urlsplit(address)
     if parts.username is not None:
         return "its address holds credentials"
+    if not (address.isascii() and address.isprintable()) or " " in address:
+        return "its address is to be encoded"
     if parts.scheme == "https" and (environment.get("SSL_CERT_FILE") or environment.get("SSL_CERT_DIR")):
         return "SSL_CERT_FILE or SSL_CERT_DIR is set"
     if not (proxies.keys().isdisjoint({parts.scheme, "all"}) or _goes_past(parts.hostname or "", proxies)):
@@ -123,9 +140,9 @@ def reason_for_letta_client(address: str, environment: Mapping[str, str], proxie
 
 
 def _goes_past(host: str, proxies: Mapping[str, str]) -> bool:
-    """True of a host that NO_PROXY names, by its name or by the end of it."""
-    names = [name.strip().lstrip(".").lower() for name in proxies.get("no", "").split(",")]
-    return "*" in names or any(name and f".{host}".endswith(f".{name}") for name in names)
+    """True of a host that NO_PROXY names, by its name or by a domain; a name with a dot before it is none of a host."""
+    names = [name.strip().lower() for name in proxies.get("no", "").split(",")]
+    return "*" in names or any(name and (host == name or host.endswith(f".{name.lstrip('.')}")) for name in names)
 
 
 def _good(answer: HttpAnswer, sending: bool = False) -> bytes:

@@ -36,8 +36,10 @@ class RestUpstream:
         """`http_client` carries every call, in place of the ways that the settings and the environment ask for."""
         self._clients = LettaClients(settings, http_client)
         self._letta, self._once = self._clients.patient, self._clients.once
-        moves = http_client or reason_for_letta_client(settings.address, os.environ, getproxies())
-        self._direct = None if moves else DirectCalls(settings, tls_for(settings.address))
+        self.detour = reason_for_letta_client(settings.address, os.environ, getproxies())
+        """The reason why a turn's calls go through letta-client; empty where they go directly."""
+        goes_direct = http_client is None and not self.detour
+        self._direct = DirectCalls(settings, tls_for(settings.address)) if goes_direct else None
         self._is_moved = False
         """True once Letta has answered with a redirect."""
         self._altered: set[str] = set()
@@ -191,8 +193,7 @@ class RestUpstream:
                 return to_past(listed)
 
     async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
-        with letta_errors():
-            await self._letta.conversations.with_raw_response.update(conversation_id, summary=summary)
+        await self._call(lambda calls: calls.rename(conversation_id, summary))
 
     async def delete_conversation(self, agent_id: str, conversation_id: str) -> None:
         with letta_errors():
