@@ -111,6 +111,10 @@ SENT: dict[str, tuple[Callable[[TurnCalls], Awaitable[Any]], tuple[str, str, dic
         lambda calls: calls.create("agent-1", "A chat ü gw1:01"),
         ("POST", "/v1/conversations/", {"agent_id": "agent-1"}, {"summary": "A chat ü gw1:01"}, "application/json"),
     ),
+    "a conversation that is renamed": (
+        lambda calls: calls.rename("conv-1", "A chat ü gw1:01"),
+        ("PATCH", "/v1/conversations/conv-1", {}, {"summary": "A chat ü gw1:01"}, "application/json"),
+    ),
     "a run": (
         stream,
         ("POST", "/v1/conversations/conv-1/messages", {}, {"streaming": True, **BODY}, "text/event-stream"),
@@ -244,6 +248,7 @@ async def outcome(calls: TurnCalls, call: str, asked: list[Asked]) -> Failed:
     making: dict[str, Callable[[], Awaitable[Any]]] = {
         "find": lambda: calls.find("agent-1", "s", "", 1),
         "create": lambda: calls.create("agent-1", "s"),
+        "rename": lambda: calls.rename("conv-1", "s"),
         "stream": lambda: stream(calls),
     }
     with pytest.raises(errors.UpstreamError) as raised:
@@ -251,7 +256,9 @@ async def outcome(calls: TurnCalls, call: str, asked: list[Asked]) -> Failed:
     return Failed(type(raised.value), raised.value.taken, len(asked))
 
 
-CALLS = ("find", "create", "stream")
+CALLS = ("find", "create", "rename", "stream")
+# A call that changes nothing the second time.
+TWICE = ("find", "rename")
 STATUSES = (400, 401, 402, 403, 404, 405, 408, 409, 410, 413, 422, 425, 429, 500, 501, 502, 503, 504, 529)
 ASKED_AGAIN = {408, 409, 429}
 
@@ -270,7 +277,7 @@ async def test_a_refusal_means_the_same_on_both_ways(way: Callable[[Letta], Clos
         failed = await outcome(calls, call, asked)
 
     error = from_status(status, sending=call == "stream")
-    again = call == "find" and (status >= 500 or status in ASKED_AGAIN)
+    again = call in TWICE and (status >= 500 or status in ASKED_AGAIN)
     assert failed == Failed(type(error), error.taken, 2 if again else 1)
 
 
@@ -317,7 +324,7 @@ async def test_a_fault_means_the_same_on_both_ways(way: Callable[[Letta], Closin
 
     assert (failed.error, failed.taken) == (in_a_run, True) if call == "stream" else (elsewhere, False)
     # Below letta-client aiohttp asks again, too, where there was no answer at all.
-    assert failed.requests in ((2, 4) if call == "find" else (1,))
+    assert failed.requests in ((2, 4) if call in TWICE else (1,))
 
 
 @pytest.mark.parametrize("call", CALLS)
