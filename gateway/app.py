@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
-from litestar.di import Provide
 
 from gateway.choices import pictures_for, prepare_tokens, task_model_for, upstream_for
 from gateway.http.chat import create_chat_completion
@@ -18,6 +17,7 @@ from gateway.http.middleware import at_most, own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
 from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
+from gateway.http.parts import Parts
 from gateway.lean import LeanLitestar
 from gateway.letta.upstream import Upstream
 from gateway.pictures.shown import Fetch
@@ -43,8 +43,15 @@ def create_app(
     shared = share(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
     runs = Runs(shared, settings.chats.resend_seconds)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
-    pictures = pictures_for(settings, fetch)
     prepare_tokens(settings)
+    parts = Parts(
+        settings=settings,
+        runs=runs,
+        task_runs=task_runs,
+        schemas=shared.schemas,
+        pictures=pictures_for(settings, fetch),
+        check_letta=letta.check_health,
+    )
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
@@ -64,15 +71,7 @@ def create_app(
     app = LeanLitestar(
         route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz, *pages],
         lifespan=[lifespan],
-        state=State({"runs": runs, "upstream": letta}),
-        dependencies={
-            "settings": Provide(lambda: settings, sync_to_thread=False),
-            "runs": Provide(lambda: runs, sync_to_thread=False),
-            "check_letta": Provide(lambda: letta.check_health, sync_to_thread=False),
-            "schemas": Provide(lambda: shared.schemas, sync_to_thread=False),
-            "task_runs": Provide(lambda: task_runs, sync_to_thread=False),
-            "pictures": Provide(lambda: pictures, sync_to_thread=False),
-        },
+        state=State({"parts": parts, "upstream": letta}),
         middleware=[own_machine_only] if settings.open else [],
         exception_handlers=EXCEPTION_HANDLERS,
         cors_config=CORSConfig(allow_origins=origins, expose_headers=["x-request-id"]) if origins else None,

@@ -73,7 +73,7 @@ class GatewayServer(uvicorn.Server):
             await self._up(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
     async def shutdown(self, sockets=None) -> None:  # type: ignore[no-untyped-def]
-        runs: Runs = self._app.state.runs
+        runs: Runs = self._app.state.parts.runs
         self._say(waiting(len(runs.under_way), self._grace))
         asyncio.get_running_loop().call_later(self._grace, runs.stop)
         await super().shutdown(sockets)

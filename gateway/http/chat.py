@@ -7,7 +7,6 @@ from typing import cast
 
 from litestar import Request, Response, post
 from litestar.datastructures import State
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from gateway.domain.errors import ModelNotFound
@@ -21,17 +20,15 @@ from gateway.http.incoming.auth import authenticate
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
+from gateway.http.parts import parts_of
 from gateway.http.record import record_of, shown
 from gateway.http.texts import ITEM_TEXTS, TEXTS
-from gateway.pictures.shown import Pictures, look_at, shows_addresses, without_addresses
+from gateway.pictures.shown import look_at, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
-from gateway.tasks.runs import TaskRuns
 from gateway.turns.chats.path import read_path
 from gateway.turns.people.identity import identify, message_ids
 from gateway.turns.runs.log import Reader
-from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.resend import to_sent
-from gateway.turns.runs.schemas import Schemas
 from gateway.turns.turn import Turn, forwards_tools, to_turn
 from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
 from gateway.wires.chat_completions.read import to_request
@@ -43,16 +40,10 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 @post("/v1/chat/completions", status_code=200, name="create_chat_completion")
-async def create_chat_completion(
-    request: Request[None, None, State],
-    settings: NamedDependency[Settings],
-    runs: NamedDependency[Runs],
-    schemas: NamedDependency[Schemas],
-    task_runs: NamedDependency[TaskRuns],
-    pictures: NamedDependency[Pictures | None],
-) -> ASGIApp:
+async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp:
     """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
-    record = record_of(request.scope)
+    parts = parts_of(request)
+    settings, record = parts.settings, record_of(request.scope)
     key = authenticate(settings, request.headers)
     record.key = key.name
     headers = read_headers(key, request.headers)
@@ -65,17 +56,17 @@ async def create_chat_completion(
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
         record.task = shown(task.kind)
-        return await _respond(request, settings, asked, task_runs.start(task, asked, body), PLAIN)
-    if pictures and shows_addresses(asked):
+        return await _respond(request, settings, asked, parts.task_runs.start(task, asked, body), PLAIN)
+    if parts.pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(asked))
-        asked = await pictures.bring(asked)
+        asked = await parts.pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
     await let_others(body)
     record.agent_type, record.agent = turn.agent_type.id, turn.agent_name
-    await schemas.check(turn.json)
-    await schemas.check_strict(turn.tools)
-    reader = runs.start(turn, to_sent(key, read_resend(headers), turn, body))
+    await parts.schemas.check(turn.json)
+    await parts.schemas.check_strict(turn.tools)
+    reader = parts.runs.start(turn, to_sent(key, read_resend(headers), turn, body))
     record.joined = reader.joined
     return await _respond(request, settings, asked, reader, look_for(key, headers, turn, asked), turn.tools)
 

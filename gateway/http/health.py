@@ -1,9 +1,9 @@
 """`GET /healthz` (the process) and `GET /readyz` (Letta answers); neither needs a key."""
 
-from collections.abc import Awaitable, Callable
+from litestar import Request, get
+from litestar.datastructures import State
 
-from litestar import get
-from litestar.di import NamedDependency
+from gateway.http.parts import parts_of
 
 
 @get("/healthz", name="healthz")
@@ -12,7 +12,7 @@ async def healthz() -> dict[str, str]:
 
 
 @get("/readyz", name="readyz")
-async def readyz(check_letta: NamedDependency[Callable[[], Awaitable[None]]]) -> dict[str, str]:
+async def readyz(request: Request[None, None, State]) -> dict[str, str]:
     """Answer ok if Letta answers. Raises UpstreamError if not."""
-    await check_letta()
+    await parts_of(request).check_letta()
     return {"status": "ok"}

@@ -140,7 +140,9 @@ class Record(Struct):
 
     def write(self) -> None:
         level = logging.WARNING if self.is_trouble else logging.DEBUG if self.is_quiet else logging.INFO
-        access.log(level, "%s", self.line)
+        if access.isEnabledFor(level):
+            # `access.log` would look for the line of code that calls it, which is always this one.
+            access.handle(access.makeRecord(access.name, level, __file__, 0, "%s", (self.line,), None))
 
     @property
     def is_quiet(self) -> bool:

@@ -130,7 +130,7 @@ def before(letta: Scripted, limits: Limits = LIMITS, **changes: Any) -> Iterator
     changes = {"chats": SOON, "first_event_seconds": 0.1, "ping_seconds": 600, **changes}
     app = create_app(settings_for(letta.url, types=(tutor,), **changes))
     with served(app, limits) as url:
-        yield Served(url, app.state.runs)
+        yield Served(url, app.state.parts.runs)
 
 
 def text_of(lines: Iterable[str]) -> str:

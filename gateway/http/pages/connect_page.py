@@ -11,10 +11,10 @@ from string import Template
 
 from litestar import MediaType, Request, Response, route
 from litestar.datastructures import State
-from litestar.di import NamedDependency
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 
+from gateway.http.parts import parts_of
 from gateway.settings import OPEN_WEBUI_HEADERS, Settings
 
 HTML = Path(__file__).with_name("connect_page.html").read_text(encoding="utf-8")
@@ -56,8 +56,9 @@ def connect_page(*paths: str) -> HTTPRouteHandler:
     return route(list(paths), http_method=[HttpMethod.GET, HttpMethod.HEAD], name="page")(show_page)
 
 
-async def show_page(request: Request[None, None, State], settings: NamedDependency[Settings]) -> Response[str]:
+async def show_page(request: Request[None, None, State]) -> Response[str]:
     """Show how to connect to this gateway, at the address by which it was asked."""
+    settings = parts_of(request).settings
     page = render(settings, address_of(request.scope["scheme"], request.headers.get("host", "")))
     return Response(page, media_type=MediaType.HTML, headers=CONNECT_PAGE_HEADERS)
 
