@@ -20,6 +20,8 @@ from gateway.domain.events import (
     SignOfLife,
     Stop,
     StopReason,
+    Text,
+    Thought,
     ToolCalled,
 )
 from gateway.domain.messages import PendingCall
@@ -230,6 +232,10 @@ class Course:
             self._go(Step.HEAR)
         stopped = False
         for event in events:
+            if isinstance(event, Text | Thought):
+                self.heard_any = True
+                self.progress += 1
+                continue
             if isinstance(event, SignOfLife):
                 self.heard_any |= event.progress
                 self.progress += event.progress

@@ -118,25 +118,32 @@ class RunLog:
 
     def append(self, events: list[Event]) -> None:
         """Keep events, and tell the readers of them at once; no reader raises."""
-        numbered = [event for event in events if type(event) is not SignOfLife]
-        if not numbered:
-            return
-        before = self.count
-        for event in numbered:
-            self._keep(event)
+        before, numbered = self.count, events
+        for event in events:
+            if isinstance(event, Text | Thought):
+                self._join(event)
+            elif isinstance(event, SignOfLife):
+                numbered = []
+                continue
+            else:
+                self._keep(event)
             self.count += 1
+        if self.count == before:
+            return
+        # Almost always the list that came is the one that is told.
+        numbered = numbered or [event for event in events if not isinstance(event, SignOfLife)]
         self._last = Told(numbered, range(before + 1, self.count + 1))
         self._tell()
 
-    def _keep(self, event: Event) -> None:
-        if isinstance(event, Text | Thought):
-            last = self._kept[-1] if self._kept else None
-            if type(last) is _JoinedText and last.takes(event):
-                last.add(event.text)
-                return
-            self._kept.append(_JoinedText(event))
+    def _join(self, piece: Text | Thought) -> None:
+        last = self._kept[-1] if self._kept else None
+        if type(last) is _JoinedText and last.takes(piece):
+            last.add(piece.text)
         else:
-            self._kept.append(event)
+            self._keep(_JoinedText(piece))
+
+    def _keep(self, kept: "_JoinedText | Event") -> None:
+        self._kept.append(kept)
         self._begins.append(self.count)
 
     def fail(self, error: Exception) -> None:
