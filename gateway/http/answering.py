@@ -47,11 +47,15 @@ class Answer:
 
     def take_frames_or_failure(self) -> tuple[bytes, bool]:
         """The same; a failure is told in frames, the last ones. Raises nothing."""
+        frames, more = b"", True
         try:
-            return self.take_frames()
+            frames, more = self.take_frames()
+            if self._failure:
+                raise self._failure
         # Nothing may escape: the body would end without its end, and no client could tell what happened.
         except Exception as error:
-            return self._fail(to_gateway_error(error)), False
+            return frames + self._fail(to_gateway_error(error)), False
+        return frames, more
 
     async def whole(self) -> Struct:
         """The body of the whole answer. Raises what the run failed with."""

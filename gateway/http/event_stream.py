@@ -34,6 +34,8 @@ class EventStream(EventSourceResponse):
         self._frames, self._left, self._ping_seconds = frames, left, ping_seconds
         self._busy = True
         """True: the client is slow, or not ready; what is sent next is looked for by the one who sends."""
+        self._has_news = False
+        """True: it was told that there are frames while it was busy."""
         self._sending: asyncio.Task[None] | None = None
         self._context = copy_context()
         """The context of the request: what is told comes in another."""
@@ -56,7 +58,9 @@ class EventStream(EventSourceResponse):
 
     def tell(self) -> None:
         """There are frames."""
-        if not self._busy:
+        if self._busy:
+            self._has_news = True
+        else:
             self._begin()
 
     def _keep_alive(self) -> None:
@@ -72,15 +76,15 @@ class EventStream(EventSourceResponse):
         if begins:
             head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             await self._send(head)
-        more = True
-        while more:
+        more = self._has_news = True
+        while more and self._has_news:
+            # Something may have come since what a response begins with was taken.
+            self._has_news, begins = begins, False
             frames, more = self._frames()
-            if before:
-                frames, before = before + frames, b""
-            if more and not frames:
-                self._busy = False
-                return
-            await self._send({"type": "http.response.body", "body": frames, "more_body": more})
+            if frames or before or not more:
+                body, before = before + frames, b""
+                await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._busy = not more
 
 
 def _start(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> asyncio.Task[None]:
