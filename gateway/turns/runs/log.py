@@ -9,6 +9,7 @@ Signs of life have no number, and are not told: nothing is shown of them.
 """
 
 import asyncio
+import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,8 @@ from gateway.domain.events import (
 
 # So many pieces of a text are put together at once.
 JOINED_PIECES = 64
+# So many characters a reader that comes late, or is slow, takes at once at most, but for a piece that is longer alone.
+TAKEN_AT_ONCE = 256 * 1024
 # An event that is no piece of a text counts for so many characters beside its own texts.
 EVENT_WEIGHT = 500
 
@@ -80,15 +83,26 @@ class _JoinedText:
     def weight(self) -> int:
         return self._length
 
+    def characters(self, start: int, end: int) -> int:
+        """The number of characters of the pieces from `start` to before `end`."""
+        ends = self._begins[end] if end < len(self._begins) else self._length
+        return ends - self._begins[start]
+
+    def end_within(self, start: int, end: int, characters: int) -> int:
+        """The end of those pieces from `start`, up to `end`, that have so many characters together; one at least."""
+        most = self._begins[start] + characters
+        if most >= self._length:
+            return end
+        return min(end, max(bisect_right(self._begins, most) - 1, start + 1))
+
     def between(self, start: int, end: int) -> Event:
         """One event of the pieces from `start` to before `end`, at the cost of these and of two blocks."""
         block = start // JOINED_PIECES
         blocks = self._blocks[block : -(-end // JOINED_PIECES)]
         if end > len(self._blocks) * JOINED_PIECES:
             blocks.extend(self._tail)
-        skipped = self._begins[block * JOINED_PIECES]
-        ends = self._begins[end] if end < len(self._begins) else self._length
-        return self._kind("".join(blocks)[self._begins[start] - skipped : ends - skipped], self._step)
+        skipped = self._begins[start] - self._begins[block * JOINED_PIECES]
+        return self._kind("".join(blocks)[skipped : skipped + self.characters(start, end)], self._step)
 
 
 class RunLog:
@@ -197,29 +211,39 @@ class RunLog:
         return sum(one.weight if isinstance(one, _JoinedText) else _weight(one) for one in self._kept)
 
     def after(self, number: int) -> Told:
-        """The events after a number: as they came, for a reader that has had all but the last ones; else joined."""
+        """The events after a number: as they came, for a reader that has had all but the last ones; else joined.
+
+        They are all there are, or the first of very many.
+        """
         last = self._last
         if last.numbers and last.numbers[0] == number + 1:
             told = last
         elif number >= self.count:
             return NOTHING_NEW
         else:
-            told = Told(*map(list, zip(*self._between(number, self.count), strict=True)))
-        self._read = max(self._read, self.count)
+            told = Told(*map(list, zip(*self._between(number, self.count, TAKEN_AT_ONCE), strict=True)))
+        self._read = max(self._read, told.numbers[-1])
         return told
 
-    def _between(self, start: int, end: int) -> Iterator[tuple[Event, int]]:
-        """The events after one number up to another, joined, each with its number."""
+    def _between(self, start: int, end: int, most: int | None = None) -> Iterator[tuple[Event, int]]:
+        """The events after one number up to another, joined, each with its number; `most`: the most characters."""
+        room = sys.maxsize if most is None else most
         for at in range(max(0, bisect_right(self._begins, start) - 1), len(self._kept)):
             begin, one = self._begins[at], self._kept[at]
-            if begin >= end:
+            if begin >= end or room <= 0:
                 return
             next_begin = self._begins[at + 1] if at + 1 < len(self._begins) else self.count
             last = min(next_begin, end)
-            if isinstance(one, _JoinedText):
-                yield one.between(max(0, start - begin), last - begin), last
-            else:
+            if not isinstance(one, _JoinedText):
                 yield one, last
+                room -= _weight(one)
+                continue
+            first = max(0, start - begin)
+            stop = one.end_within(first, last - begin, room)
+            yield one.between(first, stop), begin + stop
+            room -= one.characters(first, stop)
+            if begin + stop < last:
+                return
 
 
 class Reader:
@@ -243,7 +267,10 @@ class Reader:
         log = self._log
         told = log.after(self.number)
         if told.events:
-            self.number = log.count
+            self.number = told.numbers[-1]
+            if self.number < log.count and self._listener:
+                # There is more than is taken at once.
+                self._listener()
             return told
         log.raise_failure()
         return None if log.ended else told

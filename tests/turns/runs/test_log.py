@@ -187,6 +187,27 @@ async def test_a_slow_reader_hears_all_while_another_reads_ahead(telling: RunLog
     assert await read(slow) == [answer("".join(f"{i} " for i in range(3 * JOINED_PIECES)))]
 
 
+async def test_a_reader_that_comes_late_takes_a_long_answer_in_parts(
+    telling: RunLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.turns.runs.log.TAKEN_AT_ONCE", 100)
+    for i in range(100):
+        telling.append([answer(f"{i:04} "), *([tool_call("f")] if i % 30 == 29 else [])])
+    telling.append([answer("x" * 300)])
+    telling.end()
+    reader, told = telling.follow(), list[Told]()
+    told_of = list[None]()
+    reader.listen(lambda: told_of.append(None))
+    while one := reader.take():
+        told.append(one)
+
+    assert text_in([event for one in told for event in one.events]) == telling.answer(whole=True)
+    assert [len(text_in(one.events)) for one in told[:2]] == [100, 50]
+    # It was told each time that there is more.
+    assert len(told_of) == len(told) - 1
+    assert [one.numbers[-1] for one in told] == sorted({one.numbers[-1] for one in told})
+
+
 EVENTS = st.one_of(
     st.builds(answer, st.text(max_size=3), st.sampled_from(["step-1", "step-2"])),
     st.builds(reasoning, st.text(max_size=3)),
