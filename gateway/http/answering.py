@@ -41,7 +41,7 @@ class Answer:
             frames += self._encoder.end()
         elif self._failure and not frames:
             raise self._failure
-        if frames:
+        if frames and self.record.first_frame_seconds is None:
             self.record.has_first_frame()
         return frames, not over
 
@@ -123,12 +123,7 @@ async def stream(answer: Answer, first_event_seconds: float, ping_seconds: float
         answer.record.outcome = None
         answer.leave()
         raise
-    begun = [first]
-
-    def frames() -> tuple[bytes, bool]:
-        return begun.pop() if begun else answer.take_frames_or_failure()
-
-    response = EventStream(frames, answer.leave, ping_seconds)
+    response = EventStream(*first, answer.take_frames_or_failure, answer.leave, ping_seconds)
     answer.listen(response.tell)
     return cast(ASGIApp, response)
 

@@ -22,15 +22,23 @@ AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 class EventStream(EventSourceResponse):
     """A response of events. `tell` is called when there are frames; a client that keeps up has them before it returns.
 
-    `frames` gives those that have come since the last call, perhaps none, and False after the last ones; it raises
-    nothing. While a client is slow they wait where they come from. A ping is sent every `ping_seconds`.
+    It begins with `first`, which are all if `more` is False. `frames` gives those that have come since the last call,
+    perhaps none, and False after the last ones; it raises nothing. While a client is slow they wait where they come
+    from. A ping is sent every `ping_seconds`. `left` is called once: the response is complete, or its client has left.
     """
 
-    def __init__(self, frames: Callable[[], tuple[bytes, bool]], left: Callable[[], None], ping_seconds: float) -> None:
-        """`left` is called once: the response is complete, or its client has left."""
+    def __init__(
+        self,
+        first: bytes,
+        more: bool,
+        frames: Callable[[], tuple[bytes, bool]],
+        left: Callable[[], None],
+        ping_seconds: float,
+    ) -> None:
         super().__init__(iter(()), sep="\n")
         # Whether the connection is kept is the server's to say, and said once.
         del self.headers["connection"]
+        self._first, self._more = first, more
         self._frames, self._left, self._ping_seconds = frames, left, ping_seconds
         self._busy = True
         """True: the client is slow, or not ready; what is sent next is looked for by the one who sends."""
@@ -44,7 +52,7 @@ class EventStream(EventSourceResponse):
         self._send, self._loop = send, asyncio.get_running_loop()
         self._pings = self._loop.call_later(self._ping_seconds, self._keep_alive)
         try:
-            self._begin(begins=True)
+            self._sending = _start(self._begin(), self._loop, self._context)
             # It comes at the end of the response, too, and at once where the client has left before its begin:
             # https://asgi.readthedocs.io/en/latest/specs/www.html#disconnect-receive-event
             while (await receive())["type"] != "http.disconnect":
@@ -56,34 +64,37 @@ class EventStream(EventSourceResponse):
                 self._sending.cancel()
             self._left()
 
+    async def _begin(self) -> None:
+        head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        await self._send(head)
+        await self._send({"type": "http.response.body", "body": self._first, "more_body": self._more})
+        if self._more:
+            # Something may have come since the first frames were taken.
+            await self._send_all(b"")
+
     def tell(self) -> None:
         """There are frames."""
         if self._busy:
             self._has_news = True
         else:
-            self._begin()
+            self._busy = True
+            self._sending = _start(self._send_all(b""), self._loop, self._context)
 
     def _keep_alive(self) -> None:
         self._pings = self._loop.call_later(self._ping_seconds, self._keep_alive)
         if not self._busy:
-            self._begin(PING_FRAME)
+            self._busy = True
+            self._sending = _start(self._send_all(PING_FRAME), self._loop, self._context)
 
-    def _begin(self, before: bytes = b"", begins: bool = False) -> None:
-        self._busy = True
-        self._sending = _start(self._send_all(before, begins), self._loop, self._context)
-
-    async def _send_all(self, before: bytes, begins: bool) -> None:
-        if begins:
-            head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            await self._send(head)
+    async def _send_all(self, before: bytes) -> None:
         more = self._has_news = True
         while more and self._has_news:
-            # Something may have come since what a response begins with was taken.
-            self._has_news, begins = begins, False
+            self._has_news = False
             frames, more = self._frames()
-            if frames or before or not more:
-                body, before = before + frames, b""
-                await self._send({"type": "http.response.body", "body": body, "more_body": more})
+            if before:
+                frames, before = before + frames, b""
+            if frames or not more:
+                await self._send({"type": "http.response.body", "body": frames, "more_body": more})
         self._busy = not more
 
 

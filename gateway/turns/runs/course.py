@@ -172,21 +172,24 @@ class Course:
 
     def hear(self, events: list[Event]) -> Heard:
         """Letta says something. Raises Busy where it turns out that it has not taken the message."""
-        self._held += events
-        if not self.heard_any and self._is_refusing():
-            return Heard(refusing=True)
-        return self.flush()
+        if not self.heard_any:
+            self._held += events
+            return Heard(refusing=True) if self._is_refusing() else self.flush()
+        return self._give([*self._held, *events] if self._held else events)
 
     def flush(self) -> Heard:
         """Give what was heard and not told yet."""
         if not self._held:
             return NOTHING_HEARD
-        held, self._held = self._held, []
-        stopped = self._observe(held)
+        return self._give(self._held)
+
+    def _give(self, events: list[Event]) -> Heard:
+        self._held = []
+        stopped = self._observe(events)
         cancels = self.left and self.stage is Stage.RUNNING
         if cancels:
             self._go(Step.LEAVE)
-        told = self._without_denied(held) if self._waiting and self.denies else held
+        told = self._without_denied(events) if self._waiting and self.denies else events
         for one in self._filters:
             told = one.take(told)
         return Heard(told, stopped, cancels=cancels)

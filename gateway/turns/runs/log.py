@@ -67,17 +67,17 @@ class _JoinedText:
         """The character with which each piece begins: four bytes a piece."""
         self._length = len(first.text)
 
-    def takes(self, event: Text | Thought) -> bool:
-        """True: the event is a further piece of this text."""
-        return type(event) is self._kind and event.step == self._step
-
-    def add(self, text: str) -> None:
+    def add(self, piece: Text | Thought) -> bool:
+        """Add a further piece of this text; False if it is none."""
+        if type(piece) is not self._kind or piece.step != self._step:
+            return False
         self._begins.append(self._length)
-        self._length += len(text)
-        self._tail.append(text)
+        self._length += len(piece.text)
+        self._tail.append(piece.text)
         if len(self._tail) == JOINED_PIECES:
             self._blocks.append("".join(self._tail))
             self._tail.clear()
+        return True
 
     @property
     def weight(self) -> int:
@@ -151,9 +151,7 @@ class RunLog:
 
     def _join(self, piece: Text | Thought) -> None:
         last = self._kept[-1] if self._kept else None
-        if type(last) is _JoinedText and last.takes(piece):
-            last.add(piece.text)
-        else:
+        if not (type(last) is _JoinedText and last.add(piece)):
             self._keep(_JoinedText(piece))
 
     def _keep(self, kept: "_JoinedText | Event") -> None:
