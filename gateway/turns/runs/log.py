@@ -117,7 +117,7 @@ class RunLog:
         self._begins = array("I")
         """How many events come before each one in `_kept`."""
         self._last = NOTHING_NEW
-        """The events that came at once as the last ones."""
+        """The events that came last, as they came: all at once, or some that nobody has had."""
         self._read = 0
         """The number of the last event that some reader has had."""
         self._unread = unread
@@ -146,7 +146,12 @@ class RunLog:
             return
         # Almost always the list that came is the one that is told.
         numbered = numbered or [event for event in events if not isinstance(event, SignOfLife)]
-        self._last = Told(numbered, range(before + 1, self.count + 1))
+        first = before + 1
+        if self._read < before and len(self._last.events) < JOINED_PIECES:
+            # Nobody has had those before yet: who comes in a moment takes them as they were.
+            numbered = [*self._last.events, *numbered]
+            first = self.count + 1 - len(numbered)
+        self._last = Told(numbered, range(first, self.count + 1))
         self._tell()
 
     def _join(self, piece: Text | Thought) -> None:

@@ -59,7 +59,7 @@ async def test_a_reader_that_comes_late_hears_everything(telling: RunLog) -> Non
     for text in ("One", "Two"):
         telling.append([answer(text)])
     reader = telling.follow()
-    assert await told_next(reader) == [answer("OneTwo")]
+    assert await told_next(reader) == [answer("One"), answer("Two")]
 
     telling.append([answer("Three")])
     telling.end()
