@@ -25,8 +25,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "frontends": ("wires.chat_completions", "wires.sayings", "settings", "domain"),
     "pictures": ("settings", "domain"),
     "tasks": ("turns.runs", "settings", "domain"),
-    "turns": ("letta.upstream", "letta.notes", "settings", "domain"),
-    "letta": ("settings", "domain"),
+    "turns": ("letta.upstream", "letta.notes", "settings", "watch", "domain"),
+    "letta": ("settings", "watch", "domain"),
     "http": ("wires", "frontends", "tasks", "pictures", "turns", "settings", "domain"),
     "offline": (),
 }

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import httptools
 from msgspec import Struct
 
-# How often a silent answer is looked at before its time is over.
-SILENCE_LOOKS = 4
+from gateway.watch import Watch
+
 # A longer body goes in pieces of so many bytes, each once the ones before it have gone.
 SENT_AT_ONCE = 256 * 1024
 # What the parser raises where no answer comes; an offer of another protocol, which nobody asked for, is none either.
@@ -66,8 +66,11 @@ class _Exchange:
         self.is_whole = False
         self.is_last = False
         """True: the connection carries no answer after this one."""
-        self.progress = 0
-        """Goes up with everything that goes to and fro."""
+        self.watch = Watch(self._be_silent)
+        """Its progress goes up with everything that goes to and fro."""
+
+    def _be_silent(self) -> None:
+        self.fail(HttpFailure("silence", stood=True, silent=True))
 
     def end(self) -> None:
         if not self.answered.done():
@@ -101,7 +104,7 @@ class _Connection(asyncio.Protocol):
         """Send a request and return its answer. Raises HttpFailure, and what `take` raises."""
         exchange = self._exchange = _Exchange(take, self._loop)
         self._parser = httptools.HttpResponseParser(self)
-        silence = _Silence(exchange, seconds, self._loop)
+        exchange.watch.start(seconds)
         try:
             await self._send(exchange, head, body)
             return await exchange.answered
@@ -111,7 +114,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
             raise
         finally:
-            silence.stop()
+            exchange.watch.stop()
 
     async def _send(self, exchange: _Exchange, head: bytes, body: bytes) -> None:
         if len(body) <= SENT_AT_ONCE:
@@ -127,7 +130,7 @@ class _Connection(asyncio.Protocol):
                 # It was refused, or the connection broke, before all of it was sent.
                 self._transport.abort()
                 return
-            exchange.progress += 1
+            exchange.watch.progress += 1
             self._transport.write(pieces[start : start + SENT_AT_ONCE])
 
     def abort(self) -> None:
@@ -147,7 +150,7 @@ class _Connection(asyncio.Protocol):
         if exchange is None or parser is None:
             self._transport.abort()
             return
-        exchange.progress += 1
+        exchange.watch.progress += 1
         try:
             self._parse(exchange, parser, data)
             if exchange.body and exchange.take:
@@ -227,26 +230,6 @@ class _Connection(asyncio.Protocol):
             self._exchange.is_whole = True
             # Asked later, the parser has forgotten.
             self._exchange.is_last = not self._parser.should_keep_alive()
-
-
-class _Silence:
-    """The time limit of an exchange: a timer that looks now and then, so that what comes costs nothing."""
-
-    def __init__(self, exchange: _Exchange, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
-        self._exchange, self._every, self._loop = exchange, seconds / SILENCE_LOOKS, loop
-        self._seen = self._quiet = 0
-        self._timer = loop.call_later(self._every, self._look)
-
-    def _look(self) -> None:
-        self._quiet = self._quiet + 1 if self._exchange.progress == self._seen else 0
-        self._seen = self._exchange.progress
-        if self._quiet < SILENCE_LOOKS:
-            self._timer = self._loop.call_later(self._every, self._look)
-        else:
-            self._exchange.fail(HttpFailure("silence", stood=True, silent=True))
-
-    def stop(self) -> None:
-        self._timer.cancel()
 
 
 class ConnectionLimits(Struct, frozen=True, kw_only=True):

@@ -24,10 +24,10 @@ from letta_client import AsyncLetta, DefaultAioHttpClient, omit
 from gateway.domain import errors
 from gateway.letta.error_words import from_status
 from gateway.letta.rest.decoder import RunReading
+from gateway.letta.rest.http_client import SENT_AT_ONCE
 from gateway.letta.rest.turn_calls import CONNECT_SECONDS, DEAD_AFTER_PINGS, KEEPALIVE_SECONDS, key_of
 from gateway.settings import Letta
 
-BODY_PIECE = 256 * 1024
 # In place of a parameter that is not sent.
 LEFT_OUT = omit
 # Of a connection that was not made; what fails later may have reached Letta.
@@ -47,13 +47,13 @@ class _Pieces(httpx.AsyncByteStream):
         self._body = memoryview(body)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), BODY_PIECE):
-            yield bytes(self._body[start : start + BODY_PIECE])
+        for start in range(0, len(self._body), SENT_AT_ONCE):
+            yield bytes(self._body[start : start + SENT_AT_ONCE])
 
 
 class _HttpxClient(DefaultAioHttpClient):
     async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
-        if len(request.content) > BODY_PIECE:
+        if len(request.content) > SENT_AT_ONCE:
             request = httpx.Request(
                 request.method,
                 request.url,

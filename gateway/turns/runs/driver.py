@@ -31,8 +31,8 @@ from gateway.turns.runs.queues import ChatQueues
 from gateway.turns.runs.requirements import AnswerGate, Requirement
 from gateway.turns.runs.schemas import Schemas
 from gateway.turns.runs.strict import StrictCalls
-from gateway.turns.runs.watch import Watch
 from gateway.turns.turn import Turn
+from gateway.watch import Watch
 
 logger = logging.getLogger(__name__)
 # What follows the reason to stop (usage, the end) follows at once, or never.
