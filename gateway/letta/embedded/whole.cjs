@@ -10,6 +10,8 @@ const { enableCompileCache, syncBuiltinESMExports } = require("node:module");
 const path = require("node:path");
 
 enableCompileCache(path.join(process.env.HOME, "compiled"));
+// It is written as the process exits, so not where a signal ends it, as one does before the App Server listens for it.
+process.once("SIGTERM", () => process.listenerCount("SIGTERM") || process.exit());
 
 const AGENTS = path.join(process.env.LETTA_LOCAL_BACKEND_DIR, "agents");
 const { readdirSync } = fs;

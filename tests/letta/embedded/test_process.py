@@ -355,8 +355,11 @@ async def test_nobody_else_can_enter_the_state_directory(tmp_path: Path, monkeyp
 
 
 async def test_it_starts_with_what_an_earlier_one_compiled_and_without_it_where_that_is_garbled(tmp_path: Path) -> None:
-    async with started(tmp_path):
-        pass
+    async with started(tmp_path) as server:
+        # Straight to the App Server: its keeper would not wait for it for ever.
+        assert (pid := server.pid)
+        os.kill(pid, signal.SIGTERM)
+        assert await asyncio.to_thread(becomes, lambda: not is_there(pid), 60)
     kept = [path for path in (tmp_path / "compiled").rglob("*") if path.is_file()]
     sizes = [path.stat().st_size for path in kept]
     assert sum(sizes) > 1_000_000
