@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway import __version__, announcement, demo
+from gateway import __version__
+from gateway.commands import announcement, demo
 from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.domain.errors import UpstreamError
 from gateway.letta.embedded.directory import state_of
@@ -78,8 +79,8 @@ def _load(arguments: argparse.Namespace) -> Settings:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from gateway.check import check  # all kinds of Letta, of which `serve` imports its own alone
-    from gateway.people_report import PeopleAsked
+    from gateway.commands.check import check  # all kinds of Letta, of which `serve` imports its own alone
+    from gateway.commands.people_report import PeopleAsked
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     people = PeopleAsked(arguments.user, arguments.key) if arguments.users or arguments.user else None

@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, inspect
 
+from gateway.mistakes import BLIND_PROVIDER, mistakes
 from gateway.settings import (
-    DEFAULT_ADDRESSES,
     DEFAULT_KEY_NAME,
-    TASK_MODEL,
     AgentType,
     Key,
     Letta,
@@ -22,10 +20,7 @@ from gateway.settings import (
     Secret,
     Server,
     Settings,
-    Tasks,
-    UpstreamKind,
     UserSource,
-    is_loopback,
 )
 
 ENVIRONMENT = "the environment"
@@ -36,7 +31,6 @@ MAY_HOLD_A_KEY = re.compile(r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|
 # The agent type of a gateway for which none is configured.
 ONLY_TYPE = {"id": "letta", "name": "Letta"}
 DESCRIPTION = "An agent of your own that remembers you"
-TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 
 
 class SettingsError(Exception):
@@ -72,7 +66,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = N
             fields[field] = value
     settings = _with_provider(_with_model(_convert(raw, source), environ, overrides), environ)
     settings = _with_system_files(settings, path.parent if path else Path(), source)
-    for field, problem in _mistakes(settings):
+    for field, problem in mistakes(settings):
         raise SettingsError(source, field, problem)
     return settings
 
@@ -229,8 +223,8 @@ PROVIDERS: tuple[tuple[str, str, str | None], ...] = (
     ("OPENROUTER_API_KEY", "openrouter", "OPENROUTER_API_KEY"),
     ("OLLAMA_BASE_URL", "ollama", None),
 )
-# An App Server does not know if the models of this provider see pictures; this variable says so.
-BLIND_PROVIDER, VISION_VARIABLE = "openai-compatible", "GATEWAY_VISION"
+# It says if the models of BLIND_PROVIDER see pictures.
+VISION_VARIABLE = "GATEWAY_VISION"
 
 
 def _with_provider(settings: Settings, environ: Mapping[str, str]) -> Settings:
@@ -281,108 +275,3 @@ def _with_system_files(settings: Settings, folder: Path, source: str) -> Setting
 
     types = tuple(read(i, agent_type) for i, agent_type in enumerate(settings.agent_types))
     return msgspec.structs.replace(settings, agent_types=types)
-
-
-def _mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Every mistake that one field alone does not show, as the field and the words for it.
-
-    `("tasks.model", "missing: expected the name of the model that answers background tasks")`
-    """
-    if settings.open and not is_loopback(settings.server.host):
-        yield (
-            "server.host",
-            f"`{settings.server.host}`: expected a loopback address: without [[keys]] (or GATEWAY_API_KEY) "
-            "everyone who reaches the gateway may use it",
-        )
-    yield from _letta_mistakes(settings.letta)
-    if settings.provider and settings.provider.id != BLIND_PROVIDER and settings.provider.vision is not None:
-        yield "provider.vision", f"expected nothing: what models of `{settings.provider.id}` see, Letta knows"
-    if settings.letta.kind == "rest":
-        yield from _model_mistakes(settings.agent_types)
-    yield from _task_mistakes(settings.tasks)
-    yield from _type_mistakes(settings.agent_types)
-    yield from _key_mistakes(settings.keys, [agent_type.id for agent_type in settings.agent_types])
-
-
-SCHEMES: dict[UpstreamKind, tuple[str, ...]] = {"rest": ("http", "https"), "app-server": ("ws", "wss")}
-
-
-def _letta_mistakes(letta: Letta) -> Iterator[tuple[str, str]]:
-    if letta.base_url is None:
-        return
-    if letta.kind == "embedded":
-        yield "letta.base_url", f"`{letta.base_url}`: expected nothing: an embedded Letta gets an address of its own"
-    elif not _is_address(letta.base_url) or letta.base_url.partition(":")[0] not in SCHEMES[letta.kind]:
-        yield "letta.base_url", f"`{letta.base_url}`: expected an address such as `{DEFAULT_ADDRESSES[letta.kind]}`"
-
-
-def _model_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
-    for i, agent_type in enumerate(types):
-        if agent_type.agent is None and not agent_type.model:
-            yield (
-                f"agent_types[{i}].model",
-                "missing: expected a Letta model handle such as `openai/gpt-4o-mini` "
-                "(for all agent types that name none: --model, or GATEWAY_MODEL in the environment)",
-            )
-
-
-def _task_mistakes(tasks: Tasks) -> Iterator[tuple[str, str]]:
-    if not _is_address(tasks.base_url):
-        yield "tasks.base_url", f"`{tasks.base_url}`: expected an address such as `{Tasks().base_url}`"
-    if tasks.answer == "model" and not tasks.model:
-        yield "tasks.model", "missing: expected the name of the model that answers background tasks"
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # half an IPv6 address, a port that is none
-        return False
-
-
-def _type_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
-    for i, agent_type in enumerate(types):
-        field = f"agent_types[{i}]"
-        if agent_type.id in [other.id for other in types[:i]]:
-            yield f"{field}.id", f"`{agent_type.id}`: expected a name no other agent type has"
-        # The id becomes a tag of the agent in Letta, beside the gateway's own tags, which it must not equal.
-        if agent_type.id == "gateway" or agent_type.id.startswith("gw-"):
-            yield f"{field}.id", f"`{agent_type.id}`: expected a name other than the gateway's own tags"
-        if agent_type.id == TASK_MODEL:
-            yield f"{field}.id", f"`{agent_type.id}`: expected a name other than that of the model for background tasks"
-        defaults = AgentType(id=agent_type.id)
-        for name in TEMPLATE_FIELDS if agent_type.agent else ():
-            if getattr(agent_type, name) != getattr(defaults, name):
-                yield f"{field}.{name}", "expected nothing: `agent` names an agent that has its own"
-
-
-def _key_mistakes(keys: tuple[Key, ...], type_ids: list[str]) -> Iterator[tuple[str, str]]:
-    for i, key in enumerate(keys):
-        field = f"keys[{i}]"
-        if key.key is None:
-            yield f"{field}.key", "missing: expected the key's value, best as `${NAME}`"
-        yield from _token_mistakes(key, field)
-        if key.name in [other.name for other in keys[:i]]:
-            yield f"{field}.name", f"`{key.name}`: expected a name no other key has"
-        if key.key in [other.key for other in keys[:i]]:
-            yield f"{field}.key", "expected a value no other key has"
-        for model in key.models or ():
-            if model not in type_ids:
-                yield f"{field}.models", f"`{model}`: expected agent types: {', '.join(type_ids)}"
-
-
-# In bytes: as long as a hash of SHA-256, or longer. https://www.rfc-editor.org/rfc/rfc7518#section-3.2
-SHORTEST_JWT_SECRET = 32
-
-
-def _token_mistakes(key: Key, field: str) -> Iterator[tuple[str, str]]:
-    kinds = {source.kind for source in key.user_from}
-    if "jwt" in kinds and key.jwt_secret is None:
-        yield f"{field}.jwt_secret", "missing: expected what the tokens of the `jwt:` source are signed with"
-    if key.jwt_secret and "jwt" not in kinds:
-        yield f"{field}.jwt_secret", "expected a `jwt:` source in `user_from` to go with it"
-    if key.jwt_secret and len(key.jwt_secret.reveal().encode()) < SHORTEST_JWT_SECRET:
-        yield f"{field}.jwt_secret", f"expected at least {SHORTEST_JWT_SECRET} bytes: `openssl rand -hex 32` makes them"
-    if {"jwt", "header"} <= kinds:
-        yield f"{field}.user_from", "expected no `header:` source beside a `jwt:` one: anybody can write a plain header"

@@ -14,7 +14,7 @@ from typing import Any, cast
 import uvicorn
 from litestar import Litestar
 
-from gateway.announcement import waiting
+from gateway.commands.announcement import waiting
 from gateway.connection import Connection, Limits
 from gateway.listening import CannotListen, connections_for
 from gateway.settings import Settings

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from gateway import announcement
 from gateway.choices import upstream_for
+from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
 from gateway.listening import CannotListen, bound
 from gateway.settings import Secret, Settings

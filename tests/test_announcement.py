@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.announcement import after, before, left_out, listed, model_line, plain_address, waiting
+from gateway.commands.announcement import after, before, left_out, listed, model_line, plain_address, waiting
 from gateway.domain import errors
 from gateway.settings import AgentType, Key, Letta, Provider, Secret, Server, Settings
 from tests.turns.memory_letta import MemoryLetta
@@ -98,7 +98,7 @@ async def test_a_letta_that_says_nothing_is_not_waited_for(monkeypatch: pytest.M
             await asyncio.Event().wait()
             return []
 
-    monkeypatch.setattr("gateway.announcement.LIST_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.commands.announcement.LIST_SECONDS", 0.01)
     assert await model_line(settings(), Silent()) == "Model: not known yet, for Letta does not answer"
 
 

@@ -16,9 +16,9 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from gateway.announcement import before
+from gateway.commands.announcement import before
+from gateway.commands.demo import free_port, read_key, tell_address
 from gateway.configuration import Overrides, load_demo
-from gateway.demo import free_port, read_key, tell_address
 from gateway.settings import OPEN_WEBUI_HEADERS, Secret
 
 pytestmark = pytest.mark.full

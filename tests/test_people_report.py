@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.commands.people_report import PeopleAsked, tell_people
 from gateway.domain import errors
 from gateway.letta.upstream import Agent, Upstream
-from gateway.people_report import PeopleAsked, tell_people
 from gateway.settings import AgentType, Key, Letta, Secret, UserSource
 from gateway.turns.chats.markers import agent_name, agent_tags
 from gateway.turns.people.agents import Agents

@@ -22,8 +22,8 @@ import pytest
 from openai import OpenAI
 
 from gateway.app import create_app
-from gateway.check import check
 from gateway.choices import offline_model
+from gateway.commands.check import check
 from gateway.letta.app_server import connection
 from gateway.letta.embedded import process
 from gateway.letta.embedded.upstream import EmbeddedUpstream

@@ -25,6 +25,7 @@ from gateway.letta.upstream import Sending, Upstream
 from gateway.settings import Chats
 from gateway.turns.chats.conversations import Conversations, KnownConversation
 from gateway.turns.people.agents import Agents, KnownAgent
+from gateway.turns.runs.account import Account
 from gateway.turns.runs.course import Course, Heard
 from gateway.turns.runs.log import Reader, RunLog
 from gateway.turns.runs.queues import ChatQueues
@@ -97,6 +98,7 @@ class Run:
         self.id = f"run_{uuid.uuid4().hex}"
         self.owner = owner_of(turn)
         self.turn = turn
+        self.account = Account()
         self.log = RunLog(self._unread)
         self._shared = shared
         self._gate = AnswerGate(requirement)
@@ -236,7 +238,7 @@ class Run:
     async def _run_once(self, agent: KnownAgent, conversation: KnownConversation, sending: Sending) -> None:
         """One run of Letta's, with all that it goes on with, and what is kept of it."""
         self._course.send()
-        self._where = agent.id, conversation.id
+        self._where = self.account.agent, self.account.conversation = agent.id, conversation.id
         self._watch.start(self._shared.silence_seconds)
         try:
             await self._listen(sending)

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
-from gateway import announcement
 from gateway.choices import upstream_for
+from gateway.commands import announcement
+from gateway.commands.people_report import PeopleAsked, tell_people
 from gateway.domain import errors
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.embedded.directory import state_of
@@ -12,7 +13,6 @@ from gateway.letta.embedded.lock import StateInUse
 from gateway.letta.embedded.provider import ask, ask_compatible
 from gateway.letta.embedded.upstream import EmbeddedUpstream, of_gateway
 from gateway.letta.upstream import Upstream
-from gateway.people_report import PeopleAsked, tell_people
 from gateway.settings import AgentType, Key, Settings
 from gateway.turns.chats.pruning import SEARCHES, find_left_behind
 

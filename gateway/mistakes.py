@@ -1,0 +1,126 @@
+"""The mistakes of a configuration that one field alone does not show. Performs no I/O."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from gateway.settings import (
+    DEFAULT_ADDRESSES,
+    TASK_MODEL,
+    AgentType,
+    Key,
+    Letta,
+    Settings,
+    Tasks,
+    UpstreamKind,
+    is_loopback,
+)
+
+# The fields of an agent type that say how its agents are made.
+TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
+# The provider whose models an App Server does not know to see pictures or not.
+BLIND_PROVIDER = "openai-compatible"
+
+
+def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Every mistake that one field alone does not show, as the field and the words for it.
+
+    `("tasks.model", "missing: expected the name of the model that answers background tasks")`
+    """
+    if settings.open and not is_loopback(settings.server.host):
+        yield (
+            "server.host",
+            f"`{settings.server.host}`: expected a loopback address: without [[keys]] (or GATEWAY_API_KEY) "
+            "everyone who reaches the gateway may use it",
+        )
+    yield from _letta_mistakes(settings.letta)
+    if settings.provider and settings.provider.id != BLIND_PROVIDER and settings.provider.vision is not None:
+        yield "provider.vision", f"expected nothing: what models of `{settings.provider.id}` see, Letta knows"
+    if settings.letta.kind == "rest":
+        yield from _model_mistakes(settings.agent_types)
+    yield from _task_mistakes(settings.tasks)
+    yield from _type_mistakes(settings.agent_types)
+    yield from _key_mistakes(settings.keys, [agent_type.id for agent_type in settings.agent_types])
+
+
+SCHEMES: dict[UpstreamKind, tuple[str, ...]] = {"rest": ("http", "https"), "app-server": ("ws", "wss")}
+
+
+def _letta_mistakes(letta: Letta) -> Iterator[tuple[str, str]]:
+    if letta.base_url is None:
+        return
+    if letta.kind == "embedded":
+        yield "letta.base_url", f"`{letta.base_url}`: expected nothing: an embedded Letta gets an address of its own"
+    elif not _is_address(letta.base_url) or letta.base_url.partition(":")[0] not in SCHEMES[letta.kind]:
+        yield "letta.base_url", f"`{letta.base_url}`: expected an address such as `{DEFAULT_ADDRESSES[letta.kind]}`"
+
+
+def _model_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
+    for i, agent_type in enumerate(types):
+        if agent_type.agent is None and not agent_type.model:
+            yield (
+                f"agent_types[{i}].model",
+                "missing: expected a Letta model handle such as `openai/gpt-4o-mini` "
+                "(for all agent types that name none: --model, or GATEWAY_MODEL in the environment)",
+            )
+
+
+def _task_mistakes(tasks: Tasks) -> Iterator[tuple[str, str]]:
+    if not _is_address(tasks.base_url):
+        yield "tasks.base_url", f"`{tasks.base_url}`: expected an address such as `{Tasks().base_url}`"
+    if tasks.answer == "model" and not tasks.model:
+        yield "tasks.model", "missing: expected the name of the model that answers background tasks"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port that is none
+        return False
+
+
+def _type_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
+    for i, agent_type in enumerate(types):
+        field = f"agent_types[{i}]"
+        if agent_type.id in [other.id for other in types[:i]]:
+            yield f"{field}.id", f"`{agent_type.id}`: expected a name no other agent type has"
+        # The id becomes a tag of the agent in Letta, beside the gateway's own tags, which it must not equal.
+        if agent_type.id == "gateway" or agent_type.id.startswith("gw-"):
+            yield f"{field}.id", f"`{agent_type.id}`: expected a name other than the gateway's own tags"
+        if agent_type.id == TASK_MODEL:
+            yield f"{field}.id", f"`{agent_type.id}`: expected a name other than that of the model for background tasks"
+        defaults = AgentType(id=agent_type.id)
+        for name in TEMPLATE_FIELDS if agent_type.agent else ():
+            if getattr(agent_type, name) != getattr(defaults, name):
+                yield f"{field}.{name}", "expected nothing: `agent` names an agent that has its own"
+
+
+def _key_mistakes(keys: tuple[Key, ...], type_ids: list[str]) -> Iterator[tuple[str, str]]:
+    for i, key in enumerate(keys):
+        field = f"keys[{i}]"
+        if key.key is None:
+            yield f"{field}.key", "missing: expected the key's value, best as `${NAME}`"
+        yield from _token_mistakes(key, field)
+        if key.name in [other.name for other in keys[:i]]:
+            yield f"{field}.name", f"`{key.name}`: expected a name no other key has"
+        if key.key in [other.key for other in keys[:i]]:
+            yield f"{field}.key", "expected a value no other key has"
+        for model in key.models or ():
+            if model not in type_ids:
+                yield f"{field}.models", f"`{model}`: expected agent types: {', '.join(type_ids)}"
+
+
+# In bytes: as long as a hash of SHA-256, or longer. https://www.rfc-editor.org/rfc/rfc7518#section-3.2
+SHORTEST_JWT_SECRET = 32
+
+
+def _token_mistakes(key: Key, field: str) -> Iterator[tuple[str, str]]:
+    kinds = {source.kind for source in key.user_from}
+    if "jwt" in kinds and key.jwt_secret is None:
+        yield f"{field}.jwt_secret", "missing: expected what the tokens of the `jwt:` source are signed with"
+    if key.jwt_secret and "jwt" not in kinds:
+        yield f"{field}.jwt_secret", "expected a `jwt:` source in `user_from` to go with it"
+    if key.jwt_secret and len(key.jwt_secret.reveal().encode()) < SHORTEST_JWT_SECRET:
+        yield f"{field}.jwt_secret", f"expected at least {SHORTEST_JWT_SECRET} bytes: `openssl rand -hex 32` makes them"
+    if {"jwt", "header"} <= kinds:
+        yield f"{field}.user_from", "expected no `header:` source beside a `jwt:` one: anybody can write a plain header"

@@ -1,0 +1,73 @@
+"""The keys of callers. Performs no I/O."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from gateway.domain.look import Reasoning, ToolActivity
+from gateway.settings.agent_types import AgentType, ClientToolUse
+from gateway.settings.values import HeaderName, Secret, UserSource
+
+DEFAULT_KEY_NAME = "default"
+# The headers that a connection of Open WebUI must send, so that a request says its kind and its place in the chat;
+# Open WebUI fills in the braces.
+OPEN_WEBUI_HEADERS = {
+    "X-Task": "{{TASK}}",
+    "X-Message-Id": "{{MESSAGE_ID}}",
+    "X-User-Message-Id": "{{USER_MESSAGE_ID}}",
+    "X-Parent-Id": "{{USER_MESSAGE_PARENT_ID}}",
+}
+BODY_SOURCES = (UserSource("body:user"), UserSource("body:safety_identifier"))
+
+
+class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key of callers: the agent types that it opens, and the way in which its requests name their user."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    """The key's name in logs and in the output of `check`."""
+    key: Secret | None = None
+    """The bearer key itself."""
+    user: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    """The one user to whom the key is bound, whatever a request says; absent: requests name their user."""
+    user_from: Annotated[tuple[UserSource, ...], Meta(min_length=1)] = BODY_SOURCES
+    """The places where requests name their user, in order; the first source present decides."""
+    user_means: Literal["person", "conversation", "ignored"] = "person"
+    """The meaning of the named user: a person, a chat, or nobody."""
+    jwt_secret: Secret | None = None
+    """The secret with which the tokens of a `jwt:` source are signed (HS256)."""
+    default_user: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    """The user of a request that names nobody; absent: such a request is refused."""
+    models: tuple[str, ...] | UnsetType = UNSET
+    """The agent types this key may use; absent: all."""
+    scope: Annotated[str, Meta(min_length=1)] | None = None
+    """The name of a group of keys that share users; absent: the key's name."""
+    reasoning: Reasoning | None = None
+    """The way in which thoughts are shown; absent: the agent type's own."""
+    client_tools: ClientToolUse | None = None
+    """`forward`: agents may call tools that its requests bring; `ignore`: they may not; absent: as the type says."""
+    tool_activity: ToolActivity = "thoughts"
+    """The way in which tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
+    origins: tuple[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+\Z")], ...] = ()
+    """The origins of web pages, and programs made of them, that may use this key from a browser (CORS)."""
+    history: Literal["full", "new"] | None = None
+    """`full`: requests tell the whole chat; `new`: only new messages; absent: as chat id and messages look."""
+    task_header: HeaderName = "x-task"
+    """The header in which a request names the background task that it is; present and empty for a real turn."""
+    message_id_header: HeaderName = "x-message-id"
+    """The header in which a request names the message that will be its answer."""
+    user_message_id_header: HeaderName = "x-user-message-id"
+    """The header in which a request names the message that is answered."""
+    parent_id_header: HeaderName = "x-parent-id"
+    """The header in which a request names the answer before that; present and empty for a chat's first message."""
+
+    @property
+    def user_scope(self) -> str:
+        return self.scope or self.name
+
+    def may_use(self, agent_type: AgentType) -> bool:
+        return self.models is UNSET or agent_type.id in self.models
+
+
+# Without keys the gateway is for its own machine. The name is that of the key which the environment makes,
+# so that setting GATEWAY_API_KEY later leaves everyone their agents.
+OPEN_KEY = Key(name=DEFAULT_KEY_NAME, user_from=(UserSource("body:user"),), default_user="me")
