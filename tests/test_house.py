@@ -43,7 +43,7 @@ ADDRESSES = {
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],
     "httptools": ["connection.py", "letta/rest/http_client.py"],
-    "backports": ["http/incoming/encodings.py"],
+    "backports": ["http/encodings/compressor.py", "http/encodings/decoder.py"],
     "websockets": ["letta/app_server/connection.py"],
     "platformdirs": ["letta/embedded/directory.py"],
     "uvloop": ["starting.py"],

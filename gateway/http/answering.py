@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from litestar import Request
+import msgspec
+from litestar import MediaType, Request, Response
 from litestar.types import ASGIApp
 from msgspec import Struct
 
 from gateway.domain.errors import GatewayError, UpstreamError
+from gateway.http.encodings.compressor import Compressor, encoding_headers
+from gateway.http.encodings.decoder import PIECE_BYTES
 from gateway.http.errors import to_gateway_error
 from gateway.http.event_stream import PING_FRAME, EventStream
 from gateway.http.record import CLIENT_LEFT, Record
@@ -16,6 +19,9 @@ from gateway.turns.runs.log import Reader
 from gateway.wires.encoder import Encoder
 from gateway.wires.narrator import Narrator
 from gateway.wires.sayings import Saying
+
+# A whole answer of fewer bytes fits into the packet with its headers.
+SHORT = 1024
 
 
 class Answer:
@@ -113,7 +119,9 @@ class Answer:
         return said, over
 
 
-async def stream(answer: Answer, first_event_seconds: float, ping_seconds: float) -> ASGIApp:
+async def stream(
+    answer: Answer, first_event_seconds: float, ping_seconds: float, compressor: Compressor | None = None
+) -> ASGIApp:
     """The answer as events. Raises GatewayError or UpstreamError if the run fails within `first_event_seconds`."""
     # Until it has its end, it has none: nobody tells of a client that leaves.
     answer.record.outcome = CLIENT_LEFT
@@ -123,7 +131,7 @@ async def stream(answer: Answer, first_event_seconds: float, ping_seconds: float
         answer.record.outcome = None
         answer.leave()
         raise
-    response = EventStream(*first, answer.take_frames_or_failure, answer.leave, ping_seconds)
+    response = EventStream(*first, answer.take_frames_or_failure, answer.leave, ping_seconds, compressor)
     answer.listen(response.tell)
     return cast(ASGIApp, response)
 
@@ -155,6 +163,20 @@ async def in_one_piece(answer: Answer, request: Request[Any, Any, Any]) -> Struc
         answer.leave()
         collecting.cancel()
         leaving.cancel()
+
+
+async def compressed(completion: Struct, compressor: Compressor) -> Response[bytes]:
+    """A whole answer as its client accepts it; a short one stays as it is."""
+    body = msgspec.json.encode(completion)
+    if len(body) < SHORT:
+        return Response(body, media_type=MediaType.JSON)
+    pieces = [body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)]
+    encoded = b""
+    for piece in pieces[:-1]:
+        encoded += compressor.compress(piece)
+        await asyncio.sleep(0)
+    encoded += compressor.end(pieces[-1])
+    return Response(encoded, media_type=MediaType.JSON, headers=encoding_headers(compressor))
 
 
 async def _disconnected(request: Request[Any, Any, Any]) -> None:

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from litestar import Request, Response, post
 from litestar.datastructures import State
@@ -15,10 +15,11 @@ from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
-from gateway.http.answering import Answer, in_one_piece, stream
+from gateway.http.answering import Answer, compressed, in_one_piece, stream
+from gateway.http.encodings.compressor import compressor_for
 from gateway.http.incoming.auth import authenticate
 from gateway.http.incoming.body import let_others, read_json
-from gateway.http.incoming.headers import read_headers, read_resend
+from gateway.http.incoming.headers import read_accepted, read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
 from gateway.http.parts import parts_of
 from gateway.http.record import record_of, shown
@@ -56,7 +57,7 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
         record.task = shown(task.kind)
-        return await _respond(request, settings, asked, parts.task_runs.start(task, asked, body), PLAIN)
+        return await _respond(request, settings, key, asked, parts.task_runs.start(task, asked, body), PLAIN)
     if parts.pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(asked))
@@ -68,7 +69,7 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     await parts.schemas.check_strict(turn.tools)
     reader = parts.runs.start(turn, to_sent(key, read_resend(headers), turn, body))
     record.joined = reader.joined
-    return await _respond(request, settings, asked, reader, look_for(key, headers, turn, asked), turn.tools)
+    return await _respond(request, settings, key, asked, reader, look_for(key, headers, turn, asked), turn.tools)
 
 
 def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], request: NeutralRequest) -> Turn:
@@ -96,6 +97,7 @@ def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: NeutralRequ
 async def _respond(
     request: Request[None, None, State],
     settings: Settings,
+    key: Key,
     chat: NeutralRequest,
     run: Reader,
     look: Look,
@@ -113,12 +115,16 @@ async def _respond(
         additions=OpenWebUIAdditions(id, time.monotonic) if look.tool_activity == "rich" else None,
     )
     answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder, record_of(request.scope))
+    compressor = compressor_for(read_accepted(request.headers)) if key.compress else None
     if chat.stream:
         answer.record.streamed = True
-        return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds)
+        return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds, compressor)
     completion = await in_one_piece(answer, request)
-    status = CLIENT_CLOSED_REQUEST if completion is None else 200
-    response = Response(completion, status_code=status)
+    response: Response[Any]
+    if completion and compressor:
+        response = await compressed(completion, compressor)
+    else:
+        response = Response(completion, status_code=CLIENT_CLOSED_REQUEST if completion is None else 200)
     return cast(ASGIApp, response.to_asgi_response(app=None, request=request))
 
 

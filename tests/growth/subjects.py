@@ -57,6 +57,8 @@ EXCEPTIONS = {
     "wires.chat_completions.encoder.to_usage": SMALL,
     "wires.chat_completions.response.frame": SMALL,
     "wires.client_calls.ClientCalls.is_one": SMALL,
+    **{f"http.encodings.compressor.Compressor.{how}": "a Protocol" for how in ("compress", "end")},
+    "http.encodings.compressor.encoding_headers": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
     "mistakes.mistakes": OPERATOR,
     "settings.keys.Key.may_use": OPERATOR,
