@@ -39,7 +39,7 @@ ADDRESSES = {
     "yarl": ["pictures/fetcher.py"],
     # The client that letta-client takes, and the one for a question whether somebody is there.
     "httpx": ["letta/embedded/provider.py", "letta/rest/letta_clients.py"],
-    "sse_starlette": ["http/event_stream.py"],
+    "sse_starlette": ["http/answers/event_stream.py"],
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],
     "httptools": ["connection.py", "letta/rest/http_client.py"],
