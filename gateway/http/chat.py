@@ -15,8 +15,8 @@ from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
-from gateway.http.answering import Answer, compressed, in_one_piece, stream
-from gateway.http.encodings.compressor import compressor_for
+from gateway.http.answers.answering import Answer, compressed, in_one_piece, stream
+from gateway.http.answers.compressor import compressor_for
 from gateway.http.incoming.auth import authenticate
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_accepted, read_headers, read_resend

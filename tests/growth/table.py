@@ -34,8 +34,8 @@ from gateway.frontends.open_webui.cards import Cards
 from gateway.frontends.open_webui.items import Items
 from gateway.frontends.open_webui.messages import bare_question
 from gateway.http import texts
-from gateway.http.encodings import compressor
-from gateway.http.encodings.decoder import Decoder
+from gateway.http.answers import compressor
+from gateway.http.incoming.encodings import Decoder
 from gateway.letta import error_words, notes, parts, past, provider_words, stream_messages
 from gateway.letta.app_server import frames, history_format, memory
 from gateway.letta.app_server import input as app_server_input
@@ -293,13 +293,13 @@ TABLE: dict[str, dict[str, Make]] = {
         lambda text: halves.mended(text.encode("utf-8", "surrogatepass")), **HALVES, **UNPAIRED
     ),
     "domain.halves.whole": of_text(halves.whole, **UNPAIRED),
-    "http.encodings.compressor.compressor_for": of_text(
+    "http.answers.compressor.compressor_for": of_text(
         compressor.compressor_for,
         commas=Shape("", ",", ""),
         semicolons=Shape("gzip", ";", ""),
         spaces=Shape("", " ", ""),
     ),
-    "http.encodings.decoder.Decoder.pieces": {
+    "http.incoming.encodings.Decoder.pieces": {
         "one body": of(lambda count: gzip.compress(b"a" * 20 * count), lambda data: [*Decoder("gzip").pieces(data)])
     },
     "letta.error_words.no_space": of_text(error_words.no_space),

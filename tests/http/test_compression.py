@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from openai import OpenAI
 
 from gateway.domain.errors import InvalidRequest
-from gateway.http.encodings.compressor import compressor_for
-from gateway.http.encodings.decoder import PIECE_BYTES, Decoder
-from gateway.http.event_stream import EventStream
+from gateway.http.answers.compressor import compressor_for
+from gateway.http.answers.event_stream import EventStream
+from gateway.http.incoming.encodings import PIECE_BYTES, Decoder
 from tests.gateways import KEY, PROGRAMS, chat, gateway, http, said
 from tests.one_by_one import Arrived, OneByOne
 from tests.servers.fake_letta import ANSWER, PING, STOP, USAGE, WORD, Cut, FakeLetta

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import InvalidRequest
-from gateway.http.encodings.decoder import PIECE_BYTES, Decoder
+from gateway.http.incoming.encodings import PIECE_BYTES, Decoder
 from tests.gateways import chat, gateway, http
 from tests.servers.fake_letta import FakeLetta
 

@@ -9,7 +9,7 @@ from litestar import Request
 from litestar.exceptions import InternalServerException
 
 from gateway.domain.errors import BodyTooLarge, InvalidRequest
-from gateway.http.encodings.decoder import Decoder
+from gateway.http.incoming.encodings import Decoder
 
 # From so many bytes on, the work on a body is done in parts.
 LONG = 100_000

@@ -13,7 +13,7 @@ from typing import Any
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import AppStatus, EventSourceResponse
 
-from gateway.http.encodings.compressor import Compressor, encoding_headers
+from gateway.http.answers.compressor import Compressor, encoding_headers
 
 PING_FRAME = ServerSentEvent(comment="ping", sep="\n").encode()
 

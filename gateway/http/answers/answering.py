@@ -10,10 +10,10 @@ from litestar.types import ASGIApp
 from msgspec import Struct
 
 from gateway.domain.errors import GatewayError, UpstreamError
-from gateway.http.encodings.compressor import Compressor, encoding_headers
-from gateway.http.encodings.decoder import PIECE_BYTES
+from gateway.http.answers.compressor import Compressor, encoding_headers
+from gateway.http.answers.event_stream import PING_FRAME, EventStream
 from gateway.http.errors import to_gateway_error
-from gateway.http.event_stream import PING_FRAME, EventStream
+from gateway.http.incoming.encodings import PIECE_BYTES
 from gateway.http.record import CLIENT_LEFT, Record
 from gateway.turns.runs.log import Reader
 from gateway.wires.encoder import Encoder
