@@ -1,0 +1,160 @@
+"""The image: the steps of the Dockerfile done in a bare root, and what comes of them run as a container would be."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.deployment.bare_root import BareRoot, beside, built, first_of, skip_without_tools
+from tests.deployment.dockerfile import Instruction, Stage, read_stages
+from tests.deployment.tools import tools
+from tests.gateways import chat, said
+from tests.readme import ROOT
+
+STAGES = read_stages((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+BY_NAME = {stage.name or "image": stage for stage in STAGES}
+IMAGES = ("image", "alone")
+KEY = "sk-in-the-environment"
+START_SECONDS = 90
+
+
+def lines_of(image: str) -> Stage:
+    """All lines of an image, with those that it takes over."""
+    stage = BY_NAME[image]
+    before = lines_of(stage.base).instructions if stage.base in BY_NAME else ()
+    return Stage(stage.name, stage.base, (*before, *stage.instructions))
+
+
+ALL_LINES = {image: lines_of(image) for image in IMAGES}
+
+
+class Served:
+    """An image under way."""
+
+    process: "subprocess.Popen[bytes]"
+
+    def __init__(self, root: BareRoot, directory: Path, health: list[str]) -> None:
+        self.root = root
+        self.data, self.tmp, self._log = (directory / name for name in ("data", "tmp", "log"))
+        self.data.mkdir()
+        self.tmp.mkdir()
+        self.log = self._log.open("wb")
+        self._health = health
+
+    @property
+    def told(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def await_health(self) -> None:
+        """Return when the image's own check finds it well."""
+        deadline = time.monotonic() + START_SECONDS
+        while beside(self.process, sys.executable, *self._health[1:]).returncode:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError(f"the image does not answer:\n{self.told[-3000:]}")
+            time.sleep(0.2)
+
+    def ask(self, text: str) -> str:
+        body = json.dumps(chat(text, model="letta"))
+        return self.get("/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body)
+
+    def get(self, path: str, *more: str) -> str:
+        key = f"Authorization: Bearer {KEY}"
+        return beside(self.process, "curl", "-s", f"http://127.0.0.1:8000{path}", "-H", key, *more).stdout
+
+    def stop(self) -> int:
+        """Ask it to end, as an engine does; gives its exit code."""
+        os.kill(first_of(self.process), signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, BareRoot]]:
+    skip_without_tools()
+    directory = tmp_path_factory.mktemp("image")
+    context = directory / "context"
+    context.mkdir()
+    allowed = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
+    for name in allowed:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, context / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, context / name)
+    yield built(STAGES, context, directory)
+    shutil.rmtree(directory)
+
+
+@contextmanager
+def serving(roots: dict[str, BareRoot], image: str, directory: Path, **environ: str) -> Iterator[Served]:
+    """The image under way, as `docker run --read-only --cap-drop ALL --tmpfs /tmp` would have it, and answering."""
+    lines = {name: ALL_LINES[image].last(name) for name in ("ENTRYPOINT", "CMD", "HEALTHCHECK")}
+    assert all(lines.values())
+    command = [word for name in ("ENTRYPOINT", "CMD") if (line := lines[name]) for word in line.words]
+    health = lines["HEALTHCHECK"].value.partition("CMD ")[2] if lines["HEALTHCHECK"] else ""
+    served = Served(roots[image], directory, json.loads(health))
+    with (
+        served.log,
+        roots[image].serving(command, served.data, served.tmp, served.log, **environ) as served.process,
+    ):
+        served.await_health()
+        yield served
+
+
+def test_the_image_answers_as_a_user_without_rights_on_a_root_that_nobody_writes(
+    roots: dict[str, BareRoot], tmp_path: Path
+) -> None:
+    with serving(roots, "image", tmp_path, GATEWAY_API_KEY=KEY) as served:
+        first, second = served.ask("My name is Ada."), served.ask("What is my name?")
+        user = Path(f"/proc/{first_of(served.process)}/status").read_text()
+        code = served.stop()
+
+    assert [said(one)["content"].partition("</think>")[2] != "" for one in (first, second)] == [True, True]
+    assert "Ada" in said(second)["content"]
+    assert re.search(r"^Uid:\s+10001\s+10001", user, re.MULTILINE)
+    assert re.search(r"^CapEff:\s+0+$", user, re.MULTILINE)
+    assert code == 0
+    assert (served.data / "backend").is_dir()
+    assert "Read-only file system" not in served.told
+
+
+def test_the_image_without_a_letta_answers_in_front_of_another(roots: dict[str, BareRoot], tmp_path: Path) -> None:
+    with serving(roots, "alone", tmp_path, GATEWAY_API_KEY=KEY, LETTA_BASE_URL="ws://127.0.0.1:4500") as served:
+        ready = served.get("/readyz")
+        code = served.stop()
+
+    assert json.loads(ready)["error"]["code"] == "upstream_unreachable"
+    assert code == 0
+    assert [*served.data.iterdir(), *served.tmp.iterdir()] == []
+    assert not (roots["alone"].root / "usr/bin/git").exists()
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_what_the_image_runs_is_compiled_before(roots: dict[str, BareRoot], image: str) -> None:
+    root = roots[image].root
+    modules = [*root.glob("opt/letta-gateway/lib/python3*/site-packages/gateway/**/*.py")]
+    modules += [*root.glob("usr/lib/python3.*/json/*.py"), *root.glob("usr/lib/python3.*/asyncio/*.py")]
+
+    assert len(modules) > 200
+    assert [one for one in modules if not [*(one.parent / "__pycache__").glob(f"{one.stem}.*.pyc")]] == []
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_no_line_takes_a_secret(image: str) -> None:
+    lines = ALL_LINES[image].instructions
+
+    assert [one for one in lines if one.name == "ARG" or re.search(r"key|token|secret|password", one.value, re.I)] == []
+    assert ALL_LINES[image].last("USER") == Instruction("USER", {}, "10001:10001")
+
+
+def test_an_engine_s_linter_finds_nothing_wrong() -> None:
+    done = subprocess.run([tools() / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "")
