@@ -19,6 +19,7 @@ KINDS: dict[str, UpstreamKind] = {"App Server": "app-server", "V1 server": "rest
 OF_OTHERS = {
     "compose.yaml": "tests/test_packaging.py",
     "deploy/librechat/librechat.yaml": "tests/clients/test_librechat.py",
+    "deploy/nginx/letta-gateway.conf": "tests/integration/test_proxies.py",
     "deploy/open-webui/open-webui.env": "tests/servers/open_webui.py",
 }
 # Keys that no caller of the gateway has; the last one is that of the environment alone.
