@@ -1,7 +1,7 @@
 """The settings of the gateway, as all rooms import them. `gateway.configuration` reads them."""
 
 from gateway.settings.agent_types import DEFAULT_MEMORY, TASK_MODEL, AgentType, Approvals, ClientToolUse
-from gateway.settings.keys import BODY_SOURCES, DEFAULT_KEY_NAME, OPEN_KEY, OPEN_WEBUI_HEADERS, Key
+from gateway.settings.keys import BODY_SOURCES, DEFAULT_KEY_NAME, OPEN_KEY, OPEN_WEBUI_HEADERS, HashedKey, Key
 from gateway.settings.tree import (
     DEFAULT_ADDRESSES,
     DEMO_SCOPE,
@@ -15,7 +15,7 @@ from gateway.settings.tree import (
     Tasks,
     UpstreamKind,
 )
-from gateway.settings.values import HeaderName, Seconds, Secret, UserSource, is_loopback
+from gateway.settings.values import HeaderName, Seconds, Secret, UserSource, digest_of, is_loopback
 
 __all__ = [
     "BODY_SOURCES",
@@ -30,6 +30,7 @@ __all__ = [
     "Approvals",
     "Chats",
     "ClientToolUse",
+    "HashedKey",
     "HeaderName",
     "Images",
     "Key",
@@ -43,5 +44,6 @@ __all__ = [
     "Tasks",
     "UpstreamKind",
     "UserSource",
+    "digest_of",
     "is_loopback",
 ]
