@@ -4,11 +4,15 @@ Nothing is imported while requests are answered: that would hold up everybody.
 """
 
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 from gateway.letta.upstream import Upstream
 from gateway.pictures.shown import Fetch, Pictures
 from gateway.settings import Settings
 from gateway.tasks.runs import TaskModel
+
+if TYPE_CHECKING:
+    from gateway.http.seen.metrics import PrometheusMetrics
 
 
 def upstream_for(settings: Settings) -> Upstream:
@@ -61,3 +65,12 @@ def prepare_tokens(settings: Settings) -> None:
     """Import what verifies signed tokens, if some key takes them."""
     if any(key.jwt_secret for key in settings.keys):
         import gateway.http.incoming.signatures  # noqa: F401
+
+
+def metrics_for(settings: Settings) -> "PrometheusMetrics | None":
+    """The metrics; None unless the settings let somebody read them."""
+    if not settings.counts:
+        return None
+    from gateway.http.seen.metrics import PrometheusMetrics
+
+    return PrometheusMetrics(settings.letta.kind)

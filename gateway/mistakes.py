@@ -32,6 +32,8 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
             f"`{settings.server.host}`: expected a loopback address: without [[keys]] (or GATEWAY_API_KEY) "
             "everyone who reaches the gateway may use it",
         )
+    if settings.metrics.port and settings.metrics.port == settings.server.port:
+        yield "metrics.port", f"`{settings.metrics.port}`: expected another port than that of [server]"
     yield from _letta_mistakes(settings.letta)
     if settings.provider and settings.provider.id != BLIND_PROVIDER and settings.provider.vision is not None:
         yield "provider.vision", f"expected nothing: what models of `{settings.provider.id}` see, Letta knows"

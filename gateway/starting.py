@@ -8,14 +8,16 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Protocol, runtime_checkable
 
 from gateway.choices import upstream_for
 from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
-from gateway.listening import CannotListen, bound
+from gateway.listening import METRICS_PORT, CannotListen, bound
 from gateway.settings import Secret, Settings
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,12 @@ async def _serve(
 
     Raises CannotListen; and the UpstreamError of Letta's start, which uvicorn would only log, as a bug.
     """
-    sockets = bound(settings.server.host, settings.server.port)
+    sockets, metrics = bound(settings.server.host, settings.server.port), settings.metrics
+    try:
+        for_metrics = [] if metrics.port is None else bound(metrics.host, metrics.port, METRICS_PORT)
+    except CannotListen:
+        _close(sockets)
+        raise
     upstream = upstream_for(settings)
 
     async def up(address: str) -> None:
@@ -79,10 +86,12 @@ async def _serve(
     try:
         if isinstance(upstream, _Own):
             await upstream.begin()
-        from gateway.app import create_app
-        from gateway.serving import GatewayServer
+        from gateway.app import create_app, create_metrics_app
+        from gateway.serving import GatewayServer, metrics_served
 
-        server = GatewayServer(create_app(settings, upstream, page_key), settings, up, say)
+        app = create_app(settings, upstream, page_key)
+        server = GatewayServer(app, settings, up, say)
+        metrics_app = create_metrics_app(app, settings) if for_metrics else None
         # Objects that live as long as the process need not be looked at by every garbage collection.
         gc.collect()
         gc.freeze()
@@ -90,11 +99,20 @@ async def _serve(
         await upstream.start()
     except BaseException:
         await upstream.aclose()
-        for each in sockets:
-            each.close()
+        _close([*sockets, *for_metrics])
         raise
-    await server.serve(sockets)
+    async with AsyncExitStack() as beside:
+        if metrics_app:
+            # Answers for as long as the process lives: how it ends is worth watching, too.
+            address = await beside.enter_async_context(metrics_served(metrics_app, for_metrics))
+            say(f"Metrics at {address}/metrics")
+        await server.serve(sockets)
     return server.started
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

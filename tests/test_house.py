@@ -45,6 +45,7 @@ ADDRESSES = {
     "httptools": ["connection.py", "letta/rest/http_client.py"],
     "backports": ["http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
+    "prometheus_client": ["http/seen/metrics.py"],
     "platformdirs": ["letta/embedded/directory.py"],
     "uvloop": ["starting.py"],
     "openai": ["tasks/plain_model.py"],

@@ -63,11 +63,11 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
         asked = await parts.pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
     await let_others(body)
-    record.agent_type, record.agent = turn.agent_type.id, turn.agent_name
+    record.agent_type, record.agent, record.chat = turn.agent_type.id, turn.agent_name, turn.digits
     await parts.schemas.check(turn.json)
     await parts.schemas.check_strict(turn.tools)
     reader = parts.runs.start(turn, to_sent(key, read_resend(headers), turn, body))
-    record.joined = reader.joined
+    record.joined, record.account = reader.joined, reader.account
     return await _respond(request, settings, asked, reader, look_for(key, headers, turn, asked), turn.tools)
 
 

@@ -1,16 +1,31 @@
 """The parts of the gateway that requests are answered with: one of each, from its start to its end."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from litestar import Request
 from msgspec import Struct
 
+from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.pictures.shown import Pictures
 from gateway.settings import Settings
 from gateway.tasks.runs import TaskRuns
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.schemas import Schemas
+
+
+class Numbers(Protocol):
+    """The metrics, as those see them who read them (`http/seen/metrics.py`)."""
+
+    content_type: str
+
+    def read(self, name: str, about: str, read: Callable[[], int]) -> None:
+        """Have a number read, by the event loop, whenever somebody asks."""
+        ...
+
+    async def exposed(self) -> bytes:
+        """All of them, in the format of `content_type`."""
+        ...
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -24,6 +39,9 @@ class Parts(Struct, frozen=True, kw_only=True):
     """None: pictures that are shown by address are not fetched."""
     check_letta: Callable[[], Awaitable[None]]
     """Returns if Letta answers. Raises UpstreamError."""
+    under_way: RequestsUnderWay
+    metrics: Numbers | None
+    """None: nothing is counted, and there is no `/metrics`."""
 
 
 def parts_of(request: Request[Any, Any, Any]) -> Parts:

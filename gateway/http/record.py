@@ -24,6 +24,7 @@ from gateway.domain.errors import (
     UserRequired,
 )
 from gateway.domain.events import TokensCounted
+from gateway.turns.runs.account import Account
 from gateway.wires.envelope import UpstreamFailure
 
 if TYPE_CHECKING:  # the log is begun before the server is imported
@@ -46,8 +47,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9._~:/+…\[\]-]+")
 _PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,79}")
 # Errors whose sentences hold nothing of the request, and say more than their code.
 _TELLING = (InvalidApiKey, InvalidUserToken, UserRequired)
-# Probes of health come every few seconds, and the files of the page all at once.
-_QUIET = re.compile(r"/(?:healthz|readyz|web/.*)/?", re.DOTALL)
+# Probes of health and those who read metrics come every few seconds, and the files of the page all at once.
+_QUIET = re.compile(r"/(?:healthz|readyz|metrics(?:/chats)?|web/.*)/?", re.DOTALL)
 
 
 def new_request_id() -> str:
@@ -82,6 +83,8 @@ class Record(Struct):
     """None where no agent answers, as with a background task."""
     agent: str | None = None
     """The name of the agent in Letta, or the id of one that everybody shares."""
+    chat: str | None = None
+    """The first digits of the chat's name in Letta (`Turn.digits`); None where no agent answers."""
     task: str | None = None
     """The kind of the background task that it is."""
     streamed: bool = False
@@ -99,15 +102,28 @@ class Record(Struct):
     """The model that was asked for, and that the key does not have, as far as its name is made of plain words."""
     is_trouble: bool = False
     """True: Letta, the model's provider or the gateway itself has failed, and its operator should look at it."""
+    upstream_error: str | None = None
+    """The kind of the UpstreamError that the client was told of, by its name: `RateLimited`."""
+    limit: str | None = None
+    """The limit that refused the request: `user.tokens_per_day`."""
     why: str | None = None
     """Words about the outcome for whoever reads the log, where it does not tell all: of the gateway's own making."""
     tokens: TokensCounted | None = None
     """The usage of the run, as far as it was told before the answer was complete."""
+    account: Account | None = None
+    """The account of the run that the request has begun, which may go on for longer; None if it has begun none."""
     first_frame_seconds: float | None = None
     """Until the first of the answer's own bytes was there; pings are none."""
+    last_frame_seconds: float | None = None
+    """Until the last of a whole answer's bytes was there."""
     seconds: float | None = None
     """In all; None until the record is written, and for what never became a request."""
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def age(self) -> float:
+        """The seconds since the request came."""
+        return time.monotonic() - self.started
 
     @property
     def left(self) -> bool:
@@ -119,11 +135,12 @@ class Record(Struct):
         self.outcome = error.code or error.type
         self.is_trouble = isinstance(error, UpstreamFailure) or error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
         self.param = error.param if error.param and _PARAM.fullmatch(error.param) else None
-        self.asked = self.why = None
+        self.asked = self.why = self.upstream_error = None
         if isinstance(error, ModelNotFound):
             self.asked = shown(error.model)
         elif isinstance(error, UpstreamFailure):
-            self.why = f"{type(error.cause).__name__}: {error.cause}"
+            self.upstream_error = type(error.cause).__name__
+            self.why = f"{self.upstream_error}: {error.cause}"
         elif isinstance(error, _TELLING) or (type(error) is InvalidRequest and not error.param):
             # Those about the whole body are fixed sentences.
             self.why = str(error)
@@ -131,11 +148,15 @@ class Record(Struct):
     def has_first_frame(self) -> None:
         """Note that the answer has its first bytes."""
         if self.first_frame_seconds is None:
-            self.first_frame_seconds = time.monotonic() - self.started
+            self.first_frame_seconds = self.age
+
+    def has_last_frame(self) -> None:
+        """Note that the answer has its last bytes, and its end."""
+        self.outcome, self.last_frame_seconds = None, self.age
 
     def end(self) -> None:
         """Write the record: the request is over."""
-        self.seconds = time.monotonic() - self.started
+        self.seconds = self.age
         self.write()
 
     def write(self) -> None:
