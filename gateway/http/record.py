@@ -11,7 +11,7 @@ import time
 import uuid
 from contextvars import ContextVar
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
@@ -47,6 +47,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9._~:/+…\[\]-]+")
 _PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,79}")
 # Errors whose sentences hold nothing of the request, and say more than their code.
 _TELLING = (InvalidApiKey, InvalidUserToken, UserRequired)
+# The fields that stand first in a line, each in its place.
+_UNNAMED = frozenset({"request", "method", "path", "status", "ms", "outcome"})
 # Probes of health and those who read metrics come every few seconds, and the files of the page all at once.
 _QUIET = re.compile(r"/(?:healthz|readyz|metrics(?:/chats)?|web/.*)/?", re.DOTALL)
 
@@ -67,8 +69,8 @@ class Record(Struct):
     field sets it; `write` is called once, at the end. The log's line is written from it, and so is whatever else is to
     be known of requests: metrics, a trace.
 
-    To add a field: name it here and say what it means, set it where it is known, and read it in `line` or beside it in
-    `write`. No field holds a prompt, a key or a user's id.
+    To add a field: name it here and say what it means, set it where it is known, and read it in `fields`, or where
+    requests are counted and traced (`seen/`). No field holds a prompt, a key or a user's id.
     """
 
     id: str
@@ -163,7 +165,10 @@ class Record(Struct):
         level = logging.WARNING if self.is_trouble else logging.DEBUG if self.is_quiet else logging.INFO
         if access.isEnabledFor(level):
             # `access.log` would look for the line of code that calls it, which is always this one.
-            access.handle(access.makeRecord(access.name, level, __file__, 0, "%s", (self.line,), None))
+            access.handle(access.makeRecord(access.name, level, __file__, 0, "%s", (self,), None))
+
+    def __str__(self) -> str:
+        return self.line
 
     @property
     def is_quiet(self) -> bool:
@@ -177,29 +182,45 @@ class Record(Struct):
 
         After the milliseconds comes what went wrong, if anything did: `… ms upstream_broken key=programs`.
         """
-        took = "-" if self.seconds is None else f"{self.seconds * 1000:.0f} ms"
+        fields = self.fields
+        took = "-" if fields["ms"] is None else f"{fields['ms']} ms"
+        head = [self.id, self.method, self.path, str(self.status or "-"), took]
+        head += [self.outcome] if self.outcome else []
+        named = ((name, value) for name, value in fields.items() if name not in _UNNAMED and value is not None)
+        return " ".join([*head, *(f"{name}={_worded(name, value)}" for name, value in named)])
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """All that its line says, by name and in order; None for what is not known, or does not apply."""
         first = self.first_frame_seconds if self.streamed else None
-        fields = {
+        tokens = self.tokens if self.tokens and self.tokens.total else None
+        return {
+            "request": self.id,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "ms": None if self.seconds is None else round(self.seconds * 1000),
+            "outcome": self.outcome,
             "key": self.key,
             "model": self.model,
             "agent": self.agent,
             "task": self.task,
             "asked": self.asked,
             "param": self.param,
-            "joined": "yes" if self.joined else None,
-            "first": None if first is None else f"{first * 1000:.0f}ms",
-            "tokens": f"{self.tokens.prompt}+{self.tokens.completion}" if self.tokens and self.tokens.total else None,
-            "why": self.why,
+            "joined": self.joined or None,
+            "first": None if first is None else round(first * 1000),
+            "tokens": {"prompt": tokens.prompt, "completion": tokens.completion} if tokens else None,
+            "why": self.why or None,
         }
-        head = [
-            self.id,
-            self.method,
-            self.path,
-            str(self.status or "-"),
-            took,
-            *([self.outcome] if self.outcome else []),
-        ]
-        return " ".join([*head, *(f"{name}={_quoted(value)}" for name, value in fields.items() if value)])
+
+
+def _worded(name: str, value: Any) -> str:
+    """A value as it stands in a line."""
+    if name == "first":
+        return f"{value}ms"
+    if name == "tokens":
+        return "+".join(map(str, value.values()))
+    return _quoted("yes" if value is True else value)
 
 
 def _quoted(value: str) -> str:

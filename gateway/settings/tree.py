@@ -134,6 +134,16 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`openai-compatible`: True if its models see pictures; absent: as the endpoint says of each."""
 
 
+LogFormat = Literal["console", "json"]
+
+
+class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log that `serve` writes to stderr."""
+
+    format: LogFormat = "console"
+    """`console`: lines for people; `json`: an object a line, for programs."""
+
+
 class Metrics(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The address at which metrics are read without a key, beside the gateway's own."""
 
@@ -151,6 +161,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chats: Chats = Chats()
     tasks: Tasks = Tasks()
     images: Images = Images()
+    log: Log = Log()
     metrics: Metrics = Metrics()
     provider: Provider | None = None
     """The provider of an embedded Letta's models; absent: the offline model."""
