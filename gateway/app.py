@@ -8,7 +8,7 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
-from gateway.choices import metrics_for, pictures_for, prepare_tokens, task_model_for, upstream_for
+from gateway.choices import metrics_for, pictures_for, prepare_tokens, task_model_for, traces_for, upstream_for
 from gateway.http.chat import create_chat_completion
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
@@ -48,8 +48,8 @@ def create_app(
     runs = Runs(shared, settings.chats.resend_seconds)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
     prepare_tokens(settings)
-    metrics = metrics_for(settings)
-    under_way = RequestsUnderWay([metrics] if metrics else [])
+    metrics, traces = metrics_for(settings), traces_for(settings)
+    under_way = RequestsUnderWay([one for one in (metrics, traces) if one])
     if metrics:
         metrics.read("streams", "Answers that are streamed now.", lambda: under_way.streams)
         metrics.read("answers", "Answers of agents under way, streamed or not.", lambda: len(under_way.chats))
@@ -64,6 +64,7 @@ def create_app(
         check_letta=letta.check_health,
         under_way=under_way,
         metrics=metrics,
+        traces=traces,
     )
 
     @asynccontextmanager
@@ -77,6 +78,8 @@ def create_app(
             await runs.aclose()
         finally:
             await letta.aclose()
+            if traces:
+                await traces.aclose()
 
     chat = settings.server.chat_page
     pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]

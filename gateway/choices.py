@@ -13,6 +13,7 @@ from gateway.tasks.runs import TaskModel
 
 if TYPE_CHECKING:
     from gateway.http.seen.metrics import PrometheusMetrics
+    from gateway.http.seen.traces import OtelTraces
 
 
 def upstream_for(settings: Settings) -> Upstream:
@@ -74,3 +75,12 @@ def metrics_for(settings: Settings) -> "PrometheusMetrics | None":
     from gateway.http.seen.metrics import PrometheusMetrics
 
     return PrometheusMetrics(settings.letta.kind)
+
+
+def traces_for(settings: Settings) -> "OtelTraces | None":
+    """The traces; None unless the settings say where they go."""
+    if settings.traces.endpoint is None:
+        return None
+    from gateway.http.seen.traces import OtelTraces
+
+    return OtelTraces(settings.traces.endpoint)

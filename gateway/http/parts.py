@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast
 from litestar import Request
 from msgspec import Struct
 
+from gateway.http.record import Record
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.pictures.shown import Pictures
 from gateway.settings import Settings
@@ -28,6 +29,14 @@ class Numbers(Protocol):
         ...
 
 
+class Spans(Protocol):
+    """The traces, as a handler sees them (`http/seen/traces.py`)."""
+
+    def begin(self, record: Record, parent: str) -> str:
+        """Begin the span of a request that reaches an agent; gives the `traceparent` of what is done for it."""
+        ...
+
+
 class Parts(Struct, frozen=True, kw_only=True):
     """Everything that a handler needs beside its request. They are no dependencies of Litestar's: none ever changes."""
 
@@ -42,6 +51,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     under_way: RequestsUnderWay
     metrics: Numbers | None
     """None: nothing is counted, and there is no `/metrics`."""
+    traces: Spans | None
+    """None: nothing is traced."""
 
 
 def parts_of(request: Request[Any, Any, Any]) -> Parts:

@@ -108,6 +108,8 @@ class Record(Struct):
     """The kind of the UpstreamError that the client was told of, by its name: `RateLimited`."""
     limit: str | None = None
     """The limit that refused the request: `user.tokens_per_day`."""
+    trace: str | None = None
+    """The id of the trace that the request is part of."""
     why: str | None = None
     """Words about the outcome for whoever reads the log, where it does not tell all: of the gateway's own making."""
     tokens: TokensCounted | None = None
@@ -210,6 +212,7 @@ class Record(Struct):
             "joined": self.joined or None,
             "first": None if first is None else round(first * 1000),
             "tokens": {"prompt": tokens.prompt, "completion": tokens.completion} if tokens else None,
+            "trace": self.trace,
             "why": self.why or None,
         }
 

@@ -16,6 +16,7 @@ from gateway.settings.tree import (
     Server,
     Settings,
     Tasks,
+    Traces,
     UpstreamKind,
 )
 from gateway.settings.values import HeaderName, Seconds, Secret, UserSource, is_loopback
@@ -47,6 +48,7 @@ __all__ = [
     "Server",
     "Settings",
     "Tasks",
+    "Traces",
     "UpstreamKind",
     "UserSource",
     "is_loopback",

@@ -153,6 +153,13 @@ class Metrics(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The port to listen on; 0 takes a free one; absent: there is no such address."""
 
 
+class Traces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The place where traces of answers go."""
+
+    endpoint: Annotated[str, Meta(pattern="^https?://.")] | None = None
+    """The address of a receiver of OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`; absent: there are no traces."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of the gateway."""
 
@@ -163,6 +170,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     images: Images = Images()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    traces: Traces = Traces()
     provider: Provider | None = None
     """The provider of an embedded Letta's models; absent: the offline model."""
     agent_types: Annotated[tuple[AgentType, ...], Meta(min_length=1)]

@@ -23,10 +23,10 @@ class ToolUse(Struct):
     name: str
     began: float
     ended: float | None = None
-    """The moment of its return; None where none came, as of a call that the client carries out."""
+    """The moment of its return; None where none came: the client carries it out, or it waits for an approval."""
     failed: bool = False
-    waits: bool = False
-    """True: it waits for the client's result, or for an approval."""
+    clients: bool = False
+    """True: it is a tool of the client's, which carries it out."""
 
 
 class Account(Struct):
@@ -54,10 +54,10 @@ class Account(Struct):
     """True: the run is over, and nothing changes any more."""
     _waiting: list[Callable[[], None]] = field(default_factory=list)
 
-    def called(self, call: CallPiece, waits: bool) -> None:
+    def called(self, call: CallPiece, clients: bool) -> None:
         """Note a call of a tool, or a further piece of one, which changes nothing."""
         if call.name and len(self.tools) < MOST_CALLS and not (call.id and self._find(call.id)):
-            self.tools.append(ToolUse(call.id, call.name[:LONGEST_NAME], time.monotonic(), waits=waits))
+            self.tools.append(ToolUse(call.id, call.name[:LONGEST_NAME], time.monotonic(), clients=clients))
 
     def returned(self, call_id: str, failed: bool) -> None:
         """Note that a tool has returned."""

@@ -262,7 +262,7 @@ class Course:
                     self._waiting = {}
             elif isinstance(event, ToolCalled | CallWaits):
                 self.used_memory |= "memory" in event.call.name
-                self._account.called(event.call, waits=isinstance(event, CallWaits))
+                self._account.called(event.call, clients=event.call.name in self._clients)
                 if isinstance(event, CallWaits) and event.call.id:
                     self._waiting[event.call.id] = event.call.name or self._waiting.get(event.call.id, "")
             elif isinstance(event, ToolReturned):

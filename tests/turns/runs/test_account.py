@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.domain.events import CallPiece
+from gateway.domain.request import ClientTool, ClientTools
 from gateway.turns.runs.account import LONGEST_NAME, MOST_CALLS, Account
 from gateway.turns.runs.driver import Run, Shared
 from tests.events import answer, approval_request, ping, stop, tool_call, tool_return
@@ -31,9 +32,10 @@ async def test_it_holds_the_calls_of_tools_and_if_they_failed(letta: MemoryLetta
             [approval_request("weather", "c3"), stop("requires_approval")],
         ]
     ]
-    tools = (await account_of(Run(turn(), means))).tools
+    asked = turn(tools=ClientTools((ClientTool("weather"),)))
+    tools = (await account_of(Run(asked, means))).tools
 
-    assert [(used.id, used.name, used.ended is not None, used.failed, used.waits) for used in tools] == [
+    assert [(used.id, used.name, used.ended is not None, used.failed, used.clients) for used in tools] == [
         ("c1", "search", True, False, False),
         ("c2", "fetch", True, True, False),
         ("c3", "weather", False, False, True),
@@ -105,7 +107,7 @@ def test_who_asks_late_is_told_at_once() -> None:
 def test_it_keeps_so_many_calls_and_so_much_of_a_name_at_most() -> None:
     account = Account()
     for number in range(2 * MOST_CALLS):
-        account.called(CallPiece(f"c{number}", "n" * 1000), waits=False)
+        account.called(CallPiece(f"c{number}", "n" * 1000), clients=False)
 
     assert len(account.tools) == MOST_CALLS
     assert {len(used.name) for used in account.tools} == {LONGEST_NAME}
@@ -113,9 +115,9 @@ def test_it_keeps_so_many_calls_and_so_much_of_a_name_at_most() -> None:
 
 def test_a_piece_of_a_call_and_the_return_of_none_add_nothing() -> None:
     account = Account()
-    account.called(CallPiece("c1", "search"), waits=False)
-    account.called(CallPiece("c1", "", "{}"), waits=False)
-    account.called(CallPiece("c1", "search"), waits=False)
+    account.called(CallPiece("c1", "search"), clients=False)
+    account.called(CallPiece("c1", "", "{}"), clients=False)
+    account.called(CallPiece("c1", "search"), clients=False)
     account.returned("c9", failed=True)
 
     assert [(used.name, used.failed) for used in account.tools] == [("search", False)]
