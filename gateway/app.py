@@ -5,15 +5,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
 from gateway.choices import metrics_for, pictures_for, prepare_tokens, task_model_for, traces_for, upstream_for
 from gateway.http.chat import create_chat_completion
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
-from gateway.http.incoming.auth import all_origins
-from gateway.http.middleware import at_most, own_machine_only, with_request_id
+from gateway.http.in_force import InForce, OriginsInForce
+from gateway.http.middleware import Door, own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
 from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
@@ -55,8 +54,11 @@ def create_app(
         metrics.read("answers", "Answers of agents under way, streamed or not.", lambda: len(under_way.chats))
         metrics.read("runs", "Runs under way, those that nobody reads included.", lambda: len(runs.under_way))
         metrics.read("max_streams", "The most answers at one time.", lambda: settings.server.max_streams)
+    in_force = InForce(settings)
+    door = Door(settings.server.max_streams, "/v1/chat/completions")
     parts = Parts(
-        settings=settings,
+        in_force=in_force,
+        door=door,
         runs=runs,
         task_runs=task_runs,
         schemas=shared.schemas,
@@ -83,21 +85,19 @@ def create_app(
 
     chat = settings.server.chat_page
     pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]
-    origins = all_origins(settings)
     app = LeanLitestar(
         route_handlers=[*API, *metrics_routes(admit_key), *pages],
         lifespan=[lifespan],
         state=State({"parts": parts, "upstream": letta}),
         middleware=[own_machine_only] if settings.open else [],
         exception_handlers=EXCEPTION_HANDLERS,
-        cors_config=CORSConfig(allow_origins=origins, expose_headers=["x-request-id"]) if origins else None,
+        cors_config=None if settings.open else OriginsInForce(in_force, expose_headers=["x-request-id"]),
         request_max_body_size=settings.server.max_body_mb * 1024 * 1024,
         openapi_config=None,
         logging_config=None,
     )
     # These layers are outermost: Litestar's middleware sees no unknown routes, and no refusals by other middleware.
-    limited = at_most(settings.server.max_streams, "/v1/chat/completions", app.asgi_handler)
-    app.asgi_handler = with_request_id(limited, under_way)
+    app.asgi_handler = with_request_id(door.guard(app.asgi_handler), under_way)
     return app
 
 

@@ -10,15 +10,21 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from gateway.choices import upstream_for
 from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
 from gateway.listening import METRICS_PORT, CannotListen, bound
 from gateway.settings import Secret, Settings
+
+if TYPE_CHECKING:  # what serves is imported later
+    from gateway.http.in_force import InForce
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +42,32 @@ class _Own(Protocol):
         ...
 
 
+class Source(Struct, frozen=True):
+    """The files of a configuration, and the way to read them again."""
+
+    read: Callable[[], Settings]
+    """Reads them. Raises SettingsError."""
+    files: Callable[[], list[Path]]
+    """Tells which they are now."""
+    watch: bool
+    """True: a change of the files is taken up by itself, and not on SIGHUP only."""
+
+
 def serve(
-    settings: Settings, tell: Callable[[str, str], None], say: Callable[[str], None], page_key: Secret | None = None
+    settings: Settings,
+    tell: Callable[[str, str], None],
+    say: Callable[[str], None],
+    page_key: Secret | None = None,
+    source: Source | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
     `tell` is called once it answers, with its address and a line about its model, `say` with what comes later.
-    `page_key`: see `create_app`. Raises CannotListen, UpstreamError.
+    `page_key`: see `create_app`. `source`: where the settings are from, if they may change. Raises CannotListen,
+    UpstreamError.
     """
-    # At the level INFO httpx logs every request to Letta, and uvicorn each step of its own.
-    for name in ("httpx", "uvicorn"):
+    # At the level INFO httpx logs every request to Letta, watchfiles what happens in a folder, uvicorn each step.
+    for name in ("httpx", "watchfiles", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # uvicorn passes on the signal that stopped it, once it has stopped.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
@@ -54,7 +76,7 @@ def serve(
     gc.disable()
     try:
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
-            started = runner.run(_serve(settings, tell, say, page_key))
+            started = runner.run(_serve(settings, tell, say, page_key, source))
     except CannotListen as error:
         raise _known_holder(settings) or error from error
     if not started:
@@ -62,7 +84,11 @@ def serve(
 
 
 async def _serve(
-    settings: Settings, tell: Callable[[str, str], None], say: Callable[[str], None], page_key: Secret | None
+    settings: Settings,
+    tell: Callable[[str, str], None],
+    say: Callable[[str], None],
+    page_key: Secret | None,
+    source: Source | None,
 ) -> bool:
     """Take the address, start Letta, then serve; returns False if that did not begin.
 
@@ -92,6 +118,7 @@ async def _serve(
         app = create_app(settings, upstream, page_key)
         server = GatewayServer(app, settings, up, say)
         metrics_app = create_metrics_app(app, settings) if for_metrics else None
+        taking_up = _taking_up(source, app.state.parts.in_force, server.end) if source else nullcontext()
         # Objects that live as long as the process need not be looked at by every garbage collection.
         gc.collect()
         gc.freeze()
@@ -106,6 +133,7 @@ async def _serve(
             # Answers for as long as the process lives: how it ends is worth watching, too.
             address = await beside.enter_async_context(metrics_served(metrics_app, for_metrics))
             say(f"Metrics at {address}/metrics")
+        beside.enter_context(taking_up)
         await server.serve(sockets)
     return server.started
 
@@ -113,6 +141,23 @@ async def _serve(
 def _close(sockets: list[socket.socket]) -> None:
     for each in sockets:
         each.close()
+
+
+@contextmanager
+def _taking_up(source: Source, in_force: "InForce", end: Callable[[], None]) -> Iterator[None]:
+    """While entered, changes of the configuration are taken up."""
+    from gateway.reloading import HAS_HANGUPS, Hangups, Reloading
+
+    reloading = Reloading(source.read, in_force)
+    with ExitStack() as stack:
+        if HAS_HANGUPS:
+            stack.enter_context(Hangups(reloading.reload, end))
+        if source.watch:
+            from gateway.watching import changes_of
+
+            watching = asyncio.create_task(reloading.follow(changes_of(source.files)))
+            stack.callback(watching.cancel)
+        yield
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -52,6 +52,7 @@ ADDRESSES = {
     "openai": ["tasks/plain_model.py"],
     "httpx2": ["tasks/plain_model.py"],
     "jwt": ["http/incoming/signatures.py"],
+    "watchfiles": ["watching.py"],
     "jsonschema_rs": ["turns/runs/judge.py"],
 }
 # Fields of OpenAI's request, but for words that are somebody else's, too: a role, a template's tools, a short no.

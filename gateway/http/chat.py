@@ -16,11 +16,11 @@ from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
 from gateway.http.answers.answering import Answer, in_one_piece, stream
-from gateway.http.incoming.auth import authenticate
+from gateway.http.incoming.auth import Admitted
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
-from gateway.http.parts import Parts, parts_of
+from gateway.http.parts import Parts, admit, parts_of
 from gateway.http.record import Record, record_of, shown
 from gateway.http.texts import ITEM_TEXTS, TEXTS
 from gateway.pictures.shown import look_at, shows_addresses, without_addresses
@@ -45,8 +45,8 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
     parts = parts_of(request)
     settings, record = parts.settings, record_of(request.scope)
-    key = authenticate(settings, request.headers)
-    record.key = key.name
+    admitted = admit(request)
+    key = admitted.key
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
     decoded = decode_request(body)
@@ -57,7 +57,7 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
         record.task = shown(task.kind)
-        return await _respond(request, settings, asked, parts.task_runs.start(task, asked, body), PLAIN)
+        return await _respond(request, admitted, asked, parts.task_runs.start(task, asked, body), PLAIN)
     if parts.pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(asked))
@@ -70,7 +70,7 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     _take_up_trace(parts, request.headers, record)
     reader = parts.runs.start(turn, to_sent(key, read_resend(headers), turn, body))
     record.joined, record.account = reader.joined, reader.account
-    return await _respond(request, settings, asked, reader, look_for(key, headers, turn, asked), turn.tools)
+    return await _respond(request, admitted, asked, reader, look_for(key, headers, turn, asked), turn.tools)
 
 
 def _take_up_trace(parts: Parts, headers: Headers, record: Record) -> None:
@@ -105,7 +105,7 @@ def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: NeutralRequ
 
 async def _respond(
     request: Request[None, None, State],
-    settings: Settings,
+    admitted: Admitted,
     chat: NeutralRequest,
     run: Reader,
     look: Look,
@@ -123,9 +123,12 @@ async def _respond(
         additions=OpenWebUIAdditions(id, time.monotonic) if look.tool_activity == "rich" else None,
     )
     answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder, record_of(request.scope))
+    parts = parts_of(request)
+    parts.in_force.watch(answer, admitted)
     if chat.stream:
         answer.record.streamed = True
-        return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds)
+        server = parts.settings.server
+        return await stream(answer, server.first_event_seconds, server.ping_seconds)
     completion = await in_one_piece(answer, request)
     status = CLIENT_CLOSED_REQUEST if completion is None else 200
     response = Response(completion, status_code=status)

@@ -6,7 +6,10 @@ from typing import Any, Protocol, cast
 from litestar import Request
 from msgspec import Struct
 
-from gateway.http.record import Record
+from gateway.http.in_force import InForce
+from gateway.http.incoming.auth import Admitted
+from gateway.http.middleware import Door
+from gateway.http.record import Record, record_of
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.pictures.shown import Pictures
 from gateway.settings import Settings
@@ -40,7 +43,8 @@ class Spans(Protocol):
 class Parts(Struct, frozen=True, kw_only=True):
     """Everything that a handler needs beside its request. They are no dependencies of Litestar's: none ever changes."""
 
-    settings: Settings
+    in_force: InForce
+    door: Door
     runs: Runs
     task_runs: TaskRuns
     schemas: Schemas
@@ -53,6 +57,23 @@ class Parts(Struct, frozen=True, kw_only=True):
     """None: nothing is counted, and there is no `/metrics`."""
     traces: Spans | None
     """None: nothing is traced."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that are in force now."""
+        return self.in_force.settings
+
+    @property
+    def answers_under_way(self) -> int:
+        """How many answers are being given, or worked on: a run may go on for a moment after its client has left."""
+        return max(self.door.under_way, len(self.runs.under_way))
+
+
+def admit(request: Request[Any, Any, Any]) -> Admitted:
+    """The key of a request, which its record names. Raises what `KeyRing.admit` does."""
+    admitted = parts_of(request).in_force.ring.admit(request.headers)
+    record_of(request.scope).key = admitted.key.name
+    return admitted
 
 
 def parts_of(request: Request[Any, Any, Any]) -> Parts:

@@ -1,7 +1,7 @@
 """The settings of the gateway, as all rooms import them. `gateway.configuration` reads them."""
 
 from gateway.settings.agent_types import DEFAULT_MEMORY, TASK_MODEL, AgentType, Approvals, ClientToolUse
-from gateway.settings.keys import BODY_SOURCES, DEFAULT_KEY_NAME, OPEN_KEY, OPEN_WEBUI_HEADERS, Key
+from gateway.settings.keys import BODY_SOURCES, DEFAULT_KEY_NAME, OPEN_KEY, OPEN_WEBUI_HEADERS, HashedKey, Key
 from gateway.settings.tree import (
     DEFAULT_ADDRESSES,
     DEMO_SCOPE,
@@ -19,7 +19,7 @@ from gateway.settings.tree import (
     Traces,
     UpstreamKind,
 )
-from gateway.settings.values import HeaderName, Seconds, Secret, UserSource, is_loopback
+from gateway.settings.values import HeaderName, Seconds, Secret, UserSource, digest_of, is_loopback
 
 __all__ = [
     "BODY_SOURCES",
@@ -34,6 +34,7 @@ __all__ = [
     "Approvals",
     "Chats",
     "ClientToolUse",
+    "HashedKey",
     "HeaderName",
     "Images",
     "Key",
@@ -51,5 +52,6 @@ __all__ = [
     "Traces",
     "UpstreamKind",
     "UserSource",
+    "digest_of",
     "is_loopback",
 ]

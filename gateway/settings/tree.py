@@ -38,8 +38,8 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The most connections of clients at one time; one more is a 503."""
     max_streams: Annotated[int, Meta(ge=1)] = 2000
     """The most chat completions under way at one time, streamed or not; one more is a 503."""
-    shutdown_seconds: Annotated[float, Meta(ge=0)] = 5.0
-    """The time for which answers under way may go on after SIGTERM."""
+    drain_seconds: Annotated[float, Meta(ge=0)] = 300.0
+    """The time for which answers under way may go on after SIGTERM; an agent may work for minutes."""
     chat_page: bool = False
     """True: `/` is a page to chat on. False: it says how to connect."""
 

@@ -64,6 +64,7 @@ EXCEPTIONS = {
     "settings.keys.Key.may_use": OPERATOR,
     "settings.tree.Settings.former_scope": OPERATOR,
     "settings.tree.Settings.types_for": OPERATOR,
+    "settings.values.digest_of": HEADERS,
     "settings.values.is_loopback": OPERATOR,
     **{f"turns.runs.course.Course.{name}": SMALL for name in ("fail", "is_not_begun", "retry")},
     "turns.runs.course.Filter.take": f"{BY_ANOTHER} (StrictCalls.take, AnswerGate.take)",

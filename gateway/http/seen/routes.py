@@ -9,10 +9,9 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from gateway.domain.errors import Forbidden, RouteNotFound
-from gateway.http.incoming.auth import authenticate
 from gateway.http.middleware import is_own_host
-from gateway.http.parts import Numbers, parts_of
-from gateway.http.record import Record, record_of
+from gateway.http.parts import Numbers, admit, parts_of
+from gateway.http.record import Record
 from gateway.settings import is_loopback
 
 # The most chats that are listed.
@@ -42,13 +41,13 @@ class ChatsUnderWay(Struct, frozen=True):
     chats: list[ChatUnderWay]
 
 
-def metrics_routes(admit: Admit) -> list[HTTPRouteHandler]:
-    """The routes, for those whom `admit` does not refuse."""
+def metrics_routes(lets_in: Admit) -> list[HTTPRouteHandler]:
+    """The routes, for those whom `lets_in` does not refuse."""
 
     @get("/metrics", name="metrics")
     async def show_metrics(request: Request[None, None, State]) -> Response[bytes]:
         """Show all metrics, as Prometheus reads them. Raises GatewayError."""
-        admit(request)
+        lets_in(request)
         numbers = _numbers(request)
         return Response(await numbers.exposed(), media_type=numbers.content_type, headers=NOT_KEPT)
 
@@ -58,7 +57,7 @@ def metrics_routes(admit: Admit) -> list[HTTPRouteHandler]:
 
         Raises GatewayError.
         """
-        admit(request)
+        lets_in(request)
         _numbers(request)
         return Response(to_chats(parts_of(request).under_way.chats), headers=NOT_KEPT)
 
@@ -75,21 +74,19 @@ def admit_key(request: Request[Any, Any, Any]) -> None:
     """
     _numbers(request)
     _check_page(request.headers)
-    key = authenticate(parts_of(request).settings, request.headers)
-    record_of(request.scope).key = key.name
-    if not key.metrics:
+    if not admit(request).key.metrics:
         raise Forbidden("This key may not read metrics: it lacks `metrics = true`.", code="metrics_not_allowed")
 
 
 def admit_at(host: str) -> Admit:
     """Admit whoever reaches the address `host`: on a loopback one under this machine's names only (DNS rebinding)."""
 
-    def admit(request: Request[Any, Any, Any]) -> None:
+    def lets_in(request: Request[Any, Any, Any]) -> None:
         if is_loopback(host) and not is_own_host(request.headers):
             raise Forbidden("Metrics are told as localhost, 127.0.0.1 or [::1] only.", code="host_not_allowed")
         _check_page(request.headers)
 
-    return admit
+    return lets_in
 
 
 def _check_page(headers: Headers) -> None:

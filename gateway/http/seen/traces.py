@@ -67,7 +67,8 @@ class OtelTraces:
         """
         _tell_now_and_then()
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter(endpoint=endpoint)))
+        self._exporter = exporter or OTLPSpanExporter(endpoint=endpoint)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer(SERVICE, __version__)
         self._begun: dict[str, _Begun] = {}
 
@@ -150,6 +151,8 @@ class OtelTraces:
                 await flushed.wait()
         except TimeoutError:
             logger.warning("the last traces are lost: they could not be exported in time")
+            # It tries no more.
+            self._exporter.shutdown()
 
 
 def _learnt(record: Record) -> Iterator[tuple[str, AttributeValue]]:

@@ -267,6 +267,7 @@ class Reader:
         self._log = log
         self._listener: Callable[[], None] | None = None
         self._waiting: asyncio.Future[None] | None = None
+        self._interrupted = False
 
     def take(self) -> Told | None:
         """The events since the last time, perhaps none; None after the last. Raises what the run failed with."""
@@ -283,9 +284,9 @@ class Reader:
 
     @property
     def has_news(self) -> bool:
-        """True: there is something to take, or nothing follows."""
+        """True: there is something to take, nothing follows, or the reader was interrupted."""
         log = self._log
-        return log.count > self.number or log.ended or log.failure is not None
+        return log.count > self.number or log.ended or log.failure is not None or self._interrupted
 
     async def news(self) -> None:
         """Return once there is something to take, or nothing follows."""
@@ -303,6 +304,11 @@ class Reader:
             self._listener()
         elif self._waiting and not self._waiting.done():
             self._waiting.set_result(None)
+
+    def interrupt(self) -> None:
+        """Have whoever reads look up now: there is something that the run knows nothing of."""
+        self._interrupted = True
+        self.tell()
 
     def leave(self) -> None:
         """Read no more. Returns at once; called again, it does nothing."""

@@ -132,11 +132,11 @@ class Runs:
         for run in self.under_way:
             run.stop()
 
-    async def aclose(self) -> None:
-        """Stop every run, and wait until each has ended (in Letta, too), for at most CLOSE_SECONDS."""
+    async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Stop every run, and wait until each has ended (in Letta, too), for at most so many seconds."""
         self.stop()
         if tasks := [run.task for run in self.under_way]:
-            _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
                 task.cancel()
 
