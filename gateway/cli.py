@@ -17,7 +17,7 @@ from gateway.configuration import Overrides, SettingsError, files_of, load, load
 from gateway.domain.errors import UpstreamError
 from gateway.letta.embedded.directory import state_of
 from gateway.listening import CannotListen
-from gateway.logs import log_to_stderr
+from gateway.logs import log_as, log_to_stderr
 from gateway.settings import Settings
 from gateway.starting import Source, serve
 
@@ -100,8 +100,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    log_to_stderr(logging.INFO)
+    log = log_to_stderr(logging.INFO)
     settings = _load(arguments)
+    log_as(settings.log.format, log)
 
     def tell(address: str, model: str) -> None:
         for line in filter(None, (model, *announcement.after(settings, address))):

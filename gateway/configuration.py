@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,22 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = N
             fields[field] = value
     settings = _with_provider(_with_model(_convert(raw, source), environ, overrides), environ)
     settings = _with_system_files(settings, path.parent if path else Path(), source)
-    for field, problem in mistakes(settings):
+    for field, problem in (*mistakes(settings), *_missing_extras(settings)):
         raise SettingsError(source, field, problem)
     return settings
+
+
+def _missing_extras(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The fields that ask for what is not installed."""
+    if settings.traces.endpoint and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        yield "traces.endpoint", "expected the extra `otel` to be installed: pip install letta-gateway[otel]"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # what it is a part of is not there
+        return False
 
 
 def files_of(path: Path) -> list[Path]:

@@ -21,6 +21,8 @@ TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 # The provider whose models an App Server does not know to see pictures or not.
 BLIND_PROVIDER = "openai-compatible"
 
+TRACES_ENDPOINT = "http://127.0.0.1:4318/v1/traces"
+
 
 def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     """Every mistake that one field alone does not show, as the field and the words for it.
@@ -33,6 +35,10 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
             f"`{settings.server.host}`: expected a loopback address: without [[keys]] (or GATEWAY_API_KEY) "
             "everyone who reaches the gateway may use it",
         )
+    if settings.metrics.port and settings.metrics.port == settings.server.port:
+        yield "metrics.port", f"`{settings.metrics.port}`: expected another port than that of [server]"
+    if settings.traces.endpoint and not _is_address(settings.traces.endpoint):
+        yield "traces.endpoint", f"`{settings.traces.endpoint}`: expected an address such as `{TRACES_ENDPOINT}`"
     yield from _letta_mistakes(settings.letta)
     if settings.provider and settings.provider.id != BLIND_PROVIDER and settings.provider.vision is not None:
         yield "provider.vision", f"expected nothing: what models of `{settings.provider.id}` see, Letta knows"

@@ -121,6 +121,8 @@ def fixed_changes(before: Settings, after: Settings) -> Iterator[str]:
             yield f"the agent of {each.id}"
     if before.open != after.open:
         yield "keys (none are left)" if after.open else "keys (there were none)"
+    elif after.counts and not before.counts:
+        yield "keys (none read metrics, and nothing was counted)"
 
 
 def live_changes(before: Settings, after: Settings) -> Iterator[str]:

@@ -18,7 +18,8 @@ from litestar import Litestar
 from gateway.commands.announcement import ended, waiting
 from gateway.connection import Connection, Limits
 from gateway.http.parts import Parts
-from gateway.listening import CannotListen, connections_for
+from gateway.http.seen.under_way import RequestsUnderWay
+from gateway.listening import METRICS_PORT, CannotListen, connections_for
 from gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,12 @@ LAST_SECONDS = 10
 HURRIED_SECONDS = 1.0
 
 
-def configure(app: Any, limits: Limits, **more: Any) -> uvicorn.Config:
-    """The configuration with which uvicorn serves `app` to clients: with our own class of connections."""
-    http = cast(type[asyncio.Protocol], partial(Connection, limits=limits))
+def configure(app: Any, limits: Limits, under_way: RequestsUnderWay | None = None, **more: Any) -> uvicorn.Config:
+    """The configuration with which uvicorn serves `app` to clients: with our own class of connections.
+
+    `under_way` is told of the bytes that become no request.
+    """
+    http = cast(type[asyncio.Protocol], partial(Connection, limits=limits, under_way=under_way))
     return uvicorn.Config(
         app,
         http=http,
@@ -69,8 +73,11 @@ class GatewayServer(uvicorn.Server):
         self._hurried = False
         self._place = (settings.server.host, settings.server.port)
         limits = Limits(connections=connections_for(settings))
+        parts: Parts = app.state.parts
         place = {"host": settings.server.host, "port": settings.server.port}
-        super().__init__(configure(app, limits, timeout_graceful_shutdown=LAST_SECONDS, **place))
+        super().__init__(configure(app, limits, parts.under_way, timeout_graceful_shutdown=LAST_SECONDS, **place))
+        if parts.metrics:
+            parts.metrics.read("connections", "Connections of clients.", lambda: len(self.server_state.connections))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -80,8 +87,7 @@ class GatewayServer(uvicorn.Server):
             await self.lifespan.shutdown()
             raise CannotListen(*self._place, error) from error
         if self.started and self._up:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            await self._up(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            await self._up(_address_of(self.servers[0].sockets[0]))
 
     def end(self) -> None:
         """Have it stop, as SIGTERM does."""
@@ -120,17 +126,8 @@ class GatewayServer(uvicorn.Server):
 class _Beside(uvicorn.Server):
     """A uvicorn within a process that has one already: it leaves the signals to that one."""
 
-    def __init__(self, app: Litestar) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                access_log=False,
-                log_config=None,
-                timeout_keep_alive=IDLE_SECONDS,
-                ws="none",
-                lifespan="off",
-            )
-        )
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
         self.up = asyncio.Event()
 
     @contextmanager
@@ -145,13 +142,45 @@ class _Beside(uvicorn.Server):
 @asynccontextmanager
 async def beside(app: Litestar) -> AsyncIterator[str]:
     """Serve `app` on a free port of the loopback while entered; yields its address, `http://127.0.0.1:49152`."""
-    server = _Beside(app)
+    config = uvicorn.Config(
+        app, access_log=False, log_config=None, timeout_keep_alive=IDLE_SECONDS, ws="none", lifespan="off"
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
-        try:
-            await server.up.wait()
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            server.force_exit = True  # nobody needs a model's answer that is still under way
+        async with _served(config, [listener]) as address:
+            yield address
+
+
+# Few read metrics, and each of them on one connection.
+METRICS_LIMITS = Limits(connections=50)
+
+
+@asynccontextmanager
+async def metrics_served(app: Litestar, sockets: list[socket.socket]) -> AsyncIterator[str]:
+    """Serve the application of metrics on these sockets while entered; yields its address. Raises CannotListen."""
+    try:
+        async with _served(configure(app, METRICS_LIMITS, lifespan="off"), sockets) as address:
+            yield address
+    except OSError as error:
+        host, port = sockets[0].getsockname()[:2]
+        raise CannotListen(host, port, error, METRICS_PORT) from error
+
+
+@asynccontextmanager
+async def _served(config: uvicorn.Config, sockets: list[socket.socket]) -> AsyncIterator[str]:
+    server = _Beside(config)
+    serving, up = asyncio.create_task(server.serve(sockets)), asyncio.create_task(server.up.wait())
+    try:
+        # The serving ends before it is up where another has begun to listen at the same moment: it raises, below.
+        if (await asyncio.wait({serving, up}, return_when=asyncio.FIRST_COMPLETED))[0] == {serving}:
             await serving
+        yield _address_of(sockets[0])
+    finally:
+        server.should_exit = True
+        server.force_exit = True  # nobody needs an answer that is still under way
+        await serving
+
+
+def _address_of(listener: socket.socket) -> str:
+    """`http://127.0.0.1:49152`"""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -8,9 +8,10 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -19,7 +20,7 @@ from msgspec import Struct
 from gateway.choices import upstream_for
 from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
-from gateway.listening import CannotListen, bound
+from gateway.listening import METRICS_PORT, CannotListen, bound
 from gateway.settings import Secret, Settings
 
 if TYPE_CHECKING:  # what serves is imported later
@@ -93,7 +94,12 @@ async def _serve(
 
     Raises CannotListen; and the UpstreamError of Letta's start, which uvicorn would only log, as a bug.
     """
-    sockets = bound(settings.server.host, settings.server.port)
+    sockets, metrics = bound(settings.server.host, settings.server.port), settings.metrics
+    try:
+        for_metrics = [] if metrics.port is None else bound(metrics.host, metrics.port, METRICS_PORT)
+    except CannotListen:
+        _close(sockets)
+        raise
     upstream = upstream_for(settings)
 
     async def up(address: str) -> None:
@@ -106,11 +112,12 @@ async def _serve(
     try:
         if isinstance(upstream, _Own):
             await upstream.begin()
-        from gateway.app import create_app
-        from gateway.serving import GatewayServer
+        from gateway.app import create_app, create_metrics_app
+        from gateway.serving import GatewayServer, metrics_served
 
         app = create_app(settings, upstream, page_key)
         server = GatewayServer(app, settings, up, say)
+        metrics_app = create_metrics_app(app, settings) if for_metrics else None
         taking_up = _taking_up(source, app.state.parts.in_force, server.end) if source else nullcontext()
         # Objects that live as long as the process need not be looked at by every garbage collection.
         gc.collect()
@@ -119,12 +126,21 @@ async def _serve(
         await upstream.start()
     except BaseException:
         await upstream.aclose()
-        for each in sockets:
-            each.close()
+        _close([*sockets, *for_metrics])
         raise
-    with taking_up:
+    async with AsyncExitStack() as beside:
+        if metrics_app:
+            # Answers for as long as the process lives: how it ends is worth watching, too.
+            address = await beside.enter_async_context(metrics_served(metrics_app, for_metrics))
+            say(f"Metrics at {address}/metrics")
+        beside.enter_context(taking_up)
         await server.serve(sockets)
     return server.started
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
 
 
 @contextmanager

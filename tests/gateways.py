@@ -62,7 +62,8 @@ def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
     limits, upstream = changes.pop("limits", LIMITS), changes.pop("upstream", None)
     settings = settings_for(letta, **changes)
     upstream = upstream if isinstance(letta, str) else letta.upstream(settings)
-    with served(create_app(settings, upstream, **more), limits) as url:
+    app = create_app(settings, upstream, **more)
+    with served(app, limits, under_way=app.state.parts.under_way) as url:
         yield url
 
 

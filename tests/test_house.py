@@ -28,8 +28,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pictures": ("settings", "domain"),
     "tasks": ("turns.runs", "settings", "domain"),
     "turns": ("letta.upstream", "letta.notes", "settings", "watch", "domain"),
-    "letta": ("settings", "watch", "domain"),
-    "http": ("wires", "frontends", "tasks", "pictures", "turns", "settings", "domain"),
+    "letta": ("settings", "watch", "trace_context", "domain"),
+    "http": ("wires", "frontends", "tasks", "pictures", "turns", "settings", "trace_context", "domain"),
     "offline": (),
 }
 ADDRESSES = {
@@ -45,6 +45,8 @@ ADDRESSES = {
     "httptools": ["connection.py", "letta/rest/http_client.py"],
     "backports": ["http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
+    "opentelemetry": ["http/seen/traces.py"],
+    "prometheus_client": ["http/seen/metrics.py"],
     "platformdirs": ["letta/embedded/directory.py"],
     "uvloop": ["starting.py"],
     "openai": ["tasks/plain_model.py"],

@@ -73,6 +73,10 @@ REFUSED: dict[str, tuple[Settings, str]] = {
     "chats": (changed(chats=Chats(grace_seconds=2)), "chats.grace_seconds"),
     "a provider": (changed(provider=Provider(id="openai")), "provider"),
     "the last key": (changed(keys=()), "keys (none are left)"),
+    "a first key that reads metrics": (
+        changed(keys=with_field(SECOND, metrics=True)),
+        "keys (none read metrics, and nothing was counted)",
+    ),
     "another shared agent": (changed(agent_types=with_field(TUTOR, agent="agent-2", model=None)), "the agent of tutor"),
 }
 

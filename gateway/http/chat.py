@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from litestar import Request, Response, post
-from litestar.datastructures import State
+from litestar.datastructures import Headers, State
 from litestar.types import ASGIApp
 
 from gateway.domain.errors import ModelNotFound
@@ -20,11 +20,12 @@ from gateway.http.incoming.auth import Admitted
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
-from gateway.http.parts import admit, parts_of
-from gateway.http.record import record_of, shown
+from gateway.http.parts import Parts, admit, parts_of
+from gateway.http.record import Record, record_of, shown
 from gateway.http.texts import ITEM_TEXTS, TEXTS
 from gateway.pictures.shown import look_at, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
+from gateway.trace_context import TRACEPARENT, TRACEPARENT_HEADER, read_traceparent, trace_of
 from gateway.turns.chats.path import read_path
 from gateway.turns.people.identity import identify, message_ids
 from gateway.turns.runs.log import Reader
@@ -63,12 +64,21 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
         asked = await parts.pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
     await let_others(body)
-    record.agent_type, record.agent = turn.agent_type.id, turn.agent_name
+    record.agent_type, record.agent, record.chat = turn.agent_type.id, turn.agent_name, turn.digits
     await parts.schemas.check(turn.json)
     await parts.schemas.check_strict(turn.tools)
+    _take_up_trace(parts, request.headers, record)
     reader = parts.runs.start(turn, to_sent(key, read_resend(headers), turn, body))
-    record.joined = reader.joined
+    record.joined, record.account = reader.joined, reader.account
     return await _respond(request, admitted, asked, reader, look_for(key, headers, turn, asked), turn.tools)
+
+
+def _take_up_trace(parts: Parts, headers: Headers, record: Record) -> None:
+    """Do what follows in the trace that the request is part of, or in one of its own if there are traces."""
+    given = read_traceparent(headers.getall(TRACEPARENT_HEADER, []))
+    if trace := parts.traces.begin(record, given) if parts.traces else given:
+        record.trace = trace_of(trace)
+        TRACEPARENT.set(trace)
 
 
 def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], request: NeutralRequest) -> Turn:

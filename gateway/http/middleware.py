@@ -8,6 +8,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.domain.errors import Forbidden, GatewayError, Overloaded
 from gateway.http.record import REQUEST_ID, Record, keep_record, new_request_id, record_of
+from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.http.unserved import plain, shown_path
 from gateway.wires.envelope import to_json
 
@@ -20,8 +21,11 @@ ENDING = "This gateway is being shut down or restarted. Please try again in a mo
 OWN_ORIGIN = re.compile(f"https?://{_OWN}")
 
 
-def with_request_id(app: ASGIApp) -> ASGIApp:
-    """`app` with an `x-request-id` on every response, and a record of every request, which carries the same id."""
+def with_request_id(app: ASGIApp, under_way: RequestsUnderWay) -> ASGIApp:
+    """`app` with an `x-request-id` on every response, and a record of every request, which carries the same id.
+
+    The record is among those `under_way` until the request is over.
+    """
 
     async def identified(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -29,6 +33,7 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
             return
         record = Record(new_request_id(), scope["method"], shown_path(scope["path"]))
         keep_record(scope, record)
+        under_way.begin(record)
         of_none = REQUEST_ID.set(record.id)
 
         async def send_with_id(message: Message) -> None:
@@ -40,17 +45,22 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
         try:
             await app(scope, receive, send_with_id)
         finally:
-            record.end()
+            under_way.end(record)
             REQUEST_ID.reset(of_none)
 
     return identified
 
 
-def refuse(error: GatewayError) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body of an answer to bytes that never became a request; it has an id and a line in the log, too."""
+def refuse(error: GatewayError, under_way: RequestsUnderWay | None) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of an answer to bytes that never became a request; it has an id and a line in the log, too.
+
+    Those who are told of requests are told of it as well.
+    """
     record = Record(new_request_id(), status=error.status_code)
     record.fail(error)
     record.write()
+    if under_way:
+        under_way.observe(record)
     return _told(error, **{"connection": "close", "x-request-id": record.id})
 
 

@@ -63,6 +63,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The way in which tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
     origins: tuple[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+\Z")], ...] = ()
     """The origins of web pages, and programs made of them, that may use this key from a browser (CORS)."""
+    metrics: bool = False
+    """True: the key reads `/metrics`, which tells of all keys' requests."""
     history: Literal["full", "new"] | None = None
     """`full`: requests tell the whole chat; `new`: only new messages; absent: as chat id and messages look."""
     task_header: HeaderName = "x-task"
@@ -90,4 +92,4 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 # Without keys the gateway is for its own machine. The name is that of the key which the environment makes,
 # so that setting GATEWAY_API_KEY later leaves everyone their agents.
-OPEN_KEY = Key(name=DEFAULT_KEY_NAME, user_from=(UserSource("body:user"),), default_user="me")
+OPEN_KEY = Key(name=DEFAULT_KEY_NAME, user_from=(UserSource("body:user"),), default_user="me", metrics=True)

@@ -59,6 +59,8 @@ EXCEPTIONS = {
     "wires.client_calls.ClientCalls.is_one": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
     "mistakes.mistakes": OPERATOR,
+    "trace_context.read_traceparent": HEADERS,
+    "trace_context.trace_of": SMALL,
     "settings.keys.Key.may_use": OPERATOR,
     "settings.tree.Settings.former_scope": OPERATOR,
     "settings.tree.Settings.types_for": OPERATOR,

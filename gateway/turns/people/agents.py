@@ -32,6 +32,8 @@ class KnownAgent:
         """The scope in which an earlier version made it, and named its chats; empty if that is its user's scope."""
         self.tools: frozenset[str] | None = None
         """The names of its own tools; None while Letta was not asked for them."""
+        self.is_unused = False
+        """True: it was made just now, and no run has taken it yet."""
         self.memory_version = 0
         """A number that goes up when a turn may have changed the memory; prompts compiled before do not show it."""
         self.prompt = ""
@@ -99,6 +101,7 @@ class Agents:
             mine = await self._upstream.create_agent(template)
             await self._bring_up_to_date(mine, template)
             known = KnownAgent(mine.id, agent_type)
+            known.is_unused = True
             if not self._upstream.capabilities.owned:
                 self._settle_new(known, mine, tags, template)
         if before:

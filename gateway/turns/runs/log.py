@@ -28,6 +28,7 @@ from gateway.domain.events import (
     ToolCalled,
     ToolReturned,
 )
+from gateway.turns.runs.account import Account
 
 # So many pieces of a text are put together at once.
 JOINED_PIECES = 64
@@ -259,6 +260,8 @@ class Reader:
     def __init__(self, log: RunLog, after: int = 0) -> None:
         self.joined = False
         """True: another request had begun the run."""
+        self.account: Account | None = None
+        """The account of the run, for the one whose request has begun it; None for any other."""
         self.number = after
         """The number of the last event that it has had."""
         self._log = log

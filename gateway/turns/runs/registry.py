@@ -64,7 +64,9 @@ class Runs:
         self._under_way.setdefault(marker, set()).add(run)
         self._know(sent, run)
         run.task.add_done_callback(lambda _: self._end(run, marker, sent))
-        return run.follow()
+        reader = run.follow()
+        reader.account = run.account
+        return reader
 
     def follow(self, id: str, owner: Owner, after: int = 0) -> Reader | None:
         """A reader of the run with this id, without its first `after` events.
