@@ -41,6 +41,7 @@ model = "{model}"
 name = "programs"
 key = "{key}"
 tool_activity = "rich"
+metrics = true
 origins = ["https://chat.example.org"]
 
 [[keys]]
@@ -50,6 +51,7 @@ user_from = ["jwt:{header}"]
 jwt_secret = "{jwt_secret}"
 """
 PATHS = ("/readyz", "/healthz", "/v1/models", "/v1/models/tutor", "/v1/models/none", "/v1/none", "/", "/connect")
+METRICS = ("/metrics", "/metrics/chats")
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 STRICT = {"name": "strict", "strict": True, "parameters": {"type": "object", "properties": {"a": {"pattern": "^a+$"}}}}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -93,7 +95,7 @@ def use(url: str) -> list[int]:
 
 
 def _asked(client: httpx.Client, user: str) -> Iterator[httpx.Response]:
-    for path in PATHS:
+    for path in (*PATHS, *METRICS):
         yield client.get(path)
     for asset in re.findall(r'(?:src|href)="(/?[^"#:]+\.(?:js|css|svg))"', client.get("/").text):
         yield client.get(asset, headers={"accept-encoding": "gzip"})

@@ -28,8 +28,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pictures": ("settings", "domain"),
     "tasks": ("turns.runs", "settings", "domain"),
     "turns": ("letta.upstream", "letta.notes", "settings", "watch", "domain"),
-    "letta": ("settings", "watch", "domain"),
-    "http": ("wires", "frontends", "tasks", "pictures", "turns", "settings", "domain"),
+    "letta": ("settings", "watch", "trace_context", "domain"),
+    "http": ("wires", "frontends", "tasks", "pictures", "turns", "settings", "trace_context", "domain"),
     "offline": (),
 }
 ADDRESSES = {
@@ -45,11 +45,14 @@ ADDRESSES = {
     "httptools": ["connection.py", "letta/rest/http_client.py"],
     "backports": ["http/answers/compressor.py", "http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
+    "opentelemetry": ["http/seen/traces.py"],
+    "prometheus_client": ["http/seen/metrics.py"],
     "platformdirs": ["letta/embedded/directory.py"],
     "uvloop": ["starting.py"],
     "openai": ["tasks/plain_model.py"],
     "httpx2": ["tasks/plain_model.py"],
     "jwt": ["http/incoming/signatures.py"],
+    "watchfiles": ["watching.py"],
     "jsonschema_rs": ["turns/runs/judge.py"],
 }
 # Fields of OpenAI's request, but for words that are somebody else's, too: a role, a template's tools, a short no.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from litestar import Request, Response, post
-from litestar.datastructures import State
+from litestar.datastructures import Headers, State
 from litestar.types import ASGIApp
 
 from gateway.domain.errors import ModelNotFound
@@ -17,15 +17,16 @@ from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
 from gateway.http.answers.answering import Answer, compressed, in_one_piece, stream
 from gateway.http.answers.compressor import compressor_for
-from gateway.http.incoming.auth import authenticate
+from gateway.http.incoming.auth import Admitted
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_accepted, read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
-from gateway.http.parts import parts_of
-from gateway.http.record import record_of, shown
+from gateway.http.parts import Parts, admit, parts_of
+from gateway.http.record import Record, record_of, shown
 from gateway.http.texts import ITEM_TEXTS, TEXTS
 from gateway.pictures.shown import look_at, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
+from gateway.trace_context import TRACEPARENT, TRACEPARENT_HEADER, read_traceparent, trace_of
 from gateway.turns.chats.path import read_path
 from gateway.turns.people.identity import identify, message_ids
 from gateway.turns.runs.log import Reader
@@ -45,8 +46,8 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
     parts = parts_of(request)
     settings, record = parts.settings, record_of(request.scope)
-    key = authenticate(settings, request.headers)
-    record.key = key.name
+    admitted = admit(request)
+    key = admitted.key
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
     decoded = decode_request(body)
@@ -57,19 +58,28 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
         record.task = shown(task.kind)
-        return await _respond(request, settings, key, asked, parts.task_runs.start(task, asked, body), PLAIN)
+        return await _respond(request, admitted, asked, parts.task_runs.start(task, asked, body), PLAIN)
     if parts.pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(asked))
         asked = await parts.pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
     await let_others(body)
-    record.agent_type, record.agent = turn.agent_type.id, turn.agent_name
+    record.agent_type, record.agent, record.chat = turn.agent_type.id, turn.agent_name, turn.digits
     await parts.schemas.check(turn.json)
     await parts.schemas.check_strict(turn.tools)
+    _take_up_trace(parts, request.headers, record)
     reader = parts.runs.start(turn, to_sent(key, read_resend(headers), turn, body))
-    record.joined = reader.joined
-    return await _respond(request, settings, key, asked, reader, look_for(key, headers, turn, asked), turn.tools)
+    record.joined, record.account = reader.joined, reader.account
+    return await _respond(request, admitted, asked, reader, look_for(key, headers, turn, asked), turn.tools)
+
+
+def _take_up_trace(parts: Parts, headers: Headers, record: Record) -> None:
+    """Do what follows in the trace that the request is part of, or in one of its own if there are traces."""
+    given = read_traceparent(headers.getall(TRACEPARENT_HEADER, []))
+    if trace := parts.traces.begin(record, given) if parts.traces else given:
+        record.trace = trace_of(trace)
+        TRACEPARENT.set(trace)
 
 
 def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], request: NeutralRequest) -> Turn:
@@ -96,8 +106,7 @@ def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: NeutralRequ
 
 async def _respond(
     request: Request[None, None, State],
-    settings: Settings,
-    key: Key,
+    admitted: Admitted,
     chat: NeutralRequest,
     run: Reader,
     look: Look,
@@ -115,10 +124,13 @@ async def _respond(
         additions=OpenWebUIAdditions(id, time.monotonic) if look.tool_activity == "rich" else None,
     )
     answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder, record_of(request.scope))
-    compressor = compressor_for(read_accepted(request.headers)) if key.compress else None
+    parts = parts_of(request)
+    parts.in_force.watch(answer, admitted)
+    compressor = compressor_for(read_accepted(request.headers)) if admitted.key.compress else None
     if chat.stream:
         answer.record.streamed = True
-        return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds, compressor)
+        server = parts.settings.server
+        return await stream(answer, server.first_event_seconds, server.ping_seconds, compressor)
     completion = await in_one_piece(answer, request)
     response: Response[Any]
     if completion and compressor:

@@ -1,21 +1,25 @@
 """The settings of the gateway, as all rooms import them. `gateway.configuration` reads them."""
 
 from gateway.settings.agent_types import DEFAULT_MEMORY, TASK_MODEL, AgentType, Approvals, ClientToolUse
-from gateway.settings.keys import BODY_SOURCES, DEFAULT_KEY_NAME, OPEN_KEY, OPEN_WEBUI_HEADERS, Key
+from gateway.settings.keys import BODY_SOURCES, DEFAULT_KEY_NAME, OPEN_KEY, OPEN_WEBUI_HEADERS, HashedKey, Key
 from gateway.settings.tree import (
     DEFAULT_ADDRESSES,
     DEMO_SCOPE,
     Chats,
     Images,
     Letta,
+    Log,
+    LogFormat,
+    Metrics,
     Provider,
     ProviderId,
     Server,
     Settings,
     Tasks,
+    Traces,
     UpstreamKind,
 )
-from gateway.settings.values import HeaderName, Seconds, Secret, UserSource, is_loopback
+from gateway.settings.values import HeaderName, Seconds, Secret, UserSource, digest_of, is_loopback
 
 __all__ = [
     "BODY_SOURCES",
@@ -30,10 +34,14 @@ __all__ = [
     "Approvals",
     "Chats",
     "ClientToolUse",
+    "HashedKey",
     "HeaderName",
     "Images",
     "Key",
     "Letta",
+    "Log",
+    "LogFormat",
+    "Metrics",
     "Provider",
     "ProviderId",
     "Seconds",
@@ -41,7 +49,9 @@ __all__ = [
     "Server",
     "Settings",
     "Tasks",
+    "Traces",
     "UpstreamKind",
     "UserSource",
+    "digest_of",
     "is_loopback",
 ]

@@ -23,8 +23,10 @@ from gateway.domain.events import (
     Text,
     Thought,
     ToolCalled,
+    ToolReturned,
 )
 from gateway.domain.messages import PendingCall
+from gateway.turns.runs.account import Account
 
 
 class Stage(Enum):
@@ -110,10 +112,16 @@ NOTHING_HEARD = Heard()
 class Course:
     """The place of a run on its way through the stages.
 
-    `denies_approvals`: nobody is asked, and only calls of the tools in `clients` wait.
+    `denies_approvals`: nobody is asked, and only calls of the tools in `clients` wait. `account` is told of the calls.
     """
 
-    def __init__(self, denies_approvals: bool, clients: Iterable[str], filters: Sequence[Filter] = ()) -> None:
+    def __init__(
+        self,
+        denies_approvals: bool,
+        clients: Iterable[str],
+        filters: Sequence[Filter] = (),
+        account: Account | None = None,
+    ) -> None:
         self.stage = Stage.PREPARING
         self.left = False
         """True: nobody reads any more, nor ever will."""
@@ -131,6 +139,7 @@ class Course:
         self._denies_approvals = denies_approvals
         self._clients = frozenset(clients)
         self._filters = filters
+        self._account = account or Account()
 
     def _go(self, step: Step) -> None:
         self.stage = STAGES[self.stage][step]
@@ -253,8 +262,11 @@ class Course:
                     self._waiting = {}
             elif isinstance(event, ToolCalled | CallWaits):
                 self.used_memory |= "memory" in event.call.name
+                self._account.called(event.call, clients=event.call.name in self._clients)
                 if isinstance(event, CallWaits) and event.call.id:
                     self._waiting[event.call.id] = event.call.name or self._waiting.get(event.call.id, "")
+            elif isinstance(event, ToolReturned):
+                self._account.returned(event.call_id, event.failed)
         return stopped
 
     def _without_denied(self, events: list[Event]) -> list[Event]:

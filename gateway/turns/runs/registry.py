@@ -64,7 +64,9 @@ class Runs:
         self._under_way.setdefault(marker, set()).add(run)
         self._know(sent, run)
         run.task.add_done_callback(lambda _: self._end(run, marker, sent))
-        return run.follow()
+        reader = run.follow()
+        reader.account = run.account
+        return reader
 
     def follow(self, id: str, owner: Owner, after: int = 0) -> Reader | None:
         """A reader of the run with this id, without its first `after` events.
@@ -130,11 +132,11 @@ class Runs:
         for run in self.under_way:
             run.stop()
 
-    async def aclose(self) -> None:
-        """Stop every run, and wait until each has ended (in Letta, too), for at most CLOSE_SECONDS."""
+    async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Stop every run, and wait until each has ended (in Letta, too), for at most so many seconds."""
         self.stop()
         if tasks := [run.task for run in self.under_way]:
-            _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
                 task.cancel()
 
