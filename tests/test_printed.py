@@ -21,6 +21,7 @@ OF_OTHERS = {
     "deploy/librechat/librechat.yaml": "tests/clients/test_librechat.py",
     "deploy/nginx/letta-gateway.conf": "tests/integration/test_proxies.py",
     "deploy/open-webui/open-webui.env": "tests/servers/open_webui.py",
+    "deploy/systemd/letta-gateway.service": "tests/deployment/test_systemd.py",
 }
 # Keys that no caller of the gateway has; the last one is that of the environment alone.
 OTHER_KEYS = {"LETTA_API_KEY", *(key for _, _, key in PROVIDERS if key), "GATEWAY_API_KEY"}
