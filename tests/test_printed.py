@@ -18,6 +18,23 @@ KINDS: dict[str, UpstreamKind] = {"App Server": "app-server", "V1 server": "rest
 # The files to copy that other programs read, and who has them read here.
 OF_OTHERS = {
     "compose.yaml": "tests/test_packaging.py",
+    **{
+        f"deploy/kubernetes/{name}": "tests/deployment/test_kubernetes.py"
+        for name in (
+            "base/autoscaler.yaml",
+            "base/deployment.yaml",
+            "base/disruption-budget.yaml",
+            "base/gateway.toml",
+            "base/kustomization.yaml",
+            "base/network-policy.yaml",
+            "base/service.yaml",
+            "own-letta/kustomization.yaml",
+            "own-letta/models.yaml",
+            "own-letta/one-pod.yaml",
+            "own-letta/state.yaml",
+            "secret.example.yaml",
+        )
+    },
     "deploy/librechat/librechat.yaml": "tests/clients/test_librechat.py",
     "deploy/nginx/letta-gateway.conf": "tests/integration/test_proxies.py",
     "deploy/open-webui/open-webui.env": "tests/servers/open_webui.py",
