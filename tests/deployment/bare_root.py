@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
@@ -26,6 +27,7 @@ LEADING = re.compile(
     r"(?:HTTPS?|NO|ALL)_PROXY|(?:https?|no|all)_proxy|SSL_CERT_FILE|PIP_INDEX_URL|UV_(?:DEFAULT_)?INDEX"
 )
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+ROOM_BYTES = 6 * 2**30
 TOOLS = ("debootstrap", "unshare", "nsenter", "setpriv", "ip", "curl")
 PATH = "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin"
 # As the images of Debian have it: apt keeps nothing of what it fetched.
@@ -37,6 +39,17 @@ def skip_without_tools() -> None:
         pytest.skip(f"{', '.join(missing)} is not installed (Debian: apt-get install debootstrap iproute2 curl)")
     if subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True).returncode:
         pytest.skip("only root makes a file system and a network of its own")
+
+
+@contextmanager
+def room() -> Iterator[Path]:
+    """A folder for file systems, in memory if there is enough of it: a disk takes minutes to forget them again."""
+    memory = Path("/dev/shm")
+    of_memory = os.statvfs(memory) if memory.is_dir() else None
+    fits = of_memory and of_memory.f_bavail * of_memory.f_frsize > ROOM_BYTES
+    runs = of_memory and not of_memory.f_flag & os.ST_NOEXEC
+    with tempfile.TemporaryDirectory(dir=memory if fits and runs else None) as folder:
+        yield Path(folder)
 
 
 def debian(suite: str) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.bare_root import BareRoot, beside, built, first_of, skip_without_tools
+from tests.deployment.bare_root import BareRoot, beside, built, first_of, room, skip_without_tools
 from tests.deployment.dockerfile import Instruction, Stage, read_stages
 from tests.deployment.kubernetes import container, manifests
 from tests.deployment.tools import tools
@@ -105,19 +105,18 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def roots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, BareRoot]]:
+def roots() -> Iterator[dict[str, BareRoot]]:
     skip_without_tools()
-    directory = tmp_path_factory.mktemp("image")
-    context = directory / "context"
-    context.mkdir()
     allowed = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
-    for name in allowed:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, context / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(ROOT / name, context / name)
-    yield built(STAGES, context, directory)
-    subprocess.run(["rm", "-rf", directory], check=True)
+    with room() as directory:
+        context = directory / "context"
+        context.mkdir()
+        for name in allowed:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, context / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(ROOT / name, context / name)
+        yield built(STAGES, context, directory)
 
 
 @contextmanager
