@@ -58,6 +58,7 @@ EXCEPTIONS = {
     "wires.chat_completions.response.frame": SMALL,
     "wires.client_calls.ClientCalls.is_one": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
+    "domain.events.TokensCounted.plus": SMALL,
     "mistakes.mistakes": OPERATOR,
     "settings.keys.Key.may_use": OPERATOR,
     "settings.tree.Settings.former_scope": OPERATOR,

@@ -22,9 +22,11 @@ from gateway.domain.events import (
     StopReason,
     Text,
     Thought,
+    TokensCounted,
     ToolCalled,
 )
 from gateway.domain.messages import PendingCall
+from gateway.turns.runs.account import Account
 
 
 class Stage(Enum):
@@ -86,6 +88,11 @@ STAGES: dict[Stage, dict[Step, Stage]] = {
 class Filter(Protocol):
     """A stage of what is told: rare runs have some, which hold events back or change them."""
 
+    @property
+    def held(self) -> Sequence[Event]:
+        """The events that are held back now."""
+        ...
+
     def take(self, events: list[Event]) -> list[Event]:
         """The events that may be told now."""
         ...
@@ -110,10 +117,17 @@ NOTHING_HEARD = Heard()
 class Course:
     """The place of a run on its way through the stages.
 
-    `denies_approvals`: nobody is asked, and only calls of the tools in `clients` wait.
+    `denies_approvals`: nobody is asked, and only calls of the tools in `clients` wait. What it is told of its cost it
+    writes into `account`.
     """
 
-    def __init__(self, denies_approvals: bool, clients: Iterable[str], filters: Sequence[Filter] = ()) -> None:
+    def __init__(
+        self,
+        denies_approvals: bool,
+        clients: Iterable[str],
+        filters: Sequence[Filter] = (),
+        account: Account | None = None,
+    ) -> None:
         self.stage = Stage.PREPARING
         self.left = False
         """True: nobody reads any more, nor ever will."""
@@ -131,6 +145,7 @@ class Course:
         self._denies_approvals = denies_approvals
         self._clients = frozenset(clients)
         self._filters = filters
+        self._account = account or Account()
 
     def _go(self, step: Step) -> None:
         self.stage = STAGES[self.stage][step]
@@ -251,6 +266,8 @@ class Course:
                 self.ended_well = not _has_failed(event)
                 if event.reason is not StopReason.WAITING:
                     self._waiting = {}
+            elif isinstance(event, TokensCounted):
+                self._account.tokens = self._account.tokens.plus(event)
             elif isinstance(event, ToolCalled | CallWaits):
                 self.used_memory |= "memory" in event.call.name
                 if isinstance(event, CallWaits) and event.call.id:

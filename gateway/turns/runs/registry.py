@@ -1,12 +1,14 @@
 """The registry of runs: starts them, and finds the run that answers a request which was sent before."""
 
 import asyncio
+from collections.abc import Callable
 
 from msgspec import Struct
 
 from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.errors import IdempotencyKeyReused
+from gateway.turns.runs.account import Account
 from gateway.turns.runs.driver import Owner, Run, Shared
 from gateway.turns.runs.log import Reader, RunLog
 from gateway.turns.runs.requirements import to_requirement
@@ -36,6 +38,9 @@ class Known(Struct, frozen=True):
         return (self.run or self.log).follow()
 
 
+def _nobody_counts(account: Account) -> None: ...
+
+
 class Runs:
     """The runs under way, and the answers that are kept for `resend_seconds`."""
 
@@ -48,8 +53,15 @@ class Runs:
         self._kept: Cache[str, Known] = Cache(KEPT_CHARACTERS)
         """The same names → the log of a run that has ended; nothing else of the run is kept."""
 
-    def start(self, turn: Turn, sent: Sent = NEW) -> Reader:
-        """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError."""
+    def has(self, sent: Sent) -> bool:
+        """True if a request was sent before, and gets the run that it has, or its answer. Raises GatewayError."""
+        return self._find(sent) is not None
+
+    def start(self, turn: Turn, sent: Sent = NEW, ended: Callable[[Account], None] = _nobody_counts) -> Reader:
+        """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError.
+
+        `ended` is told once of a new run, with its account, whichever way it has ended.
+        """
         found = self._find(sent)
         if found:
             reader = found.follow()
@@ -64,6 +76,7 @@ class Runs:
         self._under_way.setdefault(marker, set()).add(run)
         self._know(sent, run)
         run.task.add_done_callback(lambda _: self._end(run, marker, sent))
+        run.task.add_done_callback(lambda _: ended(run.account))
         return run.follow()
 
     def follow(self, id: str, owner: Owner, after: int = 0) -> Reader | None:
