@@ -8,7 +8,8 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
-from gateway.choices import pictures_for, prepare_tokens, task_model_for, upstream_for
+from gateway.choices import counters_for, pictures_for, prepare_tokens, task_model_for, upstream_for
+from gateway.http.budgets.usage import tell_usage
 from gateway.http.chat import create_chat_completion
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
@@ -20,6 +21,8 @@ from gateway.http.pages.connect_page import connect_page
 from gateway.http.parts import Parts
 from gateway.lean import LeanLitestar
 from gateway.letta.upstream import Upstream
+from gateway.limits.counters import Counters
+from gateway.limits.gate import HEADERS, Gate
 from gateway.pictures.shown import Fetch
 from gateway.settings import Secret, Settings
 from gateway.tasks.runs import TaskRuns
@@ -27,14 +30,20 @@ from gateway.turns.chats.pruning import Pruner
 from gateway.turns.runs.driver import share
 from gateway.turns.runs.registry import Runs
 
+# What a web page may be let read beside a response's body.
+EXPOSED = ["x-request-id", "retry-after", *HEADERS]
+
 
 def create_app(
     settings: Settings,
     upstream: Upstream | None = None,
     page_key: Secret | None = None,
     fetch: Fetch | None = None,
+    counters: Counters | None = None,
 ) -> Litestar:
     """The gateway as an ASGI application; `upstream` stands in for the one that the settings name, `fetch` for the web.
+
+    So does `counters` for those that they name.
 
     `page_key` is filled into the chat page if that is opened on this machine: whoever sits there may use it. It is
     the key of the demo, and no setting.
@@ -43,11 +52,13 @@ def create_app(
     shared = share(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
     runs = Runs(shared, settings.chats.resend_seconds)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
+    gate = Gate(counters or counters_for(settings))
     prepare_tokens(settings)
     parts = Parts(
         settings=settings,
         runs=runs,
         task_runs=task_runs,
+        gate=gate,
         schemas=shared.schemas,
         pictures=pictures_for(settings, fetch),
         check_letta=letta.check_health,
@@ -56,6 +67,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         try:
+            await gate.counters.start()
             await letta.start()
             pruning = asyncio.create_task(Pruner(letta, settings.chats, shared.conversations).run())
             yield
@@ -64,17 +76,18 @@ def create_app(
             await runs.aclose()
         finally:
             await letta.aclose()
+            await gate.aclose()
 
     chat = settings.server.chat_page
     pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]
     origins = all_origins(settings)
     app = LeanLitestar(
-        route_handlers=[create_chat_completion, list_models, retrieve_model, healthz, readyz, *pages],
+        route_handlers=[create_chat_completion, list_models, retrieve_model, tell_usage, healthz, readyz, *pages],
         lifespan=[lifespan],
         state=State({"parts": parts, "upstream": letta}),
         middleware=[own_machine_only] if settings.open else [],
         exception_handlers=EXCEPTION_HANDLERS,
-        cors_config=CORSConfig(allow_origins=origins, expose_headers=["x-request-id"]) if origins else None,
+        cors_config=CORSConfig(allow_origins=origins, expose_headers=EXPOSED) if origins else None,
         request_max_body_size=settings.server.max_body_mb * 1024 * 1024,
         openapi_config=None,
         logging_config=None,

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from gateway.choices import upstream_for
+from gateway.choices import counters_for, upstream_for
 from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
 from gateway.listening import CannotListen, bound
@@ -40,7 +40,7 @@ def serve(
     """Serve until SIGINT or SIGTERM.
 
     `tell` is called once it answers, with its address and a line about its model, `say` with what comes later.
-    `page_key`: see `create_app`. Raises CannotListen, UpstreamError.
+    `page_key`: see `create_app`. Raises CannotListen, CannotKeep, UpstreamError.
     """
     # At the level INFO httpx logs every request to Letta, and uvicorn each step of its own.
     for name in ("httpx", "uvicorn"):
@@ -64,10 +64,10 @@ async def _serve(
 ) -> bool:
     """Take the address, start Letta, then serve; returns False if that did not begin.
 
-    Raises CannotListen; and the UpstreamError of Letta's start, which uvicorn would only log, as a bug.
+    Raises CannotListen; and CannotKeep, and the UpstreamError of Letta's start, which uvicorn would only log, as bugs.
     """
     sockets = bound(settings.server.host, settings.server.port)
-    upstream = upstream_for(settings)
+    upstream, counters = upstream_for(settings), counters_for(settings)
 
     async def up(address: str) -> None:
         if isinstance(upstream, _Own):
@@ -82,14 +82,16 @@ async def _serve(
         from gateway.app import create_app
         from gateway.serving import GatewayServer
 
-        server = GatewayServer(create_app(settings, upstream, page_key), settings, up, say)
+        server = GatewayServer(create_app(settings, upstream, page_key, counters=counters), settings, up, say)
         # Objects that live as long as the process need not be looked at by every garbage collection.
         gc.collect()
         gc.freeze()
         gc.enable()
+        await counters.start()
         await upstream.start()
     except BaseException:
         await upstream.aclose()
+        await counters.aclose()
         for each in sockets:
             each.close()
         raise

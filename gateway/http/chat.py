@@ -15,7 +15,8 @@ from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
-from gateway.http.answering import Answer, in_one_piece, stream
+from gateway.http.answering import NO_HEADERS, Answer, in_one_piece, stream
+from gateway.http.budgets.admission import admit, admit_task, until_over
 from gateway.http.incoming.auth import authenticate
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_headers, read_resend
@@ -56,7 +57,9 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
         record.task = shown(task.kind)
-        return await _respond(request, settings, asked, parts.task_runs.start(task, asked, body), PLAIN)
+        # What the gateway answers itself costs nobody anything.
+        meter = await admit_task(parts.gate, key, record) if parts.task_runs.asks_model else None
+        return await _respond(request, settings, asked, parts.task_runs.start(task, asked, body, meter), PLAIN)
     if parts.pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(asked))
@@ -66,9 +69,22 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     record.agent_type, record.agent = turn.agent_type.id, turn.agent_name
     await parts.schemas.check(turn.json)
     await parts.schemas.check_strict(turn.tools)
-    reader = parts.runs.start(turn, to_sent(key, read_resend(headers), turn, body))
-    record.joined = reader.joined
-    return await _respond(request, settings, asked, reader, look_for(key, headers, turn, asked), turn.tools)
+    sent, look = to_sent(key, read_resend(headers), turn, body), look_for(key, headers, turn, asked)
+    if parts.runs.has(sent):
+        record.joined = True
+        return await _respond(request, settings, asked, parts.runs.start(turn, sent), look, turn.tools)
+    admission = await admit(parts.gate, key, turn.caller.user, record)
+    try:
+        reader = parts.runs.start(turn, sent, admission)
+        if reader.joined:
+            # The same request has come at the same moment, and was the first of the two.
+            record.joined = True
+            await admission.undo()
+        response = await _respond(request, settings, asked, reader, look, turn.tools, admission.headers)
+    except BaseException:
+        await admission.leave()
+        raise
+    return until_over(response, admission)
 
 
 def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], request: NeutralRequest) -> Turn:
@@ -100,8 +116,9 @@ async def _respond(
     run: Reader,
     look: Look,
     tools: ClientTools = NO_TOOLS,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> ASGIApp:
-    """Answer with a run, streamed or whole."""
+    """Answer with a run, streamed or whole; `headers` go with the answer."""
     id = f"chatcmpl-{uuid.uuid4().hex}"
     include_usage = chat.include_usage or not chat.stream
     encoder = ChatCompletionEncoder(
@@ -115,10 +132,10 @@ async def _respond(
     answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder, record_of(request.scope))
     if chat.stream:
         answer.record.streamed = True
-        return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds)
+        return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds, headers)
     completion = await in_one_piece(answer, request)
     status = CLIENT_CLOSED_REQUEST if completion is None else 200
-    response = Response(completion, status_code=status)
+    response = Response(completion, status_code=status, headers=headers)
     return cast(ASGIApp, response.to_asgi_response(app=None, request=request))
 
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 from litestar import Request
 from msgspec import Struct
 
+from gateway.limits.gate import Gate
 from gateway.pictures.shown import Pictures
 from gateway.settings import Settings
 from gateway.tasks.runs import TaskRuns
@@ -19,6 +20,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     settings: Settings
     runs: Runs
     task_runs: TaskRuns
+    gate: Gate
     schemas: Schemas
     pictures: Pictures | None
     """None: pictures that are shown by address are not fetched."""

@@ -97,6 +97,8 @@ class Record(Struct):
     """The name of the part of the request that is wrong."""
     asked: str | None = None
     """The model that was asked for, and that the key does not have, as far as its name is made of plain words."""
+    limit: str | None = None
+    """The limit that refused the request: `user.tokens_per_day`."""
     is_trouble: bool = False
     """True: Letta, the model's provider or the gateway itself has failed, and its operator should look at it."""
     why: str | None = None
@@ -165,6 +167,7 @@ class Record(Struct):
             "task": self.task,
             "asked": self.asked,
             "param": self.param,
+            "limit": self.limit,
             "joined": "yes" if self.joined else None,
             "first": None if first is None else f"{first * 1000:.0f}ms",
             "tokens": f"{self.tokens.prompt}+{self.tokens.completion}" if self.tokens and self.tokens.total else None,

@@ -40,6 +40,8 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The most chat completions under way at one time, streamed or not; one more is a 503."""
     shutdown_seconds: Annotated[float, Meta(ge=0)] = 5.0
     """The time for which answers under way may go on after SIGTERM."""
+    state: str | None = None
+    """The directory of the gateway's own state, which is what its users have used; absent: an embedded Letta's."""
     chat_page: bool = False
     """True: `/` is a page to chat on. False: it says how to connect."""
 

@@ -10,7 +10,9 @@ from gateway.domain.request import Request
 from gateway.domain.tasks import Task
 from gateway.settings import Tasks
 from gateway.tasks.answers import to_answer, to_empty_answer
+from gateway.turns.runs.account import Account, untold
 from gateway.turns.runs.log import Reader, RunLog
+from gateway.turns.runs.registry import Meter
 
 ENDS = (Stop(StopReason.END), TokensCounted())
 
@@ -36,24 +38,32 @@ class TaskRuns:
         self._model = model
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def start(self, task: Task, request: Request, body: bytes) -> Reader:
-        """Answer a task; returns a reader of the answer's events."""
+    @property
+    def asks_model(self) -> bool:
+        """True: a plain model answers, which costs something."""
+        return self._model is not None
+
+    def start(self, task: Task, request: Request, body: bytes, meter: Meter | None = None) -> Reader:
+        """Answer a task; returns a reader of the answer's events. `meter` is told what a model's answer costs."""
         if self._model:
-            return self._ask(self._model, body)
+            return self._ask(self._model, body, meter)
         log = RunLog(lambda: None)
         answer = to_empty_answer(task, request) if self._settings.answer == "off" else to_answer(task, request)
         log.append([Text(answer), *ENDS])
         log.end()
         return log.follow()
 
-    def _ask(self, model: TaskModel, body: bytes) -> Reader:
+    def _ask(self, model: TaskModel, body: bytes, meter: Meter | None) -> Reader:
         def leave() -> None:
             asking.cancel()
 
-        log = RunLog(leave)
-        asking = asyncio.create_task(_tell(model, body, log))
+        log, account = RunLog(leave), Account()
+        asking = asyncio.create_task(_tell(model, body, log, account))
         self._under_way.add(asking)
         asking.add_done_callback(self._under_way.discard)
+        if meter:
+            meter.begin(account)
+            asking.add_done_callback(lambda _: meter.end(account))
         return log.follow()
 
     async def aclose(self) -> None:
@@ -65,12 +75,17 @@ class TaskRuns:
             await self._model.aclose()
 
 
-async def _tell(model: TaskModel, body: bytes, log: RunLog) -> None:
+async def _tell(model: TaskModel, body: bytes, log: RunLog, account: Account) -> None:
     try:
         async with aclosing(model.answer(body)) as events:
             async for event in events:
                 log.append([event])
+                if isinstance(event, TokensCounted):
+                    account.tokens = account.tokens.plus(event)
     except Exception as error:
         log.fail(error)
     finally:
         log.end()
+        if not account.tokens.total:
+            # Some endpoints tell no usage, and none does of an answer that is broken off.
+            account.tokens = account.estimated = untold(log.since(0), len(body), cut=False)

@@ -1,7 +1,7 @@
 """The registry of runs: starts them, and finds the run that answers a request which was sent before."""
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -38,7 +38,16 @@ class Known(Struct, frozen=True):
         return (self.run or self.log).follow()
 
 
-def _nobody_counts(account: Account) -> None: ...
+class Meter(Protocol):
+    """A counter of what one run costs."""
+
+    def begin(self, account: Account) -> None:
+        """The run has begun, and fills this account from now on."""
+        ...
+
+    def end(self, account: Account) -> None:
+        """The run has ended, whichever way; the account is whole."""
+        ...
 
 
 class Runs:
@@ -57,10 +66,10 @@ class Runs:
         """True if a request was sent before, and gets the run that it has, or its answer. Raises GatewayError."""
         return self._find(sent) is not None
 
-    def start(self, turn: Turn, sent: Sent = NEW, ended: Callable[[Account], None] = _nobody_counts) -> Reader:
+    def start(self, turn: Turn, sent: Sent = NEW, meter: Meter | None = None) -> Reader:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError.
 
-        `ended` is told once of a new run, with its account, whichever way it has ended.
+        `meter` is told of a new run only, of its begin and of its end.
         """
         found = self._find(sent)
         if found:
@@ -76,7 +85,9 @@ class Runs:
         self._under_way.setdefault(marker, set()).add(run)
         self._know(sent, run)
         run.task.add_done_callback(lambda _: self._end(run, marker, sent))
-        run.task.add_done_callback(lambda _: ended(run.account))
+        if meter:
+            meter.begin(run.account)
+            run.task.add_done_callback(lambda _: meter.end(run.account))
         return run.follow()
 
     def follow(self, id: str, owner: Owner, after: int = 0) -> Reader | None:

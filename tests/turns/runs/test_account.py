@@ -71,6 +71,21 @@ ENDED: dict[str, tuple[Sequence[Sequence[Step]], TokensCounted, TokensCounted]] 
 }
 
 
+class Metered:
+    """Notes the accounts of runs that have ended."""
+
+    def __init__(self, accounts: list[Account]) -> None:
+        self._accounts = accounts
+        self._begun: list[Account] = []
+
+    def begin(self, account: Account) -> None:
+        self._begun.append(account)
+
+    def end(self, account: Account) -> None:
+        assert account is self._begun.pop()
+        self._accounts.append(account)
+
+
 async def account_of(means: Shared, requirement: Requirement | None = None) -> Account:
     run = Run(turn(agent_type=DENYING), means, requirement)
     run.follow()
@@ -109,7 +124,7 @@ async def test_an_answer_that_was_held_back_when_its_run_broke_is_estimated(lett
 async def test_a_stopped_answer_is_estimated(letta: MemoryLetta, runs: Runs) -> None:
     accounts: list[Account] = []
     letta.scripts = [[[ping()], [PIECE], Gate()]]
-    reader = runs.start(turn(), ended=accounts.append)
+    reader = runs.start(turn(), meter=Metered(accounts))
     await letta.said(2)
     (run,) = runs.under_way
     reader.leave()
@@ -134,11 +149,11 @@ async def test_the_chat_that_a_request_shows_is_estimated_as_what_the_model_read
 async def test_the_end_of_a_run_is_told_once_and_not_to_who_joined_it(letta: MemoryLetta, runs: Runs) -> None:
     accounts: list[Account] = []
     others: list[Account] = []
-    first, again = runs.start(turn(), FIRST, accounts.append), runs.start(turn(), AGAIN, others.append)
+    first, again = runs.start(turn(), FIRST, Metered(accounts)), runs.start(turn(), AGAIN, Metered(others))
     await asyncio.gather(read(first), read(again))
     await idle()
     assert runs.has(AGAIN)
-    await read(runs.start(turn(), AGAIN, others.append))
+    await read(runs.start(turn(), AGAIN, Metered(others)))
 
     assert [each.tokens for each in accounts] == [TOLD]
     assert others == []
