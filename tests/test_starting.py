@@ -16,10 +16,21 @@ EMBEDDED = '[letta]\nupstream = "embedded"\nstate = "{state}"'
 PROVIDER = '[provider]\nid = "openai-compatible"\nbase_url = "http://127.0.0.1:9/v1"'
 TYPE = '[[agent_types]]\nid = "tutor"\nmodel = "m/one"'
 TASK_MODEL = '[tasks]\nanswer = "model"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"'
+KEEPS = '[server]\nstate = "{state}"'
 FETCHES = "[images]\nfetch = true"
 SIGNED = f'[[keys]]\nname = "k"\nkey = "sk-k"\nuser_from = ["jwt:X-User"]\njwt_secret = "{JWT_SECRET}"'
 # What is not for everybody.
-LIBRARIES = {"aiohttp", "httpx", "jwt", "letta_client", "openai", "pydantic", "websockets", "gateway.offline"}
+LIBRARIES = {
+    "aiohttp",
+    "httpx",
+    "jwt",
+    "letta_client",
+    "openai",
+    "pydantic",
+    "sqlite3",
+    "websockets",
+    "gateway.offline",
+}
 OF_REST = {"aiohttp", "httpx", "letta_client", "pydantic"}
 # settings -> those of the libraries that they ask for
 ASKED_FOR: dict[str, tuple[tuple[str, ...], set[str]]] = {
@@ -27,11 +38,12 @@ ASKED_FOR: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "an App Server": ((APP_SERVER,), {"websockets"}),
     "pictures are fetched": ((APP_SERVER, FETCHES), {"websockets", "aiohttp"}),
     "tokens are read": ((APP_SERVER, SIGNED), {"websockets", "jwt"}),
+    "what is used is kept": ((APP_SERVER, KEEPS), {"websockets", "sqlite3"}),
     "a plain model answers tasks": ((APP_SERVER, TASK_MODEL), {"websockets", "openai", "pydantic", "aiohttp"}),
 }
 OF_ITS_OWN = {
-    "with a provider": ((EMBEDDED, PROVIDER), {"websockets"}),
-    "with the offline model": ((EMBEDDED,), {"websockets", "gateway.offline"}),
+    "with a provider": ((EMBEDDED, PROVIDER), {"websockets", "sqlite3"}),
+    "with the offline model": ((EMBEDDED,), {"websockets", "sqlite3", "gateway.offline"}),
 }
 ALL = [
     *(pytest.param(*row, id=name) for name, row in ASKED_FOR.items()),
