@@ -66,7 +66,9 @@ def _failing(path: Path, connection: sqlite3.Connection | None = None) -> Iterat
             connection.rollback()
         # What is no matter of the system's is the file's: https://docs.python.org/3/library/sqlite3.html#exceptions
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-        raise CannotKeep(f"{path} is damaged ({error}): {MEND}" if damaged else f"{path}: {error}") from error
+        reason = isinstance(error, OSError) and error.strerror or str(error)
+        words = f"is damaged ({reason}): {MEND}" if damaged else f"cannot be used: {reason}"
+        raise CannotKeep(f"{path} {words}") from error
 
 
 class UsageFile:

@@ -29,14 +29,14 @@ class MemoryBook:
         self.reads += 1
         await self.goes_on.wait()
         if self.broken:
-            raise CannotKeep("usage.sqlite3: disk I/O error")
+            raise CannotKeep("usage.sqlite3 cannot be used: disk I/O error")
         return self.rows.get(row, NOTHING_SPENT)
 
     async def add(self, rows: Mapping[Row, Spent]) -> dict[Row, Spent]:
         self.writes += 1
         await self.goes_on.wait()
         if self.full:
-            raise CannotKeep("usage.sqlite3: database or disk is full")
+            raise CannotKeep("usage.sqlite3 cannot be used: database or disk is full")
         for row, spent in rows.items():
             self.rows[row] = self.rows.get(row, NOTHING_SPENT).plus(spent)
         return {row: self.rows[row] for row in rows}

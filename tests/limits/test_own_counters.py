@@ -115,7 +115,7 @@ async def test_with_a_full_disk_it_is_counted_in_memory_said_once_and_written_wh
 
     assert book.rows == {(ADA, DAY): Spent(3, 33, 21, 54)}
     assert caplog.messages == [
-        "what is spent is kept in memory only, until it can be written: usage.sqlite3: database or disk is full",
+        "what is spent is kept in memory only, until it can be written: usage.sqlite3 cannot be used: database or disk is full",
         "what is spent is written again",
     ]
     await counters.aclose()
@@ -141,7 +141,7 @@ async def test_a_disk_that_cannot_be_read_is_said_and_keeps_nobody_from_asking(
     await counters.spend(ADA, (DAY,), ONE)
 
     assert await counters.spent(ADA, DAY) == ONE
-    assert caplog.messages == ["what was spent cannot be read: usage.sqlite3: disk I/O error"]
+    assert caplog.messages == ["what was spent cannot be read: usage.sqlite3 cannot be used: disk I/O error"]
     await counters.aclose()
 
 
