@@ -115,7 +115,8 @@ async def test_with_a_full_disk_it_is_counted_in_memory_said_once_and_written_wh
 
     assert book.rows == {(ADA, DAY): Spent(3, 33, 21, 54)}
     assert caplog.messages == [
-        "what is spent is kept in memory only, until it can be written: usage.sqlite3 cannot be used: database or disk is full",
+        "what is spent is kept in memory only, until it can be written: "
+        "usage.sqlite3 cannot be used: database or disk is full",
         "what is spent is written again",
     ]
     await counters.aclose()
