@@ -5,20 +5,29 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
-from gateway.choices import counters_for, pictures_for, prepare_tokens, task_model_for, upstream_for
+from gateway.choices import (
+    counters_for,
+    metrics_for,
+    pictures_for,
+    prepare_tokens,
+    task_model_for,
+    traces_for,
+    upstream_for,
+)
 from gateway.http.budgets.usage import tell_usage
 from gateway.http.chat import create_chat_completion
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
-from gateway.http.incoming.auth import all_origins
-from gateway.http.middleware import at_most, own_machine_only, with_request_id
+from gateway.http.in_force import InForce, OriginsInForce
+from gateway.http.middleware import Door, own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
 from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
 from gateway.http.parts import Parts
+from gateway.http.seen.routes import admit_at, admit_key, metrics_routes
+from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.lean import LeanLitestar
 from gateway.letta.upstream import Upstream
 from gateway.limits.counters import Counters
@@ -30,6 +39,7 @@ from gateway.turns.chats.pruning import Pruner
 from gateway.turns.runs.driver import share
 from gateway.turns.runs.registry import Runs
 
+API = [create_chat_completion, list_models, retrieve_model, tell_usage, healthz, readyz]
 # What a web page may be let read beside a response's body.
 EXPOSED = ["x-request-id", "retry-after", *HEADERS]
 
@@ -54,14 +64,27 @@ def create_app(
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
     gate = Gate(counters or counters_for(settings))
     prepare_tokens(settings)
+    metrics, traces = metrics_for(settings), traces_for(settings)
+    under_way = RequestsUnderWay([one for one in (metrics, traces) if one])
+    if metrics:
+        metrics.read("streams", "Answers that are streamed now.", lambda: under_way.streams)
+        metrics.read("answers", "Answers of agents under way, streamed or not.", lambda: len(under_way.chats))
+        metrics.read("runs", "Runs under way, those that nobody reads included.", lambda: len(runs.under_way))
+        metrics.read("max_streams", "The most answers at one time.", lambda: settings.server.max_streams)
+    in_force = InForce(settings)
+    door = Door(settings.server.max_streams, "/v1/chat/completions")
     parts = Parts(
-        settings=settings,
+        in_force=in_force,
+        door=door,
         runs=runs,
         task_runs=task_runs,
         gate=gate,
         schemas=shared.schemas,
         pictures=pictures_for(settings, fetch),
         check_letta=letta.check_health,
+        under_way=under_way,
+        metrics=metrics,
+        traces=traces,
     )
 
     @asynccontextmanager
@@ -76,23 +99,36 @@ def create_app(
             await runs.aclose()
         finally:
             await letta.aclose()
+            if traces:
+                await traces.aclose()
             await gate.aclose()
 
     chat = settings.server.chat_page
     pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]
-    origins = all_origins(settings)
     app = LeanLitestar(
-        route_handlers=[create_chat_completion, list_models, retrieve_model, tell_usage, healthz, readyz, *pages],
+        route_handlers=[*API, *metrics_routes(admit_key), *pages],
         lifespan=[lifespan],
         state=State({"parts": parts, "upstream": letta}),
         middleware=[own_machine_only] if settings.open else [],
         exception_handlers=EXCEPTION_HANDLERS,
-        cors_config=CORSConfig(allow_origins=origins, expose_headers=EXPOSED) if origins else None,
+        cors_config=None if settings.open else OriginsInForce(in_force, expose_headers=EXPOSED),
         request_max_body_size=settings.server.max_body_mb * 1024 * 1024,
         openapi_config=None,
         logging_config=None,
     )
     # These layers are outermost: Litestar's middleware sees no unknown routes, and no refusals by other middleware.
-    limited = at_most(settings.server.max_streams, "/v1/chat/completions", app.asgi_handler)
-    app.asgi_handler = with_request_id(limited)
+    app.asgi_handler = with_request_id(door.guard(app.asgi_handler), under_way)
+    return app
+
+
+def create_metrics_app(gateway: Litestar, settings: Settings) -> Litestar:
+    """The application at the address for metrics: what it shows is the `gateway`'s, and it counts nothing itself."""
+    app = LeanLitestar(
+        route_handlers=metrics_routes(admit_at(settings.metrics.host)),
+        state=gateway.state,
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+    )
+    app.asgi_handler = with_request_id(app.asgi_handler, RequestsUnderWay())
     return app

@@ -5,6 +5,7 @@ Nothing is imported while requests are answered: that would hold up everybody.
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.letta.embedded.directory import state_of
 from gateway.letta.upstream import Upstream
@@ -12,6 +13,10 @@ from gateway.limits.own_counters import OwnCounters
 from gateway.pictures.shown import Fetch, Pictures
 from gateway.settings import Settings
 from gateway.tasks.runs import TaskModel
+
+if TYPE_CHECKING:
+    from gateway.http.seen.metrics import PrometheusMetrics
+    from gateway.http.seen.traces import OtelTraces
 
 
 def upstream_for(settings: Settings) -> Upstream:
@@ -80,3 +85,21 @@ def prepare_tokens(settings: Settings) -> None:
     """Import what verifies signed tokens, if some key takes them."""
     if any(key.jwt_secret for key in settings.keys):
         import gateway.http.incoming.signatures  # noqa: F401
+
+
+def metrics_for(settings: Settings) -> "PrometheusMetrics | None":
+    """The metrics; None unless the settings let somebody read them."""
+    if not settings.counts:
+        return None
+    from gateway.http.seen.metrics import PrometheusMetrics
+
+    return PrometheusMetrics(settings.letta.kind)
+
+
+def traces_for(settings: Settings) -> "OtelTraces | None":
+    """The traces; None unless the settings say where they go."""
+    if settings.traces.endpoint is None:
+        return None
+    from gateway.http.seen.traces import OtelTraces
+
+    return OtelTraces(settings.traces.endpoint)

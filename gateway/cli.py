@@ -1,4 +1,4 @@
-"""The command `letta-gateway`: serve, check, usage, demo."""
+"""The command `letta-gateway`: serve, check, usage, demo, key."""
 
 import argparse
 import asyncio
@@ -6,19 +6,21 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import partial
+from getpass import getpass
 from pathlib import Path
 
 from gateway import __version__
-from gateway.commands import announcement, demo
-from gateway.configuration import Overrides, SettingsError, load, load_demo
+from gateway.commands import announcement, demo, key
+from gateway.configuration import Overrides, SettingsError, files_of, load, load_demo
 from gateway.domain.errors import UpstreamError
 from gateway.letta.embedded.directory import state_of
 from gateway.limits.counters import CannotKeep
 from gateway.listening import CannotListen
-from gateway.logs import log_to_stderr
+from gateway.logs import log_as, log_to_stderr
 from gateway.settings import Settings
-from gateway.starting import serve
+from gateway.starting import Source, serve
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     serving = commands.add_parser("serve", help="serve the OpenAI API (starts without Letta, too)")
     serving.add_argument("--host", help="address to listen on")
     serving.add_argument("--chat-page", action="store_true", default=None, help="serve a page to chat on at /")
+    serving.add_argument("--watch", action="store_true", help="take up changes of FILE by itself, not on SIGHUP only")
     checking = commands.add_parser("check", help="read the configuration, reach Letta, and say what is wrong")
     checking.add_argument("--models", action="store_true", help="list every model that Letta has")
     checking.add_argument("--users", action="store_true", help="count the people and agents in Letta, by agent type")
@@ -64,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     telling.add_argument("--month", metavar="YYYY-MM", help="of this month, day by day; absent: today, and this month")
     telling.add_argument("--json", action="store_true", help="as JSON, for programs")
     telling.set_defaults(host=None, port=None, chat_page=None, model=None)
+    keys = commands.add_parser("key", help="make a key for callers, or tell the digest of one")
+    kinds = keys.add_subparsers(dest="kind", required=True)
+    making = kinds.add_parser("new", help="make a key, and print it with its line for the configuration")
+    hashing = kinds.add_parser("hash", help="read a key from standard input, and print its line for the configuration")
+    for command in (making, hashing):
+        command.add_argument(
+            "--expires", type=date.fromisoformat, metavar="DAY", help="the day from which it is refused"
+        )
     trying = commands.add_parser("demo", help="try it out: a Letta of its own, a key, and how to talk to it")
     for command in (serving, trying):
         command.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
@@ -104,8 +115,9 @@ def _usage(arguments: argparse.Namespace) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    log_to_stderr(logging.INFO)
+    log = log_to_stderr(logging.INFO)
     settings = _load(arguments)
+    log_as(settings.log.format, log)
 
     def tell(address: str, model: str) -> None:
         for line in filter(None, (model, *announcement.after(settings, address))):
@@ -113,7 +125,17 @@ def _serve(arguments: argparse.Namespace) -> None:
 
     for line in announcement.before(settings):
         logger.info("%s", line)
-    serve(settings, tell, logger.info)
+    serve(settings, tell, logger.info, source=_source(arguments))
+
+
+def _source(arguments: argparse.Namespace) -> Source | None:
+    """The files of the configuration; None if there are none. Raises SettingsError."""
+    config: Path | None = arguments.config
+    if config is None:
+        if arguments.watch:
+            raise SettingsError("--watch", "", "expected --config FILE: the environment of a process does not change")
+        return None
+    return Source(partial(_load, arguments), partial(files_of, config), arguments.watch)
 
 
 def _demo(arguments: argparse.Namespace) -> None:
@@ -135,9 +157,20 @@ def _demo(arguments: argparse.Namespace) -> None:
     serve(settings, lambda address, model: demo.tell_address(settings, address, model), say, page_key=key)
 
 
+def _key(arguments: argparse.Namespace) -> None:
+    if arguments.kind == "new":
+        print("\n".join(key.tell_new(key.new_key(), arguments.expires)))
+        return
+    value = (getpass("Key: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+    if not value:
+        raise SettingsError("standard input", "", "expected a key, got an empty line")
+    print(key.hash_line(value, arguments.expires))
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "check": _check,
     "usage": _usage,
     "demo": _demo,
+    "key": _key,
 }

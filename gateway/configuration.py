@@ -1,9 +1,12 @@
 """The reader of `Settings`, from one TOML file or from the environment alone; no other module reads either."""
 
+import logging
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +26,14 @@ from gateway.settings import (
     UserSource,
 )
 
+logger = logging.getLogger(__name__)
 ENVIRONMENT = "the environment"
 MODEL_VARIABLE = "GATEWAY_MODEL"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 # The fields whose mistakes are told without the value: keys, and tables that may hold one.
-MAY_HOLD_A_KEY = re.compile(r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key|\.jwt_secret)?")
+MAY_HOLD_A_KEY = re.compile(
+    r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key|\.jwt_secret|\.sha256(?:\[\d+\](?:\.hash)?)?)?"
+)
 # The agent type of a gateway for which none is configured.
 ONLY_TYPE = {"id": "letta", "name": "Letta"}
 DESCRIPTION = "An agent of your own that remembers you"
@@ -59,6 +65,8 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = N
     """Settings from the file, or from the environment where no file is named. Raises SettingsError."""
     source = str(path) if path else ENVIRONMENT
     raw = _expand(_read(path) if path else _from_environment(environ), environ, source)
+    _unfold_hashes(raw)
+    _rename(raw, source)
     raw.setdefault("agent_types", [{**ONLY_TYPE, "description": DESCRIPTION}])
     for table, field in _OVERRIDDEN:
         value, fields = getattr(overrides, field), raw.setdefault(table, {})
@@ -66,9 +74,32 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = N
             fields[field] = value
     settings = _with_provider(_with_model(_convert(raw, source), environ, overrides), environ)
     settings = _with_system_files(settings, path.parent if path else Path(), source)
-    for field, problem in mistakes(settings):
+    for field, problem in (*mistakes(settings), *_missing_extras(settings)):
         raise SettingsError(source, field, problem)
     return settings
+
+
+def _missing_extras(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The fields that ask for what is not installed."""
+    if settings.traces.endpoint and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        yield "traces.endpoint", "expected the extra `otel` to be installed: pip install letta-gateway[otel]"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # what it is a part of is not there
+        return False
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a configuration: its own, and those that it names; its own alone if it cannot be read."""
+    try:
+        types = _read(path).get("agent_types")
+    except SettingsError:
+        return [path]
+    named = [each.get("system_file") for each in types if isinstance(each, dict)] if isinstance(types, list) else []
+    return [path, *(path.parent / name for name in named if isinstance(name, str))]
 
 
 def load_demo(environ: Mapping[str, str], overrides: Overrides, key: Secret) -> Settings:
@@ -125,6 +156,8 @@ def _expand(value: Any, environ: Mapping[str, str], source: str, field: str = ""
         return {k: _expand(v, environ, source, dot + k) for k, v in value.items()}
     if isinstance(value, list):
         return [_expand(v, environ, source, f"{field}[{i}]") for i, v in enumerate(value)]
+    if isinstance(value, date):
+        return _moment(value)
     if not isinstance(value, str) or source == ENVIRONMENT:
         return value
 
@@ -134,6 +167,39 @@ def _expand(value: Any, environ: Mapping[str, str], source: str, field: str = ""
         return environ[match[1]]
 
     return VARIABLE.sub(variable, value)
+
+
+def _moment(value: date) -> datetime:
+    """A day's beginning, or a time; in UTC where the file names no zone."""
+    moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _unfold_hashes(raw: dict[str, Any]) -> None:
+    """Write the short form of a key's digests, `sha256 = ["9f86…"]` or `sha256 = "9f86…"`, as the long one."""
+    keys = raw.get("keys")
+    for key in keys if isinstance(keys, list) else ():
+        if isinstance(key, dict) and (hashes := key.get("sha256")) is not None:
+            each = hashes if isinstance(hashes, list) else [hashes]
+            key["sha256"] = [{"hash": one.lower()} if isinstance(one, str) else one for one in each]
+
+
+# The tables with fields that had another name in earlier versions: the table, the name then, the name now.
+RENAMED = (("server", "shutdown_seconds", "drain_seconds"),)
+
+
+def _rename(raw: dict[str, Any], source: str) -> None:
+    """Read a field by the name that it had in an earlier version. Raises SettingsError if it has both."""
+    for table, before, now in RENAMED:
+        fields = raw.get(table)
+        if not isinstance(fields, dict) or before not in fields:
+            continue
+        if now in fields:
+            raise SettingsError(
+                source, f"{table}.{before}", f"expected nothing: it is called `{now}` now, which is set"
+            )
+        logger.warning("%s: %s.%s is called `%s` now: please rename it", source, table, before, now)
+        fields[now] = fields.pop(before)
 
 
 def _convert(raw: dict[str, Any], source: str) -> Settings:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway.domain.errors import GatewayError, HeadersTooLarge, InvalidHttp, Overloaded, RequestTimeout
 from gateway.http.middleware import refuse
+from gateway.http.seen.under_way import RequestsUnderWay
 
 # The bytes around a chunk count as too many only beyond this, and beyond twice the length of the chunk.
 CHUNK_FRAME_BYTES = 16
@@ -64,9 +65,10 @@ class Connection(HttpToolsProtocol):
     or a body ends.
     """
 
-    def __init__(self, *, limits: Limits, **more: Any) -> None:
+    def __init__(self, *, limits: Limits, under_way: RequestsUnderWay | None = None, **more: Any) -> None:
         super().__init__(**more)
         self._limits = limits
+        self._under_way = under_way
         self._awaited = Awaited.HEAD
         self._since = self._heard = 0.0
         self._brought = 0
@@ -322,7 +324,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, error: GatewayError) -> None:
         """Answer bytes that are no request, and read no more."""
         self._end()
-        headers, body = refuse(error)
+        headers, body = refuse(error, self._under_way)
         lines = [b"HTTP/1.1 %d %b" % (error.status_code, error.status_code.phrase.encode())]
         lines += [b"%b: %b" % header for header in (*self.server_state.default_headers, *headers)]
         self.transport.write(b"\r\n".join([*lines, b"", body]))

@@ -35,24 +35,29 @@ def connections_for(settings: Settings) -> int:
     return room
 
 
+SERVER_PORT = "--port, or [server] port"
+METRICS_PORT = "[metrics] port"
+
+
 class CannotListen(Exception):
     """The address to listen on cannot be had; the text says which, and why."""
 
-    def __init__(self, host: str, port: int, error: OSError) -> None:
-        hint = " (another port: --port, or [server] port)" if error.errno == errno.EADDRINUSE else ""
+    def __init__(self, host: str, port: int, error: OSError, setting: str = SERVER_PORT) -> None:
+        """`setting` is the one that names the port."""
+        hint = f" (another port: {setting})" if error.errno == errno.EADDRINUSE else ""
         super().__init__(f"Nothing can listen at {host}, port {port}: {error.strerror or error}{hint}")
 
 
-def bound(host: str, port: int) -> list[socket.socket]:
+def bound(host: str, port: int, setting: str = SERVER_PORT) -> list[socket.socket]:
     """Sockets of this address, one for each family of a name such as `localhost`, on which nobody is heard yet.
 
-    Raises CannotListen.
+    Raises CannotListen; `setting` is the one that names the port.
     """
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return [_bind(family, address) for family, _, _, _, address in dict.fromkeys(found)]
     except OSError as error:
-        raise CannotListen(host, port, error) from error
+        raise CannotListen(host, port, error, setting) from error
 
 
 def _bind(family: int, address: object) -> socket.socket:

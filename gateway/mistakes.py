@@ -12,6 +12,7 @@ from gateway.settings import (
     Settings,
     Tasks,
     UpstreamKind,
+    digest_of,
     is_loopback,
 )
 
@@ -19,6 +20,8 @@ from gateway.settings import (
 TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 # The provider whose models an App Server does not know to see pictures or not.
 BLIND_PROVIDER = "openai-compatible"
+
+TRACES_ENDPOINT = "http://127.0.0.1:4318/v1/traces"
 
 
 def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -32,6 +35,10 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
             f"`{settings.server.host}`: expected a loopback address: without [[keys]] (or GATEWAY_API_KEY) "
             "everyone who reaches the gateway may use it",
         )
+    if settings.metrics.port and settings.metrics.port == settings.server.port:
+        yield "metrics.port", f"`{settings.metrics.port}`: expected another port than that of [server]"
+    if settings.traces.endpoint and not _is_address(settings.traces.endpoint):
+        yield "traces.endpoint", f"`{settings.traces.endpoint}`: expected an address such as `{TRACES_ENDPOINT}`"
     if settings.server.state is None and settings.letta.kind != "embedded":
         yield from _budget_mistakes(settings.keys)
     yield from _letta_mistakes(settings.letta)
@@ -110,13 +117,17 @@ def _type_mistakes(types: tuple[AgentType, ...]) -> Iterator[tuple[str, str]]:
 def _key_mistakes(keys: tuple[Key, ...], type_ids: list[str]) -> Iterator[tuple[str, str]]:
     for i, key in enumerate(keys):
         field = f"keys[{i}]"
-        if key.key is None:
-            yield f"{field}.key", "missing: expected the key's value, best as `${NAME}`"
+        if key.key is None and not key.sha256:
+            yield f"{field}.key", "missing: expected the key's value, best as `${NAME}`, or `sha256`"
         yield from _token_mistakes(key, field)
         if key.name in [other.name for other in keys[:i]]:
             yield f"{field}.name", f"`{key.name}`: expected a name no other key has"
-        if key.key in [other.key for other in keys[:i]]:
+        others = {digest for other in keys[:i] for digest in other.digests}
+        if key.key and digest_of(key.key.reveal().encode()) in others:
             yield f"{field}.key", "expected a value no other key has"
+        for j, hashed in enumerate(key.sha256):
+            if hashed.hash in others or hashed.hash in [*key.digests][: j + (key.key is not None)]:
+                yield f"{field}.sha256[{j}]", "expected the digest of a value that stands nowhere else"
         for model in key.models or ():
             if model not in type_ids:
                 yield f"{field}.models", f"`{model}`: expected agent types: {', '.join(type_ids)}"

@@ -9,26 +9,37 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any, cast
 
 import uvicorn
 from litestar import Litestar
 
-from gateway.commands.announcement import waiting
+from gateway.commands.announcement import ended, waiting
 from gateway.connection import Connection, Limits
-from gateway.listening import CannotListen, connections_for
+from gateway.http.parts import Parts
+from gateway.http.seen.under_way import RequestsUnderWay
+from gateway.listening import METRICS_PORT, CannotListen, connections_for
 from gateway.settings import Settings
-from gateway.turns.runs.registry import Runs
 
 logger = logging.getLogger(__name__)
 
 # An idle connection is kept for longer than clients and proxies keep it, so that none is closed under a request.
 IDLE_SECONDS = 75
+# As often as uvicorn looks if it is to stop.
+TICK_SECONDS = 0.1
+# A client may take so long to read the end of an answer that was ended.
+LAST_SECONDS = 10
+# A gateway that was told twice to end waits no longer for Letta to hear which runs are cancelled.
+HURRIED_SECONDS = 1.0
 
 
-def configure(app: Any, limits: Limits, **more: Any) -> uvicorn.Config:
-    """The configuration with which uvicorn serves `app` to clients: with our own class of connections."""
-    http = cast(type[asyncio.Protocol], partial(Connection, limits=limits))
+def configure(app: Any, limits: Limits, under_way: RequestsUnderWay | None = None, **more: Any) -> uvicorn.Config:
+    """The configuration with which uvicorn serves `app` to clients: with our own class of connections.
+
+    `under_way` is told of the bytes that become no request.
+    """
+    http = cast(type[asyncio.Protocol], partial(Connection, limits=limits, under_way=under_way))
     return uvicorn.Config(
         app,
         http=http,
@@ -41,9 +52,11 @@ def configure(app: Any, limits: Limits, **more: Any) -> uvicorn.Config:
 
 
 class GatewayServer(uvicorn.Server):
-    """The server of the gateway: a uvicorn that, when it stops, gives answers under way some seconds, then ends them.
+    """The server of the gateway: a uvicorn that, when it is told to stop, first lets answers under way come to an end.
 
-    `up` is awaited once it accepts connections, with its address; `say` gets what a person at a terminal is to know.
+    Meanwhile it takes nothing new, and says so to whoever asks. What is not done in time is ended with an error, and
+    so is everything at once when it is told a second time. `up` is awaited once it accepts connections, with its
+    address; `say` gets what a person at a terminal is to know.
     """
 
     def __init__(
@@ -56,10 +69,15 @@ class GatewayServer(uvicorn.Server):
         self._app = app
         self._up = up
         self._say = say
-        self._grace = settings.server.shutdown_seconds
+        self._drain_seconds = settings.server.drain_seconds
+        self._hurried = False
         self._place = (settings.server.host, settings.server.port)
         limits = Limits(connections=connections_for(settings))
-        super().__init__(configure(app, limits, host=settings.server.host, port=settings.server.port))
+        parts: Parts = app.state.parts
+        place = {"host": settings.server.host, "port": settings.server.port}
+        super().__init__(configure(app, limits, parts.under_way, timeout_graceful_shutdown=LAST_SECONDS, **place))
+        if parts.metrics:
+            parts.metrics.read("connections", "Connections of clients.", lambda: len(self.server_state.connections))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -69,30 +87,47 @@ class GatewayServer(uvicorn.Server):
             await self.lifespan.shutdown()
             raise CannotListen(*self._place, error) from error
         if self.started and self._up:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            await self._up(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            await self._up(_address_of(self.servers[0].sockets[0]))
 
-    async def shutdown(self, sockets=None) -> None:  # type: ignore[no-untyped-def]
-        runs: Runs = self._app.state.parts.runs
-        self._say(waiting(len(runs.under_way), self._grace))
-        asyncio.get_running_loop().call_later(self._grace, runs.stop)
+    def end(self) -> None:
+        """Have it stop, as SIGTERM does."""
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._hurried = self.should_exit
+        super().handle_exit(sig, frame)
+
+    async def _drain(self) -> None:
+        """Take nothing new, and return once nothing is under way, or the time for that is over."""
+        parts: Parts = self._app.state.parts
+        parts.door.closed = True
+        self._say(waiting(parts.answers_under_way, self._drain_seconds))
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._drain_seconds
+        ticks = 0
+        while parts.answers_under_way and not self._hurried and clock() < until:
+            await asyncio.sleep(TICK_SECONDS)
+            ticks += 1
+            await self.on_tick(ticks)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain; end what is still under way, with an error that its client is told; then connections, then Letta."""
+        await self._drain()
+        parts: Parts = self._app.state.parts
+        if parts.answers_under_way:
+            self._say(ended(parts.answers_under_way))
+        parts.runs.stop()
+        if self._hurried:
+            await parts.runs.aclose(HURRIED_SECONDS)
+            self.force_exit = True
         await super().shutdown(sockets)
 
 
 class _Beside(uvicorn.Server):
     """A uvicorn within a process that has one already: it leaves the signals to that one."""
 
-    def __init__(self, app: Litestar) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                access_log=False,
-                log_config=None,
-                timeout_keep_alive=IDLE_SECONDS,
-                ws="none",
-                lifespan="off",
-            )
-        )
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
         self.up = asyncio.Event()
 
     @contextmanager
@@ -107,13 +142,45 @@ class _Beside(uvicorn.Server):
 @asynccontextmanager
 async def beside(app: Litestar) -> AsyncIterator[str]:
     """Serve `app` on a free port of the loopback while entered; yields its address, `http://127.0.0.1:49152`."""
-    server = _Beside(app)
+    config = uvicorn.Config(
+        app, access_log=False, log_config=None, timeout_keep_alive=IDLE_SECONDS, ws="none", lifespan="off"
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
-        try:
-            await server.up.wait()
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            server.force_exit = True  # nobody needs a model's answer that is still under way
+        async with _served(config, [listener]) as address:
+            yield address
+
+
+# Few read metrics, and each of them on one connection.
+METRICS_LIMITS = Limits(connections=50)
+
+
+@asynccontextmanager
+async def metrics_served(app: Litestar, sockets: list[socket.socket]) -> AsyncIterator[str]:
+    """Serve the application of metrics on these sockets while entered; yields its address. Raises CannotListen."""
+    try:
+        async with _served(configure(app, METRICS_LIMITS, lifespan="off"), sockets) as address:
+            yield address
+    except OSError as error:
+        host, port = sockets[0].getsockname()[:2]
+        raise CannotListen(host, port, error, METRICS_PORT) from error
+
+
+@asynccontextmanager
+async def _served(config: uvicorn.Config, sockets: list[socket.socket]) -> AsyncIterator[str]:
+    server = _Beside(config)
+    serving, up = asyncio.create_task(server.serve(sockets)), asyncio.create_task(server.up.wait())
+    try:
+        # The serving ends before it is up where another has begun to listen at the same moment: it raises, below.
+        if (await asyncio.wait({serving, up}, return_when=asyncio.FIRST_COMPLETED))[0] == {serving}:
             await serving
+        yield _address_of(sockets[0])
+    finally:
+        server.should_exit = True
+        server.force_exit = True  # nobody needs an answer that is still under way
+        await serving
+
+
+def _address_of(listener: socket.socket) -> str:
+    """`http://127.0.0.1:49152`"""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

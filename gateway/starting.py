@@ -8,15 +8,23 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 import sys
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from gateway.choices import counters_for, upstream_for
 from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
-from gateway.listening import CannotListen, bound
+from gateway.listening import METRICS_PORT, CannotListen, bound
 from gateway.settings import Secret, Settings
+
+if TYPE_CHECKING:  # what serves is imported later
+    from gateway.http.in_force import InForce
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +42,32 @@ class _Own(Protocol):
         ...
 
 
+class Source(Struct, frozen=True):
+    """The files of a configuration, and the way to read them again."""
+
+    read: Callable[[], Settings]
+    """Reads them. Raises SettingsError."""
+    files: Callable[[], list[Path]]
+    """Tells which they are now."""
+    watch: bool
+    """True: a change of the files is taken up by itself, and not on SIGHUP only."""
+
+
 def serve(
-    settings: Settings, tell: Callable[[str, str], None], say: Callable[[str], None], page_key: Secret | None = None
+    settings: Settings,
+    tell: Callable[[str, str], None],
+    say: Callable[[str], None],
+    page_key: Secret | None = None,
+    source: Source | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
     `tell` is called once it answers, with its address and a line about its model, `say` with what comes later.
-    `page_key`: see `create_app`. Raises CannotListen, CannotKeep, UpstreamError.
+    `page_key`: see `create_app`. `source`: where the settings are from, if they may change. Raises CannotListen,
+    CannotKeep, UpstreamError.
     """
-    # At the level INFO httpx logs every request to Letta, and uvicorn each step of its own.
-    for name in ("httpx", "uvicorn"):
+    # At the level INFO httpx logs every request to Letta, watchfiles what happens in a folder, uvicorn each step.
+    for name in ("httpx", "watchfiles", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # uvicorn passes on the signal that stopped it, once it has stopped.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
@@ -52,7 +76,7 @@ def serve(
     gc.disable()
     try:
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
-            started = runner.run(_serve(settings, tell, say, page_key))
+            started = runner.run(_serve(settings, tell, say, page_key, source))
     except CannotListen as error:
         raise _known_holder(settings) or error from error
     if not started:
@@ -60,13 +84,22 @@ def serve(
 
 
 async def _serve(
-    settings: Settings, tell: Callable[[str, str], None], say: Callable[[str], None], page_key: Secret | None
+    settings: Settings,
+    tell: Callable[[str, str], None],
+    say: Callable[[str], None],
+    page_key: Secret | None,
+    source: Source | None,
 ) -> bool:
     """Take the address, start Letta, then serve; returns False if that did not begin.
 
     Raises CannotListen; and CannotKeep, and the UpstreamError of Letta's start, which uvicorn would only log, as bugs.
     """
-    sockets = bound(settings.server.host, settings.server.port)
+    sockets, metrics = bound(settings.server.host, settings.server.port), settings.metrics
+    try:
+        for_metrics = [] if metrics.port is None else bound(metrics.host, metrics.port, METRICS_PORT)
+    except CannotListen:
+        _close(sockets)
+        raise
     upstream, counters = upstream_for(settings), counters_for(settings)
 
     async def up(address: str) -> None:
@@ -79,10 +112,13 @@ async def _serve(
     try:
         if isinstance(upstream, _Own):
             await upstream.begin()
-        from gateway.app import create_app
-        from gateway.serving import GatewayServer
+        from gateway.app import create_app, create_metrics_app
+        from gateway.serving import GatewayServer, metrics_served
 
-        server = GatewayServer(create_app(settings, upstream, page_key, counters=counters), settings, up, say)
+        app = create_app(settings, upstream, page_key, counters=counters)
+        server = GatewayServer(app, settings, up, say)
+        metrics_app = create_metrics_app(app, settings) if for_metrics else None
+        taking_up = _taking_up(source, app.state.parts.in_force, server.end) if source else nullcontext()
         # Objects that live as long as the process need not be looked at by every garbage collection.
         gc.collect()
         gc.freeze()
@@ -92,11 +128,38 @@ async def _serve(
     except BaseException:
         await upstream.aclose()
         await counters.aclose()
-        for each in sockets:
-            each.close()
+        _close([*sockets, *for_metrics])
         raise
-    await server.serve(sockets)
+    async with AsyncExitStack() as beside:
+        if metrics_app:
+            # Answers for as long as the process lives: how it ends is worth watching, too.
+            address = await beside.enter_async_context(metrics_served(metrics_app, for_metrics))
+            say(f"Metrics at {address}/metrics")
+        beside.enter_context(taking_up)
+        await server.serve(sockets)
     return server.started
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+@contextmanager
+def _taking_up(source: Source, in_force: "InForce", end: Callable[[], None]) -> Iterator[None]:
+    """While entered, changes of the configuration are taken up."""
+    from gateway.reloading import HAS_HANGUPS, Hangups, Reloading
+
+    reloading = Reloading(source.read, in_force)
+    with ExitStack() as stack:
+        if HAS_HANGUPS:
+            stack.enter_context(Hangups(reloading.reload, end))
+        if source.watch:
+            from gateway.watching import changes_of
+
+            watching = asyncio.create_task(reloading.follow(changes_of(source.files)))
+            stack.callback(watching.cancel)
+        yield
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

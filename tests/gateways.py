@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import msgspec
@@ -62,7 +62,8 @@ def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
     limits, upstream = changes.pop("limits", LIMITS), changes.pop("upstream", None)
     settings = settings_for(letta, **changes)
     upstream = upstream if isinstance(letta, str) else letta.upstream(settings)
-    with served(create_app(settings, upstream, **more), limits) as url:
+    app = create_app(settings, upstream, **more)
+    with served(app, limits, under_way=app.state.parts.under_way) as url:
         yield url
 
 
@@ -87,7 +88,7 @@ def chat(text: str = "hello", **more: Any) -> dict[str, Any]:
 
 def said(answer: str) -> dict[str, str]:
     """What an answer says, by the fields of its message, whether it came whole or streamed."""
-    if not answer.startswith("data: "):
+    if answer.startswith("{"):
         message = json.loads(answer)["choices"][0]["message"]
         return {name: text for name, text in message.items() if isinstance(text, str)}
     chunks = [json.loads(line.removeprefix("data: ")) for line in answer.splitlines() if line.startswith("data: {")]
@@ -107,10 +108,11 @@ class GatewayProcess:
         self.process = subprocess.Popen(arguments, env=os.environ | environ, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         self.base_url = ""
+        self._said = threading.Condition()
         self._is_up = threading.Event()
         self._reading = threading.Thread(target=self._read)
 
-    def __enter__(self) -> "GatewayProcess":
+    def __enter__(self) -> Self:
         self._reading.start()
         if not self._is_up.wait(60) or not self.base_url:
             raise RuntimeError("the gateway did not start:\n" + "".join(self.log))
@@ -132,11 +134,22 @@ class GatewayProcess:
         self.process.kill()
         self.stop()
 
+    def wait_for(self, words: str, times: int = 1) -> list[str]:
+        """The lines of its log that hold these words, once there are so many."""
+        with self._said:
+            assert self._said.wait_for(lambda: len(self._with(words)) >= times, 60), "".join(self.log)
+            return self._with(words)
+
+    def _with(self, words: str) -> list[str]:
+        return [line for line in self.log if words in line]
+
     def _read(self) -> None:
         assert self.process.stderr
         with self.process.stderr as lines:
             for line in lines:
-                self.log.append(line)
+                with self._said:
+                    self.log.append(line)
+                    self._said.notify_all()
                 if found := re.search(r"Serving at (http://\S+)/v1", line):
                     self.base_url = found[1]
                     self._is_up.set()

@@ -42,6 +42,7 @@ model = "{model}"
 name = "programs"
 key = "{key}"
 tool_activity = "rich"
+metrics = true
 origins = ["https://chat.example.org"]
 limits = {{tokens_per_month = 1_000_000}}
 user_limits = {{requests_per_minute = 1000, streams = 100, tokens_per_day = 1_000_000}}
@@ -52,18 +53,9 @@ key = "{jwt_key}"
 user_from = ["jwt:{header}"]
 jwt_secret = "{jwt_secret}"
 """
-PATHS = (
-    "/readyz",
-    "/healthz",
-    "/v1/usage?user=ada",
-    "/v1/usage?user=a&user=b",
-    "/v1/models",
-    "/v1/models/tutor",
-    "/v1/models/none",
-    "/v1/none",
-    "/",
-    "/connect",
-)
+MODELS = ("/v1/models", "/v1/models/tutor", "/v1/models/none")
+PATHS = ("/readyz", "/healthz", *MODELS, "/v1/usage?user=a", "/v1/usage?user=a&user=b", "/v1/none", "/", "/connect")
+METRICS = ("/metrics", "/metrics/chats")
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 STRICT = {"name": "strict", "strict": True, "parameters": {"type": "object", "properties": {"a": {"pattern": "^a+$"}}}}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -107,7 +99,7 @@ def use(url: str) -> list[int]:
 
 
 def _asked(client: httpx.Client, user: str) -> Iterator[httpx.Response]:
-    for path in PATHS:
+    for path in (*PATHS, *METRICS):
         yield client.get(path)
     for asset in re.findall(r'(?:src|href)="(/?[^"#:]+\.(?:js|css|svg))"', client.get("/").text):
         yield client.get(asset, headers={"accept-encoding": "gzip"})

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.commands.announcement import after, before, left_out, listed, model_line, plain_address, waiting
+from gateway.commands.announcement import after, before, ended, left_out, listed, model_line, plain_address, waiting
 from gateway.domain import errors
 from gateway.settings import AgentType, Key, Letta, Provider, Secret, Server, Settings
 from tests.turns.memory_letta import MemoryLetta
@@ -121,16 +121,30 @@ def test_it_says_where_it_serves_and_whom() -> None:
     ]
 
 
+AT_ONCE = "(Ctrl+C, or a second SIGTERM, ends it at once)"
+
+
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
         (0, "Ending."),
-        (1, "Ending: An answer is under way, and has 5 s to come to an end (Ctrl+C ends it at once)."),
-        (2, "Ending: 2 answers are under way, and have 5 s to come to an end (Ctrl+C ends it at once)."),
+        (1, f"Ending: nothing new is taken. An answer is under way, and has 5 s to come to an end {AT_ONCE}."),
+        (2, f"Ending: nothing new is taken. 2 answers are under way, and have 5 s to come to an end {AT_ONCE}."),
     ],
 )
 def test_it_says_what_it_waits_for(answers: int, words: str) -> None:
     assert waiting(answers, 5.0) == words
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (1, "Ending: an answer was still under way, and is ended with an error."),
+        (2, "Ending: 2 answers were still under way, and are ended with an error."),
+    ],
+)
+def test_it_says_what_it_has_not_waited_for(answers: int, words: str) -> None:
+    assert ended(answers) == words
 
 
 def test_a_line_lists_so_many_names_and_how_many_more_there_are() -> None:

@@ -1,11 +1,14 @@
 """Which key a request carries, and from which web pages it may be used."""
 
+import hashlib
+from datetime import UTC, datetime
+
 import pytest
 from litestar.datastructures import Headers
 
 from gateway.domain.errors import AmbiguousHeader, Forbidden, InvalidApiKey
-from gateway.http.incoming.auth import all_origins, authenticate
-from gateway.settings import OPEN_KEY, AgentType, Key, Secret, Settings
+from gateway.http.incoming.auth import Admitted, KeyRing
+from gateway.settings import OPEN_KEY, AgentType, HashedKey, Key, Secret, Settings
 
 TUTOR = AgentType(id="tutor", model="m")
 PAGE, OTHER_PAGE, FOREIGN_PAGE = "https://page.example.org", "https://other.example.org", "https://evil.example.org"
@@ -33,7 +36,7 @@ RIGHT = {
 
 @pytest.mark.parametrize(("authorization", "key"), RIGHT.values(), ids=RIGHT.keys())
 def test_the_right_key_is_found(authorization: str, key: Key) -> None:
-    assert authenticate(SETTINGS, headers(authorization)) is key
+    assert KeyRing(SETTINGS).admit(headers(authorization)).key is key
 
 
 MISSING = {
@@ -50,7 +53,7 @@ MISSING = {
 @pytest.mark.parametrize("authorization", MISSING.values(), ids=MISSING.keys())
 def test_a_missing_key_is_refused_with_the_way_to_send_one(authorization: str | None) -> None:
     with pytest.raises(InvalidApiKey, match="Authorization: Bearer KEY") as caught:
-        authenticate(SETTINGS, headers(authorization))
+        KeyRing(SETTINGS).admit(headers(authorization))
 
     assert (caught.value.status_code, caught.value.code) == (401, "invalid_api_key")
 
@@ -70,7 +73,7 @@ WRONG = {
 @pytest.mark.parametrize("authorization", WRONG.values(), ids=WRONG.keys())
 def test_a_wrong_key_is_refused_and_not_repeated(authorization: str) -> None:
     with pytest.raises(InvalidApiKey) as caught:
-        authenticate(SETTINGS, headers(authorization))
+        KeyRing(SETTINGS).admit(headers(authorization))
 
     assert str(caught.value) == "Incorrect API key provided."
     assert (caught.value.status_code, caught.value.code) == (401, "invalid_api_key")
@@ -80,19 +83,19 @@ def test_a_key_without_a_value_opens_nothing() -> None:
     settings = Settings(agent_types=(TUTOR,), keys=(Key(name="unset"),))
 
     with pytest.raises(InvalidApiKey):
-        authenticate(settings, headers("Bearer None"))
+        KeyRing(settings).admit(headers("Bearer None"))
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer anything", "Basic anything"])
 def test_without_keys_everyone_is_let_in(authorization: str | None) -> None:
-    assert authenticate(OPEN, headers(authorization)) is OPEN_KEY
+    assert KeyRing(OPEN).admit(headers(authorization)).key is OPEN_KEY
 
 
 def test_a_key_beyond_ascii_is_sent_in_utf_8() -> None:
     key = Key(name="umlaut", key=Secret("sk-schlüssel"))
     sent = Headers([(b"authorization", "Bearer sk-schlüssel".encode())])
 
-    assert authenticate(Settings(agent_types=(TUTOR,), keys=(key,)), sent) is key
+    assert KeyRing(Settings(agent_types=(TUTOR,), keys=(key,))).admit(sent).key is key
 
 
 # More than one header, as where a proxy adds its own.
@@ -109,7 +112,7 @@ TWICE = {
 @pytest.mark.parametrize("shown", TWICE.values(), ids=TWICE)
 def test_a_right_key_beside_another_header_is_ambiguous(shown: tuple[str, str]) -> None:
     with pytest.raises(AmbiguousHeader) as caught:
-        authenticate(SETTINGS, headers(*shown))
+        KeyRing(SETTINGS).admit(headers(*shown))
 
     assert (caught.value.status_code, caught.value.code) == (400, "ambiguous_header")
     assert caught.value.param == "authorization"
@@ -119,7 +122,7 @@ def test_a_right_key_beside_another_header_is_ambiguous(shown: tuple[str, str]) 
 @pytest.mark.parametrize("shown", [("Bearer sk-guess", "Bearer sk-hope"), ("Basic c2VjcmV0", "")])
 def test_who_shows_no_right_key_is_told_no_more_than_that(shown: tuple[str, str]) -> None:
     with pytest.raises(InvalidApiKey):
-        authenticate(SETTINGS, headers(*shown))
+        KeyRing(SETTINGS).admit(headers(*shown))
 
 
 ALLOWED_ORIGINS = {
@@ -134,7 +137,7 @@ ALLOWED_ORIGINS = {
 
 @pytest.mark.parametrize(("authorization", "origin"), ALLOWED_ORIGINS.values(), ids=ALLOWED_ORIGINS.keys())
 def test_a_key_may_be_used_from(authorization: str, origin: str | None) -> None:
-    assert authenticate(SETTINGS, headers(authorization, origin=origin)).name in ("widget", "board", "scripts")
+    assert KeyRing(SETTINGS).admit(headers(authorization, origin=origin)).key.name in ("widget", "board", "scripts")
 
 
 OTHERS_ORIGINS = {
@@ -146,19 +149,90 @@ OTHERS_ORIGINS = {
 @pytest.mark.parametrize(("authorization", "origin"), OTHERS_ORIGINS.values(), ids=OTHERS_ORIGINS.keys())
 def test_a_key_may_not_be_used_from_the_page_of_another(authorization: str, origin: str) -> None:
     with pytest.raises(Forbidden) as caught:
-        authenticate(SETTINGS, headers(authorization, origin=origin))
+        KeyRing(SETTINGS).admit(headers(authorization, origin=origin))
 
     assert (caught.value.status_code, caught.value.code) == (403, "origin_not_allowed")
 
 
 def test_a_wrong_key_is_refused_before_its_origin() -> None:
     with pytest.raises(InvalidApiKey):
-        authenticate(SETTINGS, headers("Bearer sk-guess", origin=PAGE))
+        KeyRing(SETTINGS).admit(headers("Bearer sk-guess", origin=PAGE))
 
 
 def test_all_pages_of_all_keys_are_told_once() -> None:
-    assert all_origins(SETTINGS) == [OTHER_PAGE, PAGE]
+    assert KeyRing(SETTINGS).origins == {OTHER_PAGE, PAGE}
 
 
 def test_pages_are_off_by_default() -> None:
-    assert all_origins(Settings(agent_types=(TUTOR,), keys=(SCRIPTS,))) == []
+    assert KeyRing(Settings(agent_types=(TUTOR,), keys=(SCRIPTS,))).origins == set()
+
+
+def sha256(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)
+LATER = datetime(2027, 1, 2, tzinfo=UTC)
+ROTATED = Key(
+    name="rotated",
+    key=Secret("sk-plain"),
+    sha256=(HashedKey(hash=sha256("sk-old"), expires=NOON), HashedKey(hash=sha256("sk-new"))),
+    expires=LATER,
+)
+
+
+def rotated(now: datetime) -> KeyRing:
+    return KeyRing(Settings(agent_types=(TUTOR,), keys=(ROTATED,)), now.timestamp)
+
+
+def refusal(ring: KeyRing, value: str) -> str:
+    """The reason for which a value is refused; empty if it is right."""
+    try:
+        ring.admit(headers(f"Bearer {value}"))
+    except InvalidApiKey as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("value", ["sk-plain", "sk-old", "sk-new"])
+def test_every_value_of_a_key_is_right_and_is_the_same_key(value: str) -> None:
+    before = datetime(2027, 1, 1, tzinfo=UTC)
+
+    assert rotated(before).admit(headers(f"Bearer {value}")) == Admitted(ROTATED, sha256(value))
+
+
+def test_the_digest_of_a_value_is_none_itself() -> None:
+    with pytest.raises(InvalidApiKey, match="Incorrect"):
+        rotated(NOON).admit(headers(f"Bearer {sha256('sk-new')}"))
+
+
+# Now, and the values that are refused from then on.
+EXPIRED = {
+    "a value": (NOON, ["sk-old"]),
+    "the key": (LATER, ["sk-plain", "sk-old", "sk-new"]),
+}
+
+
+@pytest.mark.parametrize(("now", "values"), EXPIRED.values(), ids=EXPIRED)
+def test_a_value_is_refused_from_the_moment_at_which_it_expires(now: datetime, values: list[str]) -> None:
+    said = {value: refusal(rotated(now), value) for value in ("sk-plain", "sk-old", "sk-new")}
+
+    assert {value: why for value, why in said.items() if why} == dict.fromkeys(values, "This API key has expired.")
+
+
+def test_a_value_that_has_expired_was_right_for_what_it_has_begun() -> None:
+    assert rotated(LATER).still_admits(Admitted(ROTATED, sha256("sk-old")))
+
+
+def test_a_value_that_was_taken_away_is_right_no_more() -> None:
+    assert not KeyRing(SETTINGS).still_admits(Admitted(ROTATED, sha256("sk-old")))
+
+
+def test_a_value_that_stays_is_right_whatever_has_become_of_its_key() -> None:
+    moved = Key(name="another", sha256=(HashedKey(hash=sha256("sk-old")),))
+
+    assert KeyRing(Settings(agent_types=(TUTOR,), keys=(moved,))).still_admits(Admitted(ROTATED, sha256("sk-old")))
+
+
+def test_without_keys_everyone_stays() -> None:
+    assert KeyRing(OPEN).still_admits(Admitted(OPEN_KEY, ""))

@@ -536,6 +536,56 @@ def test_check_does_not_warn_of_other_keys(config: Path, capsys: pytest.CaptureF
     assert "warning" not in capsys.readouterr().out
 
 
+# lines of the key `programs`, another key, what is said of them
+DOUBTED: dict[str, tuple[str, str, str]] = {
+    "a key that has expired": ("expires = 2020-01-01", "", "it has expired on 2020-01-01 00:00 UTC"),
+    "the last value that has expired": (
+        "",
+        f'[[keys]]\nname = "x"\nsha256 = [{{hash = "{"a" * 64}", expires = 2020-01-01}}]\n',
+        "key x: it has expired",
+    ),
+    "a key by its next name": ("", '[[keys]]\nname = "programs-2"\nkey = "sk-2"\n', "but they are two"),
+    "a key twice in its scope": (
+        'scope = "s"',
+        '[[keys]]\nname = "more"\nkey = "sk-2"\nscope = "s"\n',
+        "one key with two values: one entry holds several",
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "other", "words"), DOUBTED.values(), ids=DOUBTED)
+def test_check_warns_of_a_key_that_is_hardly_meant(
+    config: Path, capsys: pytest.CaptureFixture[str], lines: str, other: str, words: str
+) -> None:
+    config.write_text(f"{config.read_text()}{lines}\n{other}")
+    run("check", "--config", str(config))
+
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert words in told
+
+
+UNDOUBTED: dict[str, tuple[str, str]] = {
+    "one value that has expired beside another": (f'sha256 = [{{hash = "{"a" * 64}", expires = 2020-01-01}}]', ""),
+    "a key that expires in years": ("expires = 2999-01-01", ""),
+    "two programs": ("", '[[keys]]\nname = "widget"\nkey = "sk-2"\n'),
+    "two of a name that differ": ("", '[[keys]]\nname = "programs-2"\nkey = "sk-2"\nuser = "ada"\n'),
+    "two of a scope that differ": (
+        'scope = "s"',
+        '[[keys]]\nname = "more"\nkey = "sk-2"\nscope = "s"\ntool_activity = "rich"\n',
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "other"), UNDOUBTED.values(), ids=UNDOUBTED)
+def test_check_does_not_doubt_other_keys(
+    config: Path, capsys: pytest.CaptureFixture[str], lines: str, other: str
+) -> None:
+    config.write_text(f"{config.read_text()}{lines}\n{other}")
+    run("check", "--config", str(config))
+
+    assert "warning" not in capsys.readouterr().out
+
+
 PEOPLE = '[[keys]]\nname = "people"\nkey = "sk-people"\nscope = "programs"\n'
 # lines of the key `programs`, another key -> the warnings
 SCOPES: dict[str, tuple[str, str, int]] = {

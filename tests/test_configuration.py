@@ -1,5 +1,7 @@
 """The configuration: a whole file, the environment alone, and how each mistake is told."""
 
+import hashlib
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import msgspec
@@ -131,6 +133,10 @@ def mistake(file: Path, text: str) -> str:
     return str(caught.value)
 
 
+def sha256(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
 def sources(key: Key) -> list[tuple[str, str]]:
     return [(source.kind, source.name) for source in key.user_from]
 
@@ -184,6 +190,55 @@ def test_a_key_looks_in_the_body_unless_told_otherwise(file: Path) -> None:
 
     assert sources(key) == [("body", "user"), ("body", "safety_identifier")]
     assert (key.user, key.default_user, key.user_means) == (None, None, "person")
+
+
+A, B = "a" * 64, "b" * 64
+HASHED = {
+    "one": (f'sha256 = "{A}"', [(A, None)]),
+    "several": (f'sha256 = ["{A}", "{B}"]', [(A, None), (B, None)]),
+    "in capitals": (f'sha256 = ["{A.upper()}"]', [(A, None)]),
+    "with its own end": (
+        f'sha256 = ["{A}", {{hash = "{B}", expires = 2027-01-01}}]',
+        [(A, None), (B, datetime(2027, 1, 1, tzinfo=UTC))],
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "known"), HASHED.values(), ids=HASHED)
+def test_a_key_may_be_known_by_the_digests_of_its_values(
+    file: Path, line: str, known: list[tuple[str, datetime | None]]
+) -> None:
+    (key,) = load_text(file, TYPE + f'[[keys]]\nname = "hashed"\n{line}').keys
+
+    assert [(each.hash, each.expires) for each in key.sha256] == known
+    assert key.key is None
+
+
+MOMENTS = {
+    "a day": ("2027-01-01", datetime(2027, 1, 1, tzinfo=UTC)),
+    "a time of no zone": ("2027-01-01T12:30:00", datetime(2027, 1, 1, 12, 30, tzinfo=UTC)),
+    "a time of some zone": ("2027-01-01T00:00:00+02:00", datetime(2027, 1, 1, tzinfo=timezone(timedelta(hours=2)))),
+    "a time in quotes": ('"2027-01-01T00:00:00Z"', datetime(2027, 1, 1, tzinfo=UTC)),
+}
+
+
+@pytest.mark.parametrize(("written", "meant"), MOMENTS.values(), ids=MOMENTS)
+def test_a_key_expires_at_a_moment_which_is_in_utc_unless_told_otherwise(
+    file: Path, written: str, meant: datetime
+) -> None:
+    (key,) = load_text(file, TYPE + KEY + f"expires = {written}").keys
+
+    assert key.expires == meant
+    assert key.digests == {sha256(SECRET): meant}
+
+
+def test_a_field_is_read_by_the_name_that_it_had_before(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = load_text(file, "[server]\nshutdown_seconds = 7\n" + TYPE)
+
+    assert settings.server.drain_seconds == 7
+    assert [record.message for record in caplog.records] == [
+        f"{file}: server.shutdown_seconds is called `drain_seconds` now: please rename it"
+    ]
 
 
 def test_a_key_opens_every_type_unless_told_otherwise(file: Path) -> None:
@@ -397,6 +452,31 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "key without value": (TYPE + '[[keys]]\nname = "scripts"', ["keys[0].key: ", "missing", "${NAME}"]),
     "key with an empty value": (TYPE + '[[keys]]\nname = "scripts"\nkey = ""', ["keys[0].key: ", "Expected a value"]),
     "key with a number": (TYPE + '[[keys]]\nname = "scripts"\nkey = 90210', ["keys[0].key: ", "Expected `str`"]),
+    "digest of a value that is another key's": (
+        TYPE + KEY + f'[[keys]]\nname = "other"\nsha256 = ["{sha256(SECRET)}"]',
+        ["keys[1].sha256[0]: ", "nowhere else"],
+    ),
+    "digest that comes twice": (
+        TYPE + f'[[keys]]\nname = "other"\nsha256 = ["{"a" * 64}", "{"b" * 64}", "{"A" * 64}"]',
+        ["keys[0].sha256[2]: ", "nowhere else"],
+    ),
+    "key where its digest belongs": (
+        TYPE + f'[[keys]]\nname = "other"\nsha256 = ["{SECRET}"]',
+        ["keys[0].sha256[0].hash: ", "matching regex"],
+    ),
+    "digest with a field like no other": (
+        TYPE + f'[[keys]]\nname = "other"\nsha256 = [{{hash = "{"a" * 64}", until = 2027-01-01}}]',
+        ["keys[0].sha256[0]: ", "`until`", "expected one of hash, expires"],
+    ),
+    "expires that is no date": (TYPE + KEY + 'expires = "soon"', ["keys[0].expires: ", "`soon`", "Invalid RFC3339"]),
+    "drain by both of its names": (
+        "[server]\nshutdown_seconds = 5\ndrain_seconds = 5\n" + TYPE,
+        ["server.shutdown_seconds: ", "drain_seconds"],
+    ),
+    "drain of less than nothing": (
+        "[server]\ndrain_seconds = -1\n" + TYPE,
+        ["server.drain_seconds: ", "`-1`", ">= 0"],
+    ),
     "two keys of one name": (
         TYPE + KEY + '[[keys]]\nname = "scripts"\nkey = "other"',
         ["keys[1].name: ", "`scripts`", "no other key"],
@@ -445,7 +525,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "field like no other": (
         TYPE + KEY + "zzz = 1",
-        ["keys[0]: ", "`zzz`", "expected one of name, key, user, user_from"],
+        ["keys[0]: ", "`zzz`", "expected one of name, key, sha256, expires"],
     ),
     "conversations nobody knows": (
         TYPE + 'conversations = "many"',

@@ -17,6 +17,17 @@ FILES: dict[str, Any] = MEANT["files"]
 ENVIRONMENTS: dict[str, Any] = MEANT["environments"]
 
 
+# A setting that has another name and another default now: the name, and both defaults.
+NAMES = {"shutdown_seconds": "drain_seconds"}
+DEFAULTS = {"shutdown_seconds": (5.0, 300.0)}
+
+
+def told_now(value: msgspec.Struct, name: str, then: Any) -> Any:
+    """What a setting says now, in the words of that time."""
+    told, (before, now) = plain(getattr(value, NAMES.get(name, name)), then), DEFAULTS.get(name, (None, None))
+    return before if now is not None and told == now else told
+
+
 def plain(value: Any, then: Any) -> Any:
     """A setting as `meant.json` tells it; what is told of a Struct is what was told of it `then`."""
     match value:
@@ -28,7 +39,7 @@ def plain(value: Any, then: Any) -> Any:
             return "UNSET"
         case msgspec.Struct() if isinstance(then, dict):
             assert_new_fields_are_default(value, then)
-            return {name: plain(getattr(value, name), told) for name, told in then.items()}
+            return {name: told_now(value, name, told) for name, told in then.items()}
         case tuple():
             earlier = then if isinstance(then, list) and len(then) == len(value) else [None] * len(value)
             return [plain(*pair) for pair in zip(value, earlier, strict=True)]
@@ -37,8 +48,9 @@ def plain(value: Any, then: Any) -> Any:
 
 
 def assert_new_fields_are_default(value: msgspec.Struct, then: Mapping[str, Any]) -> None:
+    told = {NAMES.get(name, name) for name in then}
     for field in msgspec.structs.fields(value):
-        if field.name not in then:
+        if field.name not in told:
             default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory
             assert getattr(value, field.name) == default, field.name
 

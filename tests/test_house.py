@@ -28,9 +28,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pictures": ("settings", "domain"),
     "tasks": ("turns.runs", "settings", "domain"),
     "turns": ("letta.upstream", "letta.notes", "settings", "watch", "domain"),
-    "letta": ("settings", "watch", "domain"),
+    "letta": ("settings", "watch", "trace_context", "domain"),
     "limits": ("turns.runs.account", "settings", "domain"),
-    "http": ("wires", "frontends", "tasks", "pictures", "turns", "limits", "settings", "domain"),
+    "http": ("wires", "frontends", "tasks", "pictures", "turns", "limits", "settings", "trace_context", "domain"),
     "offline": (),
 }
 ADDRESSES = {
@@ -40,17 +40,20 @@ ADDRESSES = {
     "yarl": ["pictures/fetcher.py"],
     # The client that letta-client takes, and the one for a question whether somebody is there.
     "httpx": ["letta/embedded/provider.py", "letta/rest/letta_clients.py"],
-    "sse_starlette": ["http/event_stream.py"],
+    "sse_starlette": ["http/answers/event_stream.py"],
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],
     "httptools": ["connection.py", "letta/rest/http_client.py"],
     "backports": ["http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
+    "opentelemetry": ["http/seen/traces.py"],
+    "prometheus_client": ["http/seen/metrics.py"],
     "platformdirs": ["letta/embedded/directory.py"],
     "uvloop": ["starting.py"],
     "openai": ["tasks/plain_model.py"],
     "httpx2": ["tasks/plain_model.py"],
     "jwt": ["http/incoming/signatures.py"],
+    "watchfiles": ["watching.py"],
     "jsonschema_rs": ["turns/runs/judge.py"],
     "sqlite3": ["limits/usage_file.py"],
 }
@@ -140,7 +143,8 @@ def test_no_room_holds_more_than_a_dozen_modules() -> None:
 
 
 def test_every_struct_that_all_rooms_share_has_an_example() -> None:
-    modules = [importlib.import_module(f"gateway.domain.{Path(name).stem}") for name in FILES if "domain/" in name]
+    names = [Path(name).with_suffix("") for name in FILES if name.startswith("domain/")]
+    modules = [importlib.import_module(f"gateway.{'.'.join(name.parts)}") for name in names]
     structs = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
     ours = [one for one in structs if issubclass(one, Struct) and one.__module__.startswith("gateway.domain")]
 

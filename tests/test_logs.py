@@ -1,18 +1,24 @@
 """The lines of the log: those about one request can be put together, whoever writes them, and others name none."""
 
 import asyncio
+import json
 import logging
+import re
+import sys
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.app import create_app
 from gateway.domain import errors
-from gateway.http.record import REQUEST_ID
+from gateway.domain.events import TokensCounted
+from gateway.http.record import REQUEST_ID, Record
 from gateway.letta.upstream import Sending
-from gateway.logs import LINE_FORMAT, RequestFormatter
-from tests.gateways import chat, gateway, http, settings_for
+from gateway.logs import LINE_FORMAT, JsonFormatter, RequestFormatter
+from tests.gateways import GatewayProcess, chat, gateway, http, settings_for
 from tests.letta.app_server.parked import MINE
 from tests.letta.app_server.test_memory_tools import block, call
 from tests.letta.app_server.upstreams import run, upstream_of
@@ -107,3 +113,78 @@ async def test_what_an_app_server_sends_is_logged_for_the_request_that_it_is_abo
         "WARNING gateway.letta.app_server.memory_tools req_second "
         "a memory tool failed: NoSpace: write_memory_file was refused"
     ]
+
+
+# Lines as JSON
+
+
+def as_json(record: logging.LogRecord) -> dict[str, Any]:
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    told: dict[str, Any] = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", told.pop("time"))
+    return told
+
+
+def logged(*args: object, text: str = "%s", name: str = "gateway.access") -> logging.LogRecord:
+    return logging.LogRecord(name, logging.WARNING, __file__, 0, text, args, None)
+
+
+def test_the_line_of_a_request_has_its_fields_by_name_and_none_that_is_not_known() -> None:
+    record = Record("req_1", "POST", CHAT, key="programs", streamed=True, joined=True, status=200)
+    record.seconds, record.first_frame_seconds, record.tokens = 1.5, 0.25, TokensCounted(3, 2, 5)
+    record.why = 'a "quoted" word'
+
+    assert as_json(logged(record)) == {
+        "level": "WARNING",
+        "logger": "gateway.access",
+        "request": "req_1",
+        "method": "POST",
+        "path": CHAT,
+        "status": 200,
+        "ms": 1500,
+        "key": "programs",
+        "joined": True,
+        "first": 250,
+        "tokens": {"prompt": 3, "completion": 2},
+        "why": 'a "quoted" word',
+    }
+
+
+def test_any_other_line_has_its_message_and_the_request_that_it_is_about() -> None:
+    line = logged("here", text="broken %s\nand twice", name="gateway.letta")
+    alone = as_json(line)
+    of_none = REQUEST_ID.set("req_1")
+    told = as_json(line)
+    REQUEST_ID.reset(of_none)
+
+    assert alone == {"level": "WARNING", "logger": "gateway.letta", "message": "broken here\nand twice"}
+    assert told == {**alone, "request": "req_1"}
+
+
+def test_a_traceback_is_a_member_of_its_line() -> None:
+    line = logged("here")
+    try:
+        raise ValueError("no")
+    except ValueError:
+        line.exc_info = sys.exc_info()
+
+    assert as_json(line)["traceback"].endswith("ValueError: no")
+
+
+def test_serve_writes_json_where_its_settings_say_so(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    tables = (
+        '[log]\nformat = "json"',
+        '[letta]\nbase_url = "http://127.0.0.1:9"',
+        '[[agent_types]]\nid = "a"\nmodel = "m"',
+    )
+    config.write_text("\n\n".join(tables))
+    with GatewayProcess(config) as process, http(process.base_url) as client:
+        id = client.get("/v1/models").headers["x-request-id"]
+        process.stop()
+    lines = [json.loads(line) for line in process.log]
+
+    (line,) = [line for line in lines if line.get("request") == id]
+    assert (line["logger"], line["path"], line["status"]) == ("gateway.access", "/v1/models", 200)
+    assert {"time", "level", "logger", "message"} <= lines[0].keys()

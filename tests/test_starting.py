@@ -7,6 +7,7 @@ import pytest
 from tests.gateways import GatewayProcess
 from tests.imported import JWT_SECRET, Imports, config_of, importing, use
 from tests.servers.fake_letta import FakeLetta
+from tests.servers.otlp import received_traces
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.threads import served
 from tests.test_smoke import NO_PROVIDER
@@ -15,27 +16,28 @@ REST, APP_SERVER = '[letta]\nbase_url = "http://127.0.0.1:9"', '[letta]\nbase_ur
 EMBEDDED = '[letta]\nupstream = "embedded"\nstate = "{state}"'
 PROVIDER = '[provider]\nid = "openai-compatible"\nbase_url = "http://127.0.0.1:9/v1"'
 TYPE = '[[agent_types]]\nid = "tutor"\nmodel = "m/one"'
+KEYS = '[[keys]]\nname = "k"\nkey = "sk-k"'
+READS = f"{KEYS}\nmetrics = true"
+HAS_ADDRESS = "[metrics]\nport = 0"
+TRACES = '[traces]\nendpoint = "http://127.0.0.1:9/v1/traces"'
 TASK_MODEL = '[tasks]\nanswer = "model"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"'
 KEEPS = '[server]\nstate = "{state}"'
 FETCHES = "[images]\nfetch = true"
 SIGNED = f'[[keys]]\nname = "k"\nkey = "sk-k"\nuser_from = ["jwt:X-User"]\njwt_secret = "{JWT_SECRET}"'
 # What is not for everybody.
 LIBRARIES = {
-    "aiohttp",
-    "httpx",
-    "jwt",
-    "letta_client",
-    "openai",
-    "pydantic",
-    "sqlite3",
-    "websockets",
-    "gateway.offline",
+    *("aiohttp", "httpx", "jwt", "letta_client", "openai", "prometheus_client", "pydantic", "sqlite3", "websockets"),
+    # Litestar looks for the rest of it.
+    *("opentelemetry.sdk", "gateway.offline"),
 }
 OF_REST = {"aiohttp", "httpx", "letta_client", "pydantic"}
 # settings -> those of the libraries that they ask for
 ASKED_FOR: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "a V1 server or Letta Cloud": ((REST,), OF_REST),
     "an App Server": ((APP_SERVER,), {"websockets"}),
+    "metrics are for a key": ((APP_SERVER, READS), {"websockets", "prometheus_client"}),
+    "metrics have an address": ((APP_SERVER, HAS_ADDRESS), {"websockets", "prometheus_client"}),
+    "answers are traced": ((APP_SERVER, TRACES), {"websockets", "opentelemetry.sdk"}),
     "pictures are fetched": ((APP_SERVER, FETCHES), {"websockets", "aiohttp"}),
     "tokens are read": ((APP_SERVER, SIGNED), {"websockets", "jwt"}),
     "what is used is kept": ((APP_SERVER, KEEPS), {"websockets", "sqlite3"}),
@@ -56,7 +58,9 @@ def test_it_imports_the_libraries_that_its_settings_ask_for(
     tmp_path: Path, lines: tuple[str, ...], libraries: set[str]
 ) -> None:
     config = tmp_path / "gateway.toml"
-    config.write_text("\n\n".join([*lines, TYPE]).format(state=tmp_path / "state"))
+    # Without a key everybody on this machine reads metrics.
+    keys = () if any("[[keys]]" in line for line in lines) else (KEYS,)
+    config.write_text("\n\n".join([*lines, TYPE, *keys]).format(state=tmp_path / "state"))
     with importing(config, **NO_PROVIDER) as process:
         pass
 
@@ -74,11 +78,12 @@ def of_whole_use(process: GatewayProcess) -> list[str]:
 
 def test_in_front_of_a_letta_over_rest_it_imports_nothing_once_it_is_ready(tmp_path: Path) -> None:
     model = ScriptedModel()
-    with FakeLetta() as letta, served(model.app) as url:
+    with FakeLetta() as letta, served(model.app) as url, received_traces() as receiver:
         tasks = f'answer = "model"\nbase_url = "{url}/v1"\nmodel = "offline"'
-        config = config_of(tmp_path, f'[letta]\nbase_url = "{letta.base_url}"', tasks=tasks)
-        with importing(config) as process:
+        tables = f'[letta]\nbase_url = "{letta.base_url}"\n\n[traces]\nendpoint = "{receiver.endpoint}"'
+        with importing(config_of(tmp_path, tables, tasks=tasks), OTEL_BSP_SCHEDULE_DELAY="100") as process:
             assert of_whole_use(process) == []
+        assert receiver.spans
 
 
 @pytest.mark.smoke

@@ -83,7 +83,16 @@ def waiting(answers: int, seconds: float) -> str:
     if not answers:
         return "Ending."
     them, have = ("An answer is", "has") if answers == 1 else (f"{answers} answers are", "have")
-    return f"Ending: {them} under way, and {have} {seconds:g} s to come to an end (Ctrl+C ends it at once)."
+    return (
+        f"Ending: nothing new is taken. {them} under way, and {have} {seconds:g} s to come to an end "
+        "(Ctrl+C, or a second SIGTERM, ends it at once)."
+    )
+
+
+def ended(answers: int) -> str:
+    """The words of a gateway that has waited long enough."""
+    them, are = ("an answer was", "is") if answers == 1 else (f"{answers} answers were", "are")
+    return f"Ending: {them} still under way, and {are} ended with an error."
 
 
 def listed(names: Iterable[str]) -> str:

@@ -1,7 +1,9 @@
 """The command `letta-gateway check`: says in plain words what is configured, what is wrong, and how to mend it."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 
 from gateway.choices import state_for, upstream_for
 from gateway.commands import announcement
@@ -179,8 +181,51 @@ def _warnings(settings: Settings) -> Iterator[str]:
     if settings.open:
         yield "no keys are configured: only this machine may use the gateway."
     for key in settings.keys:
+        yield from _expiry_warnings(key, datetime.now(UTC))
         yield from _key_warnings(key)
         yield from _scope_warnings(key, settings.keys)
+    yield from _twin_warnings(settings.keys)
+
+
+# So long before it expires the last value of a key is told of.
+WARNING_DAYS = 14
+
+
+def _expiry_warnings(key: Key, now: datetime) -> Iterator[str]:
+    """The warning about a key of which every value has expired, or soon will have."""
+    ends = [*key.digests.values()]
+    if not ends or None in ends:
+        return
+    last = max(end for end in ends if end)
+    if last <= now:
+        yield f"key {key.name}: it has expired on {last:%Y-%m-%d %H:%M %Z}, and opens nothing."
+    elif last <= now + timedelta(days=WARNING_DAYS):
+        yield f"key {key.name}: it expires on {last:%Y-%m-%d %H:%M %Z} (`letta-gateway key new` makes another value)."
+
+
+# The fields of a key that say which values are right, and its name.
+OWN_FIELDS = ("name", "key", "sha256", "expires")
+ONE_ENTRY = 'one entry holds several, `sha256 = ["…", "…"]`.'
+SUFFIX = re.compile(r"[\s_.-]?\(?(?:old|new|next|copy|v?\d{1,3})\)?\Z")
+
+
+def _twin_warnings(keys: tuple[Key, ...]) -> Iterator[str]:
+    """The warnings about two entries that look like one key whose value was exchanged."""
+    for i, key in enumerate(keys):
+        for other in keys[:i]:
+            fields = (field for field in key.__struct_fields__ if field not in OWN_FIELDS)
+            if not all(getattr(key, field) == getattr(other, field) for field in fields):
+                continue
+            words = f"keys {other.name} and {key.name} look like one key with two values"
+            if key.scope is not None:
+                yield f"{words}: {ONE_ENTRY}"
+            elif _without_suffix(key.name) == _without_suffix(other.name):
+                yield f"{words}, but they are two, each with people, agents and chats of its own: {ONE_ENTRY}"
+
+
+def _without_suffix(name: str) -> str:
+    """A name without what tells two of a kind apart: `scripts-2` and `scripts (new)` are `scripts`."""
+    return SUFFIX.sub("", name.lower())
 
 
 def _key_warnings(key: Key) -> Iterator[str]:

@@ -17,6 +17,12 @@ COMPACTION = "context_compaction"
 MEMORY_REVIEW = "memory_review"
 # qwen-code's; it is answered with nothing.
 MEMORY_EXTRACTION = "memory_extraction"
+TASK_KINDS = frozenset(
+    {
+        *(TITLE, TAGS, FOLLOW_UPS, QUERIES, AUTOCOMPLETE, EMOJI, IMAGE_PROMPT, MERGE, FUNCTIONS, COMPACTION),
+        *(MEMORY_REVIEW, MEMORY_EXTRACTION),
+    }
+)
 
 
 class Task(Struct, frozen=True):

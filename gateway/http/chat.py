@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from litestar import Request, Response, post
-from litestar.datastructures import State
+from litestar.datastructures import Headers, State
 from litestar.types import ASGIApp
 
 from gateway.domain.errors import ModelNotFound
@@ -15,17 +15,18 @@ from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
-from gateway.http.answering import NO_HEADERS, Answer, in_one_piece, stream
-from gateway.http.budgets.admission import admit, admit_task, until_over
-from gateway.http.incoming.auth import authenticate
+from gateway.http.answers.answering import NO_HEADERS, Answer, in_one_piece, stream
+from gateway.http.budgets.admission import let_in, let_task_in, until_over
+from gateway.http.incoming.auth import Admitted
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
-from gateway.http.parts import parts_of
-from gateway.http.record import record_of, shown
+from gateway.http.parts import Parts, admit, parts_of
+from gateway.http.record import Record, record_of, shown
 from gateway.http.texts import ITEM_TEXTS, TEXTS
 from gateway.pictures.shown import look_at, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
+from gateway.trace_context import TRACEPARENT, TRACEPARENT_HEADER, read_traceparent, trace_of
 from gateway.turns.chats.path import read_path
 from gateway.turns.people.identity import identify, message_ids
 from gateway.turns.runs.log import Reader
@@ -45,8 +46,8 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     """Answer with a turn of the agent that key, model and user name, or a background task without any agent."""
     parts = parts_of(request)
     settings, record = parts.settings, record_of(request.scope)
-    key = authenticate(settings, request.headers)
-    record.key = key.name
+    admitted = admit(request)
+    key = admitted.key
     headers = read_headers(key, request.headers)
     body = await read_json(request, settings.server.max_body_mb * 1024 * 1024)
     decoded = decode_request(body)
@@ -58,33 +59,44 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
         check_model(settings, key, asked.model)
         record.task = shown(task.kind)
         # What the gateway answers itself costs nobody anything.
-        meter = await admit_task(parts.gate, key, record) if parts.task_runs.asks_model else None
-        return await _respond(request, settings, asked, parts.task_runs.start(task, asked, body, meter), PLAIN)
+        meter = await let_task_in(parts.gate, key, record) if parts.task_runs.asks_model else None
+        run = parts.task_runs.start(task, asked, body)
+        if meter:
+            await meter.pay_for(run.account)
+        return await _respond(request, admitted, asked, run, PLAIN)
     if parts.pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(asked))
         asked = await parts.pictures.bring(asked)
     turn = read_turn(settings, key, headers, asked)
     await let_others(body)
-    record.agent_type, record.agent = turn.agent_type.id, turn.agent_name
+    record.agent_type, record.agent, record.chat = turn.agent_type.id, turn.agent_name, turn.digits
     await parts.schemas.check(turn.json)
     await parts.schemas.check_strict(turn.tools)
+    _take_up_trace(parts, request.headers, record)
     sent, look = to_sent(key, read_resend(headers), turn, body), look_for(key, headers, turn, asked)
     if parts.runs.has(sent):
         record.joined = True
-        return await _respond(request, settings, asked, parts.runs.start(turn, sent), look, turn.tools)
-    admission = await admit(parts.gate, key, turn.caller.user, record)
+        return await _respond(request, admitted, asked, parts.runs.start(turn, sent), look, turn.tools)
+    admission = await let_in(parts.gate, key, turn.caller.user, record)
     try:
-        reader = parts.runs.start(turn, sent, admission)
-        if reader.joined:
-            # The same request has come at the same moment, and was the first of the two.
-            record.joined = True
-            await admission.undo()
-        response = await _respond(request, settings, asked, reader, look, turn.tools, admission.headers)
+        reader = parts.runs.start(turn, sent)
+        record.joined, record.account = reader.joined, reader.account
+        # The same request may have come at the same moment, and have begun the run.
+        await admission.pay_for(reader.account)
+        response = await _respond(request, admitted, asked, reader, look, turn.tools, admission.headers)
     except BaseException:
         await admission.leave()
         raise
     return until_over(response, admission)
+
+
+def _take_up_trace(parts: Parts, headers: Headers, record: Record) -> None:
+    """Do what follows in the trace that the request is part of, or in one of its own if there are traces."""
+    given = read_traceparent(headers.getall(TRACEPARENT_HEADER, []))
+    if trace := parts.traces.begin(record, given) if parts.traces else given:
+        record.trace = trace_of(trace)
+        TRACEPARENT.set(trace)
 
 
 def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], request: NeutralRequest) -> Turn:
@@ -111,7 +123,7 @@ def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: NeutralRequ
 
 async def _respond(
     request: Request[None, None, State],
-    settings: Settings,
+    admitted: Admitted,
     chat: NeutralRequest,
     run: Reader,
     look: Look,
@@ -130,9 +142,12 @@ async def _respond(
         additions=OpenWebUIAdditions(id, time.monotonic) if look.tool_activity == "rich" else None,
     )
     answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder, record_of(request.scope))
+    parts = parts_of(request)
+    parts.in_force.watch(answer, admitted)
     if chat.stream:
         answer.record.streamed = True
-        return await stream(answer, settings.server.first_event_seconds, settings.server.ping_seconds, headers)
+        server = parts.settings.server
+        return await stream(answer, server.first_event_seconds, server.ping_seconds, headers)
     completion = await in_one_piece(answer, request)
     status = CLIENT_CLOSED_REQUEST if completion is None else 200
     response = Response(completion, status_code=status, headers=headers)

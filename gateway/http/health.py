@@ -1,8 +1,10 @@
-"""`GET /healthz` (the process) and `GET /readyz` (Letta answers); neither needs a key."""
+"""`GET /healthz` (the process) and `GET /readyz` (Letta answers, and requests are taken); neither needs a key."""
 
 from litestar import Request, get
 from litestar.datastructures import State
 
+from gateway.domain.errors import Overloaded
+from gateway.http.middleware import ENDING
 from gateway.http.parts import parts_of
 
 
@@ -13,6 +15,9 @@ async def healthz() -> dict[str, str]:
 
 @get("/readyz", name="readyz")
 async def readyz(request: Request[None, None, State]) -> dict[str, str]:
-    """Answer ok if Letta answers. Raises UpstreamError if not."""
-    await parts_of(request).check_letta()
+    """Answer ok if Letta answers. Raises UpstreamError if not, and Overloaded if the gateway is about to end."""
+    parts = parts_of(request)
+    if parts.door.closed:
+        raise Overloaded(ENDING)
+    await parts.check_letta()
     return {"status": "ok"}

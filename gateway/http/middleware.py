@@ -8,6 +8,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.domain.errors import Forbidden, GatewayError, Overloaded
 from gateway.http.record import REQUEST_ID, Record, keep_record, new_request_id, record_of
+from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.http.unserved import plain, shown_path
 from gateway.wires.envelope import to_json
 
@@ -15,11 +16,16 @@ from gateway.wires.envelope import to_json
 # may have been pointed here from outside, and another spelling comes from no browser.
 _OWN = r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?"
 OWN_HOST = re.compile(_OWN)
+FULL = "This gateway has as many answers under way as it takes. Please try again later."
+ENDING = "This gateway is being shut down or restarted. Please try again in a moment."
 OWN_ORIGIN = re.compile(f"https?://{_OWN}")
 
 
-def with_request_id(app: ASGIApp) -> ASGIApp:
-    """`app` with an `x-request-id` on every response, and a record of every request, which carries the same id."""
+def with_request_id(app: ASGIApp, under_way: RequestsUnderWay) -> ASGIApp:
+    """`app` with an `x-request-id` on every response, and a record of every request, which carries the same id.
+
+    The record is among those `under_way` until the request is over.
+    """
 
     async def identified(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -27,6 +33,7 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
             return
         record = Record(new_request_id(), scope["method"], shown_path(scope["path"]))
         keep_record(scope, record)
+        under_way.begin(record)
         of_none = REQUEST_ID.set(record.id)
 
         async def send_with_id(message: Message) -> None:
@@ -38,17 +45,22 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
         try:
             await app(scope, receive, send_with_id)
         finally:
-            record.end()
+            under_way.end(record)
             REQUEST_ID.reset(of_none)
 
     return identified
 
 
-def refuse(error: GatewayError) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body of an answer to bytes that never became a request; it has an id and a line in the log, too."""
+def refuse(error: GatewayError, under_way: RequestsUnderWay | None) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of an answer to bytes that never became a request; it has an id and a line in the log, too.
+
+    Those who are told of requests are told of it as well.
+    """
     record = Record(new_request_id(), status=error.status_code)
     record.fail(error)
     record.write()
+    if under_way:
+        under_way.observe(record)
     return _told(error, **{"connection": "close", "x-request-id": record.id})
 
 
@@ -59,33 +71,45 @@ def _told(error: GatewayError, **more: str) -> tuple[list[tuple[bytes, bytes]], 
     return [(name.encode(), value.encode()) for name, value in headers.items()], body
 
 
-def at_most(count: int, path: str, app: ASGIApp) -> ASGIApp:
-    """`app` with at most `count` requests to `path` at one time; one more is refused as Overloaded (503).
+class Door:
+    """The way in: it lets in at most so many answers at one time, and once it is closed, nothing of the API.
 
     It is no middleware of Litestar's: that would stand between an answer and its client for every event of a stream.
     """
-    under_way = 0
 
-    async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal under_way
-        if scope["type"] != ScopeType.HTTP or plain(scope["path"]) != path:
-            await app(scope, receive, send)
-        elif under_way >= count:
-            await _send_overloaded(scope, send)
-        else:
-            under_way += 1
-            try:
+    def __init__(self, most: int, path: str) -> None:
+        """`path` is where answers are asked for; what else there is takes no time, and is not counted."""
+        self.under_way = 0
+        """How many answers are."""
+        self.closed = False
+        """True: the gateway is about to end."""
+        self._most = most
+        self._path = path
+
+    def guard(self, app: ASGIApp) -> ASGIApp:
+        """`app` behind this door; what it does not let in is refused as Overloaded (503)."""
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            path = plain(scope["path"]) if scope["type"] == ScopeType.HTTP else ""
+            if self.closed and path.startswith("/v1"):
+                await _refuse(scope, send, Overloaded(ENDING), connection="close")
+            elif path != self._path:
                 await app(scope, receive, send)
-            finally:
-                under_way -= 1
+            elif self.under_way >= self._most:
+                await _refuse(scope, send, Overloaded(FULL))
+            else:
+                self.under_way += 1
+                try:
+                    await app(scope, receive, send)
+                finally:
+                    self.under_way -= 1
 
-    return limited
+        return guarded
 
 
-async def _send_overloaded(scope: Scope, send: Send) -> None:
-    error = Overloaded("This gateway has as many answers under way as it takes. Please try again later.")
+async def _refuse(scope: Scope, send: Send, error: GatewayError, **more: str) -> None:
     record_of(scope).fail(error)
-    headers, body = _told(error)
+    headers, body = _told(error, **more)
     await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 

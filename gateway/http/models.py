@@ -6,10 +6,8 @@ from litestar.params import FromPath
 
 from gateway.frontends.open_webui.models import agent_info, hidden_info
 from gateway.http.chat import find_type
-from gateway.http.incoming.auth import authenticate
-from gateway.http.parts import parts_of
-from gateway.http.record import record_of
-from gateway.settings import TASK_MODEL, AgentType, Key, Settings
+from gateway.http.parts import admit, parts_of
+from gateway.settings import TASK_MODEL, AgentType, Key
 from gateway.turns.turn import forwards_tools
 from gateway.wires.chat_completions.response import ModelList, ModelObject
 
@@ -21,8 +19,7 @@ CREATED = 1_767_225_600
 @get("/v1/models", name="list_models")
 async def list_models(request: Request[None, None, State]) -> ModelList:
     """List the agent types that this key may use; the model for background tasks, which is no agent's, comes last."""
-    settings = parts_of(request).settings
-    key = _key_of(request, settings)
+    settings, key = parts_of(request).settings, admit(request).key
     models = [to_model(key, agent_type) for agent_type in settings.types_for(key)]
     return ModelList([*models, TASKS] if settings.tasks.list else models)
 
@@ -30,17 +27,9 @@ async def list_models(request: Request[None, None, State]) -> ModelList:
 # The parameter is a path because ids may have a slash in them.
 @get("/v1/models/{model:path}", name="retrieve_model")
 async def retrieve_model(request: Request[None, None, State], model: FromPath[str]) -> ModelObject:
-    settings = parts_of(request).settings
-    key = _key_of(request, settings)
+    settings, key = parts_of(request).settings, admit(request).key
     name = model.removeprefix("/")
     return TASKS if name == TASK_MODEL else to_model(key, find_type(settings, key, name))
-
-
-def _key_of(request: Request[None, None, State], settings: Settings) -> Key:
-    """The key of a request, which its record names. Raises what `authenticate` does."""
-    key = authenticate(settings, request.headers)
-    record_of(request.scope).key = key.name
-    return key
 
 
 def to_model(key: Key, agent_type: AgentType) -> ModelObject:

@@ -1,11 +1,16 @@
 """The parts of the gateway that requests are answered with: one of each, from its start to its end."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from litestar import Request
 from msgspec import Struct
 
+from gateway.http.in_force import InForce
+from gateway.http.incoming.auth import Admitted
+from gateway.http.middleware import Door
+from gateway.http.record import Record, record_of
+from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.limits.gate import Gate
 from gateway.pictures.shown import Pictures
 from gateway.settings import Settings
@@ -14,10 +19,33 @@ from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.schemas import Schemas
 
 
+class Numbers(Protocol):
+    """The metrics, as those see them who read them (`http/seen/metrics.py`)."""
+
+    content_type: str
+
+    def read(self, name: str, about: str, read: Callable[[], int]) -> None:
+        """Have a number read, by the event loop, whenever somebody asks."""
+        ...
+
+    async def exposed(self) -> bytes:
+        """All of them, in the format of `content_type`."""
+        ...
+
+
+class Spans(Protocol):
+    """The traces, as a handler sees them (`http/seen/traces.py`)."""
+
+    def begin(self, record: Record, parent: str) -> str:
+        """Begin the span of a request that reaches an agent; gives the `traceparent` of what is done for it."""
+        ...
+
+
 class Parts(Struct, frozen=True, kw_only=True):
     """Everything that a handler needs beside its request. They are no dependencies of Litestar's: none ever changes."""
 
-    settings: Settings
+    in_force: InForce
+    door: Door
     runs: Runs
     task_runs: TaskRuns
     gate: Gate
@@ -26,6 +54,28 @@ class Parts(Struct, frozen=True, kw_only=True):
     """None: pictures that are shown by address are not fetched."""
     check_letta: Callable[[], Awaitable[None]]
     """Returns if Letta answers. Raises UpstreamError."""
+    under_way: RequestsUnderWay
+    metrics: Numbers | None
+    """None: nothing is counted, and there is no `/metrics`."""
+    traces: Spans | None
+    """None: nothing is traced."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that are in force now."""
+        return self.in_force.settings
+
+    @property
+    def answers_under_way(self) -> int:
+        """How many answers are being given, or worked on: a run may go on for a moment after its client has left."""
+        return max(self.door.under_way, len(self.runs.under_way))
+
+
+def admit(request: Request[Any, Any, Any]) -> Admitted:
+    """The key of a request, which its record names. Raises what `KeyRing.admit` does."""
+    admitted = parts_of(request).in_force.ring.admit(request.headers)
+    record_of(request.scope).key = admitted.key.name
+    return admitted
 
 
 def parts_of(request: Request[Any, Any, Any]) -> Parts:

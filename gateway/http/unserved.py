@@ -80,7 +80,7 @@ def explain(path: str) -> str:
 _WORDS = frozenset(
     {
         *(word for path in (*_INSTEAD, *_SERVED) for word in path.split("/")),
-        *("healthz", "readyz", "connect", "web", "health", "metrics", "docs", "favicon.ico", "robots.txt"),
+        *("healthz", "readyz", "connect", "web", "health", "metrics", "chats", "docs", "favicon.ico", "robots.txt"),
         *("v1beta", "openai", "deployments", "engines", "generations", "edits", "speech", "transcriptions"),
         *("count_tokens", "runs", "messages", "embed", "pull", "user", "me"),
     }

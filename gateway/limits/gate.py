@@ -31,7 +31,7 @@ class Standing(Struct, frozen=True):
 
 
 class Admission:
-    """One new run that was let in. It is told of the run's begin and end, and must be left when its answer is over."""
+    """One new run that was let in: it pays for that run, and must be left when the run's answer is over."""
 
     def __init__(self, gate: "Gate", payers: tuple[Payer, ...]) -> None:
         self.headers: dict[str, str] = {}
@@ -47,25 +47,20 @@ class Admission:
         """True: it is counted among the answers under way, until it is left."""
         return bool(self._streams)
 
-    def begin(self, account: Account) -> None:
-        """The run has begun; it fills this account."""
-        self._gate.begin(self._payers, account)
-
-    def end(self, account: Account) -> None:
-        """The run has ended."""
-        self._gate.end(self._payers, account)
+    async def pay_for(self, account: Account | None) -> None:
+        """Pay for the run that has begun, and fills this account; None: none has, and everything is given back."""
+        if account:
+            self._gate.count(self._payers, account)
+            return
+        await self.leave()
+        while self._requests:
+            name, per_minute = self._requests.pop()
+            await self._gate.counters.take(name, per_minute, self._gate.clock(), -1)
 
     async def leave(self) -> None:
         """The answer is over, or nobody waits for it. Called again, it does nothing."""
         while self._streams:
             await self._gate.counters.leave(self._streams.pop())
-
-    async def undo(self) -> None:
-        """Nothing was begun, after all: give everything back."""
-        await self.leave()
-        while self._requests:
-            name, per_minute = self._requests.pop()
-            await self._gate.counters.take(name, per_minute, self._gate.clock(), -1)
 
     async def take_request(self, payer: Payer, scope: Scope, per_minute: int) -> Standing:
         """Raises TooManyRequests."""
@@ -102,7 +97,7 @@ class Gate:
         try:
             admission.headers = to_headers(await self._take(admission, key, payers))
         except BaseException:
-            await admission.undo()
+            await admission.pay_for(None)
             raise
         return admission
 
@@ -169,13 +164,13 @@ class Gate:
         """
         return sum(account.tokens.total for account in self._open[payer].values()) if payer in self._open else 0
 
-    def begin(self, payers: tuple[Payer, ...], account: Account) -> None:
-        """A run has begun; it fills this account."""
+    def count(self, payers: tuple[Payer, ...], account: Account) -> None:
+        """A run has begun that fills this account: count what it has cost once it is over."""
         for payer in payers:
             self._open[payer][id(account)] = account
+        account.when_closed(lambda: self._end(payers, account))
 
-    def end(self, payers: tuple[Payer, ...], account: Account) -> None:
-        """A run has ended: count what it has cost."""
+    def _end(self, payers: tuple[Payer, ...], account: Account) -> None:
         counting = asyncio.get_running_loop().create_task(self._count(payers, account))
         self._counting.add(counting)
         counting.add_done_callback(self._counting.discard)

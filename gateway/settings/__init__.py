@@ -7,6 +7,7 @@ from gateway.settings.keys import (
     OPEN_KEY,
     OPEN_WEBUI_HEADERS,
     Allowance,
+    HashedKey,
     Key,
 )
 from gateway.settings.tree import (
@@ -15,14 +16,18 @@ from gateway.settings.tree import (
     Chats,
     Images,
     Letta,
+    Log,
+    LogFormat,
+    Metrics,
     Provider,
     ProviderId,
     Server,
     Settings,
     Tasks,
+    Traces,
     UpstreamKind,
 )
-from gateway.settings.values import HeaderName, Seconds, Secret, UserSource, is_loopback
+from gateway.settings.values import HeaderName, Seconds, Secret, UserSource, digest_of, is_loopback
 
 __all__ = [
     "BODY_SOURCES",
@@ -38,10 +43,14 @@ __all__ = [
     "Approvals",
     "Chats",
     "ClientToolUse",
+    "HashedKey",
     "HeaderName",
     "Images",
     "Key",
     "Letta",
+    "Log",
+    "LogFormat",
+    "Metrics",
     "Provider",
     "ProviderId",
     "Seconds",
@@ -49,7 +58,9 @@ __all__ = [
     "Server",
     "Settings",
     "Tasks",
+    "Traces",
     "UpstreamKind",
     "UserSource",
+    "digest_of",
     "is_loopback",
 ]

@@ -1,12 +1,13 @@
 """The keys of callers. Performs no I/O."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.domain.look import Reasoning, ToolActivity
 from gateway.settings.agent_types import AgentType, ClientToolUse
-from gateway.settings.values import HeaderName, Secret, UserSource
+from gateway.settings.values import HeaderName, Secret, UserSource, digest_of
 
 DEFAULT_KEY_NAME = "default"
 # The headers that a connection of Open WebUI must send, so that a request says its kind and its place in the chat;
@@ -18,6 +19,15 @@ OPEN_WEBUI_HEADERS = {
     "X-Parent-Id": "{{USER_MESSAGE_PARENT_ID}}",
 }
 BODY_SOURCES = (UserSource("body:user"), UserSource("body:safety_identifier"))
+
+
+class HashedKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One value of a key, of which only the digest is known: nobody can use a configuration that holds it."""
+
+    hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}\\Z")]
+    """The SHA-256 of the value, in 64 hexadecimal digits; `letta-gateway key new` makes both."""
+    expires: datetime | None = None
+    """The moment from which on this value is refused; absent: when the key expires."""
 
 
 class Allowance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +57,11 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     """The key's name in logs and in the output of `check`."""
     key: Secret | None = None
-    """The bearer key itself."""
+    """The bearer key itself; absent: `sha256` says which values are right."""
+    sha256: tuple[HashedKey, ...] = ()
+    """The SHA-256 of each value that is right beside `key`: `["9f86…", {hash = "0b14…", expires = 2027-01-01}]`."""
+    expires: datetime | None = None
+    """The moment from which on the key is refused; a day begins at 00:00 UTC."""
     user: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     """The one user to whom the key is bound, whatever a request says; absent: requests name their user."""
     user_from: Annotated[tuple[UserSource, ...], Meta(min_length=1)] = BODY_SOURCES
@@ -70,6 +84,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The way in which tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
     origins: tuple[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+\Z")], ...] = ()
     """The origins of web pages, and programs made of them, that may use this key from a browser (CORS)."""
+    metrics: bool = False
+    """True: the key reads `/metrics`, which tells of all keys' requests."""
     history: Literal["full", "new"] | None = None
     """`full`: requests tell the whole chat; `new`: only new messages; absent: as chat id and messages look."""
     task_header: HeaderName = "x-task"
@@ -95,6 +111,12 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.limits.is_budget or self.user_limits.is_budget
 
     @property
+    def digests(self) -> dict[str, datetime | None]:
+        """The SHA-256 of every value that is right, and the moment from which on it is refused."""
+        own = {digest_of(self.key.reveal().encode()): self.expires} if self.key else {}
+        return own | {each.hash: min(filter(None, (each.expires, self.expires)), default=None) for each in self.sha256}
+
+    @property
     def user_scope(self) -> str:
         return self.scope or self.name
 
@@ -104,4 +126,4 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 # Without keys the gateway is for its own machine. The name is that of the key which the environment makes,
 # so that setting GATEWAY_API_KEY later leaves everyone their agents.
-OPEN_KEY = Key(name=DEFAULT_KEY_NAME, user_from=(UserSource("body:user"),), default_user="me")
+OPEN_KEY = Key(name=DEFAULT_KEY_NAME, user_from=(UserSource("body:user"),), default_user="me", metrics=True)

@@ -38,8 +38,8 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The most connections of clients at one time; one more is a 503."""
     max_streams: Annotated[int, Meta(ge=1)] = 2000
     """The most chat completions under way at one time, streamed or not; one more is a 503."""
-    shutdown_seconds: Annotated[float, Meta(ge=0)] = 5.0
-    """The time for which answers under way may go on after SIGTERM."""
+    drain_seconds: Annotated[float, Meta(ge=0)] = 300.0
+    """The time for which answers under way may go on after SIGTERM; an agent may work for minutes."""
     state: str | None = None
     """The directory of the gateway's own state, which is what its users have used; absent: an embedded Letta's."""
     chat_page: bool = False
@@ -136,6 +136,32 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`openai-compatible`: True if its models see pictures; absent: as the endpoint says of each."""
 
 
+LogFormat = Literal["console", "json"]
+
+
+class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log that `serve` writes to stderr."""
+
+    format: LogFormat = "console"
+    """`console`: lines for people; `json`: an object a line, for programs."""
+
+
+class Metrics(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The address at which metrics are read without a key, beside the gateway's own."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    """The port to listen on; 0 takes a free one; absent: there is no such address."""
+
+
+class Traces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The place where traces of answers go."""
+
+    endpoint: Annotated[str, Meta(pattern="^https?://.")] | None = None
+    """The address of a receiver of OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`; absent: there are no traces."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of the gateway."""
 
@@ -144,6 +170,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chats: Chats = Chats()
     tasks: Tasks = Tasks()
     images: Images = Images()
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+    traces: Traces = Traces()
     provider: Provider | None = None
     """The provider of an embedded Letta's models; absent: the offline model."""
     agent_types: Annotated[tuple[AgentType, ...], Meta(min_length=1)]
@@ -153,6 +182,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def open(self) -> bool:
         """True if no key is configured: anyone who reaches the gateway may use it."""
         return not self.keys
+
+    @property
+    def counts(self) -> bool:
+        """True if somebody may read metrics, so that there are any."""
+        return self.metrics.port is not None or self.open or any(key.metrics for key in self.keys)
 
     def former_scope(self, key: Key) -> str:
         """The scope in which an earlier version kept the people of this key; empty if there is none but the key's own.

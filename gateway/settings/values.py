@@ -1,5 +1,6 @@
 """The kinds of values that settings have. Performs no I/O."""
 
+import hashlib
 import ipaddress
 from typing import Annotated
 
@@ -30,6 +31,11 @@ class Secret:
         return hash(self._value)
 
 
+def digest_of(key: bytes) -> str:
+    """The SHA-256 of a key, by which a configuration may know it, in hexadecimal digits."""
+    return hashlib.sha256(key).hexdigest()
+
+
 class UserSource:
     """One place of a request that may name the user: `UserSource("header:X-OpenWebUI-User-Id")`.
 
@@ -45,6 +51,12 @@ class UserSource:
             raise ValueError("Expected `header:NAME`, `jwt:NAME`, `body:user` or `body:safety_identifier`")
         self.kind = kind
         self.name = name.lower()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UserSource) and (other.kind, other.name) == (self.kind, self.name)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.name))
 
 
 def is_loopback(host: str) -> bool:

@@ -12,7 +12,6 @@ from gateway.settings import Tasks
 from gateway.tasks.answers import to_answer, to_empty_answer
 from gateway.turns.runs.account import Account, untold
 from gateway.turns.runs.log import Reader, RunLog
-from gateway.turns.runs.registry import Meter
 
 ENDS = (Stop(StopReason.END), TokensCounted())
 
@@ -43,17 +42,17 @@ class TaskRuns:
         """True: a plain model answers, which costs something."""
         return self._model is not None
 
-    def start(self, task: Task, request: Request, body: bytes, meter: Meter | None = None) -> Reader:
-        """Answer a task; returns a reader of the answer's events. `meter` is told what a model's answer costs."""
+    def start(self, task: Task, request: Request, body: bytes) -> Reader:
+        """Answer a task; returns a reader of the answer's events. A model's answer has an account."""
         if self._model:
-            return self._ask(self._model, body, meter)
+            return self._ask(self._model, body)
         log = RunLog(lambda: None)
         answer = to_empty_answer(task, request) if self._settings.answer == "off" else to_answer(task, request)
         log.append([Text(answer), *ENDS])
         log.end()
         return log.follow()
 
-    def _ask(self, model: TaskModel, body: bytes, meter: Meter | None) -> Reader:
+    def _ask(self, model: TaskModel, body: bytes) -> Reader:
         def leave() -> None:
             asking.cancel()
 
@@ -61,10 +60,10 @@ class TaskRuns:
         asking = asyncio.create_task(_tell(model, body, log, account))
         self._under_way.add(asking)
         asking.add_done_callback(self._under_way.discard)
-        if meter:
-            meter.begin(account)
-            asking.add_done_callback(lambda _: meter.end(account))
-        return log.follow()
+        asking.add_done_callback(lambda _: account.close())
+        reader = log.follow()
+        reader.account = account
+        return reader
 
     async def aclose(self) -> None:
         """End all runs under way, and close the model."""

@@ -57,6 +57,11 @@ class Turn(Struct, frozen=True, dict=True):
         """The name of the chat in Letta, `gw1:…`; chats without an id that begin alike share one."""
         return self._marker(self.caller.user.scope, self.caller.user.id, self.caller.chat)
 
+    @property
+    def digits(self) -> str:
+        """The first eight hex digits of its chat's name in Letta: those who watch tell chats apart by them."""
+        return self.marker.rpartition(":")[2][:8]
+
     def former_markers(self, scope: str = "") -> list[str]:
         """The markers that earlier versions gave the chat; `scope` is that of its agent then, empty if it is the same.
 

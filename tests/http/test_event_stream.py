@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.domain.look import PLAIN
-from gateway.http.answering import Answer, stream
+from gateway.http.answers.answering import Answer, stream
 from gateway.http.record import Record
 from gateway.turns.runs.log import RunLog
 from gateway.wires.chat_completions.encoder import ChatCompletionEncoder

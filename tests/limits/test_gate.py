@@ -53,10 +53,10 @@ async def run(gate: Gate, key: Key, person: str, tokens: int, estimated: int = 0
     """A run that is let in, costs so many tokens, and has ended."""
     admission = await gate.admit(key, person)
     account = Account()
-    admission.begin(account)
+    await admission.pay_for(account)
     account.tokens = TokensCounted(tokens, 0, tokens)
     account.estimated = TokensCounted(estimated, 0, estimated)
-    admission.end(account)
+    account.close()
     await idle()
     await admission.leave()
     return admission
@@ -171,11 +171,11 @@ async def test_a_budget_may_be_overdrawn_once_by_the_run_that_uses_it_up(gate: G
 async def test_a_run_that_has_told_what_it_costs_counts_before_letta_has_ended_it(gate: Gate) -> None:
     of = key(Allowance(tokens_per_day=20))
     admission, account = await gate.admit(of, ADA), Account()
-    admission.begin(account)
+    await admission.pay_for(account)
     await gate.admit(of, ADA)
     account.tokens = TokensCounted(11, 9, 20)
     await refused(gate, of)
-    admission.end(account)
+    account.close()
     await idle()
 
     await refused(gate, of)
@@ -217,7 +217,7 @@ async def test_what_is_refused_has_taken_nothing(gate: Gate) -> None:
 async def test_a_request_that_joined_another_s_run_after_all_gets_everything_back(gate: Gate) -> None:
     of = key(Allowance(requests_per_minute=1, streams=1))
     admission = await gate.admit(of, ADA)
-    await admission.undo()
+    await admission.pay_for(None)
 
     await gate.admit(of, ADA)
 
@@ -253,8 +253,8 @@ async def test_a_task_is_paid_by_all_who_use_the_key_and_is_no_answer(gate: Gate
     of = key(Allowance(tokens_per_day=5, requests_per_minute=1), Allowance(tokens_per_day=20, requests_per_minute=1))
     for _ in range(2):
         admission, account = await gate.admit_task(of), Account(tokens=TokensCounted(8, 4, 12))
-        admission.begin(account)
-        admission.end(account)
+        await admission.pay_for(account)
+        account.close()
         await idle()
     with pytest.raises(LimitReached, match="of all who use this key"):
         await gate.admit_task(of)
@@ -291,19 +291,19 @@ def test_what_people_spend_is_theirs_whatever_order_their_runs_begin_and_end_in(
         book = MemoryBook()
         gate = Gate(OwnCounters(book), Clock())
         await gate.counters.start()
-        under_way: list[tuple[Admission, Account, int]] = []
+        under_way: list[tuple[Account, int]] = []
         for person, tokens, ends in asked:
             admission, account = await gate.admit(key(), person), Account()
-            admission.begin(account)
-            under_way.append((admission, account, tokens))
+            await admission.pay_for(account)
+            under_way.append((account, tokens))
             for _ in range(min(ends, len(under_way))):
-                begun, its, cost = under_way.pop(order.randrange(len(under_way)))
+                its, cost = under_way.pop(order.randrange(len(under_way)))
                 its.tokens = TokensCounted(cost, 0, cost)
-                begun.end(its)
+                its.close()
                 await asyncio.sleep(order.choice([0, 0.5, 2]))
-        for begun, its, cost in under_way:
+        for its, cost in under_way:
             its.tokens = TokensCounted(cost, 0, cost)
-            begun.end(its)
+            its.close()
         await gate.aclose()
         return {payer.person: spent.total for (payer, period), spent in book.rows.items() if period == DAY}
 

@@ -54,7 +54,8 @@ PROMPT = "You are a patient tutor. Memory: none."
 class FakeLetta:
     """Serves on a free port while entered. `steps` is what every run does but those that `coming` has steps for.
 
-    `requests` is what was asked. A turn is kept, and listed, once its run says a good reason to stop.
+    `requests` is what was asked, `traces` the header `traceparent` of each. A turn is kept, and listed, once its run
+    says a good reason to stop.
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,7 @@ class FakeLetta:
         self.coming: list[Sequence[Step]] = []
         self.cancel_steps: list[Step] = []
         self.requests: list[tuple[str, str, Body]] = []
+        self.traces: list[str] = []
         self.agents: list[Body] = []
         self.conversations: list[Body] = []
         self.messages: defaultdict[str, list[Body]] = defaultdict(list)
@@ -123,10 +125,11 @@ class FakeLetta:
         """Answer one request; returns whether the connection goes on."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         method, target, _ = head.split(" ", 2)
-        length = _content_length(head)
+        length = int(_header(head, "content-length") or 0)
         body = json.loads(await reader.readexactly(length) or b"{}")
         url = urlsplit(target)
         self.requests.append((method, url.path, body))
+        self.traces.append(_header(head, "traceparent"))
         if method == "POST" and url.path.endswith("/messages"):
             return await self._run(reader, writer, url.path.split("/")[-2], body)
         if url.path.endswith("/cancel"):
@@ -257,9 +260,9 @@ def _speaks(event: Body) -> bool:
     return bool(event["message_type"] == "assistant_message")
 
 
-def _content_length(head: str) -> int:
-    values = [line.partition(":")[2] for line in head.lower().splitlines() if line.startswith("content-length:")]
-    return int(values[0]) if values else 0
+def _header(head: str, name: str) -> str:
+    lines = head.splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.lower().startswith(f"{name}:")), "")
 
 
 def _date(number: int) -> str:

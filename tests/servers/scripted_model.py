@@ -1,12 +1,14 @@
 """The gateway's offline model behind Letta, with a record of what it was asked. Its language: `gateway.offline`."""
 
+import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from litestar import get
-from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
 from gateway.offline import INTRODUCTION, MODEL, THOUGHT, create_offline_model
 from tests.pictures.drawn import name_of
@@ -25,6 +27,37 @@ async def list_native_models() -> Body:
     return {"object": "list", "data": [{"id": MODEL, "object": "model", "type": "vlm"}]}
 
 
+class Gate:
+    """A place in an answer behind which the model says nothing until the gate is opened; entered, it is shut."""
+
+    def __init__(self, text: str, word: str) -> None:
+        """It stands behind `word` in the answers to messages that contain `text`."""
+        self.text = text
+        self.word = word.encode()
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._is_open = False
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        with self._lock:
+            self._is_open = True
+            for loop, event in self._waiting:
+                loop.call_soon_threadsafe(event.set)
+
+    async def passed(self) -> None:
+        """Return once it is open."""
+        mine = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            if self._is_open:
+                return
+            self._waiting.add(mine)
+        try:
+            await mine[1].wait()
+        finally:
+            with self._lock:
+                self._waiting.discard(mine)
+
+
 class ScriptedModel:
     """The model's application, and the chat completions it was asked for: what an agent's model really received."""
 
@@ -34,6 +67,7 @@ class ScriptedModel:
         self.rule: Callable[[Body], str | None] | None = None
         """What makes a script of a request, where it is not the person who says one."""
         self._asks = threading.Condition()
+        self._gates: list[Gate] = []
         self.app = create_offline_model()
         self.app.register(list_native_models)
         self.app.asgi_handler = self._recording(self.app.asgi_handler)
@@ -63,6 +97,17 @@ class ScriptedModel:
         with self._asks:
             assert self._asks.wait_for(lambda: self._asked(text), 30)
 
+    @contextmanager
+    def gate(self, text: str, word: str) -> Iterator[Gate]:
+        """A gate, for as long as this is entered, and open afterwards."""
+        gate = Gate(text, word)
+        self._gates.append(gate)
+        try:
+            yield gate
+        finally:
+            gate.open()
+            self._gates.remove(gate)
+
     def _asked(self, text: str) -> list[Body]:
         return [request for request in self.requests if text in _text(request["messages"][-1])]
 
@@ -72,15 +117,26 @@ class ScriptedModel:
                 await app(scope, receive, send)
                 return
 
+            passing: list[Gate] = []
+
+            async def send_through(message: Message) -> None:
+                await send(message)
+                for gate in passing:
+                    if gate.word in message.get("body", b""):  # type: ignore[operator]
+                        await gate.passed()
+
             async def receive_and_record() -> ReceiveMessage:
                 body, message = b"", await receive()
                 while message["type"] == "http.request" and message["more_body"]:
                     body, message = body + message["body"], await receive()
                 if message["type"] == "http.request":
-                    message["body"] = self._record(json.loads(body + message["body"]))
+                    request = json.loads(body + message["body"])
+                    last = _text(request["messages"][-1])
+                    passing.extend(gate for gate in self._gates if gate.text in last)
+                    message["body"] = self._record(request)
                 return message
 
-            await app(scope, receive_and_record, send)
+            await app(scope, receive_and_record, send_through)
 
         return recorded
 

@@ -10,7 +10,7 @@ from gateway.turns.runs.driver import Shared, share
 from gateway.turns.runs.registry import Runs
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import Store
-from tests.turns.turns import SILENCE, runs_for
+from tests.turns.turns import SILENCE, TUTOR, runs_for
 from tests.turns.virtual_time import VirtualTimeLoop
 
 
@@ -37,7 +37,7 @@ def runs(letta: MemoryLetta) -> Runs:
 @pytest.fixture
 def agent() -> KnownAgent:
     """The agent of `either`."""
-    return KnownAgent("agent-1")
+    return KnownAgent("agent-1", TUTOR)
 
 
 @pytest.fixture(params=[False, True], ids=["v1", "app-server"])

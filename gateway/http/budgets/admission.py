@@ -12,7 +12,7 @@ from gateway.turns.chats.markers import user_digest
 from gateway.turns.people.identity import User
 
 
-async def admit(gate: Gate, key: Key, user: User, record: Record) -> Admission:
+async def let_in(gate: Gate, key: Key, user: User, record: Record) -> Admission:
     """Let a new run in. Raises LimitReached, which the record names."""
     try:
         return await gate.admit(key, user_digest(user.scope, user.id))
@@ -21,7 +21,7 @@ async def admit(gate: Gate, key: Key, user: User, record: Record) -> Admission:
         raise
 
 
-async def admit_task(gate: Gate, key: Key, record: Record) -> Admission:
+async def let_task_in(gate: Gate, key: Key, record: Record) -> Admission:
     """Let a task in that a plain model answers. Raises LimitReached, which the record names."""
     try:
         return await gate.admit_task(key)

@@ -9,11 +9,9 @@ from msgspec import Struct
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.reading import read_named
-from gateway.http.incoming.auth import authenticate
 from gateway.http.incoming.headers import read_headers
 from gateway.http.incoming.tokens import read_claims
-from gateway.http.parts import parts_of
-from gateway.http.record import record_of
+from gateway.http.parts import admit, parts_of
 from gateway.limits.counters import Payer, Spent
 from gateway.limits.gate import Standing
 from gateway.limits.periods import at, begin_of_day, begin_of_month, day_of, month_of, next_day, next_month
@@ -66,8 +64,7 @@ class Usage(Struct, frozen=True):
 async def tell_usage(request: Request[None, None, State]) -> Usage:
     """Tell the caller's own usage: nobody else's can be asked for."""
     parts = parts_of(request)
-    key = authenticate(parts.settings, request.headers)
-    record_of(request.scope).key = key.name
+    key = admit(request).key
     person, gate = _person(request, parts.settings, key), parts.gate
     now = at(gate.clock())
     today = await gate.spent(Payer(key.name, person), day_of(now))

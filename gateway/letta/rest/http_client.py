@@ -267,15 +267,25 @@ class HttpClient:
         """Done once the last connection is closed."""
 
     async def ask(
-        self, method: str, path: str, body: bytes = b"", *, seconds: float, accept: str, take: TakeBody | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        seconds: float,
+        accept: str,
+        take: TakeBody | None = None,
+        trace: str = "",
     ) -> HttpAnswer:
         """Send a request, and return its answer. Raises HttpFailure, and what `take` raises, which ends the answer.
 
         `seconds`: how long the other side may say nothing. `take` is called with each piece of a good answer's body.
+        `trace` is the header `traceparent`, if it is not empty.
         """
         kind = "Content-Type: application/json\r\n" if body else ""
         length = f"Content-Length: {len(body)}\r\n" if body or method != "GET" else ""
-        head = f"{method} {self._base}{path} HTTP/1.1\r\n{self._lines}Accept: {accept}\r\n{kind}{length}\r\n"
+        traced = f"traceparent: {trace}\r\n" if trace else ""
+        head = f"{method} {self._base}{path} HTTP/1.1\r\n{self._lines}Accept: {accept}\r\n{traced}{kind}{length}\r\n"
         await self._wait_for_room(seconds)
         try:
             if self._is_closed:

@@ -27,6 +27,7 @@ from gateway.letta.rest.decoder import RunReading
 from gateway.letta.rest.http_client import SENT_AT_ONCE
 from gateway.letta.rest.turn_calls import CONNECT_SECONDS, DEAD_AFTER_PINGS, KEEPALIVE_SECONDS, key_of
 from gateway.settings import Letta
+from gateway.trace_context import TRACEPARENT, TRACEPARENT_HEADER
 
 # In place of a parameter that is not sent.
 LEFT_OUT = omit
@@ -53,6 +54,8 @@ class _Pieces(httpx.AsyncByteStream):
 
 class _HttpxClient(DefaultAioHttpClient):
     async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
+        if trace := TRACEPARENT.get():
+            request.headers[TRACEPARENT_HEADER] = trace
         if len(request.content) > SENT_AT_ONCE:
             request = httpx.Request(
                 request.method,

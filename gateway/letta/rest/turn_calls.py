@@ -19,6 +19,7 @@ from gateway.letta.error_words import from_status
 from gateway.letta.rest.decoder import RunReading
 from gateway.letta.rest.http_client import ConnectionLimits, HttpAnswer, HttpClient, HttpFailure
 from gateway.settings import Letta
+from gateway.trace_context import TRACEPARENT
 
 CONNECT_SECONDS = 5.0
 # Servers of Letta's make close idle connections after 5 s; a request sent into that moment would be lost.
@@ -96,7 +97,9 @@ class DirectCalls:
 
     async def _ask(self, method: str, path: str, body: bytes = b"") -> HttpAnswer:
         try:
-            return await self._http.ask(method, path, body, seconds=self._seconds, accept="application/json")
+            return await self._http.ask(
+                method, path, body, seconds=self._seconds, accept="application/json", trace=TRACEPARENT.get()
+            )
         except HttpFailure as failure:
             raise _to_error(failure, sending=False) from failure
 
@@ -105,7 +108,13 @@ class DirectCalls:
         content = msgspec.json.encode({"streaming": True, **body})
         try:
             answer = await self._http.ask(
-                "POST", path, content, seconds=self._silence_seconds, accept="text/event-stream", take=reading.feed
+                "POST",
+                path,
+                content,
+                seconds=self._silence_seconds,
+                accept="text/event-stream",
+                take=reading.feed,
+                trace=TRACEPARENT.get(),
             )
         except HttpFailure as failure:
             raise _to_error(failure, sending=True) from failure

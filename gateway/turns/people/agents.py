@@ -23,13 +23,17 @@ Tags = tuple[str, ...]
 class KnownAgent:
     """An agent, with all that this process knows of it."""
 
-    def __init__(self, id: str, former_scope: str = "") -> None:
+    def __init__(self, id: str, agent_type: AgentType, former_scope: str = "") -> None:
+        self.agent_type = agent_type
+        """Its type, as it was when the agent was last brought up to date with it."""
         self.id = id
         """Another's, should it have lost to that one before it was `settled`."""
         self.former_scope = former_scope
         """The scope in which an earlier version made it, and named its chats; empty if that is its user's scope."""
         self.tools: frozenset[str] | None = None
         """The names of its own tools; None while Letta was not asked for them."""
+        self.is_unused = False
+        """True: it was made just now, and no run has taken it yet."""
         self.memory_version = 0
         """A number that goes up when a turn may have changed the memory; prompts compiled before do not show it."""
         self.prompt = ""
@@ -61,17 +65,17 @@ class Agents:
     async def get(self, agent_type: AgentType, user: User) -> KnownAgent:
         """This user's agent of this type, which may not have settled yet. Raises UpstreamError."""
         tags = _cache_key(agent_type, user)
-        if known := self._known.get(tags):
+        if (known := self._known.get(tags)) and known.agent_type == agent_type:
             return known
         if agent_type.agent:
-            known = KnownAgent(agent_type.agent)
+            known = KnownAgent(agent_type.agent, agent_type)
             self._known.put(tags, known)
             return known
         # One search serves all requests that come meanwhile; it goes on if one of their clients leaves, so that no
         # agent is made and then left behind.
         search = self._searches.get(tags)
         if search is None:
-            search = self._searches[tags] = asyncio.create_task(self._search(tags, agent_type, user))
+            search = self._searches[tags] = asyncio.create_task(self._search(tags, agent_type, user, known))
             search.add_done_callback(lambda _: self._searches.pop(tags))
         return await asyncio.shield(search)
 
@@ -85,19 +89,24 @@ class Agents:
         """Forget the agent, and so look it up again for the next turn: Letta does not know it any more."""
         self._known.drop(_cache_key(agent_type, user))
 
-    async def _search(self, tags: Tags, agent_type: AgentType, user: User) -> KnownAgent:
+    async def _search(self, tags: Tags, agent_type: AgentType, user: User, before: KnownAgent | None) -> KnownAgent:
+        """`before`: as it was known with another content of its type."""
         names = [tags, *(agent_tags(agent_type.id, *name) for name in user.formers)]
         model, agent = await asyncio.gather(self._get_model(agent_type), self._find(names))
         template = to_template(agent_type, user, model)
         if agent:
             await self._bring_up_to_date(agent, template)
-            known = KnownAgent(agent.id, _former_scope(agent, agent_type, user))
+            known = KnownAgent(agent.id, agent_type, _former_scope(agent, agent_type, user))
         else:
             mine = await self._upstream.create_agent(template)
             await self._bring_up_to_date(mine, template)
-            known = KnownAgent(mine.id)
+            known = KnownAgent(mine.id, agent_type)
+            known.is_unused = True
             if not self._upstream.capabilities.owned:
                 self._settle_new(known, mine, tags, template)
+        if before:
+            # No prompt that was compiled until now shows the change.
+            known.memory_version = before.memory_version + 1
         self._known.put(tags, known)
         return known
 

@@ -117,6 +117,7 @@ class Run:
         self._context = copy_context()
         """The context of the request that has begun it: what Letta says comes in another."""
         self.task = asyncio.create_task(self._drive())
+        self.task.add_done_callback(lambda _: self.account.close())
 
     # Its readers
 
@@ -168,10 +169,12 @@ class Run:
 
     async def _drive(self) -> None:
         """The run in its chat's queue, to the end of its log."""
-        turn = self.turn
+        turn, loop = self.turn, asyncio.get_running_loop()
+        began = loop.time()
         try:
             # Nobody else has a chat without an id.
             async with nullcontext() if turn.scratch else self._shared.queues.slot(turn.marker):
+                self.account.queued_seconds = loop.time() - began
                 await self._run_as_required()
         except Exception as error:
             # What was refused for what it says would be refused again, with all that comes after it.
@@ -228,6 +231,8 @@ class Run:
         """Agent and conversation, and what is sent there. Raises GatewayError, UpstreamError."""
         turn, shared = self.turn, self._shared
         agent = await shared.agents.get(turn.agent_type, turn.caller.user)
+        if agent.is_unused:
+            agent.is_unused, self.account.made_agent = False, True
         names = turn.tools.names
         if names and (taken := names & await shared.agents.own_tools(agent, turn.agent_type)):
             raise ToolNamesTaken(taken)
@@ -385,6 +390,7 @@ class Run:
         asyncio.get_running_loop().call_later(seconds, lambda: self._listening and self.task.cancel())
 
     async def _cancel(self) -> None:
+        self.account.cancelled = True
         try:
             await self._shared.upstream.cancel(*self._where)
         except errors.UpstreamError as error:

@@ -28,6 +28,7 @@ from gateway.domain.events import (
     ToolCalled,
     ToolReturned,
 )
+from gateway.turns.runs.account import Account
 
 # So many pieces of a text are put together at once.
 JOINED_PIECES = 64
@@ -263,11 +264,14 @@ class Reader:
     def __init__(self, log: RunLog, after: int = 0) -> None:
         self.joined = False
         """True: another request had begun the run."""
+        self.account: Account | None = None
+        """The account of the run, for the one whose request has begun it; None for any other."""
         self.number = after
         """The number of the last event that it has had."""
         self._log = log
         self._listener: Callable[[], None] | None = None
         self._waiting: asyncio.Future[None] | None = None
+        self._interrupted = False
 
     def take(self) -> Told | None:
         """The events since the last time, perhaps none; None after the last. Raises what the run failed with."""
@@ -284,9 +288,9 @@ class Reader:
 
     @property
     def has_news(self) -> bool:
-        """True: there is something to take, or nothing follows."""
+        """True: there is something to take, nothing follows, or the reader was interrupted."""
         log = self._log
-        return log.count > self.number or log.ended or log.failure is not None
+        return log.count > self.number or log.ended or log.failure is not None or self._interrupted
 
     async def news(self) -> None:
         """Return once there is something to take, or nothing follows."""
@@ -304,6 +308,11 @@ class Reader:
             self._listener()
         elif self._waiting and not self._waiting.done():
             self._waiting.set_result(None)
+
+    def interrupt(self) -> None:
+        """Have whoever reads look up now: there is something that the run knows nothing of."""
+        self._interrupted = True
+        self.tell()
 
     def leave(self) -> None:
         """Read no more. Returns at once; called again, it does nothing."""

@@ -1,14 +1,12 @@
 """The registry of runs: starts them, and finds the run that answers a request which was sent before."""
 
 import asyncio
-from typing import Protocol
 
 from msgspec import Struct
 
 from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.errors import IdempotencyKeyReused
-from gateway.turns.runs.account import Account
 from gateway.turns.runs.driver import Owner, Run, Shared
 from gateway.turns.runs.log import Reader, RunLog
 from gateway.turns.runs.requirements import to_requirement
@@ -38,18 +36,6 @@ class Known(Struct, frozen=True):
         return (self.run or self.log).follow()
 
 
-class Meter(Protocol):
-    """A counter of what one run costs."""
-
-    def begin(self, account: Account) -> None:
-        """The run has begun, and fills this account from now on."""
-        ...
-
-    def end(self, account: Account) -> None:
-        """The run has ended, whichever way; the account is whole."""
-        ...
-
-
 class Runs:
     """The runs under way, and the answers that are kept for `resend_seconds`."""
 
@@ -66,11 +52,8 @@ class Runs:
         """True if a request was sent before, and gets the run that it has, or its answer. Raises GatewayError."""
         return self._find(sent) is not None
 
-    def start(self, turn: Turn, sent: Sent = NEW, meter: Meter | None = None) -> Reader:
-        """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError.
-
-        `meter` is told of a new run only, of its begin and of its end.
-        """
+    def start(self, turn: Turn, sent: Sent = NEW) -> Reader:
+        """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError."""
         found = self._find(sent)
         if found:
             reader = found.follow()
@@ -85,10 +68,9 @@ class Runs:
         self._under_way.setdefault(marker, set()).add(run)
         self._know(sent, run)
         run.task.add_done_callback(lambda _: self._end(run, marker, sent))
-        if meter:
-            meter.begin(run.account)
-            run.task.add_done_callback(lambda _: meter.end(run.account))
-        return run.follow()
+        reader = run.follow()
+        reader.account = run.account
+        return reader
 
     def follow(self, id: str, owner: Owner, after: int = 0) -> Reader | None:
         """A reader of the run with this id, without its first `after` events.
@@ -154,11 +136,11 @@ class Runs:
         for run in self.under_way:
             run.stop()
 
-    async def aclose(self) -> None:
-        """Stop every run, and wait until each has ended (in Letta, too), for at most CLOSE_SECONDS."""
+    async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Stop every run, and wait until each has ended (in Letta, too), for at most so many seconds."""
         self.stop()
         if tasks := [run.task for run in self.under_way]:
-            _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
                 task.cancel()
 

@@ -18,6 +18,7 @@ from gateway.letta.rest.decoder import RunReading
 from gateway.letta.rest.letta_clients import LettaClients
 from gateway.letta.rest.turn_calls import DirectCalls, TurnCalls
 from gateway.settings import Letta, Secret
+from gateway.trace_context import TRACEPARENT
 from tests.letta.rest.peer import Asked, Handle, Peer, in_turn, serving
 
 pytestmark = pytest.mark.anyio
@@ -162,6 +163,28 @@ async def test_a_key_is_shown_where_there_is_none_for_letta_client_demands_one(w
         await calls.create("agent-1", "s")
 
     assert asked[0].headers["authorization"] == "Bearer none"
+
+
+@pytest.mark.parametrize("trace", ["", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], ids=["none", "one"])
+async def test_the_trace_that_a_turn_is_part_of_goes_with_each_of_its_calls(
+    way: Callable[[Letta], Closing], trace: str
+) -> None:
+    asked: list[Asked] = []
+
+    async def handle(peer: Peer) -> None:
+        for _ in range(4):
+            asked.append(await peer.request())
+            await peer.send(STREAM if asked[-1].line.split(" ")[1].endswith("/messages") else found())
+
+    of_none = TRACEPARENT.set(trace)
+    async with serving(handle) as served, calling(way, served.url) as calls:
+        await calls.find("agent-1", "s", "", 1)
+        await calls.create("agent-1", "s")
+        await calls.rename("conv-1", "s")
+        await stream(calls)
+    TRACEPARENT.reset(of_none)
+
+    assert [request.headers.get("traceparent", "") for request in asked] == [trace] * 4
 
 
 async def test_a_body_is_given_as_it_came(way: Callable[[Letta], Closing]) -> None:

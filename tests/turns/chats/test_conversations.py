@@ -9,7 +9,7 @@ from gateway.turns.people.agents import KnownAgent
 from gateway.turns.turn import Turn
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import Store
-from tests.turns.turns import MARKER, OLD, OTHERS_SUMMARY, SUMMARY, find, say, summaries, turn
+from tests.turns.turns import MARKER, OLD, OTHERS_SUMMARY, SUMMARY, TUTOR, find, say, summaries, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ async def test_a_conversation_is_made_once_and_carries_its_marker(either: Memory
 
 async def test_a_conversation_is_found_by_another_process(either: MemoryLetta, agent: KnownAgent) -> None:
     made = await say(either, Conversations(either), agent, turn("Hi"))
-    found = await find(Conversations(either), KnownAgent("agent-1"), turn("Hi", "Hello", "More"))
+    found = await find(Conversations(either), KnownAgent("agent-1", TUTOR), turn("Hi", "Hello", "More"))
 
     assert found == made.id
     assert either.count("create_conversation") == 1

@@ -1,168 +1,123 @@
-"""What a run has cost: all that Letta tells, of every step and every try, and an estimate of what it does not tell."""
+"""The account of a run: what is noted while it goes on, by whom it is closed, and how much it holds."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
-from gateway.domain import errors
-from gateway.domain.events import TokensCounted
-from gateway.domain.json_format import JsonFormat
-from gateway.settings import AgentType
-from gateway.turns.runs.account import Account
+from gateway.domain.events import CallPiece
+from gateway.domain.request import ClientTool, ClientTools
+from gateway.turns.runs.account import LONGEST_NAME, MOST_CALLS, Account
 from gateway.turns.runs.driver import Run, Shared
-from gateway.turns.runs.registry import Runs
-from gateway.turns.runs.requirements import Requirement
-from tests.events import answer, approval_request, error, ping, reasoning, stop, tool_call, tool_return, usage
-from tests.turns.memory_letta import ANSWER, MemoryLetta, Step
-from tests.turns.turns import AGAIN, FIRST, TUTOR, ended, play, read, turn
+from tests.events import answer, approval_request, ping, stop, tool_call, tool_return
+from tests.turns.memory_letta import ANSWER, MemoryLetta
+from tests.turns.turns import AGAIN, FIRST, ended, read, runs_for, turn
 from tests.turns.virtual_time import Gate, idle
 
 pytestmark = pytest.mark.anyio
 
-NOTHING = TokensCounted()
-DENYING = AgentType(id="tutor", model="m/one", approvals="deny")
-IN_JSON = Requirement(json=JsonFormat())
-TOLD = TokensCounted(11, 7, 18)
-ASKS: Sequence[Step] = ([ping()], [approval_request("rm", arguments="{}")], [stop("requires_approval"), usage()])
-SEARCHES = [reasoning("Hm."), tool_call("search", arguments='{"q": 1}'), tool_return()]
-# What is asked is "Hi", one token, and "Hello there." is three.
-PIECE = answer("Hello there.")
 
-
-def counted(prompt: int, completion: int) -> TokensCounted:
-    return TokensCounted(prompt, completion, prompt + completion)
-
-
-# what runs do, one after the other -> what Letta has told of all of them, and what is estimated
-ENDED: dict[str, tuple[Sequence[Sequence[Step]], TokensCounted, TokensCounted]] = {
-    "an answer": ([ANSWER], TOLD, NOTHING),
-    "steps that are each counted": (
-        [[[ping()], [*SEARCHES, usage()], [answer("Found.", "step-2"), usage(20, 3), stop()]]],
-        counted(31, 10),
-        NOTHING,
-    ),
-    "a call that was denied, and what came after it": ([ASKS, ANSWER], counted(22, 14), NOTHING),
-    "an answer whose usage is not told": ([[[ping()], [PIECE, stop()]]], NOTHING, counted(1, 3)),
-    "steps whose usage is not told": (
-        [[[ping()], [*SEARCHES, answer("Found it", "step-2"), stop()]]],
-        NOTHING,
-        # "Hm.", the call's arguments and the answer are 3, 8 and 8 characters.
-        counted(2, 5),
-    ),
-    "an error of the provider's before any word": (
-        [[[ping()], [stop("llm_api_error")], [error()]]],
-        NOTHING,
-        NOTHING,
-    ),
-    "an error of the provider's within the answer": (
-        [[[ping()], [PIECE], [stop("error")], [error()]]],
-        NOTHING,
-        counted(1, 3),
-    ),
-    "an error of the provider's in the second step": (
-        [[[ping()], [*SEARCHES, usage()], [answer("Hello th", "step-2")], [stop("error")], [error()]]],
-        TOLD,
-        counted(1, 2),
-    ),
-    "a connection that breaks": ([[[ping()], [PIECE], errors.BrokenStream("x")]], NOTHING, counted(1, 3)),
-    "a Letta that is not there": ([[errors.Unreachable("x")]], NOTHING, NOTHING),
-    "a run that hangs": ([[[ping()], 1000.0]], NOTHING, counted(1, 0)),
-}
-
-
-class Metered:
-    """Notes the accounts of runs that have ended."""
-
-    def __init__(self, accounts: list[Account]) -> None:
-        self._accounts = accounts
-        self._begun: list[Account] = []
-
-    def begin(self, account: Account) -> None:
-        self._begun.append(account)
-
-    def end(self, account: Account) -> None:
-        assert account is self._begun.pop()
-        self._accounts.append(account)
-
-
-async def account_of(means: Shared, requirement: Requirement | None = None) -> Account:
-    run = Run(turn(agent_type=DENYING), means, requirement)
-    run.follow()
+async def account_of(run: Run) -> Account:
+    """The account of a run, once it is over."""
+    await read(run.follow())
     await ended(run)
     return run.account
 
 
-@pytest.mark.parametrize(("scripts", "told", "estimated"), ENDED.values(), ids=list(ENDED))
-async def test_an_account_is_what_letta_told_and_an_estimate_of_the_rest(
-    letta: MemoryLetta,
-    means: Shared,
-    scripts: Sequence[Sequence[Step]],
-    told: TokensCounted,
-    estimated: TokensCounted,
-) -> None:
-    letta.scripts = list(scripts)
-    account = await account_of(means)
+async def test_it_holds_the_calls_of_tools_and_if_they_failed(letta: MemoryLetta, means: Shared) -> None:
+    letta.scripts = [
+        [
+            [ping(), tool_call("search", "c1"), tool_call(None, "c1", arguments="{}")],
+            [tool_return(call_id="c1")],
+            [tool_call("fetch", "c2"), tool_return(call_id="c2", status="error")],
+            [approval_request("weather", "c3"), stop("requires_approval")],
+        ]
+    ]
+    asked = turn(tools=ClientTools((ClientTool("weather"),)))
+    tools = (await account_of(Run(asked, means))).tools
 
-    assert (account.tokens, account.estimated) == (told.plus(estimated), estimated)
-
-
-async def test_both_tries_of_a_requirement_are_in_the_account(letta: MemoryLetta, means: Shared) -> None:
-    letta.scripts = [ANSWER, [[ping()], [answer("{}")], [stop(), usage(20, 3)]]]
-    account = await account_of(means, IN_JSON)
-
-    assert (account.tokens, account.estimated) == (counted(31, 10), NOTHING)
+    assert [(used.id, used.name, used.ended is not None, used.failed, used.clients) for used in tools] == [
+        ("c1", "search", True, False, False),
+        ("c2", "fetch", True, True, False),
+        ("c3", "weather", False, False, True),
+    ]
 
 
-async def test_an_answer_that_was_held_back_when_its_run_broke_is_estimated(letta: MemoryLetta, means: Shared) -> None:
-    letta.scripts = [[[ping()], [PIECE], errors.BrokenStream("x")]]
-    account = await account_of(means, IN_JSON)
+async def test_it_holds_the_wait_for_the_turns_before_it(letta: MemoryLetta, means: Shared) -> None:
+    letta.scripts = [[[ping()], 7.0, [answer("one"), stop()]]]
+    first, second = Run(turn(), means), Run(turn(), means)
+    accounts = await asyncio.gather(account_of(first), account_of(second))
 
-    assert account.estimated.completion == 3
-
-
-async def test_a_stopped_answer_is_estimated(letta: MemoryLetta, runs: Runs) -> None:
-    accounts: list[Account] = []
-    letta.scripts = [[[ping()], [PIECE], Gate()]]
-    reader = runs.start(turn(), meter=Metered(accounts))
-    await letta.said(2)
-    (run,) = runs.under_way
-    reader.leave()
-    await ended(run)
-    await idle()
-
-    assert [each.tokens for each in accounts] == [each.estimated for each in accounts] == [counted(1, 3)]
+    first_wait, second_wait = (account.queued_seconds for account in accounts)
+    assert first_wait == 0
+    assert second_wait is not None
+    assert second_wait >= 7
 
 
-async def test_the_chat_that_a_request_shows_is_estimated_as_what_the_model_read(
-    letta: MemoryLetta, means: Shared
-) -> None:
-    letta.scripts = [[[ping()], [PIECE, stop()]]]
-    shown = turn("x" * 40, "y" * 40, "z" * 40, instructions="i" * 40)
-    run = Run(shown, means)
-    await read(run.follow())
+async def test_only_the_run_for_which_an_agent_was_made_says_so(letta: MemoryLetta, means: Shared) -> None:
+    accounts = [await account_of(Run(turn(chat=chat), means)) for chat in ("one", "two")]
+
+    assert [account.made_agent for account in accounts] == [True, False]
+
+
+async def test_it_says_that_the_run_was_cancelled(letta: MemoryLetta, means: Shared) -> None:
+    letta.scripts = [[[ping(), answer("Hel")], Gate()]]
+    run = Run(turn(), means)
+    await letta.said()
+    run.leave()
     await ended(run)
 
-    assert run.account.estimated == counted(40, 3)
+    assert run.account.cancelled
 
 
-async def test_the_end_of_a_run_is_told_once_and_not_to_who_joined_it(letta: MemoryLetta, runs: Runs) -> None:
-    accounts: list[Account] = []
-    others: list[Account] = []
-    first, again = runs.start(turn(), FIRST, Metered(accounts)), runs.start(turn(), AGAIN, Metered(others))
+async def test_it_is_closed_with_its_run_also_where_that_never_began(letta: MemoryLetta, means: Shared) -> None:
+    told: list[str] = []
+    for name, leaves in (("played", False), ("left", True)):
+        run = Run(turn(), means)
+        run.account.when_closed(lambda name=name: told.append(name))  # type: ignore[misc]
+        if leaves:
+            run.leave()
+        else:
+            await read(run.follow())
+        await ended(run)
+        await idle()
+        assert run.account.is_closed
+
+    assert told == ["played", "left"]
+
+
+async def test_only_the_request_that_has_begun_a_run_has_its_account(letta: MemoryLetta) -> None:
+    runs = runs_for(letta)
+    letta.scripts = [[*ANSWER]]
+    first = runs.start(turn(), FIRST)
+    again = runs.start(turn(), AGAIN)
     await asyncio.gather(read(first), read(again))
-    await idle()
-    assert runs.has(AGAIN)
-    await read(runs.start(turn(), AGAIN, Metered(others)))
 
-    assert [each.tokens for each in accounts] == [TOLD]
-    assert others == []
-    assert letta.count("run") == 1
+    assert first.account is not None
+    assert (again.joined, again.account) == (True, None)
 
 
-async def test_a_request_that_was_never_sent_before_has_no_run(runs: Runs) -> None:
-    assert not runs.has(AGAIN)
-    await play(runs, turn(agent_type=TUTOR), FIRST)
+def test_who_asks_late_is_told_at_once() -> None:
+    account, told = Account(), []
+    account.close()
+    account.when_closed(lambda: told.append("late"))
 
-    assert runs.has(AGAIN)
-    assert not runs.has(FIRST)
+    assert told == ["late"]
+
+
+def test_it_keeps_so_many_calls_and_so_much_of_a_name_at_most() -> None:
+    account = Account()
+    for number in range(2 * MOST_CALLS):
+        account.called(CallPiece(f"c{number}", "n" * 1000), clients=False)
+
+    assert len(account.tools) == MOST_CALLS
+    assert {len(used.name) for used in account.tools} == {LONGEST_NAME}
+
+
+def test_a_piece_of_a_call_and_the_return_of_none_add_nothing() -> None:
+    account = Account()
+    account.called(CallPiece("c1", "search"), clients=False)
+    account.called(CallPiece("c1", "", "{}"), clients=False)
+    account.called(CallPiece("c1", "search"), clients=False)
+    account.returned("c9", failed=True)
+
+    assert [(used.name, used.failed) for used in account.tools] == [("search", False)]

@@ -11,7 +11,7 @@ from gateway.domain import errors as letta
 from gateway.domain.errors import UpstreamError
 from gateway.domain.events import Event, Text, Thought, ToolCalled
 from gateway.domain.look import Look, Reasoning
-from gateway.http.answering import Answer
+from gateway.http.answers.answering import Answer
 from gateway.http.record import Record
 from gateway.turns.runs.log import Reader, Told
 from gateway.wires.chat_completions.response import DONE_FRAME, frame, to_completion

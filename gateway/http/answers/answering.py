@@ -9,8 +9,8 @@ from litestar.types import ASGIApp
 from msgspec import Struct
 
 from gateway.domain.errors import GatewayError, UpstreamError
+from gateway.http.answers.event_stream import PING_FRAME, EventStream
 from gateway.http.errors import to_gateway_error
-from gateway.http.event_stream import PING_FRAME, EventStream
 from gateway.http.record import CLIENT_LEFT, Record
 from gateway.turns.runs.log import Reader
 from gateway.wires.encoder import Encoder
@@ -28,8 +28,10 @@ class Answer:
         self._run = run
         self._narrator = narrator
         self._encoder = encoder
-        self._failure: UpstreamError | None = None
-        """The end of the run, once what came before it in the same read was said."""
+        self.on_leave: Callable[[], object] = lambda: None
+        """Called when the run is no longer read."""
+        self._failure: UpstreamError | GatewayError | None = None
+        """The end of the answer, once what came before it in the same read was said."""
 
     def take_frames(self) -> tuple[bytes, bool]:
         """The frames of what has come since the last time, perhaps none; and False if they are the last ones.
@@ -39,7 +41,7 @@ class Answer:
         said, over = self._take()
         frames = self._encoder.encode(said) if said else b""
         if over:
-            self.record.outcome = None
+            self.record.has_last_frame()
             frames += self._encoder.end()
         elif self._failure and not frames:
             raise self._failure
@@ -79,10 +81,16 @@ class Answer:
         """Have `listener` called when there is something to take, in the call that brings it."""
         self._run.listen(listener)
 
+    def cut(self, error: GatewayError) -> None:
+        """Tell the client of an error, in place of all that would follow."""
+        self._failure = error
+        self._run.interrupt()
+
     def leave(self) -> None:
         """Read no more of the run."""
         self.record.tokens = self._narrator.tokens
         self._run.leave()
+        self.on_leave()
 
     def _fail(self, error: GatewayError) -> bytes:
         """The frames that close what is open, tell of an error and end the answer."""

@@ -1,0 +1,119 @@
+"""`GET /metrics` and `GET /metrics/chats`: on the public address for keys that may, and on one of their own."""
+
+from collections.abc import Callable
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.datastructures import Headers, State
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from gateway.domain.errors import Forbidden, RouteNotFound
+from gateway.http.middleware import is_own_host
+from gateway.http.parts import Numbers, admit, parts_of
+from gateway.http.record import Record
+from gateway.settings import is_loopback
+
+# The most chats that are listed.
+MOST_CHATS = 20
+# Raises GatewayError for a request that may not read.
+Admit = Callable[[Request[Any, Any, Any]], None]
+
+
+class ChatUnderWay(Struct, frozen=True):
+    """An answer under way: `ChatUnderWay("1f0c22ab", "tutor", 12.5, 0.8)`. No field tells who asks, or what."""
+
+    chat: str
+    """The first digits of the chat's name in Letta."""
+    agent_type: str
+    seconds: float
+    """The time since its request came."""
+    first: float | None = None
+    """The time to the first of its bytes; None while there are none."""
+    streamed: bool = False
+
+
+class ChatsUnderWay(Struct, frozen=True):
+    """The answers under way, the slowest first: `ChatsUnderWay(total=250, chats=[…])`."""
+
+    total: int
+    """The number of all of them; MOST_CHATS at most are told of."""
+    chats: list[ChatUnderWay]
+
+
+def metrics_routes(lets_in: Admit) -> list[HTTPRouteHandler]:
+    """The routes, for those whom `lets_in` does not refuse."""
+
+    @get("/metrics", name="metrics")
+    async def show_metrics(request: Request[None, None, State]) -> Response[bytes]:
+        """Show all metrics, as Prometheus reads them. Raises GatewayError."""
+        lets_in(request)
+        numbers = _numbers(request)
+        return Response(await numbers.exposed(), media_type=numbers.content_type, headers=NOT_KEPT)
+
+    @get("/metrics/chats", name="chats_under_way")
+    async def show_chats(request: Request[None, None, State]) -> Response[ChatsUnderWay]:
+        """Show the slowest chats under way, which are no metric: a label of theirs would have no bound.
+
+        Raises GatewayError.
+        """
+        lets_in(request)
+        _numbers(request)
+        return Response(to_chats(parts_of(request).under_way.chats), headers=NOT_KEPT)
+
+    return [show_metrics, show_chats]
+
+
+NOT_KEPT = {"cache-control": "no-store"}
+
+
+def admit_key(request: Request[Any, Any, Any]) -> None:
+    """Admit keys with `metrics = true`, and nobody else; of a gateway without keys, this machine.
+
+    Raises InvalidApiKey, Forbidden, AmbiguousHeader; and RouteNotFound where nothing is counted.
+    """
+    _numbers(request)
+    _check_page(request.headers)
+    if not admit(request).key.metrics:
+        raise Forbidden("This key may not read metrics: it lacks `metrics = true`.", code="metrics_not_allowed")
+
+
+def admit_at(host: str) -> Admit:
+    """Admit whoever reaches the address `host`: on a loopback one under this machine's names only (DNS rebinding)."""
+
+    def lets_in(request: Request[Any, Any, Any]) -> None:
+        if is_loopback(host) and not is_own_host(request.headers):
+            raise Forbidden("Metrics are told as localhost, 127.0.0.1 or [::1] only.", code="host_not_allowed")
+        _check_page(request.headers)
+
+    return lets_in
+
+
+def _check_page(headers: Headers) -> None:
+    """Refuse web pages, whatever key they have: `Origin` is theirs. Raises Forbidden."""
+    if headers.getall("origin", []):
+        raise Forbidden("Metrics are told to no web page.", code="origin_not_allowed")
+
+
+def _numbers(request: Request[Any, Any, Any]) -> Numbers:
+    numbers = parts_of(request).metrics
+    if numbers is None:
+        raise RouteNotFound("Nothing is counted here: that takes `[metrics] port`, or a key with `metrics = true`.")
+    return numbers
+
+
+def to_chats(records: list[Record]) -> ChatsUnderWay:
+    """The slowest of the chats of these records."""
+    slowest = sorted(records, key=lambda record: record.started)[:MOST_CHATS]
+    return ChatsUnderWay(len(records), [_to_chat(record) for record in slowest])
+
+
+def _to_chat(record: Record) -> ChatUnderWay:
+    first = record.first_frame_seconds
+    return ChatUnderWay(
+        record.chat or "",
+        record.agent_type or "",
+        round(record.age, 3),
+        None if first is None else round(first, 3),
+        record.streamed,
+    )

@@ -1,0 +1,70 @@
+"""Clients that read answers which the model holds back in their middle, for what happens to a gateway meanwhile."""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+
+from tests.gateways import chat, http, said
+from tests.integration.words import someone
+from tests.servers.scripted_model import Gate, ScriptedModel
+
+Read = tuple[str, str]
+"""The answer as it came, and the name of the error with which its body ended; empty if that ended as it should."""
+
+
+def is_whole(read: Read) -> bool:
+    answer, error = read
+    return not error and said(answer)["content"].endswith("one two three") and answer.rstrip().endswith("[DONE]")
+
+
+def told_error(read: Read) -> str:
+    """The code of the error at the end of a stream, which then ends as it should."""
+    frames = [line.removeprefix("data: ") for line in read[0].splitlines() if line.startswith("data: ")]
+    assert (read[1], frames[-1]) == ("", "[DONE]")
+    code: str = json.loads(frames[-2])["error"]["code"]
+    return code
+
+
+class Held:
+    """Answers under way: each client has the word `one`, and the model says no more until the gate is opened."""
+
+    def __init__(self, gate: Gate, reading: dict[str, list[Future[Read]]]) -> None:
+        self.gate = gate
+        self._reading = reading
+
+    def read(self, key: str) -> list[Read]:
+        """The answers to the clients with this key, once they have ended."""
+        return [each.result(60) for each in self._reading[key]]
+
+
+@contextmanager
+def held(base_url: str, model: ScriptedModel, clients: dict[str, int]) -> Iterator[Held]:
+    """So many clients of one person with each key, while entered."""
+    user, text = someone(), f"!say one two three\n{someone()}"
+    begun = threading.Semaphore(0)
+
+    def read(key: str, number: int) -> Read:
+        lines, error = [], ""
+        body = chat(text, user=user, stream=True, metadata={"chat_id": str(number)})
+        with http(base_url, key) as client, client.stream("POST", "/v1/chat/completions", json=body) as response:
+            try:
+                for line in response.iter_lines():
+                    lines.append(line)
+                    if "one" in line:
+                        begun.release()
+            except httpx.TransportError as ended:
+                error = type(ended).__name__
+        return "\n".join(lines), error
+
+    with model.gate(text, "one") as gate, ThreadPoolExecutor(sum(clients.values())) as people:
+        keys = [key for key, count in clients.items() for _ in range(count)]
+        reading: dict[str, list[Future[Read]]] = {key: [] for key in clients}
+        for number, key in enumerate(keys):
+            reading[key].append(people.submit(read, key, number))
+        for _ in keys:
+            assert begun.acquire(timeout=120)
+        yield Held(gate, reading)
