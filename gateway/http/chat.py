@@ -24,6 +24,7 @@ from gateway.http.incoming.tokens import read_claims
 from gateway.http.parts import Parts, admit, parts_of
 from gateway.http.record import Record, record_of, shown
 from gateway.http.texts import ITEM_TEXTS, TEXTS
+from gateway.limits.gate import Admission
 from gateway.pictures.shown import look_at, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
 from gateway.trace_context import TRACEPARENT, TRACEPARENT_HEADER, read_traceparent, trace_of
@@ -73,12 +74,11 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     record.agent_type, record.agent, record.chat = turn.agent_type.id, turn.agent_name, turn.digits
     await parts.schemas.check(turn.json)
     await parts.schemas.check_strict(turn.tools)
-    _take_up_trace(parts, request.headers, record)
     sent, look = to_sent(key, read_resend(headers), turn, body), look_for(key, headers, turn, asked)
-    if parts.runs.has(sent):
-        record.joined = True
-        return await _respond(request, admitted, asked, parts.runs.start(turn, sent), look, turn.tools)
-    admission = await let_in(parts.gate, key, turn.caller.user, record)
+    # A request that was sent before is free.
+    again = parts.runs.has(sent)
+    admission = Admission(parts.gate) if again else await let_in(parts.gate, key, turn.caller.user, record)
+    _take_up_trace(parts, request.headers, record)
     try:
         reader = parts.runs.start(turn, sent)
         record.joined, record.account = reader.joined, reader.account

@@ -31,9 +31,12 @@ class Standing(Struct, frozen=True):
 
 
 class Admission:
-    """One new run that was let in: it pays for that run, and must be left when the run's answer is over."""
+    """One request that was let in: it pays for the run that it begins, and must be left when its answer is over.
 
-    def __init__(self, gate: "Gate", payers: tuple[Payer, ...]) -> None:
+    Without payers it begins none.
+    """
+
+    def __init__(self, gate: "Gate", payers: tuple[Payer, ...] = ()) -> None:
         self.headers: dict[str, str] = {}
         """OpenAI's headers about the limits; none where there are no limits."""
         self._gate = gate
@@ -179,17 +182,15 @@ class Gate:
         tokens, moment = account.tokens, at(self.clock())
         answers = 1 if any(payer.person for payer in payers) else 0
         spent = Spent(answers, tokens.prompt, tokens.completion, tokens.total, account.estimated.total)
-        for payer in payers:
-            try:
+        try:
+            for payer in payers:
                 await self.counters.spend(payer, (day_of(moment), month_of(moment)), spent)
-            finally:
-                self._close(payer, account)
-
-    def _close(self, payer: Payer, account: Account) -> None:
-        accounts = self._open[payer]
-        del accounts[id(account)]
-        if not accounts:
-            del self._open[payer]
+        finally:
+            for payer in payers:
+                accounts = self._open[payer]
+                del accounts[id(account)]
+                if not accounts:
+                    del self._open[payer]
 
     async def aclose(self) -> None:
         """Count what has ended, and close the counters."""

@@ -19,6 +19,7 @@ from gateway.settings import OPEN_KEY, Allowance, Key, Secret, Tasks, UserSource
 from gateway.turns.chats.markers import user_digest
 from tests.gateways import KEY, chat, gateway, http, sdk, settings_for
 from tests.http.asgi import call, post
+from tests.http.seen.numbers import of, until
 from tests.servers.fake_letta import ANSWER, PING, THOUGHT, WORD, Cut, FakeLetta, Hold
 from tests.servers.scripted_model import ScriptedModel
 from tests.turns.memory_letta import MemoryLetta
@@ -310,6 +311,16 @@ def test_the_log_names_the_limit_and_nobody(letta: FakeLetta, caplog: pytest.Log
     assert line.endswith("rate_limit_exceeded key=programs model=tutor agent=" + line.rpartition("agent=")[2])
     assert line.endswith(" limit=user.requests_per_minute")
     assert "secret" not in caplog.text
+
+
+def test_whoever_watches_sees_which_limit_refused(letta: FakeLetta) -> None:
+    key = programs(Allowance(requests_per_minute=1), metrics=True)
+    with limited(letta, key) as url, http(url) as client:
+        for _ in range(2):
+            client.post(URL, json=chat())
+        seen = until(url, KEY, "letta_gateway_limits_hit_total", limit="user.requests_per_minute", key="programs")
+
+    assert of(seen, "letta_gateway_limits_hit_total") == 1
 
 
 # What a run costs that does not end well
