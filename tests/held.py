@@ -61,7 +61,8 @@ def held(base_url: str, model: ScriptedModel, clients: dict[str, int]) -> Iterat
         begun.release()
         return "\n".join(lines), error
 
-    with model.gate(text, "one") as gate, ThreadPoolExecutor(sum(clients.values())) as people:
+    # The gate is opened before the clients are waited for.
+    with ThreadPoolExecutor(sum(clients.values())) as people, model.gate(text, "one") as gate:
         keys = [key for key, count in clients.items() for _ in range(count)]
         reading: dict[str, list[Future[Read]]] = {key: [] for key in clients}
         for number, key in enumerate(keys):
