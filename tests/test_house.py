@@ -21,7 +21,7 @@ IN_ROOMS = [name for name in FILES if "/" in name]
 # room -> the modules of ours that it may import, beside its own; what stands beside the rooms may import them all
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": ("domain",),
-    "commands": ("letta", "turns", "configuration", "choices", "settings", "domain"),
+    "commands": ("letta", "turns", "limits", "http.seen.chats", "configuration", "choices", "settings", "domain"),
     "domain": (),
     "wires": ("domain",),
     "frontends": ("wires.chat_completions", "wires.sayings", "settings", "domain"),
@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks": ("turns.runs", "settings", "domain"),
     "turns": ("letta.upstream", "letta.notes", "settings", "watch", "domain"),
     "letta": ("settings", "watch", "trace_context", "domain"),
-    "http": ("wires", "frontends", "tasks", "pictures", "turns", "settings", "trace_context", "domain"),
+    "limits": ("turns.runs.account", "settings", "domain"),
+    "http": ("wires", "frontends", "tasks", "pictures", "turns", "limits", "settings", "trace_context", "domain"),
     "offline": (),
 }
 ADDRESSES = {
@@ -38,7 +39,7 @@ ADDRESSES = {
     "aiohttp": ["letta/rest/letta_clients.py", "pictures/fetcher.py"],
     "yarl": ["pictures/fetcher.py"],
     # The client that letta-client takes, and the one for a question whether somebody is there.
-    "httpx": ["letta/embedded/provider.py", "letta/rest/letta_clients.py"],
+    "httpx": ["commands/top.py", "letta/embedded/provider.py", "letta/rest/letta_clients.py"],
     "sse_starlette": ["http/answers/event_stream.py"],
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],
@@ -46,7 +47,9 @@ ADDRESSES = {
     "backports": ["http/answers/compressor.py", "http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
     "opentelemetry": ["http/seen/traces.py"],
-    "prometheus_client": ["http/seen/metrics.py"],
+    # What writes metrics, and what reads them.
+    "prometheus_client": ["commands/top_picture.py", "http/seen/metrics.py"],
+    "rich": ["commands/top.py", "commands/top_picture.py"],
     "platformdirs": ["letta/embedded/directory.py"],
     "uvloop": ["starting.py"],
     "openai": ["tasks/plain_model.py"],
@@ -54,6 +57,7 @@ ADDRESSES = {
     "jwt": ["http/incoming/signatures.py"],
     "watchfiles": ["watching.py"],
     "jsonschema_rs": ["turns/runs/judge.py"],
+    "sqlite3": ["limits/usage_file.py"],
 }
 # Fields of OpenAI's request, but for words that are somebody else's, too: a role, a template's tools, a short no.
 FIELDS = {*ChatCompletionRequest.__struct_fields__} - {"user", "tools", "n"}

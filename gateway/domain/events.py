@@ -121,6 +121,15 @@ class TokensCounted(Struct, frozen=True):
     cached: int = 0
     reasoning: int = 0
 
+    def plus(self, other: "TokensCounted") -> "TokensCounted":
+        return TokensCounted(
+            self.prompt + other.prompt,
+            self.completion + other.completion,
+            self.total + other.total,
+            self.cached + other.cached,
+            self.reasoning + other.reasoning,
+        )
+
 
 class SignOfLife(Struct, frozen=True):
     """Something that says nothing by itself: a ping, `SignOfLife()`.

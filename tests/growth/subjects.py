@@ -8,7 +8,9 @@ SMALL = "one value of a few fields at a time: what is long in them is passed on 
 HEADERS = "reads headers, which the server bounds"
 OPERATOR = "reads what the operator wrote"
 IDS = "digests ids, each of at most 512 characters"
+NUMBERS = "reads numbers and moments"
 BY_ANOTHER = "only hands on, to what stands in the table"
+METRICS = "reads the gateway's own metrics, the labels of which are bounded"
 EXCEPTIONS = {
     **{f"frontends.headers.{name}": HEADERS for name in ("names", "read_header", "read_id", "read_person")},
     **{f"frontends.librechat.{name}": HEADERS for name in ("decode_header", "is_placeholder")},
@@ -19,6 +21,7 @@ EXCEPTIONS = {
     "pictures.addresses.is_public": "reads an address of a name server's answer",
     "letta.error_words.from_stop_reason": SMALL,
     "letta.rest.input.with_options": "reads an agent's settings, and a handful of options",
+    "domain.events.TokensCounted.plus": SMALL,
     "letta.parts.in_words": SMALL,
     "letta.app_server.input.external_tools": "passes on the client's tools, each as it is",
     "letta.app_server.input.client_ids": "reads the ids of the messages that it is given",
@@ -61,6 +64,9 @@ EXCEPTIONS = {
     "http.answers.compressor.encoding_headers": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
     "mistakes.mistakes": OPERATOR,
+    **{f"commands.top_picture.{name}": METRICS for name in ("Reading.by", "Reading.since", "Reading.value", "picture")},
+    **{f"commands.top_picture.{name}": METRICS for name in ("quantile", "to_reading")},
+    "http.seen.chats.to_chats": "sorts the answers under way, which the settings bound",
     "trace_context.read_traceparent": HEADERS,
     "trace_context.trace_of": SMALL,
     "settings.keys.Key.may_use": OPERATOR,
@@ -68,17 +74,41 @@ EXCEPTIONS = {
     "settings.tree.Settings.types_for": OPERATOR,
     "settings.values.digest_of": HEADERS,
     "settings.values.is_loopback": OPERATOR,
+    **{f"turns.runs.account.Account.{name}": SMALL for name in ("called", "returned", "when_closed")},
     **{f"turns.runs.course.Course.{name}": SMALL for name in ("fail", "is_not_begun", "retry")},
     "turns.runs.course.Filter.take": f"{BY_ANOTHER} (StrictCalls.take, AnswerGate.take)",
     "turns.runs.requirements.Requirement.is_met_by": SMALL,
     "turns.runs.requirements.AnswerGate.open_if_met": f"{BY_ANOTHER} (JsonFormat.find)",
     "turns.runs.requirements.to_requirement": SMALL,
+    **{
+        f"limits.{name}": NUMBERS
+        for name in (
+            "counters.Counters.enter",
+            "counters.Counters.leave",
+            "counters.Counters.spend",
+            "counters.Counters.spent",
+            "counters.Counters.take",
+            "counters.Counters.under_way",
+            "counters.Spent.plus",
+            "periods.at",
+            "periods.begin_of_day",
+            "periods.begin_of_month",
+            "periods.day_of",
+            "periods.in_openai_form",
+            "periods.month_of",
+            "periods.next_day",
+            "periods.next_month",
+            "periods.oldest_kept",
+            "periods.whole_seconds",
+            "rates.take",
+        )
+    },
     "turns.people.identity.identify": HEADERS,
     "turns.people.identity.keeps_history": SMALL,
     "turns.people.identity.message_ids": HEADERS,
     **{
         f"turns.chats.markers.{name}": "digests ids, each of at most 512 characters"
-        for name in ("agent_name", "agent_tags", "conversation_marker", "id_digest", "thread_marker")
+        for name in ("agent_name", "agent_tags", "conversation_marker", "id_digest", "thread_marker", "user_digest")
     },
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",

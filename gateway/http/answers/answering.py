@@ -1,7 +1,7 @@
 """A run as a response: server-sent events, or one whole answer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -22,6 +22,7 @@ from gateway.wires.sayings import Saying
 
 # A whole answer of fewer bytes fits into the packet with its headers.
 SHORT = 1024
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class Answer:
@@ -128,9 +129,16 @@ class Answer:
 
 
 async def stream(
-    answer: Answer, first_event_seconds: float, ping_seconds: float, compressor: Compressor | None = None
+    answer: Answer,
+    first_event_seconds: float,
+    ping_seconds: float,
+    compressor: Compressor | None = None,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> ASGIApp:
-    """The answer as events. Raises GatewayError or UpstreamError if the run fails within `first_event_seconds`."""
+    """The answer as events, with more `headers`.
+
+    Raises GatewayError or UpstreamError if the run fails within `first_event_seconds`.
+    """
     # Until it has its end, it has none: nobody tells of a client that leaves.
     answer.record.outcome = CLIENT_LEFT
     try:
@@ -140,6 +148,7 @@ async def stream(
         answer.leave()
         raise
     response = EventStream(*first, answer.take_frames_or_failure, answer.leave, ping_seconds, compressor)
+    response.headers.update(headers)
     answer.listen(response.tell)
     return cast(ASGIApp, response)
 
@@ -173,18 +182,18 @@ async def in_one_piece(answer: Answer, request: Request[Any, Any, Any]) -> Struc
         leaving.cancel()
 
 
-async def compressed(completion: Struct, compressor: Compressor) -> Response[bytes]:
-    """A whole answer as its client accepts it; a short one stays as it is."""
+async def compressed(completion: Struct, compressor: Compressor, headers: Mapping[str, str]) -> Response[bytes]:
+    """A whole answer as its client accepts it, with more `headers`; a short one stays as it is."""
     body = msgspec.json.encode(completion)
     if len(body) < SHORT:
-        return Response(body, media_type=MediaType.JSON)
+        return Response(body, media_type=MediaType.JSON, headers=headers)
     pieces = [body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)]
     encoded = b""
     for piece in pieces[:-1]:
         encoded += compressor.compress(piece)
         await asyncio.sleep(0)
     encoded += compressor.end(pieces[-1])
-    return Response(encoded, media_type=MediaType.JSON, headers=encoding_headers(compressor))
+    return Response(encoded, media_type=MediaType.JSON, headers={**headers, **encoding_headers(compressor)})
 
 
 async def _disconnected(request: Request[Any, Any, Any]) -> None:
