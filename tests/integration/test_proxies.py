@@ -5,9 +5,12 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from tests.gateways import KEY, GatewayProcess, chat, said
 from tests.integration.words import someone
 from tests.one_by_one import PATIENCE_SECONDS, OneByOne
 from tests.readme import ROOT
-from tests.servers.fake_letta import PING, WORD, FakeLetta, Hold
+from tests.servers.fake_letta import PING, STOP, USAGE, WORD, FakeLetta, Hold
 from tests.servers.health import await_health, held_port
 
 NAME, GATEWAY = "chat.example.org", "127.0.0.1:8000"
@@ -65,6 +68,7 @@ http {{
 """
 START_SECONDS = 30
 SILENCE_SECONDS, WORDS = 3, 150
+STREAMS = 20
 
 
 class Proxied(Struct, frozen=True):
@@ -246,6 +250,40 @@ def test_who_leaves_stops_the_agent(proxied: Proxied, letta: FakeLetta) -> None:
         assert next(told) == WORD["content"]
 
     assert letta.cancelled.wait(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_of_a_gateway_that_ends_behind_a_proxy_every_answer_comes_to_its_end(
+    letta: FakeLetta, name: str, tmp_path: Path
+) -> None:
+    begun, rest = threading.Semaphore(0), threading.Event()
+    letta.steps = [PING, {**WORD, "content": "one "}, rest, {**WORD, "content": "two"}, STOP, USAGE]
+    (tmp_path / "gateway.toml").write_text(SCRIPTED.format(letta=letta.base_url))
+
+    def read(encoding: str) -> str:
+        with by_httpx2(front, encoding) as told:
+            heard = next(told)
+            begun.release()
+            return heard + "".join(told)
+
+    with (
+        GatewayProcess(tmp_path / "gateway.toml") as process,
+        proxy(name, tmp_path, process.base_url) as front,
+        ThreadPoolExecutor(STREAMS) as people,
+    ):
+        try:
+            heard = [people.submit(read, ("", "gzip", "zstd")[i % 3]) for i in range(STREAMS)]
+            for _ in heard:
+                assert begun.acquire(timeout=60)
+            process.process.send_signal(signal.SIGTERM)
+            process.wait_for("Ending: nothing new is taken.")
+            refused = httpx.get(f"{front.url}/v1/models", verify=front.trusting)
+        finally:
+            rest.set()
+        assert [each.result(60) for each in heard] == ["one two"] * STREAMS
+        assert process.process.wait(60) == 0
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
 
 
 def test_a_long_token_gets_through_and_headers_without_end_do_not(proxied: Proxied) -> None:
