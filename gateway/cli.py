@@ -1,4 +1,4 @@
-"""The command `letta-gateway`: serve, check, usage, demo, key."""
+"""The command `letta-gateway`: serve, check, usage, demo, key, top."""
 
 import argparse
 import asyncio
@@ -23,6 +23,10 @@ from gateway.settings import Settings
 from gateway.starting import Source, serve
 
 logger = logging.getLogger(__name__)
+# The port that OpenTelemetry gives to metrics for Prometheus:
+# https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#prometheus-exporter
+TOP_URL = "http://127.0.0.1:9464"
+KEY_VARIABLE = "GATEWAY_METRICS_KEY"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,6 +80,15 @@ def _parser() -> argparse.ArgumentParser:
             "--expires", type=date.fromisoformat, metavar="DAY", help="the day from which it is refused"
         )
     trying = commands.add_parser("demo", help="try it out: a Letta of its own, a key, and how to talk to it")
+    looking = commands.add_parser("top", help="show a gateway at work: rates, errors, the slowest answers")
+    looking.add_argument("--url", default=TOP_URL, help=f"where its metrics are ({TOP_URL}), or its own address")
+    looking.add_argument(
+        "--key",
+        default=KEY_VARIABLE,
+        metavar="VARIABLE",
+        help=f"environment variable that has a key with `metrics = true` ({KEY_VARIABLE})",
+    )
+    looking.add_argument("--once", action="store_true", help="print one picture, and end")
     for command in (serving, trying):
         command.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
     for command in (serving, checking, telling):
@@ -167,10 +180,21 @@ def _key(arguments: argparse.Namespace) -> None:
     print(key.hash_line(value, arguments.expires))
 
 
+def _top(arguments: argparse.Namespace) -> None:
+    from gateway.commands.top import CannotRead, top  # rich, which nothing else here needs
+
+    try:
+        top(arguments.url, os.environ.get(arguments.key), arguments.once)
+    except CannotRead as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "check": _check,
     "usage": _usage,
     "demo": _demo,
     "key": _key,
+    "top": _top,
 }

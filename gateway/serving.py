@@ -31,7 +31,7 @@ TICK_SECONDS = 0.1
 # A client may take so long to read the end of an answer that was ended.
 LAST_SECONDS = 10
 # A gateway that was told twice to end waits no longer for Letta to hear which runs are cancelled.
-HURRIED_SECONDS = 1.0
+HURRIED_SECONDS = 1
 
 
 def configure(app: Any, limits: Limits, under_way: RequestsUnderWay | None = None, **more: Any) -> uvicorn.Config:
@@ -94,8 +94,11 @@ class GatewayServer(uvicorn.Server):
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._hurried = self.should_exit
-        super().handle_exit(sig, frame)
+        # uvicorn itself would then leave everything as it is.
+        if self.should_exit:
+            self._hurried = True
+        else:
+            super().handle_exit(sig, frame)
 
     async def _drain(self) -> None:
         """Take nothing new, and return once nothing is under way, or the time for that is over."""
@@ -119,7 +122,7 @@ class GatewayServer(uvicorn.Server):
         parts.runs.stop()
         if self._hurried:
             await parts.runs.aclose(HURRIED_SECONDS)
-            self.force_exit = True
+            self.config.timeout_graceful_shutdown = HURRIED_SECONDS
         await super().shutdown(sockets)
 
 

@@ -72,6 +72,9 @@ def serve(
     # uvicorn passes on the signal that stopped it, once it has stopped.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked_to_stop, lambda *_: sys.exit(0))
+    # Until it can be heeded, a hangup must not end what is about to heed it; what has just been read has not changed.
+    if source and sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     # Modules are made to stay: to look for garbage among them takes a tenth of the start.
     gc.disable()
     try:

@@ -58,13 +58,17 @@ def held(base_url: str, model: ScriptedModel, clients: dict[str, int]) -> Iterat
                         begun.release()
             except httpx.TransportError as ended:
                 error = type(ended).__name__
+        begun.release()
         return "\n".join(lines), error
 
-    with model.gate(text, "one") as gate, ThreadPoolExecutor(sum(clients.values())) as people:
+    # The gate is opened before the clients are waited for.
+    with ThreadPoolExecutor(sum(clients.values())) as people, model.gate(text, "one") as gate:
         keys = [key for key, count in clients.items() for _ in range(count)]
         reading: dict[str, list[Future[Read]]] = {key: [] for key in clients}
         for number, key in enumerate(keys):
             reading[key].append(people.submit(read, key, number))
         for _ in keys:
             assert begun.acquire(timeout=120)
+        # One that has ended already never had the word.
+        assert [each.result() for one in reading.values() for each in one if each.done()] == []
         yield Held(gate, reading)

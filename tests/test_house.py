@@ -21,7 +21,7 @@ IN_ROOMS = [name for name in FILES if "/" in name]
 # room -> the modules of ours that it may import, beside its own; what stands beside the rooms may import them all
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": ("domain",),
-    "commands": ("letta", "turns", "limits", "configuration", "choices", "settings", "domain"),
+    "commands": ("letta", "turns", "limits", "http.seen.chats", "configuration", "choices", "settings", "domain"),
     "domain": (),
     "wires": ("domain",),
     "frontends": ("wires.chat_completions", "wires.sayings", "settings", "domain"),
@@ -39,7 +39,7 @@ ADDRESSES = {
     "aiohttp": ["letta/rest/letta_clients.py", "pictures/fetcher.py"],
     "yarl": ["pictures/fetcher.py"],
     # The client that letta-client takes, and the one for a question whether somebody is there.
-    "httpx": ["letta/embedded/provider.py", "letta/rest/letta_clients.py"],
+    "httpx": ["commands/top.py", "letta/embedded/provider.py", "letta/rest/letta_clients.py"],
     "sse_starlette": ["http/answers/event_stream.py"],
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],
@@ -47,7 +47,9 @@ ADDRESSES = {
     "backports": ["http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
     "opentelemetry": ["http/seen/traces.py"],
-    "prometheus_client": ["http/seen/metrics.py"],
+    # What writes metrics, and what reads them.
+    "prometheus_client": ["commands/top_picture.py", "http/seen/metrics.py"],
+    "rich": ["commands/top.py", "commands/top_picture.py"],
     "platformdirs": ["letta/embedded/directory.py"],
     "uvloop": ["starting.py"],
     "openai": ["tasks/plain_model.py"],

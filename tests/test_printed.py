@@ -18,6 +18,8 @@ KINDS: dict[str, UpstreamKind] = {"App Server": "app-server", "V1 server": "rest
 # The files to copy that other programs read, and who has them read here.
 OF_OTHERS = {
     "compose.yaml": "tests/test_packaging.py",
+    "deploy/grafana/alerts.yml": "tests/servers/prometheus.py",
+    "deploy/grafana/letta-gateway.json": "tests/integration/test_grafana.py",
     "deploy/librechat/librechat.yaml": "tests/clients/test_librechat.py",
     "deploy/open-webui/open-webui.env": "tests/servers/open_webui.py",
 }

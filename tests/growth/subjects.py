@@ -10,6 +10,7 @@ OPERATOR = "reads what the operator wrote"
 IDS = "digests ids, each of at most 512 characters"
 NUMBERS = "reads numbers and moments"
 BY_ANOTHER = "only hands on, to what stands in the table"
+METRICS = "reads the gateway's own metrics, the labels of which are bounded"
 EXCEPTIONS = {
     **{f"frontends.headers.{name}": HEADERS for name in ("names", "read_header", "read_id", "read_person")},
     **{f"frontends.librechat.{name}": HEADERS for name in ("decode_header", "is_placeholder")},
@@ -20,6 +21,7 @@ EXCEPTIONS = {
     "pictures.addresses.is_public": "reads an address of a name server's answer",
     "letta.error_words.from_stop_reason": SMALL,
     "letta.rest.input.with_options": "reads an agent's settings, and a handful of options",
+    "domain.events.TokensCounted.plus": SMALL,
     "letta.parts.in_words": SMALL,
     "letta.app_server.input.external_tools": "passes on the client's tools, each as it is",
     "letta.app_server.input.client_ids": "reads the ids of the messages that it is given",
@@ -59,8 +61,10 @@ EXCEPTIONS = {
     "wires.chat_completions.response.frame": SMALL,
     "wires.client_calls.ClientCalls.is_one": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
-    "domain.events.TokensCounted.plus": SMALL,
     "mistakes.mistakes": OPERATOR,
+    **{f"commands.top_picture.{name}": METRICS for name in ("Reading.by", "Reading.since", "Reading.value", "picture")},
+    **{f"commands.top_picture.{name}": METRICS for name in ("quantile", "to_reading")},
+    "http.seen.chats.to_chats": "sorts the answers under way, which the settings bound",
     "trace_context.read_traceparent": HEADERS,
     "trace_context.trace_of": SMALL,
     "settings.keys.Key.may_use": OPERATOR,

@@ -6,39 +6,15 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.datastructures import Headers, State
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
 
 from gateway.domain.errors import Forbidden, RouteNotFound
 from gateway.http.middleware import is_own_host
 from gateway.http.parts import Numbers, admit, parts_of
-from gateway.http.record import Record
+from gateway.http.seen.chats import ChatsUnderWay, to_chats
 from gateway.settings import is_loopback
 
-# The most chats that are listed.
-MOST_CHATS = 20
 # Raises GatewayError for a request that may not read.
 Admit = Callable[[Request[Any, Any, Any]], None]
-
-
-class ChatUnderWay(Struct, frozen=True):
-    """An answer under way: `ChatUnderWay("1f0c22ab", "tutor", 12.5, 0.8)`. No field tells who asks, or what."""
-
-    chat: str
-    """The first digits of the chat's name in Letta."""
-    agent_type: str
-    seconds: float
-    """The time since its request came."""
-    first: float | None = None
-    """The time to the first of its bytes; None while there are none."""
-    streamed: bool = False
-
-
-class ChatsUnderWay(Struct, frozen=True):
-    """The answers under way, the slowest first: `ChatsUnderWay(total=250, chats=[…])`."""
-
-    total: int
-    """The number of all of them; MOST_CHATS at most are told of."""
-    chats: list[ChatUnderWay]
 
 
 def metrics_routes(lets_in: Admit) -> list[HTTPRouteHandler]:
@@ -100,20 +76,3 @@ def _numbers(request: Request[Any, Any, Any]) -> Numbers:
     if numbers is None:
         raise RouteNotFound("Nothing is counted here: that takes `[metrics] port`, or a key with `metrics = true`.")
     return numbers
-
-
-def to_chats(records: list[Record]) -> ChatsUnderWay:
-    """The slowest of the chats of these records."""
-    slowest = sorted(records, key=lambda record: record.started)[:MOST_CHATS]
-    return ChatsUnderWay(len(records), [_to_chat(record) for record in slowest])
-
-
-def _to_chat(record: Record) -> ChatUnderWay:
-    first = record.first_frame_seconds
-    return ChatUnderWay(
-        record.chat or "",
-        record.agent_type or "",
-        round(record.age, 3),
-        None if first is None else round(first, 3),
-        record.streamed,
-    )

@@ -80,6 +80,8 @@ class OpenSocket:
         self.waiting: dict[str, asyncio.Future[bytes]] = {}
         self.runtimes: dict[str, int] = {}
         """The conversations whose frames come over this connection, and what tells the tools that are known in each."""
+        self.heard = 0
+        """The number of frames that have come."""
 
 
 class AppServerConnection:
@@ -187,6 +189,7 @@ class AppServerConnection:
 
     def _receive(self, socket: OpenSocket, data: bytes) -> None:
         """Hand a frame to who waits for it; what nobody knows is skipped."""
+        socket.heard += 1
         try:
             self._hand_over(socket, data, None)
         except UNREADABLE:
@@ -268,12 +271,17 @@ class AppServerConnection:
             socket.waiting.pop(id, None)
 
     async def _doubt(self, socket: OpenSocket) -> None:
-        """Break a connection that does not even answer a ping; what stands behind it may hang."""
+        """Break a connection that does not even answer a ping; what stands behind it may hang.
+
+        One that brings anything else meanwhile is only slow, and ends nobody's turn.
+        """
+        heard = socket.heard
         try:
             async with asyncio.timeout(DOUBT_SECONDS):
                 await (await socket.websocket.ping())
         except (TimeoutError, websockets.ConnectionClosed):
-            socket.websocket.transport.abort()
+            if socket.heard == heard:
+                socket.websocket.transport.abort()
 
     async def tell(self, frame: dict[str, Any]) -> None:
         """Send what is not answered. Raises UpstreamError."""

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
+from websockets.frames import Frame as WebSocketFrame
+from websockets.frames import Opcode
+from websockets.protocol import Event
 
 from gateway.domain import errors
 from gateway.letta.app_server import connection
@@ -115,6 +118,43 @@ async def test_no_answer_is_an_error_in_time_and_a_late_one_is_nobody_s(server: 
         await one.link.request("again", ServerAnswer)
 
     assert [head.type for head, _ in one.taken] == ["ask_response"]
+
+
+@pytest.fixture
+def deaf_to_pongs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a server that is too busy to answer a ping."""
+    hear = connection._WebSocket.process_event
+
+    def hear_no_pong(socket: connection._WebSocket, event: Event) -> None:
+        if not (isinstance(event, WebSocketFrame) and event.opcode is Opcode.PONG):
+            hear(socket, event)
+
+    monkeypatch.setattr(connection._WebSocket, "process_event", hear_no_pong)
+    monkeypatch.setattr(connection, "DOUBT_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("deaf_to_pongs")
+async def test_a_connection_that_brings_nothing_once_it_is_doubted_is_broken(server: FakeAppServer) -> None:
+    server.answers["ask"] = None
+    async with linked(server, request_seconds=0.05) as one:
+        with pytest.raises(errors.TimedOut):
+            await one.link.request("ask", ServerAnswer)
+        await server.connected(2)
+
+
+@pytest.mark.usefixtures("deaf_to_pongs")
+async def test_a_connection_that_brings_anything_is_only_slow(server: FakeAppServer) -> None:
+    server.answers["ask"] = None
+    async with linked(server, request_seconds=0.05) as one:
+        with inbox(one, "conv-1") as arrived:
+            with pytest.raises(errors.TimedOut):
+                await one.link.request("ask", ServerAnswer)
+            (doubting,) = [task for task in asyncio.all_tasks() if "_doubt" in repr(task.get_coro())]
+            while not doubting.done():
+                await server.send(delta_of("conv-1", "slow"))
+                assert isinstance(await received(arrived), Frame)
+
+    assert one.greetings == 1
 
 
 async def test_who_no_longer_waits_disturbs_nobody(server: FakeAppServer) -> None:

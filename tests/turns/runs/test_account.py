@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from gateway.domain.events import CallPiece
+from gateway.domain.events import CallPiece, TokensCounted
 from gateway.domain.request import ClientTool, ClientTools
 from gateway.turns.runs.account import LONGEST_NAME, MOST_CALLS, Account
 from gateway.turns.runs.driver import Run, Shared
-from tests.events import answer, approval_request, ping, stop, tool_call, tool_return
+from tests.events import answer, approval_request, ping, stop, tool_call, tool_return, usage
 from tests.turns.memory_letta import ANSWER, MemoryLetta
 from tests.turns.turns import AGAIN, FIRST, ended, read, runs_for, turn
 from tests.turns.virtual_time import Gate, idle
@@ -57,6 +57,12 @@ async def test_only_the_run_for_which_an_agent_was_made_says_so(letta: MemoryLet
     accounts = [await account_of(Run(turn(chat=chat), means)) for chat in ("one", "two")]
 
     assert [account.made_agent for account in accounts] == [True, False]
+
+
+async def test_it_holds_the_usage_of_all_steps(letta: MemoryLetta, means: Shared) -> None:
+    letta.scripts = [[[ping(), usage(3, 2)], [answer("Hello"), stop(), usage(5, 7)]]]
+
+    assert (await account_of(Run(turn(), means))).tokens == TokensCounted(8, 9, 17)
 
 
 async def test_it_says_that_the_run_was_cancelled(letta: MemoryLetta, means: Shared) -> None:
