@@ -7,7 +7,16 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 from litestar.datastructures import State
 
-from gateway.choices import metrics_for, pictures_for, prepare_tokens, task_model_for, traces_for, upstream_for
+from gateway.choices import (
+    counters_for,
+    metrics_for,
+    pictures_for,
+    prepare_tokens,
+    task_model_for,
+    traces_for,
+    upstream_for,
+)
+from gateway.http.budgets.usage import tell_usage
 from gateway.http.chat import create_chat_completion
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import healthz, readyz
@@ -21,6 +30,8 @@ from gateway.http.seen.routes import admit_at, admit_key, metrics_routes
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.lean import LeanLitestar
 from gateway.letta.upstream import Upstream
+from gateway.limits.counters import Counters
+from gateway.limits.gate import HEADERS, Gate
 from gateway.pictures.shown import Fetch
 from gateway.settings import Secret, Settings
 from gateway.tasks.runs import TaskRuns
@@ -28,7 +39,9 @@ from gateway.turns.chats.pruning import Pruner
 from gateway.turns.runs.driver import share
 from gateway.turns.runs.registry import Runs
 
-API = [create_chat_completion, list_models, retrieve_model, healthz, readyz]
+API = [create_chat_completion, list_models, retrieve_model, tell_usage, healthz, readyz]
+# What a web page may be let read beside a response's body.
+EXPOSED = ["x-request-id", "retry-after", *HEADERS]
 
 
 def create_app(
@@ -36,8 +49,11 @@ def create_app(
     upstream: Upstream | None = None,
     page_key: Secret | None = None,
     fetch: Fetch | None = None,
+    counters: Counters | None = None,
 ) -> Litestar:
     """The gateway as an ASGI application; `upstream` stands in for the one that the settings name, `fetch` for the web.
+
+    So does `counters` for those that they name.
 
     `page_key` is filled into the chat page if that is opened on this machine: whoever sits there may use it. It is
     the key of the demo, and no setting.
@@ -46,6 +62,7 @@ def create_app(
     shared = share(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
     runs = Runs(shared, settings.chats.resend_seconds)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
+    gate = Gate(counters or counters_for(settings))
     prepare_tokens(settings)
     metrics, traces = metrics_for(settings), traces_for(settings)
     under_way = RequestsUnderWay([one for one in (metrics, traces) if one])
@@ -61,6 +78,7 @@ def create_app(
         door=door,
         runs=runs,
         task_runs=task_runs,
+        gate=gate,
         schemas=shared.schemas,
         pictures=pictures_for(settings, fetch),
         check_letta=letta.check_health,
@@ -72,6 +90,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         try:
+            await gate.counters.start()
             await letta.start()
             pruning = asyncio.create_task(Pruner(letta, settings.chats, shared.conversations).run())
             yield
@@ -82,6 +101,7 @@ def create_app(
             await letta.aclose()
             if traces:
                 await traces.aclose()
+            await gate.aclose()
 
     chat = settings.server.chat_page
     pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]
@@ -91,7 +111,7 @@ def create_app(
         state=State({"parts": parts, "upstream": letta}),
         middleware=[own_machine_only] if settings.open else [],
         exception_handlers=EXCEPTION_HANDLERS,
-        cors_config=None if settings.open else OriginsInForce(in_force, expose_headers=["x-request-id"]),
+        cors_config=None if settings.open else OriginsInForce(in_force, expose_headers=EXPOSED),
         request_max_body_size=settings.server.max_body_mb * 1024 * 1024,
         openapi_config=None,
         logging_config=None,

@@ -4,9 +4,12 @@ Nothing is imported while requests are answered: that would hold up everybody.
 """
 
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.letta.embedded.directory import state_of
 from gateway.letta.upstream import Upstream
+from gateway.limits.own_counters import OwnCounters
 from gateway.pictures.shown import Fetch, Pictures
 from gateway.settings import Settings
 from gateway.tasks.runs import TaskModel
@@ -60,6 +63,22 @@ def pictures_for(settings: Settings, fetch: Fetch | None) -> Pictures | None:
 
         fetch = Fetcher(settings.images.max_mb)
     return Pictures(fetch, settings.server.max_body_mb)
+
+
+def state_for(settings: Settings) -> Path | None:
+    """The directory of the gateway's own state; None if there is none."""
+    if settings.server.state:
+        return Path(settings.server.state).expanduser()
+    return state_of(settings.letta.state) if settings.letta.kind == "embedded" else None
+
+
+def counters_for(settings: Settings) -> OwnCounters:
+    """The counters of requests, answers under way and tokens, not yet started."""
+    if not (state := state_for(settings)):
+        return OwnCounters()
+    from gateway.limits.usage_file import UsageBook
+
+    return OwnCounters(UsageBook(state))
 
 
 def prepare_tokens(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The command `letta-gateway`: serve, check, demo, key, top."""
+"""The command `letta-gateway`: serve, check, usage, demo, key, top."""
 
 import argparse
 import asyncio
@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from getpass import getpass
 from pathlib import Path
@@ -16,6 +16,7 @@ from gateway.commands import announcement, demo, key
 from gateway.configuration import Overrides, SettingsError, files_of, load, load_demo
 from gateway.domain.errors import UpstreamError
 from gateway.letta.embedded.directory import state_of
+from gateway.limits.counters import CannotKeep
 from gateway.listening import CannotListen
 from gateway.logs import log_as, log_to_stderr
 from gateway.settings import Settings
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     try:
         _COMMANDS[arguments.command](arguments)
-    except (SettingsError, UpstreamError, CannotListen) as error:
+    except (SettingsError, UpstreamError, CannotListen, CannotKeep) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 
@@ -64,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--user", metavar="ID", help="show by what tag this person is known in Letta, and the agents")
     checking.add_argument("--key", metavar="NAME", help="with --user: the key that the person's requests come with")
     checking.set_defaults(host=None, port=None, chat_page=None)
+    telling = commands.add_parser("usage", help="tell what people have used, by key and by person")
+    telling.add_argument("--key", metavar="NAME", help="of this key only")
+    telling.add_argument("--user", metavar="ID", help="of this person only, by the id that requests name them by")
+    telling.add_argument("--month", metavar="YYYY-MM", help="of this month, day by day; absent: today, and this month")
+    telling.add_argument("--json", action="store_true", help="as JSON, for programs")
+    telling.set_defaults(host=None, port=None, chat_page=None, model=None)
     keys = commands.add_parser("key", help="make a key for callers, or tell the digest of one")
     kinds = keys.add_subparsers(dest="kind", required=True)
     making = kinds.add_parser("new", help="make a key, and print it with its line for the configuration")
@@ -84,10 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     looking.add_argument("--once", action="store_true", help="print one picture, and end")
     for command in (serving, trying):
         command.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
-    for command in (serving, checking):
+    for command in (serving, checking, telling):
         command.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; absent: the environment")
-    for command in (serving, checking, trying):
+    for command in (serving, checking, telling, trying):
         command.add_argument("--state", metavar="DIR", help="where an embedded Letta keeps agents, memory and log")
+    for command in (serving, checking, trying):
         command.add_argument("--model", metavar="HANDLE", help="Letta's model of every agent type that names none")
     return parser
 
@@ -110,6 +118,13 @@ def _check(arguments: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     people = PeopleAsked(arguments.user, arguments.key) if arguments.users or arguments.user else None
     sys.exit(0 if asyncio.run(check(_load(arguments), people, every_model=arguments.models)) else 1)
+
+
+def _usage(arguments: argparse.Namespace) -> None:
+    from gateway.commands.usage_report import UsageAsked, tell_usage_of  # SQLite, which not every gateway needs
+
+    asked = UsageAsked(arguments.key, arguments.user, arguments.month)
+    tell_usage_of(_load(arguments), asked, datetime.now(UTC), in_json=arguments.json)
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -178,6 +193,7 @@ def _top(arguments: argparse.Namespace) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "check": _check,
+    "usage": _usage,
     "demo": _demo,
     "key": _key,
     "top": _top,

@@ -39,6 +39,8 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "metrics.port", f"`{settings.metrics.port}`: expected another port than that of [server]"
     if settings.traces.endpoint and not _is_address(settings.traces.endpoint):
         yield "traces.endpoint", f"`{settings.traces.endpoint}`: expected an address such as `{TRACES_ENDPOINT}`"
+    if settings.server.state is None and settings.letta.kind != "embedded":
+        yield from _budget_mistakes(settings.keys)
     yield from _letta_mistakes(settings.letta)
     if settings.provider and settings.provider.id != BLIND_PROVIDER and settings.provider.vision is not None:
         yield "provider.vision", f"expected nothing: what models of `{settings.provider.id}` see, Letta knows"
@@ -47,6 +49,16 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _task_mistakes(settings.tasks)
     yield from _type_mistakes(settings.agent_types)
     yield from _key_mistakes(settings.keys, [agent_type.id for agent_type in settings.agent_types])
+
+
+def _budget_mistakes(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:
+    """The mistakes of budgets that a restart would forget."""
+    for i, key in enumerate(keys):
+        if key.has_budget:
+            yield (
+                "server.state",
+                f"missing: expected a directory to keep in what is used of the tokens of keys[{i}], `{key.name}`",
+            )
 
 
 SCHEMES: dict[UpstreamKind, tuple[str, ...]] = {"rest": ("http", "https"), "app-server": ("ws", "wss")}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from gateway.choices import upstream_for
+from gateway.choices import counters_for, upstream_for
 from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
 from gateway.listening import METRICS_PORT, CannotListen, bound
@@ -64,7 +64,7 @@ def serve(
 
     `tell` is called once it answers, with its address and a line about its model, `say` with what comes later.
     `page_key`: see `create_app`. `source`: where the settings are from, if they may change. Raises CannotListen,
-    UpstreamError.
+    CannotKeep, UpstreamError.
     """
     # At the level INFO httpx logs every request to Letta, watchfiles what happens in a folder, uvicorn each step.
     for name in ("httpx", "watchfiles", "uvicorn"):
@@ -92,7 +92,7 @@ async def _serve(
 ) -> bool:
     """Take the address, start Letta, then serve; returns False if that did not begin.
 
-    Raises CannotListen; and the UpstreamError of Letta's start, which uvicorn would only log, as a bug.
+    Raises CannotListen; and CannotKeep, and the UpstreamError of Letta's start, which uvicorn would only log, as bugs.
     """
     sockets, metrics = bound(settings.server.host, settings.server.port), settings.metrics
     try:
@@ -100,7 +100,7 @@ async def _serve(
     except CannotListen:
         _close(sockets)
         raise
-    upstream = upstream_for(settings)
+    upstream, counters = upstream_for(settings), counters_for(settings)
 
     async def up(address: str) -> None:
         if isinstance(upstream, _Own):
@@ -115,7 +115,7 @@ async def _serve(
         from gateway.app import create_app, create_metrics_app
         from gateway.serving import GatewayServer, metrics_served
 
-        app = create_app(settings, upstream, page_key)
+        app = create_app(settings, upstream, page_key, counters=counters)
         server = GatewayServer(app, settings, up, say)
         metrics_app = create_metrics_app(app, settings) if for_metrics else None
         taking_up = _taking_up(source, app.state.parts.in_force, server.end) if source else nullcontext()
@@ -123,9 +123,11 @@ async def _serve(
         gc.collect()
         gc.freeze()
         gc.enable()
+        await counters.start()
         await upstream.start()
     except BaseException:
         await upstream.aclose()
+        await counters.aclose()
         _close([*sockets, *for_metrics])
         raise
     async with AsyncExitStack() as beside:

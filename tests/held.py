@@ -58,6 +58,7 @@ def held(base_url: str, model: ScriptedModel, clients: dict[str, int]) -> Iterat
                         begun.release()
             except httpx.TransportError as ended:
                 error = type(ended).__name__
+        begun.release()
         return "\n".join(lines), error
 
     with model.gate(text, "one") as gate, ThreadPoolExecutor(sum(clients.values())) as people:
@@ -67,4 +68,6 @@ def held(base_url: str, model: ScriptedModel, clients: dict[str, int]) -> Iterat
             reading[key].append(people.submit(read, key, number))
         for _ in keys:
             assert begun.acquire(timeout=120)
+        # One that has ended already never had the word.
+        assert [each.result() for one in reading.values() for each in one if each.done()] == []
         yield Held(gate, reading)

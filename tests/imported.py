@@ -29,6 +29,7 @@ fetch = true
 
 [server]
 chat_page = true
+state = "{state}"
 
 [tasks]
 {tasks}
@@ -43,6 +44,8 @@ key = "{key}"
 tool_activity = "rich"
 metrics = true
 origins = ["https://chat.example.org"]
+limits = {{tokens_per_month = 1_000_000}}
+user_limits = {{requests_per_minute = 1000, streams = 100, tokens_per_day = 1_000_000}}
 
 [[keys]]
 name = "signed"
@@ -50,7 +53,8 @@ key = "{jwt_key}"
 user_from = ["jwt:{header}"]
 jwt_secret = "{jwt_secret}"
 """
-PATHS = ("/readyz", "/healthz", "/v1/models", "/v1/models/tutor", "/v1/models/none", "/v1/none", "/", "/connect")
+MODELS = ("/v1/models", "/v1/models/tutor", "/v1/models/none")
+PATHS = ("/readyz", "/healthz", *MODELS, "/v1/usage?user=a", "/v1/usage?user=a&user=b", "/v1/none", "/", "/connect")
 METRICS = ("/metrics", "/metrics/chats")
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 STRICT = {"name": "strict", "strict": True, "parameters": {"type": "object", "properties": {"a": {"pattern": "^a+$"}}}}
@@ -77,7 +81,7 @@ def config_of(directory: Path, letta: str, model: str = "m/one", tasks: str = ""
     """A configuration in which everything is switched on that a request may ask for."""
     path = directory / "gateway.toml"
     secrets = {"key": KEY, "jwt_key": JWT_KEY, "header": TOKEN_HEADER, "jwt_secret": JWT_SECRET}
-    path.write_text(CONFIG.format(letta=letta, model=model, tasks=tasks, **secrets))
+    path.write_text(CONFIG.format(letta=letta, model=model, tasks=tasks, state=directory / "used", **secrets))
     return path
 
 

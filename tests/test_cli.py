@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli import main
+from gateway.limits.usage_file import FILE_NAME
 from gateway.turns.chats.markers import Summary, agent_name, agent_tags, conversation_marker, scratch_marker
 from tests.gateways import KEY, GatewayProcess
 from tests.servers.threads import served
@@ -152,6 +153,45 @@ def test_a_mistake_ends_the_process_before_anything_listens(config: Path) -> Non
     for words in (str(config), "keys[0].reasoning", "loud", "think_tags"):
         assert words in ended.stderr
     assert "address" not in ended.stderr
+
+
+def with_damaged_file(state: Path) -> None:
+    state.mkdir()
+    (state / FILE_NAME).write_text("no database\n" * 99)
+
+
+# how the place for what is used looks -> what is said of it
+PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a file in the place of the directory": (lambda state: state.write_text(""), "File exists"),
+    "a file that is damaged": (
+        with_damaged_file,
+        "is damaged (file is not a database): bring it back from a backup, or move it away to begin anew.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "words"), PLACES.values(), ids=PLACES)
+def test_without_a_place_for_what_is_used_nothing_is_served(
+    config: Path, tmp_path: Path, make: Callable[[Path], object], words: str
+) -> None:
+    make(tmp_path / "used")
+    config.write_text(f'[server]\nstate = "{tmp_path / "used"}"\n{config.read_text()}')
+    ended = run_as_module("serve", "--config", str(config), "--port", "0")
+
+    assert ended.returncode == 1
+    assert words in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert "Serving" not in ended.stderr
+
+
+def test_check_tells_of_a_damaged_file_of_what_is_used(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_damaged_file(tmp_path / "used")
+    config.write_text(f'[server]\nstate = "{tmp_path / "used"}"\n{config.read_text()}')
+
+    assert run("check", "--config", str(config)) == 1
+    assert f"problem: {tmp_path / 'used' / FILE_NAME} is damaged" in capsys.readouterr().out
 
 
 def test_a_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from gateway.configuration import Overrides, SettingsError, load, load_demo
 from gateway.settings import (
     DEFAULT_MEMORY,
     AgentType,
+    Allowance,
     Chats,
     Images,
     Key,
@@ -586,6 +587,23 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         TYPE + KEY + f'user_from = ["jwt:X-User", "header:X-Id"]\njwt_secret = "{SECRET * 4}"',
         ["keys[0].user_from: ", "`header:`", "plain header"],
     ),
+    "a limit of nothing": (
+        TYPE + KEY + "user_limits = {streams = 0}",
+        ["keys[0].user_limits.streams: ", "`0`", ">= 1"],
+    ),
+    "a limit in words": (
+        TYPE + KEY + 'limits = {tokens_per_day = "many"}',
+        ["keys[0].limits.tokens_per_day: ", "`many`", "Expected `int"],
+    ),
+    "a limit that nobody knows": (
+        TYPE + KEY + "user_limits = {tokens_per_dey = 5}",
+        ["keys[0].user_limits: ", "unknown field `tokens_per_dey`", "`tokens_per_day`"],
+    ),
+    "limits that are no table": (TYPE + KEY + "limits = 5", ["keys[0].limits: ", "`5`", "Expected `object`"]),
+    "a budget and no place to keep it": (
+        '[letta]\nbase_url = "ws://127.0.0.1:4500"\n' + TYPE + KEY + "user_limits = {tokens_per_month = 5}",
+        ["server.state: missing", "directory", "keys[0], `scripts`"],
+    ),
     "variable not set": (
         TYPE + '[[keys]]\nname = "a"\nkey = "${NOT_SET}"',
         ["keys[0].key: ", "`${NOT_SET}`", "not set"],
@@ -709,6 +727,28 @@ def test_nobody_need_be_waited_for_in_a_chat(file: Path, field: str) -> None:
     chats = load_text(file, f"[chats]\n{field} = 0\n" + TYPE).chats
 
     assert getattr(chats, field) == 0
+
+
+@pytest.mark.parametrize(
+    "place",
+    ['[letta]\nupstream = "embedded"\n', '[server]\nstate = "/srv/used"\n[letta]\nbase_url = "ws://127.0.0.1:4500"\n'],
+    ids=["with a Letta of its own", "with a directory"],
+)
+def test_a_budget_is_taken_where_there_is_a_place_to_keep_it(file: Path, place: str) -> None:
+    limits = "limits = {tokens_per_month = 5_000_000}\nuser_limits = {requests_per_minute = 3, streams = 2}"
+    (key,) = load_text(file, place + TYPE + KEY + limits).keys
+
+    assert key.limits == Allowance(tokens_per_month=5_000_000)
+    assert key.user_limits == Allowance(requests_per_minute=3, streams=2)
+    assert key.is_limited
+
+
+def test_limits_that_no_restart_need_outlive_need_no_place(file: Path) -> None:
+    text = (
+        '[letta]\nbase_url = "ws://127.0.0.1:4500"\n' + TYPE + KEY + "limits = {requests_per_minute = 3, streams = 2}"
+    )
+
+    assert load_text(file, text).server.state is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])

@@ -21,7 +21,7 @@ IN_ROOMS = [name for name in FILES if "/" in name]
 # room -> the modules of ours that it may import, beside its own; what stands beside the rooms may import them all
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": ("domain",),
-    "commands": ("letta", "turns", "http.seen.chats", "configuration", "choices", "settings", "domain"),
+    "commands": ("letta", "turns", "limits", "http.seen.chats", "configuration", "choices", "settings", "domain"),
     "domain": (),
     "wires": ("domain",),
     "frontends": ("wires.chat_completions", "wires.sayings", "settings", "domain"),
@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks": ("turns.runs", "settings", "domain"),
     "turns": ("letta.upstream", "letta.notes", "settings", "watch", "domain"),
     "letta": ("settings", "watch", "trace_context", "domain"),
-    "http": ("wires", "frontends", "tasks", "pictures", "turns", "settings", "trace_context", "domain"),
+    "limits": ("turns.runs.account", "settings", "domain"),
+    "http": ("wires", "frontends", "tasks", "pictures", "turns", "limits", "settings", "trace_context", "domain"),
     "offline": (),
 }
 ADDRESSES = {
@@ -56,6 +57,7 @@ ADDRESSES = {
     "jwt": ["http/incoming/signatures.py"],
     "watchfiles": ["watching.py"],
     "jsonschema_rs": ["turns/runs/judge.py"],
+    "sqlite3": ["limits/usage_file.py"],
 }
 # Fields of OpenAI's request, but for words that are somebody else's, too: a role, a template's tools, a short no.
 FIELDS = {*ChatCompletionRequest.__struct_fields__} - {"user", "tools", "n"}

@@ -10,7 +10,19 @@ import msgspec
 import pytest
 
 from gateway.domain.errors import GatewayError
-from gateway.settings import OPEN_KEY, OPEN_WEBUI_HEADERS, AgentType, Chats, Images, Key, Letta, Provider, Server, Tasks
+from gateway.settings import (
+    OPEN_KEY,
+    OPEN_WEBUI_HEADERS,
+    AgentType,
+    Allowance,
+    Chats,
+    Images,
+    Key,
+    Letta,
+    Provider,
+    Server,
+    Tasks,
+)
 from gateway.wires.envelope import UPSTREAM
 from tests.gateways import gateway
 from tests.openai_schema import REQUEST
@@ -26,6 +38,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[provider]": Provider,
     "[[agent_types]]": AgentType,
     "[[keys]]": Key,
+    "limits`, `user_limits": Allowance,
 }
 
 

@@ -21,11 +21,12 @@ READS = f"{KEYS}\nmetrics = true"
 HAS_ADDRESS = "[metrics]\nport = 0"
 TRACES = '[traces]\nendpoint = "http://127.0.0.1:9/v1/traces"'
 TASK_MODEL = '[tasks]\nanswer = "model"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"'
+KEEPS = '[server]\nstate = "{state}"'
 FETCHES = "[images]\nfetch = true"
 SIGNED = f'[[keys]]\nname = "k"\nkey = "sk-k"\nuser_from = ["jwt:X-User"]\njwt_secret = "{JWT_SECRET}"'
 # What is not for everybody.
 LIBRARIES = {
-    *("aiohttp", "httpx", "jwt", "letta_client", "openai", "prometheus_client", "pydantic", "websockets"),
+    *("aiohttp", "httpx", "jwt", "letta_client", "openai", "prometheus_client", "pydantic", "sqlite3", "websockets"),
     # Litestar looks for the rest of it.
     *("opentelemetry.sdk", "gateway.offline"),
 }
@@ -39,11 +40,12 @@ ASKED_FOR: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "answers are traced": ((APP_SERVER, TRACES), {"websockets", "opentelemetry.sdk"}),
     "pictures are fetched": ((APP_SERVER, FETCHES), {"websockets", "aiohttp"}),
     "tokens are read": ((APP_SERVER, SIGNED), {"websockets", "jwt"}),
+    "what is used is kept": ((APP_SERVER, KEEPS), {"websockets", "sqlite3"}),
     "a plain model answers tasks": ((APP_SERVER, TASK_MODEL), {"websockets", "openai", "pydantic", "aiohttp"}),
 }
 OF_ITS_OWN = {
-    "with a provider": ((EMBEDDED, PROVIDER), {"websockets"}),
-    "with the offline model": ((EMBEDDED,), {"websockets", "gateway.offline"}),
+    "with a provider": ((EMBEDDED, PROVIDER), {"websockets", "sqlite3"}),
+    "with the offline model": ((EMBEDDED,), {"websockets", "sqlite3", "gateway.offline"}),
 }
 ALL = [
     *(pytest.param(*row, id=name) for name, row in ASKED_FOR.items()),

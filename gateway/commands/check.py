@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
-from gateway.choices import upstream_for
+from gateway.choices import state_for, upstream_for
 from gateway.commands import announcement
 from gateway.commands.people_report import PeopleAsked, tell_people
 from gateway.domain import errors
@@ -15,6 +15,8 @@ from gateway.letta.embedded.lock import StateInUse
 from gateway.letta.embedded.provider import ask, ask_compatible
 from gateway.letta.embedded.upstream import EmbeddedUpstream, of_gateway
 from gateway.letta.upstream import Upstream
+from gateway.limits.counters import CannotKeep
+from gateway.limits.usage_file import FILE_NAME, UsageFile
 from gateway.settings import AgentType, Key, Settings
 from gateway.turns.chats.pruning import SEARCHES, find_left_behind
 
@@ -28,7 +30,8 @@ async def check(settings: Settings, people: PeopleAsked | None = None, every_mod
     `every_model`: list all models.
     """
     async with AsyncExitStack() as opened:
-        problems = [problem async for problem in _find_problems(settings, opened, people, every_model)]
+        found = [problem async for problem in _find_problems(settings, opened, people, every_model)]
+    problems = [*_check_usage(settings), *found]
     for warning in _warnings(settings):
         print(f"warning: {warning}")
     for problem in problems:
@@ -106,6 +109,16 @@ async def _start(upstream: Upstream, settings: Settings, opened: AsyncExitStack)
         opened.push_async_callback(theirs.aclose)
         return theirs
     return upstream
+
+
+def _check_usage(settings: Settings) -> Iterator[str]:
+    """Open what is kept of usage, if there is something already."""
+    state = state_for(settings)
+    if state and (state / FILE_NAME).exists():
+        try:
+            UsageFile(state / FILE_NAME).close()
+        except CannotKeep as error:
+            yield str(error)
 
 
 async def _check_providers(settings: Settings) -> AsyncIterator[str]:

@@ -25,6 +25,13 @@ class Cache(Generic[K, V]):
         self._values.move_to_end(key)
         return found[0]
 
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def oldest(self) -> tuple[K, V] | None:
+        """The entry that was used longest ago; None if there is none. To look at it is no use of it."""
+        return next(((key, value) for key, (value, _) in self._values.items()), None)
+
     def put(self, key: K, value: V, weight: int = 1) -> None:
         self.drop(key)
         self._values[key] = value, weight

@@ -15,7 +15,8 @@ from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
-from gateway.http.answers.answering import Answer, in_one_piece, stream
+from gateway.http.answers.answering import NO_HEADERS, Answer, in_one_piece, stream
+from gateway.http.budgets.admission import let_in, let_task_in, until_over
 from gateway.http.incoming.auth import Admitted
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_headers, read_resend
@@ -23,6 +24,7 @@ from gateway.http.incoming.tokens import read_claims
 from gateway.http.parts import Parts, admit, parts_of
 from gateway.http.record import Record, record_of, shown
 from gateway.http.texts import ITEM_TEXTS, TEXTS
+from gateway.limits.gate import Admission
 from gateway.pictures.shown import look_at, shows_addresses, without_addresses
 from gateway.settings import TASK_MODEL, AgentType, Key, Settings
 from gateway.trace_context import TRACEPARENT, TRACEPARENT_HEADER, read_traceparent, trace_of
@@ -57,7 +59,12 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     if task := find_task(key, headers, asked):
         check_model(settings, key, asked.model)
         record.task = shown(task.kind)
-        return await _respond(request, admitted, asked, parts.task_runs.start(task, asked, body), PLAIN)
+        # What the gateway answers itself costs nobody anything.
+        meter = await let_task_in(parts.gate, key, record) if parts.task_runs.asks_model else None
+        run = parts.task_runs.start(task, asked, body)
+        if meter:
+            await meter.pay_for(run.account)
+        return await _respond(request, admitted, asked, run, PLAIN)
     if parts.pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
         read_turn(settings, key, headers, without_addresses(asked))
@@ -67,10 +74,21 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     record.agent_type, record.agent, record.chat = turn.agent_type.id, turn.agent_name, turn.digits
     await parts.schemas.check(turn.json)
     await parts.schemas.check_strict(turn.tools)
+    sent, look = to_sent(key, read_resend(headers), turn, body), look_for(key, headers, turn, asked)
+    # A request that was sent before is free.
+    again = parts.runs.has(sent)
+    admission = Admission(parts.gate) if again else await let_in(parts.gate, key, turn.caller.user, record)
     _take_up_trace(parts, request.headers, record)
-    reader = parts.runs.start(turn, to_sent(key, read_resend(headers), turn, body))
-    record.joined, record.account = reader.joined, reader.account
-    return await _respond(request, admitted, asked, reader, look_for(key, headers, turn, asked), turn.tools)
+    try:
+        reader = parts.runs.start(turn, sent)
+        record.joined, record.account = reader.joined, reader.account
+        # The same request may have come at the same moment, and have begun the run.
+        await admission.pay_for(reader.account)
+        response = await _respond(request, admitted, asked, reader, look, turn.tools, admission.headers)
+    except BaseException:
+        await admission.leave()
+        raise
+    return until_over(response, admission)
 
 
 def _take_up_trace(parts: Parts, headers: Headers, record: Record) -> None:
@@ -110,8 +128,9 @@ async def _respond(
     run: Reader,
     look: Look,
     tools: ClientTools = NO_TOOLS,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> ASGIApp:
-    """Answer with a run, streamed or whole."""
+    """Answer with a run, streamed or whole; `headers` go with the answer."""
     id = f"chatcmpl-{uuid.uuid4().hex}"
     include_usage = chat.include_usage or not chat.stream
     encoder = ChatCompletionEncoder(
@@ -128,10 +147,10 @@ async def _respond(
     if chat.stream:
         answer.record.streamed = True
         server = parts.settings.server
-        return await stream(answer, server.first_event_seconds, server.ping_seconds)
+        return await stream(answer, server.first_event_seconds, server.ping_seconds, headers)
     completion = await in_one_piece(answer, request)
     status = CLIENT_CLOSED_REQUEST if completion is None else 200
-    response = Response(completion, status_code=status)
+    response = Response(completion, status_code=status, headers=headers)
     return cast(ASGIApp, response.to_asgi_response(app=None, request=request))
 
 

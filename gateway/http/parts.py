@@ -11,6 +11,7 @@ from gateway.http.incoming.auth import Admitted
 from gateway.http.middleware import Door
 from gateway.http.record import Record, record_of
 from gateway.http.seen.under_way import RequestsUnderWay
+from gateway.limits.gate import Gate
 from gateway.pictures.shown import Pictures
 from gateway.settings import Settings
 from gateway.tasks.runs import TaskRuns
@@ -47,6 +48,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     door: Door
     runs: Runs
     task_runs: TaskRuns
+    gate: Gate
     schemas: Schemas
     pictures: Pictures | None
     """None: pictures that are shown by address are not fetched."""

@@ -209,6 +209,7 @@ class Record(Struct):
             "task": self.task,
             "asked": self.asked,
             "param": self.param,
+            "limit": self.limit,
             "joined": self.joined or None,
             "first": None if first is None else round(first * 1000),
             "tokens": {"prompt": tokens.prompt, "completion": tokens.completion} if tokens else None,

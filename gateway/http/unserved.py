@@ -55,7 +55,7 @@ _BASE = {
     "": f"{BASE_URL}, which is missing here.",
     "/v1": "This is the base URL itself: the client adds /chat/completions to it.",
 }
-_SERVED = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
+_SERVED = {"/v1/chat/completions": "POST", "/v1/models": "GET", "/v1/usage": "GET"}
 
 
 def explain(path: str) -> str:

@@ -1,7 +1,15 @@
 """The settings of the gateway, as all rooms import them. `gateway.configuration` reads them."""
 
 from gateway.settings.agent_types import DEFAULT_MEMORY, TASK_MODEL, AgentType, Approvals, ClientToolUse
-from gateway.settings.keys import BODY_SOURCES, DEFAULT_KEY_NAME, OPEN_KEY, OPEN_WEBUI_HEADERS, HashedKey, Key
+from gateway.settings.keys import (
+    BODY_SOURCES,
+    DEFAULT_KEY_NAME,
+    OPEN_KEY,
+    OPEN_WEBUI_HEADERS,
+    Allowance,
+    HashedKey,
+    Key,
+)
 from gateway.settings.tree import (
     DEFAULT_ADDRESSES,
     DEMO_SCOPE,
@@ -31,6 +39,7 @@ __all__ = [
     "OPEN_WEBUI_HEADERS",
     "TASK_MODEL",
     "AgentType",
+    "Allowance",
     "Approvals",
     "Chats",
     "ClientToolUse",

@@ -30,6 +30,27 @@ class HashedKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The moment from which on this value is refused; absent: when the key expires."""
 
 
+class Allowance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The most that somebody may ask for; what is absent is not limited."""
+
+    requests_per_minute: Annotated[int, Meta(ge=1)] | None = None
+    """The messages a minute: as many at once, then one whenever a minute's share of time has passed."""
+    streams: Annotated[int, Meta(ge=1)] | None = None
+    """The answers under way at one time, streamed or not."""
+    tokens_per_day: Annotated[int, Meta(ge=1)] | None = None
+    """The tokens of a day (UTC)."""
+    tokens_per_month: Annotated[int, Meta(ge=1)] | None = None
+    """The tokens of a calendar month (UTC)."""
+
+    @property
+    def is_budget(self) -> bool:
+        """True: it limits tokens, which are counted over days and months."""
+        return self.tokens_per_day is not None or self.tokens_per_month is not None
+
+
+UNLIMITED = Allowance()
+
+
 class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key of callers: the agent types that it opens, and the way in which its requests name their user."""
 
@@ -75,6 +96,19 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The header in which a request names the message that is answered."""
     parent_id_header: HeaderName = "x-parent-id"
     """The header in which a request names the answer before that; present and empty for a chat's first message."""
+
+    limits: Allowance = UNLIMITED
+    """The most that all users of the key may ask for together."""
+    user_limits: Allowance = UNLIMITED
+    """The most that each user of the key may ask for."""
+
+    @property
+    def is_limited(self) -> bool:
+        return self.limits != UNLIMITED or self.user_limits != UNLIMITED
+
+    @property
+    def has_budget(self) -> bool:
+        return self.limits.is_budget or self.user_limits.is_budget
 
     @property
     def digests(self) -> dict[str, datetime | None]:

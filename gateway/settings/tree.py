@@ -40,6 +40,8 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The most chat completions under way at one time, streamed or not; one more is a 503."""
     drain_seconds: Annotated[float, Meta(ge=0)] = 300.0
     """The time for which answers under way may go on after SIGTERM; an agent may work for minutes."""
+    state: str | None = None
+    """The directory of the gateway's own state, which is what its users have used; absent: an embedded Letta's."""
     chat_page: bool = False
     """True: `/` is a page to chat on. False: it says how to connect."""
 

@@ -10,6 +10,7 @@ from gateway.domain.request import Request
 from gateway.domain.tasks import Task
 from gateway.settings import Tasks
 from gateway.tasks.answers import to_answer, to_empty_answer
+from gateway.turns.runs.account import Account, untold
 from gateway.turns.runs.log import Reader, RunLog
 
 ENDS = (Stop(StopReason.END), TokensCounted())
@@ -36,8 +37,13 @@ class TaskRuns:
         self._model = model
         self._under_way: set[asyncio.Task[None]] = set()
 
+    @property
+    def asks_model(self) -> bool:
+        """True: a plain model answers, which costs something."""
+        return self._model is not None
+
     def start(self, task: Task, request: Request, body: bytes) -> Reader:
-        """Answer a task; returns a reader of the answer's events."""
+        """Answer a task; returns a reader of the answer's events. A model's answer has an account."""
         if self._model:
             return self._ask(self._model, body)
         log = RunLog(lambda: None)
@@ -50,11 +56,14 @@ class TaskRuns:
         def leave() -> None:
             asking.cancel()
 
-        log = RunLog(leave)
-        asking = asyncio.create_task(_tell(model, body, log))
+        log, account = RunLog(leave), Account()
+        asking = asyncio.create_task(_tell(model, body, log, account))
         self._under_way.add(asking)
         asking.add_done_callback(self._under_way.discard)
-        return log.follow()
+        asking.add_done_callback(lambda _: account.close())
+        reader = log.follow()
+        reader.account = account
+        return reader
 
     async def aclose(self) -> None:
         """End all runs under way, and close the model."""
@@ -65,12 +74,17 @@ class TaskRuns:
             await self._model.aclose()
 
 
-async def _tell(model: TaskModel, body: bytes, log: RunLog) -> None:
+async def _tell(model: TaskModel, body: bytes, log: RunLog, account: Account) -> None:
     try:
         async with aclosing(model.answer(body)) as events:
             async for event in events:
                 log.append([event])
+                if isinstance(event, TokensCounted):
+                    account.tokens = account.tokens.plus(event)
     except Exception as error:
         log.fail(error)
     finally:
         log.end()
+        if not account.tokens.total:
+            # Some endpoints tell no usage, and none does of an answer that is broken off.
+            account.tokens = account.estimated = untold(log.since(0), len(body), cut=False)

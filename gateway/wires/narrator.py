@@ -228,11 +228,4 @@ class Narrator:
 
     def _count(self, tokens: TokensCounted) -> None:
         """Add up the usage: one event tells it of a whole run, or one of each step."""
-        before = self.tokens or TokensCounted()
-        self.tokens = TokensCounted(
-            before.prompt + tokens.prompt,
-            before.completion + tokens.completion,
-            before.total + tokens.total,
-            before.cached + tokens.cached,
-            before.reasoning + tokens.reasoning,
-        )
+        self.tokens = self.tokens.plus(tokens) if self.tokens else tokens

@@ -8,6 +8,7 @@ SMALL = "one value of a few fields at a time: what is long in them is passed on 
 HEADERS = "reads headers, which the server bounds"
 OPERATOR = "reads what the operator wrote"
 IDS = "digests ids, each of at most 512 characters"
+NUMBERS = "reads numbers and moments"
 BY_ANOTHER = "only hands on, to what stands in the table"
 METRICS = "reads the gateway's own metrics, the labels of which are bounded"
 EXCEPTIONS = {
@@ -71,17 +72,41 @@ EXCEPTIONS = {
     "settings.tree.Settings.types_for": OPERATOR,
     "settings.values.digest_of": HEADERS,
     "settings.values.is_loopback": OPERATOR,
+    **{f"turns.runs.account.Account.{name}": SMALL for name in ("called", "returned", "when_closed")},
     **{f"turns.runs.course.Course.{name}": SMALL for name in ("fail", "is_not_begun", "retry")},
     "turns.runs.course.Filter.take": f"{BY_ANOTHER} (StrictCalls.take, AnswerGate.take)",
     "turns.runs.requirements.Requirement.is_met_by": SMALL,
     "turns.runs.requirements.AnswerGate.open_if_met": f"{BY_ANOTHER} (JsonFormat.find)",
     "turns.runs.requirements.to_requirement": SMALL,
+    **{
+        f"limits.{name}": NUMBERS
+        for name in (
+            "counters.Counters.enter",
+            "counters.Counters.leave",
+            "counters.Counters.spend",
+            "counters.Counters.spent",
+            "counters.Counters.take",
+            "counters.Counters.under_way",
+            "counters.Spent.plus",
+            "periods.at",
+            "periods.begin_of_day",
+            "periods.begin_of_month",
+            "periods.day_of",
+            "periods.in_openai_form",
+            "periods.month_of",
+            "periods.next_day",
+            "periods.next_month",
+            "periods.oldest_kept",
+            "periods.whole_seconds",
+            "rates.take",
+        )
+    },
     "turns.people.identity.identify": HEADERS,
     "turns.people.identity.keeps_history": SMALL,
     "turns.people.identity.message_ids": HEADERS,
     **{
         f"turns.chats.markers.{name}": "digests ids, each of at most 512 characters"
-        for name in ("agent_name", "agent_tags", "conversation_marker", "id_digest", "thread_marker")
+        for name in ("agent_name", "agent_tags", "conversation_marker", "id_digest", "thread_marker", "user_digest")
     },
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",

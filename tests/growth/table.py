@@ -53,6 +53,7 @@ from gateway.turns.chats import likeness, markers, matched, to_send, tool_histor
 from gateway.turns.chats import reconcile as chats
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.runs import pending_calls, requirements, resend, strict
+from gateway.turns.runs.account import untold
 from gateway.turns.runs.course import Course
 from gateway.turns.turn import Turn
 from gateway.wires import question, schemas
@@ -172,6 +173,14 @@ def noted(messages: tuple[RequestMessage, ...]) -> object:
 
 async def fits(json: JsonFormat, answer: str) -> bool:
     return True
+
+
+def in_steps(count: int) -> list[Event]:
+    return [Text("x", f"step-{i}") for i in range(count)]
+
+
+def uncounted(steps: list[Event]) -> None:
+    untold(steps, 1, cut=True)
 
 
 def judged(held: strict.StrictCalls) -> None:
@@ -519,6 +528,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "http.texts.visible": of_text(texts.visible, ended=Shape("", "<think></think>", "")),
     "http.texts.visible_of_items": of_text(texts.visible_of_items, ended=Shape("", "<think></think>", "")),
     "turns.runs.course.Course.hear": {"words": in_pieces(begun, word, 20)},
+    "turns.runs.account.untold": {"steps": of(in_steps, uncounted)},
     "turns.runs.strict.StrictCalls.take": {
         "events": in_pieces(
             lambda: strict_calls().take,

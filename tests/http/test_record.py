@@ -311,7 +311,7 @@ def log_of_the_guide() -> str:
 
 def test_the_guide_tells_every_field_of_a_line_in_its_order() -> None:
     record = Record("req_1", "POST", URL, status=200, seconds=1.0, first_frame_seconds=0.5, streamed=True, joined=True)
-    for name in ("key", "model", "agent", "task", "asked", "param", "trace", "why"):
+    for name in ("key", "model", "agent", "task", "asked", "param", "limit", "trace", "why"):
         setattr(record, name, "word")
     record.tokens = TokensCounted(1, 2, 3)
 

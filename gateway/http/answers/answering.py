@@ -1,7 +1,7 @@
 """A run as a response: server-sent events, or one whole answer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from litestar import Request
@@ -16,6 +16,8 @@ from gateway.turns.runs.log import Reader
 from gateway.wires.encoder import Encoder
 from gateway.wires.narrator import Narrator
 from gateway.wires.sayings import Saying
+
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class Answer:
@@ -121,8 +123,13 @@ class Answer:
         return said, over
 
 
-async def stream(answer: Answer, first_event_seconds: float, ping_seconds: float) -> ASGIApp:
-    """The answer as events. Raises GatewayError or UpstreamError if the run fails within `first_event_seconds`."""
+async def stream(
+    answer: Answer, first_event_seconds: float, ping_seconds: float, headers: Mapping[str, str] = NO_HEADERS
+) -> ASGIApp:
+    """The answer as events, with more `headers`.
+
+    Raises GatewayError or UpstreamError if the run fails within `first_event_seconds`.
+    """
     # Until it has its end, it has none: nobody tells of a client that leaves.
     answer.record.outcome = CLIENT_LEFT
     try:
@@ -132,6 +139,7 @@ async def stream(answer: Answer, first_event_seconds: float, ping_seconds: float
         answer.leave()
         raise
     response = EventStream(*first, answer.take_frames_or_failure, answer.leave, ping_seconds)
+    response.headers.update(headers)
     answer.listen(response.tell)
     return cast(ASGIApp, response)
 

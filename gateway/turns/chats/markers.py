@@ -29,14 +29,19 @@ def _framed(part: str) -> bytes:
     return b"%d:%b" % (len(encoded), encoded)
 
 
+def user_digest(scope: str, user: str) -> str:
+    """The digest that stands for a user wherever the id itself must not stand: 32 hex digits."""
+    return _digest(scope, user)
+
+
 def agent_tags(type_id: str, scope: str, user: str) -> tuple[str, str, str]:
     """The tags that together name the agent of one user of one type."""
-    return GATEWAY_TAG, type_id, f"{USER_TAG}{_digest(scope, user)}"
+    return GATEWAY_TAG, type_id, f"{USER_TAG}{user_digest(scope, user)}"
 
 
 def agent_name(type_id: str, scope: str, user: str) -> str:
     """The name of this agent, by which people find it in Letta: its type, and the beginning of its user's digest."""
-    return f"{type_id}-{_digest(scope, user)[:12]}"
+    return f"{type_id}-{user_digest(scope, user)[:12]}"
 
 
 def parse_agent(tags: Iterable[str], name: str | None, type_ids: Collection[str]) -> tuple[str, str]:

@@ -1,16 +1,21 @@
-"""The account of a run: what it has cost and done, for those who count and trace."""
+"""The account of a run: what it has cost and done, for those who count and trace.
+
+Performs no I/O, but for a look at the clock.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct, field
 
-from gateway.domain.events import CallPiece, TokensCounted
+from gateway.domain.events import CallPiece, CallRefused, CallWaits, Event, Text, Thought, TokensCounted, ToolCalled
 
 # So many calls of tools are kept of a run: an agent may call them without end.
 MOST_CALLS = 100
 # So much of a tool's name is kept: a client may have given it any.
 LONGEST_NAME = 64
+# A token is some four characters of English: https://platform.openai.com/tokenizer
+CHARACTERS_A_TOKEN = 4
 
 
 class ToolUse(Struct):
@@ -42,6 +47,8 @@ class Account(Struct):
     """The id of the conversation in Letta; empty until it is found."""
     tokens: TokensCounted = TokensCounted()
     """The usage of the whole run: of every step, and of every try."""
+    estimated: TokensCounted = TokensCounted()
+    """The part of `tokens` that Letta has not told, as of a run that was cut off; it is made of characters."""
     queued_seconds: float | None = None
     """The time for which the run waited for those before it in its chat; None until its turn came."""
     made_agent: bool = False
@@ -80,3 +87,30 @@ class Account(Struct):
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             call()
+
+
+def untold(events: Iterable[Event], asked: int, cut: bool) -> TokensCounted:
+    """The usage, as it is estimated, of the steps among `events` that no usage among them tells of.
+
+    A step takes what was asked, of `asked` characters, and all that the agent writes in it: thoughts, texts, and the
+    arguments of calls. `cut`: the run was ended from this side, and so within a step, of which nothing may be heard.
+    """
+    steps: set[str | None] = set()
+    written = 0
+    for event in events:
+        match event:
+            case TokensCounted():
+                steps, written = set(), 0
+            case Text(text, step) | Thought(text, step):
+                written += len(text)
+                steps.add(step)
+            case ToolCalled(call, step) | CallWaits(call, step) | CallRefused(call, step=step):
+                written += len(call.arguments)
+                steps.add(step)
+    prompt, completion = max(len(steps), cut) * _tokens(asked), _tokens(written)
+    return TokensCounted(prompt, completion, prompt + completion)
+
+
+def _tokens(characters: int) -> int:
+    """So many tokens these characters are; a part of one is a whole one."""
+    return -(-characters // CHARACTERS_A_TOKEN)

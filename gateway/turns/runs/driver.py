@@ -19,13 +19,13 @@ from msgspec import Struct
 
 from gateway.domain import errors
 from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
-from gateway.domain.events import Event
+from gateway.domain.events import Event, TokensCounted
 from gateway.letta.notes import NOBODY_ALLOWS
 from gateway.letta.upstream import Sending, Upstream
 from gateway.settings import Chats
 from gateway.turns.chats.conversations import Conversations, KnownConversation
 from gateway.turns.people.agents import Agents, KnownAgent
-from gateway.turns.runs.account import Account
+from gateway.turns.runs.account import Account, untold
 from gateway.turns.runs.course import Course, Heard
 from gateway.turns.runs.log import Reader, RunLog
 from gateway.turns.runs.queues import ChatQueues
@@ -104,8 +104,8 @@ class Run:
         self._gate = AnswerGate(requirement)
         self._strict = StrictCalls(turn.tools.tools)
         # Most runs have neither, and their events pass nothing on their way to the log.
-        filters = [one for one in (self._strict, self._gate) if one.is_needed]
-        self._course = Course(not turn.agent_type.asks, turn.tools.names, filters, self.account)
+        self._filters = [one for one in (self._strict, self._gate) if one.is_needed]
+        self._course = Course(not turn.agent_type.asks, turn.tools.names, self._filters, self.account)
         self._watch = Watch(self._hang)
         self._hanging = False
         self._where = "", ""
@@ -245,6 +245,7 @@ class Run:
         self._course.send()
         self._where = self.account.agent, self.account.conversation = agent.id, conversation.id
         self._watch.start(self._shared.silence_seconds)
+        begun, before = self.log.count, self.account.tokens
         try:
             await self._listen(sending)
             await self._deny_approvals(sending)
@@ -254,9 +255,11 @@ class Run:
                 self._shared.conversations.release(self.turn, conversation)
                 raise
             await self._give_up(error)
+            self._count_untold(begun, before)
             await self._settle(conversation, sending)
             raise self._failure(error) from None
         else:
+            self._count_untold(begun, before)
             await self._settle(conversation, sending)
         finally:
             self._watch.stop()
@@ -344,6 +347,16 @@ class Run:
             if isinstance(failure, Exception):
                 self.log.fail(failure)
             await self._cancel()
+
+    def _count_untold(self, begun: int, before: TokensCounted) -> None:
+        """Add to the account what Letta has not told of a run that began after so many events, with that account."""
+        account, asked, well = self.account, self.turn.asked, self._course.ended_well
+        if well and account.tokens is not before:
+            return
+        events = self.log.since(begun) + [event for one in self._filters for event in one.held]
+        characters = len(asked.instructions) + sum(len(message.content) for message in asked.path)
+        more = untold(events, characters, cut=not well and (self.left or self._hanging))
+        account.tokens, account.estimated = account.tokens.plus(more), account.estimated.plus(more)
 
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
         well = self._course.ended_well

@@ -198,6 +198,10 @@ class RunLog:
         end = self.count if whole or self._readers else self._read
         return "".join(event.text for event, _ in self._between(0, end) if isinstance(event, Text))
 
+    def since(self, number: int) -> list[Event]:
+        """All events after a number, joined."""
+        return [event for event, _ in self._between(number, self.count)]
+
     def keep(self) -> None:
         """Keep it for readers who come after the end: with nothing of the run that has told it."""
         self._is_kept = True

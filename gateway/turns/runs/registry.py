@@ -48,6 +48,10 @@ class Runs:
         self._kept: Cache[str, Known] = Cache(KEPT_CHARACTERS)
         """The same names → the log of a run that has ended; nothing else of the run is kept."""
 
+    def has(self, sent: Sent) -> bool:
+        """True if a request was sent before, and gets the run that it has, or its answer. Raises GatewayError."""
+        return self._find(sent) is not None
+
     def start(self, turn: Turn, sent: Sent = NEW) -> Reader:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError."""
         found = self._find(sent)

@@ -79,6 +79,11 @@ class AnswerGate:
         return self._requirement is not None
 
     @property
+    def held(self) -> list[Event]:
+        """The events that are held back now."""
+        return self._events
+
+    @property
     def tries(self) -> list[str]:
         """The words that the agent is told, try by try."""
         told = self._requirement.words if self._requirement else ""

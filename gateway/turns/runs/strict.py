@@ -26,6 +26,11 @@ class StrictCalls:
     def is_needed(self) -> bool:
         return bool(self._schemas)
 
+    @property
+    def held(self) -> list[Event]:
+        """The events that are held back now."""
+        return self._held
+
     def take(self, events: list[Event]) -> list[Event]:
         """The events that may be told now; the others are held."""
         if not self._schemas:

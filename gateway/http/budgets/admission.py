@@ -1,0 +1,44 @@
+"""The way of a request through the gate: past the limits of its key and user, until its answer is over."""
+
+from typing import cast
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from gateway.http.record import Record
+from gateway.limits.gate import Admission, Gate
+from gateway.limits.refusals import LimitReached
+from gateway.settings import Key
+from gateway.turns.chats.markers import user_digest
+from gateway.turns.people.identity import User
+
+
+async def let_in(gate: Gate, key: Key, user: User, record: Record) -> Admission:
+    """Let a new run in. Raises LimitReached, which the record names."""
+    try:
+        return await gate.admit(key, user_digest(user.scope, user.id))
+    except LimitReached as error:
+        record.limit = error.limit
+        raise
+
+
+async def let_task_in(gate: Gate, key: Key, record: Record) -> Admission:
+    """Let a task in that a plain model answers. Raises LimitReached, which the record names."""
+    try:
+        return await gate.admit_task(key)
+    except LimitReached as error:
+        record.limit = error.limit
+        raise
+
+
+def until_over(response: ASGIApp, admission: Admission) -> ASGIApp:
+    """The response, after which the admission is left: it is complete, or its client has gone."""
+    if not admission.is_stream:
+        return response
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await response(scope, receive, send)
+        finally:
+            await admission.leave()
+
+    return cast(ASGIApp, counted)
