@@ -1,8 +1,9 @@
-"""The metrics of the gateway, as Prometheus reads them. Alone knows prometheus-client.
+"""The metrics of the gateway, as Prometheus reads them. Knows prometheus-client.
 
 All of them are made of records (`record.py`) when their requests are over, and of a few numbers that are read when
 somebody asks. What stands in a label is bounded: words of this house, names of the configuration, and for more of
-them than MOST_NAMES one name for all others. Every series but `build_info` and `start_time_seconds` is a sum: those of several processes add up.
+them than MOST_NAMES one name for all others. Every series but `build_info` and `start_time_seconds` is a sum: those of
+several processes add up.
 
 Names, labels and buckets are those of the semantic conventions for generative AI, where these have some:
 https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-metrics.md
