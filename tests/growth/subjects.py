@@ -60,6 +60,8 @@ EXCEPTIONS = {
     "wires.chat_completions.encoder.to_usage": SMALL,
     "wires.chat_completions.response.frame": SMALL,
     "wires.client_calls.ClientCalls.is_one": SMALL,
+    **{f"http.answers.compressor.Compressor.{how}": "a Protocol" for how in ("compress", "end")},
+    "http.answers.compressor.encoding_headers": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
     "mistakes.mistakes": OPERATOR,
     **{f"commands.top_picture.{name}": METRICS for name in ("Reading.by", "Reading.since", "Reading.value", "picture")},
