@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -89,7 +89,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
-        try:
+        async with AsyncExitStack() as closing:
+            # The last to be closed is the first here: a run costs something until it has ended in Letta, too.
+            closing.push_async_callback(gate.aclose)
+            if traces:
+                closing.push_async_callback(traces.aclose)
+            closing.push_async_callback(letta.aclose)
             await gate.counters.start()
             await letta.start()
             pruning = asyncio.create_task(Pruner(letta, settings.chats, shared.conversations).run())
@@ -97,11 +102,6 @@ def create_app(
             pruning.cancel()
             await task_runs.aclose()
             await runs.aclose()
-        finally:
-            await letta.aclose()
-            if traces:
-                await traces.aclose()
-            await gate.aclose()
 
     chat = settings.server.chat_page
     pages = [connect_page("/connect"), *chat_page(page_key)] if chat else [connect_page("/", "/connect")]

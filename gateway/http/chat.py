@@ -63,6 +63,7 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
         # What the gateway answers itself costs nobody anything.
         meter = await let_task_in(parts.gate, key, record) if parts.task_runs.asks_model else None
         run = parts.task_runs.start(task, asked, body)
+        record.account = run.account
         if meter:
             await meter.pay_for(run.account)
         return await _respond(request, admitted, asked, run, PLAIN)

@@ -66,7 +66,7 @@ def _failing(path: Path, connection: sqlite3.Connection | None = None) -> Iterat
             connection.rollback()
         # What is no matter of the system's is the file's: https://docs.python.org/3/library/sqlite3.html#exceptions
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-        reason = isinstance(error, OSError) and error.strerror or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         words = f"is damaged ({reason}): {MEND}" if damaged else f"cannot be used: {reason}"
         raise CannotKeep(f"{path} {words}") from error
 
@@ -87,7 +87,6 @@ class UsageFile:
                 f"{path.absolute().as_uri()}?mode={'rw' if writes else 'ro'}",
                 timeout=OTHERS_SECONDS,
                 isolation_level=None,
-                check_same_thread=False,
                 uri=True,
             )
         try:

@@ -120,3 +120,14 @@ def test_the_weight_of_what_is_kept_never_exceeds_the_size(puts: list[tuple[str,
 
         assert key in left
         assert sum(weights[other] for other in left) <= 10 or left == key
+
+
+def test_the_oldest_is_the_one_that_was_used_longest_ago_and_to_look_at_it_is_no_use() -> None:
+    cache: Cache[str, int] = Cache(3)
+    assert cache.oldest() is None
+    for number, name in enumerate("abc"):
+        cache.put(name, number)
+    cache.get("a")
+
+    assert cache.oldest() == cache.oldest() == ("b", 1)
+    assert len(cache) == 3

@@ -21,7 +21,7 @@ EXCEPTIONS = {
     "pictures.addresses.is_public": "reads an address of a name server's answer",
     "letta.error_words.from_stop_reason": SMALL,
     "letta.rest.input.with_options": "reads an agent's settings, and a handful of options",
-    "domain.events.TokensCounted.plus": SMALL,
+    **{f"domain.events.TokensCounted.{name}": SMALL for name in ("minus", "plus")},
     "letta.parts.in_words": SMALL,
     "letta.app_server.input.external_tools": "passes on the client's tools, each as it is",
     "letta.app_server.input.client_ids": "reads the ids of the messages that it is given",
