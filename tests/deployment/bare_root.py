@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
+from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
@@ -56,11 +57,12 @@ def debian(suite: str) -> Path:
     """A smallest Debian with Python, made on first use; nobody changes it."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "letta-gateway"
     home.mkdir(parents=True, exist_ok=True)
-    root = home / f"debian-{suite}"
-    with (home / f"debian-{suite}.lock").open("w") as lock:
+    name = f"debian-{suite}-{sha256(f'{PACKAGES} {APT}'.encode()).hexdigest()[:12]}"
+    root = home / name
+    with (home / f"{name}.lock").open("w") as lock:
         flock(lock, LOCK_EX)
         if not root.exists():
-            made = home / f"debian-{suite}.part"
+            made = home / f"{name}.part"
             shutil.rmtree(made, ignore_errors=True)
             command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(made)]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.settings import Server
 from tests.deployment.dockerfile import read_stages
 from tests.deployment.tools import tools
 from tests.readme import ROOT
@@ -18,7 +19,7 @@ COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 EXAMPLE = ROOT / ".env.example"
 # Where answers end in, after `drain_seconds`, and the App Server: test_process.py has it end within ten seconds.
 SPARE_SECONDS = 20
-DRAIN_SECONDS = 300
+DRAIN_SECONDS = Server().drain_seconds
 BARE = {"PATH": os.environ["PATH"]}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.settings import Server
 from tests.deployment.bare_root import BareRoot, debian, room, skip_without_tools
 from tests.deployment.booted import PACKAGES, Booted, booted
 from tests.gateways import KEY, chat, said
@@ -28,7 +29,7 @@ SECOND = '[[keys]]\\nname = "second"\\nkey = "sk-second"\\n'
 # Of ten, times ten: https://www.freedesktop.org/software/systemd/man/latest/systemd-analyze.html
 MOST_EXPOSED = 15
 # The longest that answers, and then the App Server, may take to end.
-DRAIN_SECONDS, SPARE_SECONDS = 300, 20
+DRAIN_SECONDS, SPARE_SECONDS = Server().drain_seconds, 20
 
 
 @pytest.fixture
