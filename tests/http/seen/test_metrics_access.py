@@ -69,6 +69,7 @@ async def test_who_sees_metrics(
     assert (start["status"], told["error"]["code"]) == sees
     # Nothing that a page could read it by, but for errors of a key's own origin.
     if start["status"] == 200:
+        assert dict(start["headers"])[b"cross-origin-resource-policy"] == b"same-origin"
         assert not [name for name, _ in start["headers"] if name.startswith(b"access-control")]
 
 
