@@ -46,6 +46,12 @@ def metrics_routes(lets_in: Admit) -> list[HTTPRouteHandler]:
     return [show_metrics, show_chats]
 
 
+@get(["/", "/{rest:path}"], name="nothing_else")
+async def nothing_else() -> None:
+    """Say what there is at the address for metrics. Raises RouteNotFound."""
+    raise RouteNotFound("There are /metrics and /metrics/chats at this address, and nothing else.")
+
+
 def admit_key(request: Request[Any, Any, Any]) -> None:
     """Admit keys with `metrics = true`, and nobody else; of a gateway without keys, this machine.
 

@@ -78,6 +78,7 @@ async def test_the_address_for_metrics_serves_nothing_else() -> None:
     settings = settings_of(HERE, KEYS)
     app = create_metrics_app(create_app(settings, MemoryLetta()), settings)
     scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/v1/models", "raw_path": b"/v1/models"}
-    start, _ = await call(app, {**scope, "headers": [(b"host", OWN.encode())]})
+    start, body = await call(app, {**scope, "headers": [(b"host", OWN.encode())]})
 
     assert start["status"] == 404
+    assert b"There are /metrics and /metrics/chats at this address, and nothing else." in body["body"]
