@@ -106,7 +106,7 @@ class BareRoot:
         """Do what a line says, as far as it changes anything."""
         match one.name:
             case "RUN":
-                self._run(one.value)
+                self.run(one.value)
             case "COPY":
                 *sources, target = one.words
                 self._copy(sources, target, stages[one.flags["from"]].root if "from" in one.flags else context)
@@ -124,7 +124,8 @@ class BareRoot:
             case name:
                 raise ValueError(f"nobody knows here what {name} does")
 
-    def _run(self, command: str) -> None:
+    def run(self, command: str) -> None:
+        """Run a line of a shell there, as root and with the network that the tests have."""
         mounts = f"""
             mount -t proc proc {self.root}/proc
             mount --rbind /dev {self.root}/dev

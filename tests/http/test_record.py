@@ -193,9 +193,13 @@ async def test_a_client_that_leaves_is_told_in_its_line(
     letta.steps = [PING, THOUGHT, Hold()]
     with gateway(letta.base_url) as url:
         async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
-            asking = asyncio.create_task(client.post(URL, json=body))
-            await asyncio.to_thread(letta.run_begun.wait, 10)
-            asking.cancel()
+            if body.get("stream"):
+                async with client.stream("POST", URL, json=body) as response:
+                    await anext(response.aiter_bytes())
+            else:
+                asking = asyncio.create_task(client.post(URL, json=body))
+                await asyncio.to_thread(letta.run_begun.wait, 10)
+                asking.cancel()
         assert await asyncio.to_thread(lines_of, caplog) == [f"POST {URL} {status} client_left {WHO}{told}"]
 
 
