@@ -15,7 +15,11 @@ LETTAS = {"App Server": "ws://127.0.0.1:4500", "V1 server": "http://127.0.0.1:82
 WHOLE = "gateway.toml"
 """The file that a whole configuration is printed as; a block that has no name is a part, for the whole one above it."""
 # The pages that say what the files to copy want.
-FILES = {"deploy/compose.toml": "compose.yaml", "deploy/open-webui/gateway.toml": "deploy/open-webui/README.md"}
+FILES = {
+    "deploy/compose/gateway.toml": "compose.yaml",
+    "deploy/kubernetes/own-letta/gateway.toml": "deploy/kubernetes/README.md",
+    "deploy/open-webui/gateway.toml": "deploy/open-webui/README.md",
+}
 _FENCED = re.compile(r"^( *)(```|~~~)(\w+) ?(\S*)\n(.*?)^\1\2$", re.MULTILINE | re.DOTALL)
 # `# base_url = "ws://127.0.0.1:4500"   # App Server`, in which a colon may be followed by more words.
 _MARKED = re.compile(rf"^# (.+?) +# ((?:{'|'.join(LETTAS)})(?:, (?:{'|'.join(LETTAS)}))*)(?::.*)?$", re.MULTILINE)

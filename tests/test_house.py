@@ -44,7 +44,7 @@ ADDRESSES = {
     # The server, and its protocol with limits.
     "uvicorn": ["connection.py", "serving.py"],
     "httptools": ["connection.py", "letta/rest/http_client.py"],
-    "backports": ["http/incoming/encodings.py"],
+    "backports": ["http/answers/compressor.py", "http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
     "opentelemetry": ["http/seen/traces.py"],
     # What writes metrics, and what reads them.

@@ -25,7 +25,7 @@ from tests.servers.open_webui import deployed_environment
 pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parent.parent
-DEPLOYED = ROOT / "deploy" / "compose.toml"
+DEPLOYED = ROOT / "deploy" / "compose" / "gateway.toml"
 OPEN_WEBUI = ROOT / "deploy" / "open-webui"
 # No key of anyone, and nothing that leads to the environment in which the tests run.
 BARE = {"PATH": os.environ["PATH"]}

@@ -20,8 +20,27 @@ OF_OTHERS = {
     "compose.yaml": "tests/test_packaging.py",
     "deploy/grafana/alerts.yml": "tests/servers/prometheus.py",
     "deploy/grafana/letta-gateway.json": "tests/integration/test_grafana.py",
+    **{
+        f"deploy/kubernetes/{name}": "tests/deployment/test_kubernetes.py"
+        for name in (
+            "base/autoscaler.yaml",
+            "base/deployment.yaml",
+            "base/disruption-budget.yaml",
+            "base/gateway.toml",
+            "base/kustomization.yaml",
+            "base/network-policy.yaml",
+            "base/service.yaml",
+            "own-letta/kustomization.yaml",
+            "own-letta/models.yaml",
+            "own-letta/one-pod.yaml",
+            "own-letta/state.yaml",
+            "secret.example.yaml",
+        )
+    },
     "deploy/librechat/librechat.yaml": "tests/clients/test_librechat.py",
+    "deploy/nginx/letta-gateway.conf": "tests/integration/test_proxies.py",
     "deploy/open-webui/open-webui.env": "tests/servers/open_webui.py",
+    "deploy/systemd/letta-gateway.service": "tests/deployment/test_systemd.py",
 }
 # Keys that no caller of the gateway has; the last one is that of the environment alone.
 OTHER_KEYS = {"LETTA_API_KEY", *(key for _, _, key in PROVIDERS if key), "GATEWAY_API_KEY"}
@@ -64,7 +83,12 @@ def test_every_file_to_copy_is_read_by_a_test() -> None:
 
 
 def test_configurations_and_their_lines_for_other_lettas_are_found() -> None:
-    assert {"README.md 1", "deploy/clients.md 1", "deploy/clients.md 2", "deploy/compose.toml"} <= PRINTED.keys()
+    assert {
+        "README.md 1",
+        "deploy/clients.md 1",
+        "deploy/clients.md 2",
+        "deploy/compose/gateway.toml",
+    } <= PRINTED.keys()
     assert {"README.md 1, App Server", "README.md 1, V1 server"} <= VARIANTS.keys()
 
 

@@ -42,7 +42,7 @@ def test_a_part_of_a_histogram_is_below_a_value(buckets: dict[str, float], part:
 
 
 NUMBERS = """
-process_start_time_seconds 1000
+letta_gateway_start_time_seconds 1000
 letta_gateway_build_info{{version="1.2.3",python="3.11",letta="rest"}} 1
 letta_gateway_requests_total{{route="/v1/chat/completions",outcome="ok",agent_type="tutor"}} {well}
 letta_gateway_requests_total{{route="/v1/chat/completions",outcome="model_error",agent_type="tutor"}} {wrong}

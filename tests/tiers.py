@@ -10,8 +10,8 @@ from tests.workers import SERVERS
 
 QUICK = "not e2e and not full"
 # Tests below these folders, those that use any of these fixtures, and those for a server are of the full tier.
-FOLDERS = ("tests/browser/", "tests/clients/", "tests/integration/")
-UNCOUNTED = ("tests/growth/", "tests/browser/", "tests/clients/")
+FOLDERS = ("tests/browser/", "tests/clients/", "tests/deployment/", "tests/integration/")
+UNCOUNTED = ("tests/growth/", "tests/browser/", "tests/clients/", "tests/deployment/")
 FIXTURES = {*SERVERS, "browser", "python", "node_modules", "native_programs"}
 
 

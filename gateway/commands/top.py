@@ -5,6 +5,7 @@ import time
 from collections import deque
 from contextlib import closing, suppress
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -13,6 +14,7 @@ from rich.live import Live
 
 from gateway.commands.top_picture import Reading, picture, to_reading
 from gateway.http.seen.chats import ChatsUnderWay
+from gateway.settings import is_loopback
 
 # How often the numbers are read, and over how long rates are taken.
 READ_SECONDS = 2.0
@@ -32,7 +34,11 @@ class Top:
         """`url` is the address of the gateway's metrics, or its own; `key` is for the latter."""
         self._url = url.rstrip("/").removesuffix("/metrics").removesuffix("/v1")
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(base_url=self._url, headers=headers, timeout=READ_TIMEOUT_SECONDS)
+        # What is on this machine is not asked through a proxy.
+        through = not is_loopback(urlsplit(self._url).hostname or "")
+        self._client = httpx.Client(
+            base_url=self._url, headers=headers, timeout=READ_TIMEOUT_SECONDS, trust_env=through
+        )
         self._readings: deque[Reading] = deque(maxlen=round(WINDOW_SECONDS / READ_SECONDS) + 1)
 
     def _get(self, path: str) -> httpx.Response:

@@ -19,6 +19,7 @@ REQUESTS, FIRST, TOKENS = (
     "gen_ai_server_time_to_first_token_seconds_bucket",
     "gen_ai_client_token_usage_sum",
 )
+STARTED, MEMORY = "letta_gateway_start_time_seconds", "process_resident_memory_bytes"
 CHAT_ROUTE = "/v1/chat/completions"
 ENDS_WELL, CLIENT_WENT = "ok", "client_left"
 NO_VALUE = "–"
@@ -48,8 +49,8 @@ class Reading(Struct, frozen=True):
 
     def since(self, before: "Reading | None") -> "Reading":
         """The growth since an earlier reading; None: since the gateway's start. Gauges are of no use in it."""
-        began = self.value("process_start_time_seconds")
-        if before is None or before.value("process_start_time_seconds") != began:
+        began = self.value(STARTED)
+        if before is None or before.value(STARTED) != began:
             return Reading(self.at - began, self.series, self.chats)
         added = {
             name: {labels: value - before.series.get(name, {}).get(labels, 0.0) for labels, value in series.items()}
@@ -114,8 +115,9 @@ def _under_way(now: Reading) -> Text:
         " streams, ",
         (f"{answers:.0f}", "bold red" if most and answers > 0.8 * most else "bold"),
         f" answers of {most:.0f}, {now.value('letta_gateway_runs'):.0f} runs, ",
-        f"{now.value('letta_gateway_connections'):.0f} connections, ",
-        f"{now.value('process_resident_memory_bytes') / MEBIBYTE:.0f} MiB",
+        f"{now.value('letta_gateway_connections'):.0f} connections",
+        # Told on Linux only.
+        f", {now.value(MEMORY) / MEBIBYTE:.0f} MiB" if MEMORY in now.series else "",
     )
 
 

@@ -130,6 +130,15 @@ class TokensCounted(Struct, frozen=True):
             self.reasoning + other.reasoning,
         )
 
+    def minus(self, other: "TokensCounted") -> "TokensCounted":
+        return TokensCounted(
+            self.prompt - other.prompt,
+            self.completion - other.completion,
+            self.total - other.total,
+            self.cached - other.cached,
+            self.reasoning - other.reasoning,
+        )
+
 
 class SignOfLife(Struct, frozen=True):
     """Something that says nothing by itself: a ping, `SignOfLife()`.

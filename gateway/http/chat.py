@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from litestar import Request, Response, post
 from litestar.datastructures import Headers, State
@@ -15,11 +15,12 @@ from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
-from gateway.http.answers.answering import NO_HEADERS, Answer, in_one_piece, stream
+from gateway.http.answers.answering import NO_HEADERS, Answer, compressed, in_one_piece, stream
+from gateway.http.answers.compressor import compressor_for
 from gateway.http.budgets.admission import let_in, until_over
 from gateway.http.incoming.auth import Admitted
 from gateway.http.incoming.body import let_others, read_json
-from gateway.http.incoming.headers import read_headers, read_resend
+from gateway.http.incoming.headers import read_accepted, read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
 from gateway.http.parts import Parts, admit, parts_of
 from gateway.http.record import Record, record_of, shown
@@ -62,6 +63,7 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
         # What the gateway answers itself costs nobody anything.
         meter = await let_in(parts.gate, key, None, record) if parts.task_runs.asks_model else None
         run = parts.task_runs.start(task, asked, body)
+        record.account = run.account
         if meter:
             await meter.pay_for(run.account)
         return await _respond(request, admitted, asked, run, PLAIN)
@@ -144,13 +146,18 @@ async def _respond(
     answer = Answer(run, Narrator(look, tools, awaits_usage=include_usage), encoder, record_of(request.scope))
     parts = parts_of(request)
     parts.in_force.watch(answer, admitted)
+    compressor = compressor_for(read_accepted(request.headers)) if admitted.key.compress else None
     if chat.stream:
         answer.record.streamed = True
         server = parts.settings.server
-        return await stream(answer, server.first_event_seconds, server.ping_seconds, headers)
+        return await stream(answer, server.first_event_seconds, server.ping_seconds, compressor, headers)
     completion = await in_one_piece(answer, request)
-    status = CLIENT_CLOSED_REQUEST if completion is None else 200
-    response = Response(completion, status_code=status, headers=headers)
+    response: Response[Any]
+    if completion and compressor:
+        response = await compressed(completion, compressor, headers)
+    else:
+        status = CLIENT_CLOSED_REQUEST if completion is None else 200
+        response = Response(completion, status_code=status, headers=headers)
     return cast(ASGIApp, response.to_asgi_response(app=None, request=request))
 
 

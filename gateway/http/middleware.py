@@ -39,7 +39,11 @@ def with_request_id(app: ASGIApp, under_way: RequestsUnderWay) -> ASGIApp:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                MutableScopeHeaders.from_message(message)["x-request-id"] = record.id
+                headers = MutableScopeHeaders.from_message(message)
+                headers["x-request-id"] = record.id
+                if "content-encoding" in headers:
+                    # Here, because Litestar's CORS writes `Vary` anew.
+                    headers.extend_header_value("vary", "Accept-Encoding")
             await send(message)
 
         try:

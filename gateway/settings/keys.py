@@ -84,6 +84,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The way in which tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
     origins: tuple[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+\Z")], ...] = ()
     """The origins of web pages, and programs made of them, that may use this key from a browser (CORS)."""
+    compress: bool = False
+    """True: its answers are compressed, by zstd or gzip, for clients that accept one of them."""
     metrics: bool = False
     """True: the key reads `/metrics`, which tells of all keys' requests."""
     history: Literal["full", "new"] | None = None

@@ -40,6 +40,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=DIRECTORY[:PYTHON]",
         help="another checkout to measure beside this one; its Python is that of its .venv",
     )
+    parser.add_argument(
+        "--settings",
+        action="append",
+        default=[],
+        type=_more_settings,
+        metavar="NAME=FILE",
+        help="this checkout once more, with the tables of a TOML file in its configuration",
+    )
     parser.add_argument("--alone", action="store_true", help="measure only the checkouts that --gateway names")
     parser.add_argument("--kinds", default="rest,app-server,embedded", help="the kinds of Letta (all three)")
     parser.add_argument("--short", action="store_true", help="some seconds: fail where a cost doubles (reference.toml)")
@@ -47,6 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--patience", type=float, default=5, help="seconds to wait for a quiet machine each time (5)")
     parser.add_argument("--nice", type=int, help="the priority of all that is started (-15 where that is allowed)")
     return parser
+
+
+def _more_settings(text: str) -> tuple[str, str]:
+    """`NAME=FILE`: the name, and what is in the file."""
+    name, _, file = text.partition("=")
+    if not name or not file:
+        raise ValueError(f"expected NAME=FILE, and not {text!r}")
+    return name, Path(file).read_text(encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,8 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     own_place, others = machine.places(machine.best_nice() if asked.nice is None else asked.nice)
     os.sched_setaffinity(0, set(map(int, others.cores.split(","))))
-    own = [] if asked.alone else [own_checkout(asked.python)]
-    plan = Plan((*own, *asked.gateway), asked.rounds, tuple(asked.kinds.split(",")))
+    own = own_checkout(asked.python)
+    beside = [*asked.gateway, *(structs.replace(own, name=name, more=more) for name, more in asked.settings)]
+    plan = Plan((*([] if asked.alone else [own]), *beside), asked.rounds, tuple(asked.kinds.split(",")))
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         # The least of some rounds needs no quiet machine.
         bench = Bench(Path(directory), own_place, others, 0 if asked.short else asked.patience)

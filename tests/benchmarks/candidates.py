@@ -47,6 +47,8 @@ class Checkout(Struct, frozen=True):
     name: str
     directory: Path
     python: Path
+    more: str = ""
+    """Tables that its configuration has beside those of every candidate."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -125,7 +127,7 @@ class Gateway(Program):
         self.ready_ms = 0.0
         """The time from its start to when it says that its Letta is there, too."""
         self._state = directory / f"{checkout.name}-state"
-        self.config.write_text(_configuration(kind, letta_port))
+        self.config.write_text(_configuration(kind, letta_port) + checkout.more)
         command = [
             str(checkout.python.absolute()),
             "-m",

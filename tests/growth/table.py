@@ -34,6 +34,7 @@ from gateway.frontends.open_webui.cards import Cards
 from gateway.frontends.open_webui.items import Items
 from gateway.frontends.open_webui.messages import bare_question
 from gateway.http import texts
+from gateway.http.answers import compressor
 from gateway.http.incoming.encodings import Decoder
 from gateway.letta import error_words, notes, parts, past, provider_words, stream_messages
 from gateway.letta.app_server import frames, history_format, memory
@@ -301,6 +302,12 @@ TABLE: dict[str, dict[str, Make]] = {
         lambda text: halves.mended(text.encode("utf-8", "surrogatepass")), **HALVES, **UNPAIRED
     ),
     "domain.halves.whole": of_text(halves.whole, **UNPAIRED),
+    "http.answers.compressor.compressor_for": of_text(
+        compressor.compressor_for,
+        commas=Shape("", ",", ""),
+        semicolons=Shape("gzip", ";", ""),
+        spaces=Shape("", " ", ""),
+    ),
     "http.incoming.encodings.Decoder.pieces": {
         "one body": of(lambda count: gzip.compress(b"a" * 20 * count), lambda data: [*Decoder("gzip").pieces(data)])
     },

@@ -18,6 +18,7 @@ from gateway.turns.chats.markers import agent_tags
 from tests.gateways import KEY, GatewayProcess, chat, gateway, http, said
 from tests.integration.words import someone, unheard
 from tests.printed import blocks, on_page
+from tests.readme import ROOT
 from tests.servers.app_server import AppServer
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
@@ -159,9 +160,9 @@ def test_an_agent_that_everybody_shares_is_named_by_its_id(app_server: AppServer
 
 
 def test_the_line_of_the_service_serves(tmp_path: Path) -> None:
-    unit = configparser.ConfigParser(interpolation=None, strict=True)
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read_string(printed("service.md", "letta-gateway.service"))
+    unit.read_string((ROOT / "deploy/systemd/letta-gateway.service").read_text(encoding="utf-8"))
     service = dict(unit["Service"])
     command, *arguments = shlex.split(service["ExecStart"])
     places = {

@@ -4,19 +4,24 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from litestar import Request
+import msgspec
+from litestar import MediaType, Request, Response
 from litestar.types import ASGIApp
 from msgspec import Struct
 
 from gateway.domain.errors import GatewayError, UpstreamError
+from gateway.http.answers.compressor import Compressor, encoding_headers
 from gateway.http.answers.event_stream import PING_FRAME, EventStream
 from gateway.http.errors import to_gateway_error
+from gateway.http.incoming.encodings import PIECE_BYTES
 from gateway.http.record import CLIENT_LEFT, Record
 from gateway.turns.runs.log import Reader
 from gateway.wires.encoder import Encoder
 from gateway.wires.narrator import Narrator
 from gateway.wires.sayings import Saying
 
+# A whole answer of fewer bytes fits into the packet with its headers.
+SHORT = 1024
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -124,7 +129,11 @@ class Answer:
 
 
 async def stream(
-    answer: Answer, first_event_seconds: float, ping_seconds: float, headers: Mapping[str, str] = NO_HEADERS
+    answer: Answer,
+    first_event_seconds: float,
+    ping_seconds: float,
+    compressor: Compressor | None = None,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> ASGIApp:
     """The answer as events, with more `headers`.
 
@@ -138,7 +147,7 @@ async def stream(
         answer.record.outcome = None
         answer.leave()
         raise
-    response = EventStream(*first, answer.take_frames_or_failure, answer.leave, ping_seconds)
+    response = EventStream(*first, answer.take_frames_or_failure, answer.leave, ping_seconds, compressor)
     response.headers.update(headers)
     answer.listen(response.tell)
     return cast(ASGIApp, response)
@@ -171,6 +180,20 @@ async def in_one_piece(answer: Answer, request: Request[Any, Any, Any]) -> Struc
         answer.leave()
         collecting.cancel()
         leaving.cancel()
+
+
+async def compressed(completion: Struct, compressor: Compressor, headers: Mapping[str, str]) -> Response[bytes]:
+    """A whole answer as its client accepts it, with more `headers`; a short one stays as it is."""
+    body = msgspec.json.encode(completion)
+    if len(body) < SHORT:
+        return Response(body, media_type=MediaType.JSON, headers=headers)
+    pieces = [body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)]
+    encoded = b""
+    for piece in pieces[:-1]:
+        encoded += compressor.compress(piece)
+        await asyncio.sleep(0)
+    encoded += compressor.end(pieces[-1])
+    return Response(encoded, media_type=MediaType.JSON, headers={**headers, **encoding_headers(compressor)})
 
 
 async def _disconnected(request: Request[Any, Any, Any]) -> None:

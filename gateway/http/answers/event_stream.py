@@ -6,12 +6,14 @@ generator, a task group and a lock between a token and its client cost more than
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any
 
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import AppStatus, EventSourceResponse
+
+from gateway.http.answers.compressor import Compressor, encoding_headers
 
 PING_FRAME = ServerSentEvent(comment="ping", sep="\n").encode()
 
@@ -34,12 +36,14 @@ class EventStream(EventSourceResponse):
         frames: Callable[[], tuple[bytes, bool]],
         left: Callable[[], None],
         ping_seconds: float,
+        compressor: Compressor | None = None,
     ) -> None:
-        super().__init__(iter(()), sep="\n")
+        super().__init__(iter(()), sep="\n", headers=encoding_headers(compressor))
         # Whether the connection is kept is the server's to say, and said once.
         del self.headers["connection"]
         self._first, self._more = first, more
         self._frames, self._left, self._ping_seconds = frames, left, ping_seconds
+        self._compressor = compressor
         self._busy = True
         """True: the client is slow, or not ready; what is sent next is looked for by the one who sends."""
         self._has_news = False
@@ -49,7 +53,8 @@ class EventStream(EventSourceResponse):
         """The context of the request: what is told comes in another."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self._send, self._loop = send, asyncio.get_running_loop()
+        self._send = _compressing(self._compressor, send) if self._compressor else send
+        self._loop = asyncio.get_running_loop()
         self._pings = self._loop.call_later(self._ping_seconds, self._keep_alive)
         try:
             self._sending = _start(self._begin(), self._loop, self._context)
@@ -96,6 +101,20 @@ class EventStream(EventSourceResponse):
             if frames or not more:
                 await self._send({"type": "http.response.body", "body": frames, "more_body": more})
         self._busy = not more
+
+
+def _compressing(compressor: Compressor, send: Any) -> Callable[[Any], Awaitable[None]]:
+    """`send` for an answer that is compressed: what is sent can be read when it arrives."""
+
+    # No coroutine of its own: every event of a stream would pass through it.
+    def send_compressed(message: Any) -> Awaitable[None]:
+        if message["type"] == "http.response.body":
+            encode = compressor.compress if message["more_body"] else compressor.end
+            message["body"] = encode(message["body"])
+        sending: Awaitable[None] = send(message)
+        return sending
+
+    return send_compressed
 
 
 def _start(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> asyncio.Task[None]:

@@ -31,6 +31,11 @@ def read_headers(key: Key, headers: Headers) -> dict[str, str]:
     return found
 
 
+def read_accepted(headers: Headers) -> str:
+    """The encodings that the client takes an answer in, of all lines of that header: `gzip, br;q=0.5`; may be empty."""
+    return ",".join(headers.getall("accept-encoding", []))
+
+
 def read_resend(headers: Mapping[str, str]) -> Resend:
     """How the request says that it was sent before. Raises InvalidRequest for an idempotency key that is too long."""
     named, tries = headers.get(IDEMPOTENCY_HEADER, ""), headers.get(RETRY_HEADER)

@@ -1,8 +1,9 @@
-"""The metrics of the gateway, as Prometheus reads them. Alone knows prometheus-client.
+"""The metrics of the gateway, as Prometheus reads them. Knows prometheus-client.
 
 All of them are made of records (`record.py`) when their requests are over, and of a few numbers that are read when
 somebody asks. What stands in a label is bounded: words of this house, names of the configuration, and for more of
-them than MOST_NAMES one name for all others. Every series but `build_info` is a sum: those of several processes add up.
+them than MOST_NAMES one name for all others. Every series but `build_info` and `start_time_seconds` is a sum: those of
+several processes add up.
 
 Names, labels and buckets are those of the semantic conventions for generative AI, where these have some:
 https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/gen-ai-metrics.md
@@ -25,9 +26,10 @@ from prometheus_client import (
 )
 
 from gateway import __version__
-from gateway.domain.events import TokensCounted
 from gateway.domain.tasks import TASK_KINDS
 from gateway.http.record import Record
+from gateway.settings import TASK_MODEL
+from gateway.turns.runs.account import Account
 
 # The most different names that a label of the configuration's has, whatever reloads bring.
 MOST_NAMES = 200
@@ -90,6 +92,7 @@ class PrometheusMetrics:
         self._of: dict[str, _OfAgents] = {}
         build = _gauge(registry, "build_info", "The version; always 1.", ("version", "python", "letta"))
         build.labels(__version__, platform.python_version(), letta).set(1)
+        _gauge(registry, "start_time_seconds", "When it started, in seconds since 1970.").set_to_current_time()
         self._requests = _counter(
             registry,
             "requests",
@@ -168,7 +171,6 @@ class PrometheusMetrics:
             self._count_answer(self._types.bounded(record.agent_type), record)
         elif record.task:
             self._tasks.labels(record.task if record.task in TASK_KINDS else OTHER).inc()
-            self._count_tokens(CHAT, "task", record.tokens)
 
     def _count_answer(self, agent_type: str, record: Record) -> None:
         """Count an answer of an agent."""
@@ -182,7 +184,10 @@ class PrometheusMetrics:
 
     def closed(self, record: Record) -> None:
         account = record.account
-        if account is None or not record.agent_type:
+        if account is None:
+            return
+        if not record.agent_type:
+            self._count_tokens(CHAT, TASK_MODEL, account)
             return
         agent_type = self._types.bounded(record.agent_type)
         of = self._of_type(agent_type)
@@ -192,14 +197,15 @@ class PrometheusMetrics:
             of.agents.inc()
         if account.cancelled:
             of.cancels.inc()
-        first, last, more = record.first_frame_seconds, record.last_frame_seconds, account.tokens.completion - 1
+        first, last, more = record.first_frame_seconds, record.last_frame_seconds, account.told.completion - 1
         if record.streamed and first is not None and last is not None and more > 0:
             of.per_token.observe((last - first) / more)
-        self._count_tokens(AGENT, agent_type, account.tokens)
+        self._count_tokens(AGENT, agent_type, account)
 
-    def _count_tokens(self, operation: str, model: str, tokens: TokensCounted | None) -> None:
-        # Nothing is said of a usage that nobody has told.
-        if tokens and tokens.total:
+    def _count_tokens(self, operation: str, model: str, account: Account) -> None:
+        tokens = account.told
+        # Nothing is said of a usage that nobody has told, as the conventions have it.
+        if tokens.total:
             self._tokens.labels(operation, PROVIDER, model, "input").observe(tokens.prompt)
             self._tokens.labels(operation, PROVIDER, model, "output").observe(tokens.completion)
 

@@ -169,11 +169,11 @@ def _learnt(record: Record) -> Iterator[tuple[str, AttributeValue]]:
         yield "gen_ai.response.time_to_first_chunk", record.first_frame_seconds
     if account.queued_seconds:
         yield "letta_gateway.queued_seconds", account.queued_seconds
-    if account.tokens.total:
-        yield "gen_ai.usage.input_tokens", account.tokens.prompt
-        yield "gen_ai.usage.output_tokens", account.tokens.completion
-        yield "gen_ai.usage.cache_read.input_tokens", account.tokens.cached
-        yield "gen_ai.usage.reasoning.output_tokens", account.tokens.reasoning
+    if account.told.total:
+        yield "gen_ai.usage.input_tokens", account.told.prompt
+        yield "gen_ai.usage.output_tokens", account.told.completion
+        yield "gen_ai.usage.cache_read.input_tokens", account.told.cached
+        yield "gen_ai.usage.reasoning.output_tokens", account.told.reasoning
     if record.outcome:
         yield "error.type", record.outcome
 

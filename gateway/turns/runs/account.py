@@ -61,6 +61,11 @@ class Account(Struct):
     """True: the run is over, and nothing changes any more."""
     _waiting: list[Callable[[], None]] = field(default_factory=list)
 
+    @property
+    def told(self) -> TokensCounted:
+        """The usage as Letta has told it, without what is estimated."""
+        return self.tokens.minus(self.estimated) if self.estimated.total else self.tokens
+
     def called(self, call: CallPiece, clients: bool) -> None:
         """Note a call of a tool, or a further piece of one, which changes nothing."""
         if call.name and len(self.tools) < MOST_CALLS and not (call.id and self._find(call.id)):

@@ -267,20 +267,21 @@ class Course:
                 self.ended_well = not _has_failed(event)
                 if event.reason is not StopReason.WAITING:
                     self._waiting = {}
-            elif isinstance(event, TokensCounted):
-                self._account.tokens = self._account.tokens.plus(event)
             elif isinstance(event, ToolCalled | CallWaits):
-                self._observe_call(event)
-            elif isinstance(event, ToolReturned):
-                self._account.returned(event.call_id, event.failed)
+                self.used_memory |= "memory" in event.call.name
+                self._account.called(event.call, clients=event.call.name in self._clients)
+                if isinstance(event, CallWaits) and event.call.id:
+                    self._waiting[event.call.id] = event.call.name or self._waiting.get(event.call.id, "")
+            else:
+                self._note(event)
         return stopped
 
-    def _observe_call(self, event: ToolCalled | CallWaits) -> None:
-        call = event.call
-        self.used_memory |= "memory" in call.name
-        self._account.called(call, clients=call.name in self._clients)
-        if isinstance(event, CallWaits) and call.id:
-            self._waiting[call.id] = call.name or self._waiting.get(call.id, "")
+    def _note(self, event: Event) -> None:
+        """Note what only the account of the run needs to know."""
+        if isinstance(event, TokensCounted):
+            self._account.tokens = self._account.tokens.plus(event)
+        elif isinstance(event, ToolReturned):
+            self._account.returned(event.call_id, event.failed)
 
     def _without_denied(self, events: list[Event]) -> list[Event]:
         """The run goes on: its readers are told of calls that are refused, and not that it has stopped."""

@@ -168,6 +168,27 @@ async def test_the_tokens_of_a_run_are_counted_once_it_is_over() -> None:
 
 
 @pytest.mark.anyio
+async def test_the_tokens_of_a_task_that_a_model_answers_are_counted_as_its_own() -> None:
+    account = Account(tokens=TokensCounted(30, 11, 41))
+    metrics = observed(Record("req_1", "POST", URL, task="title_generation", status=200, account=account))
+    account.close()
+
+    labels = {"gen_ai_operation_name": "chat", "gen_ai_request_model": "task", "gen_ai_token_type": "input"}
+    assert of(to_series((await metrics.exposed()).decode()), "gen_ai_client_token_usage_sum", **labels) == 30
+
+
+@pytest.mark.anyio
+async def test_what_is_estimated_of_a_usage_is_not_counted() -> None:
+    account = Account(tokens=TokensCounted(30, 11, 41), estimated=TokensCounted(20, 10, 30))
+    metrics = observed(Record("req_1", "POST", URL, agent_type="tutor", status=200, account=account))
+    account.close()
+
+    series = to_series((await metrics.exposed()).decode())
+    assert of(series, "gen_ai_client_token_usage_sum", gen_ai_token_type="input") == 10
+    assert of(series, "gen_ai_client_token_usage_sum", gen_ai_token_type="output") == 1
+
+
+@pytest.mark.anyio
 async def test_nothing_is_said_of_a_usage_that_letta_has_not_told() -> None:
     account = Account()
     metrics = observed(Record("req_1", "POST", URL, agent_type="tutor", status=200, account=account))

@@ -1,0 +1,40 @@
+"""The manifests of deploy/kubernetes, as a cluster is given them: put together by kubectl itself."""
+
+import subprocess
+from functools import cache
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from tests.deployment.tools import tools
+from tests.readme import ROOT
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+OVERLAYS = ("base", "own-letta")
+Manifest = dict[str, Any]
+
+
+@cache
+def rendered(overlay: str) -> str:
+    command = [str(tools() / "kubectl"), "kustomize", str(FOLDER / overlay)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def manifests(overlay: str) -> dict[str, Manifest]:
+    """By their kinds, of which each comes once."""
+    found = [*yaml.safe_load_all(rendered(overlay))]
+    by_kind = {one["kind"]: one for one in found}
+    assert len(by_kind) == len(found)
+    return by_kind
+
+
+def pod(overlay: str) -> Manifest:
+    """What a pod of the gateway is."""
+    spec: Manifest = manifests(overlay)["Deployment"]["spec"]["template"]["spec"]
+    return spec
+
+
+def container(overlay: str) -> Manifest:
+    (one,) = pod(overlay)["containers"]
+    found: Manifest = one
+    return found
