@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import aiohttp
 import httpx
 import httpx2
 import pytest
@@ -102,6 +103,25 @@ def by_httpx2(url: str, encoding: str) -> Iterator[Iterator[str]]:
 
 
 @contextmanager
+def by_aiohttp(url: str, encoding: str) -> Iterator[Iterator[str]]:
+    """As Open WebUI reads."""
+    headers = {"authorization": f"Bearer {KEY}", "accept-encoding": encoding}
+
+    async def begin() -> tuple[aiohttp.ClientSession, aiohttp.ClientResponse]:
+        session = aiohttp.ClientSession()
+        return session, await session.post(f"{url}{URL}", json=STREAM, headers=headers)
+
+    with asyncio.Runner() as runner:
+        session, response = runner.run(begin())
+        try:
+            assert response.headers["content-encoding"] == encoding
+            yield words_of(line.decode() for line in iter(lambda: runner.run(response.content.readline()), b""))
+        finally:
+            response.release()
+            runner.run(session.close())
+
+
+@contextmanager
 def by_the_sdk(url: str, encoding: str) -> Iterator[Iterator[str]]:
     headers = {"Accept-Encoding": encoding}
     with (
@@ -130,6 +150,8 @@ CLIENTS: dict[str, tuple[Callable[[str, str], Any], str]] = {
     "httpx, gzip": (by_httpx, "gzip"),
     "httpx2, gzip": (by_httpx2, "gzip"),
     "httpx2, zstd": (by_httpx2, "zstd"),
+    "aiohttp, gzip": (by_aiohttp, "gzip"),
+    "aiohttp, zstd": (by_aiohttp, "zstd"),
     "the openai SDK, gzip": (by_the_sdk, "gzip"),
     "the openai SDK, zstd": (by_the_sdk, "zstd"),
     "curl --compressed, gzip": (by_curl, "gzip"),

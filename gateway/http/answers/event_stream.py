@@ -27,6 +27,7 @@ class EventStream(EventSourceResponse):
     It begins with `first`, which are all if `more` is False. `frames` gives those that have come since the last call,
     perhaps none, and False after the last ones; it raises nothing. While a client is slow they wait where they come
     from. A ping is sent every `ping_seconds`. `left` is called once: the response is complete, or its client has left.
+    With a `compressor` all that is sent goes through it, each time to its end.
     """
 
     def __init__(
