@@ -26,7 +26,7 @@ from gateway.http.models import list_models, retrieve_model
 from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
 from gateway.http.parts import Parts
-from gateway.http.seen.routes import admit_at, admit_key, metrics_routes
+from gateway.http.seen.routes import admit_at, admit_key, metrics_routes, nothing_else
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.lean import LeanLitestar
 from gateway.letta.upstream import Upstream
@@ -124,7 +124,7 @@ def create_app(
 def create_metrics_app(gateway: Litestar, settings: Settings) -> Litestar:
     """The application at the address for metrics: what it shows is the `gateway`'s, and it counts nothing itself."""
     app = LeanLitestar(
-        route_handlers=metrics_routes(admit_at(settings.metrics.host)),
+        route_handlers=[*metrics_routes(admit_at(settings.metrics.host)), nothing_else],
         state=gateway.state,
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,

@@ -17,7 +17,7 @@ from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.reading import find_task, read_named, takes_items
 from gateway.http.answers.answering import NO_HEADERS, Answer, compressed, in_one_piece, stream
 from gateway.http.answers.compressor import compressor_for
-from gateway.http.budgets.admission import let_in, let_task_in, until_over
+from gateway.http.budgets.admission import let_in, until_over
 from gateway.http.incoming.auth import Admitted
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.incoming.headers import read_accepted, read_headers, read_resend
@@ -61,7 +61,7 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
         check_model(settings, key, asked.model)
         record.task = shown(task.kind)
         # What the gateway answers itself costs nobody anything.
-        meter = await let_task_in(parts.gate, key, record) if parts.task_runs.asks_model else None
+        meter = await let_in(parts.gate, key, None, record) if parts.task_runs.asks_model else None
         run = parts.task_runs.start(task, asked, body)
         record.account = run.account
         if meter:

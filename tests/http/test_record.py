@@ -191,7 +191,8 @@ async def test_a_client_that_leaves_is_told_in_its_line(
     letta: FakeLetta, caplog: pytest.LogCaptureFixture, body: dict[str, Any], status: int, told: str
 ) -> None:
     letta.steps = [PING, THOUGHT, Hold()]
-    with gateway(letta.base_url) as url:
+    # The first bytes are those of a thought, however long it takes.
+    with gateway(letta.base_url, first_event_seconds=20) as url:
         async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
             if body.get("stream"):
                 async with client.stream("POST", URL, json=body) as response:

@@ -12,19 +12,13 @@ from gateway.turns.chats.markers import user_digest
 from gateway.turns.people.identity import User
 
 
-async def let_in(gate: Gate, key: Key, user: User, record: Record) -> Admission:
-    """Let a new run in. Raises LimitReached, which the record names."""
-    try:
-        return await gate.admit(key, user_digest(user.scope, user.id))
-    except LimitReached as error:
-        record.limit = error.limit
-        raise
+async def let_in(gate: Gate, key: Key, user: User | None, record: Record) -> Admission:
+    """Let a new run of a user in; without a user, a background task that a plain model answers.
 
-
-async def let_task_in(gate: Gate, key: Key, record: Record) -> Admission:
-    """Let a task in that a plain model answers. Raises LimitReached, which the record names."""
+    Raises LimitReached, and has the record name the limit.
+    """
     try:
-        return await gate.admit_task(key)
+        return await (gate.admit(key, user_digest(user.scope, user.id)) if user else gate.admit_task(key))
     except LimitReached as error:
         record.limit = error.limit
         raise

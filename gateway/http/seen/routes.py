@@ -15,6 +15,12 @@ from gateway.settings import is_loopback
 
 # Raises GatewayError for a request that may not read.
 Admit = Callable[[Request[Any, Any, Any]], None]
+# No cache keeps it, and a page that loads it as something else than it is gets nothing of it.
+_HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+}
 
 
 def metrics_routes(lets_in: Admit) -> list[HTTPRouteHandler]:
@@ -25,7 +31,7 @@ def metrics_routes(lets_in: Admit) -> list[HTTPRouteHandler]:
         """Show all metrics, as Prometheus reads them. Raises GatewayError."""
         lets_in(request)
         numbers = _numbers(request)
-        return Response(await numbers.exposed(), media_type=numbers.content_type, headers=NOT_KEPT)
+        return Response(await numbers.exposed(), media_type=numbers.content_type, headers=_HEADERS)
 
     @get("/metrics/chats", name="chats_under_way")
     async def show_chats(request: Request[None, None, State]) -> Response[ChatsUnderWay]:
@@ -35,12 +41,15 @@ def metrics_routes(lets_in: Admit) -> list[HTTPRouteHandler]:
         """
         lets_in(request)
         _numbers(request)
-        return Response(to_chats(parts_of(request).under_way.chats), headers=NOT_KEPT)
+        return Response(to_chats(parts_of(request).under_way.chats), headers=_HEADERS)
 
     return [show_metrics, show_chats]
 
 
-NOT_KEPT = {"cache-control": "no-store"}
+@get(["/", "/{rest:path}"], name="nothing_else")
+async def nothing_else() -> None:
+    """Say what there is at the address for metrics. Raises RouteNotFound."""
+    raise RouteNotFound("There are /metrics and /metrics/chats at this address, and nothing else.")
 
 
 def admit_key(request: Request[Any, Any, Any]) -> None:

@@ -17,6 +17,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -141,7 +142,7 @@ class OtelTraces:
         def flush() -> None:
             self._provider.shutdown()
             # The loop may be gone by then, and nobody waits.
-            if not loop.is_closed():
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(flushed.set)
 
         # No thread of the loop's: the process would wait for that at its end.

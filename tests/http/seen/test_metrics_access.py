@@ -69,6 +69,7 @@ async def test_who_sees_metrics(
     assert (start["status"], told["error"]["code"]) == sees
     # Nothing that a page could read it by, but for errors of a key's own origin.
     if start["status"] == 200:
+        assert dict(start["headers"])[b"cross-origin-resource-policy"] == b"same-origin"
         assert not [name for name, _ in start["headers"] if name.startswith(b"access-control")]
 
 
@@ -77,6 +78,7 @@ async def test_the_address_for_metrics_serves_nothing_else() -> None:
     settings = settings_of(HERE, KEYS)
     app = create_metrics_app(create_app(settings, MemoryLetta()), settings)
     scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/v1/models", "raw_path": b"/v1/models"}
-    start, _ = await call(app, {**scope, "headers": [(b"host", OWN.encode())]})
+    start, body = await call(app, {**scope, "headers": [(b"host", OWN.encode())]})
 
     assert start["status"] == 404
+    assert b"There are /metrics and /metrics/chats at this address, and nothing else." in body["body"]
