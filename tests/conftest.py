@@ -5,7 +5,7 @@ Workers run the tests side by side: see workers.py.
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -70,6 +70,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
+
+
+# By it coverage tells the processes that a test starts to measure as well.
+COUNTS_PROCESSES = "COVERAGE_PROCESS_CONFIG"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """The processes of a test that is not counted are not, either."""
+    told = os.environ.pop(COUNTS_PROCESSES, None) if item.get_closest_marker("no_cover") else None
+    try:
+        return (yield)
+    finally:
+        if told is not None:
+            os.environ[COUNTS_PROCESSES] = told
 
 
 # After pytest-cov has paused what it knows of.

@@ -11,7 +11,10 @@ from tests.workers import SERVERS
 QUICK = "not e2e and not full"
 # Tests below these folders, those that use any of these fixtures, and those for a server are of the full tier.
 FOLDERS = ("tests/browser/", "tests/clients/", "tests/deployment/", "tests/integration/")
-UNCOUNTED = ("tests/growth/", "tests/browser/", "tests/clients/", "tests/deployment/")
+UNCOUNTED = (
+    *("tests/growth/", "tests/browser/", "tests/clients/", "tests/deployment/", "tests/integration/"),
+    "tests/test_starting.py",
+)
 FIXTURES = {*SERVERS, "browser", "python", "node_modules", "native_programs"}
 
 
@@ -25,7 +28,8 @@ def leave_to_themselves(items: list[pytest.Item]) -> None:
     """Properties take three times as long where each line is counted, and find no line that no other test finds.
 
     So do those of growth, and what they measure would be the counting. Those of pages and of other people's programs
-    look at what is in front of the gateway; what they call in it others call, too.
+    look at what is in front of the gateway, those of integration at what is behind it and at processes, of which each
+    takes a quarter of a second more; what they call in it others call, too.
     """
     for item in items:
         if item.nodeid.startswith(UNCOUNTED) or item.get_closest_marker("hypothesis"):

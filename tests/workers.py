@@ -12,7 +12,6 @@ KEY = "workers/groups"
 # The seconds that a test takes, roughly, by where it is: those that start programs take longest. Of all others: OTHERS.
 SECONDS = {
     "tests/clients/": 15.0,
-    "tests/deployment/test_image.py": 15.0,
     "tests/integration/": 8.0,
     "tests/test_demo.py": 7.0,
     "tests/browser/": 3.0,

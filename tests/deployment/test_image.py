@@ -143,6 +143,7 @@ def own_arguments(image: str) -> list[str]:
     return line.words
 
 
+@pytest.mark.e2e
 def test_the_image_answers_as_a_user_without_rights_on_a_root_that_nobody_writes(
     roots: dict[str, BareRoot], tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_the_image_answers_as_a_user_without_rights_on_a_root_that_nobody_writes
     assert "Read-only file system" not in served.told
 
 
+@pytest.mark.e2e
 def test_the_image_without_a_letta_answers_in_front_of_another(roots: dict[str, BareRoot], tmp_path: Path) -> None:
     environ = {"GATEWAY_API_KEY": KEY, "LETTA_BASE_URL": "ws://127.0.0.1:4500"}
     with serving(roots["alone"], "alone", tmp_path, own_arguments("alone"), **environ) as served:
@@ -172,6 +174,7 @@ def test_the_image_without_a_letta_answers_in_front_of_another(roots: dict[str, 
     assert not (roots["alone"].root / "usr/bin/git").exists()
 
 
+@pytest.mark.e2e
 def test_a_pod_with_a_letta_of_its_own_answers_and_takes_up_a_changed_configuration(
     roots: dict[str, BareRoot], tmp_path: Path
 ) -> None:
@@ -188,6 +191,7 @@ def test_a_pod_with_a_letta_of_its_own_answers_and_takes_up_a_changed_configurat
     assert (served.data / "backend").is_dir()
 
 
+@pytest.mark.e2e
 def test_a_pod_in_front_of_a_letta_is_alive_without_it_but_not_ready_and_tells_its_metrics(
     roots: dict[str, BareRoot], tmp_path: Path
 ) -> None:
@@ -204,6 +208,7 @@ def test_a_pod_in_front_of_a_letta_is_alive_without_it_but_not_ready_and_tells_i
 
 
 @pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.e2e
 def test_what_the_image_runs_is_compiled_before(roots: dict[str, BareRoot], image: str) -> None:
     root = roots[image].root
     modules = [*root.glob("opt/letta-gateway/lib/python3*/site-packages/gateway/**/*.py")]

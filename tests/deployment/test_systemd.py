@@ -97,6 +97,7 @@ def asking(text: str, **more: Any) -> str:
     return f"curl -sN --max-time 60 http://127.0.0.1:8000/v1/chat/completions {headers} -d {body}"
 
 
+@pytest.mark.e2e
 def test_a_whole_systemd_runs_it_with_all_that_it_gives_up(machine: Booted) -> None:
     *lines, start = INSTALL[1:]
     machine.run("\n".join(["cd /src", *lines, f"echo PROGRAMS_KEY={KEY} > /etc/letta-gateway/environment", start]))
