@@ -98,9 +98,10 @@ def keeping(code: str) -> Any:
 def child_of(keeping: subprocess.Popen[str]) -> int:
     """The kept process, when it is up."""
     assert keeping.stdout
-    pid = int(keeping.stdout.readline().removeprefix("Keeping process "))
-    assert keeping.stdout.readline() == "up\n"
-    return pid
+    # Either may speak first.
+    said = {keeping.stdout.readline(), keeping.stdout.readline()}
+    (kept,) = said - {"up\n"}
+    return int(kept.removeprefix("Keeping process "))
 
 
 def parent_of(pid: int) -> int:
