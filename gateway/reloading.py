@@ -34,10 +34,10 @@ class Reloading:
         """The reason for which the files were not taken up when they were last read."""
 
     async def reload(self, asked: bool = True) -> None:
-        """Read the files, and take them up or say why not. Unless somebody asked for it, nothing new is not said."""
+        """Read the files, and take them up or say why not. Unless somebody has asked, only what is new is said."""
         async with self._turn:
             try:
-                settings = await asyncio.to_thread(self._read)
+                settings = await asyncio.to_thread(self._read_and_prepare)
             except SettingsError as error:
                 self._refuse(str(error), asked)
                 return
@@ -50,9 +50,14 @@ class Reloading:
                 if asked:
                     logger.info("The configuration has not changed.")
                 return
-            prepare_tokens(settings)
             self._in_force.take_up(settings)
             logger.info("The configuration was taken up: %s.", "; ".join(live_changes(before, settings)))
+
+    def _read_and_prepare(self) -> Settings:
+        """Read the files, and import what they ask for: both would hold up everybody."""
+        settings = self._read()
+        prepare_tokens(settings)
+        return settings
 
     def _refuse(self, why: str, asked: bool) -> None:
         if asked or why != self._refused:
@@ -61,8 +66,12 @@ class Reloading:
 
     async def follow(self, changes: AsyncIterator[None]) -> None:
         """Read the files again at every change, until cancelled."""
-        async for _ in changes:
-            await self.reload(asked=False)
+        try:
+            async for _ in changes:
+                await self.reload(asked=False)
+        except Exception as error:
+            # Of the system's watch, or a bug: either way nobody would know why nothing is taken up any more.
+            logger.error("The configuration is watched no more (%s); SIGHUP still has it read.", type(error).__name__)
 
 
 class Hangups:

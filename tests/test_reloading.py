@@ -6,7 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -114,6 +114,18 @@ async def test_what_has_not_changed_is_said_to_whoever_asks_and_to_nobody_else(
     await reloading.reload()
 
     assert [record.message for record in caplog.records] == ["The configuration has not changed."]
+
+
+async def test_a_watch_that_breaks_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    async def breaking() -> AsyncIterator[None]:
+        raise OSError("no more watches")
+        yield
+
+    await Reloading(lambda: BEFORE, InForce(BEFORE)).follow(breaking())
+
+    assert [record.message for record in caplog.records] == [
+        "The configuration is watched no more (OSError); SIGHUP still has it read."
+    ]
 
 
 async def test_a_file_that_stays_bad_is_told_of_once_unless_somebody_asks(caplog: pytest.LogCaptureFixture) -> None:
