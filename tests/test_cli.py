@@ -15,6 +15,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli import main
+from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.limits.usage_file import FILE_NAME
 from gateway.turns.chats.markers import Summary, agent_name, agent_tags, conversation_marker, scratch_marker
 from tests.gateways import KEY, GatewayProcess
@@ -182,6 +183,22 @@ def test_without_a_place_for_what_is_used_nothing_is_served(
     assert words in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     assert "Serving" not in ended.stderr
+
+
+def test_check_tells_of_a_state_directory_that_it_may_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(upstream: EmbeddedUpstream) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(upstream.process.backend))
+
+    # Who runs the tests may be root, and root may read everything. In a file there is no directory to start with.
+    monkeypatch.setattr(EmbeddedUpstream, "find_garbled", refused)
+    path, state = tmp_path / "gateway.toml", tmp_path / "gateway.toml" / "state"
+    path.write_text(f'[letta]\nstate = "{state}"\n[[agent_types]]\nid = "tutor"\n')
+    code = run("check", "--config", str(path))
+
+    assert code == 1
+    assert "problem: the state directory cannot be read by who runs this: " in capsys.readouterr().out
 
 
 def test_check_tells_of_a_damaged_file_of_what_is_used(

@@ -56,7 +56,7 @@ async def _find_problems(
     if settings.letta.kind == "rest" and isinstance(upstream, RestUpstream):
         print(f"  a turn's calls go {f'through letta-client: {upstream.detour}' if upstream.detour else 'directly'}")
     if isinstance(upstream, EmbeddedUpstream):
-        for problem in await upstream.find_garbled():
+        for problem in await _check_files(upstream):
             yield problem
     try:
         upstream = await _start(upstream, settings, opened)
@@ -70,6 +70,13 @@ async def _find_problems(
         yield problem
     if not (models or failing) and not all(each.agent or each.model for each in settings.agent_types):
         yield "Letta has no model: connect a provider of models to it."
+
+
+async def _check_files(upstream: EmbeddedUpstream) -> list[str]:
+    try:
+        return await upstream.find_garbled()
+    except OSError as error:
+        return [f"the state directory cannot be read by who runs this: {error.filename}: {error.strerror}."]
 
 
 async def _check_content(
