@@ -120,6 +120,7 @@ class GatewayServer(uvicorn.Server):
         if parts.answers_under_way:
             self._say(ended(parts.answers_under_way))
         parts.runs.stop()
+        parts.task_runs.stop()
         if self._hurried:
             await parts.runs.aclose(HURRIED_SECONDS)
             self.config.timeout_graceful_shutdown = HURRIED_SECONDS

@@ -1,9 +1,18 @@
-"""The server process: how many connections it takes, by its settings and by what the system lets it open."""
+"""The server process: how many connections it takes, and what becomes of an answer that has not ended at its end."""
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import httpx
 import pytest
+
+from tests.gateways import KEY, GatewayProcess, chat
+from tests.held import told_error
+from tests.servers.fake_letta import FakeLetta
+from tests.servers.scripted_model import ScriptedModel
+from tests.servers.threads import served
 
 pytest.importorskip("resource", reason="only where the system limits what a process may open")
 
@@ -35,3 +44,46 @@ def test_the_process_takes_the_connections_that_it_can_open(
 
     assert ran.stdout.split() == [str(room), str(opened), str(hard)]
     assert ("max_connections is" in ran.stderr) == (room < wanted)
+
+
+TASKS = """
+[letta]
+base_url = "{letta}"
+
+[tasks]
+answer = "model"
+base_url = "{model}/v1"
+model = "offline"
+
+[[agent_types]]
+id = "tutor"
+model = "m/one"
+
+[[keys]]
+name = "programs"
+key = "{key}"
+"""
+
+
+def test_a_task_that_a_model_still_answers_when_the_gateway_is_told_twice_to_end_ends_with_an_error(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "gateway.toml"
+    asked = chat("!hang-after one two", stream=True)
+    headers = {"authorization": f"Bearer {KEY}", "x-task": "title_generation"}
+    with FakeLetta() as letta, served(ScriptedModel().app) as model:
+        config.write_text(TASKS.format(letta=letta.base_url, model=model, key=KEY))
+        with (
+            GatewayProcess(config) as process,
+            httpx.stream("POST", f"{process.base_url}/v1/chat/completions", json=asked, headers=headers) as stream,
+        ):
+            lines = stream.iter_lines()
+            read = [next(lines)]
+            process.process.send_signal(signal.SIGTERM)
+            process.wait_for("Ending: nothing new is taken.")
+            process.process.send_signal(signal.SIGTERM)
+            read += lines
+            code = process.process.wait(60)
+
+    assert told_error(("\n".join(read), "")) == "run_cancelled"
+    assert code == 0

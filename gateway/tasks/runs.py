@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
 
+from gateway.domain.errors import Stopped
 from gateway.domain.events import Event, Stop, StopReason, Text, TokensCounted
 from gateway.domain.request import Request
 from gateway.domain.tasks import Task
@@ -65,11 +66,15 @@ class TaskRuns:
         reader.account = account
         return reader
 
+    def stop(self) -> None:
+        """End all runs under way; their readers are told."""
+        for asking in self._under_way:
+            asking.cancel()
+
     async def aclose(self) -> None:
         """End all runs under way, and close the model."""
-        for asking in (under_way := list(self._under_way)):
-            asking.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        self.stop()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         if self._model:
             await self._model.aclose()
 
@@ -81,6 +86,10 @@ async def _tell(model: TaskModel, body: bytes, log: RunLog, account: Account) ->
                 log.append([event])
                 if isinstance(event, TokensCounted):
                     account.tokens = account.tokens.plus(event)
+    except asyncio.CancelledError:
+        # Who reads it still is told why: it was not by a reader that left.
+        log.fail(Stopped("the gateway is shutting down"))
+        raise
     except Exception as error:
         log.fail(error)
     finally:
