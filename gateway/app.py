@@ -51,12 +51,11 @@ def create_app(
     fetch: Fetch | None = None,
     counters: Counters | None = None,
 ) -> Litestar:
-    """The gateway as an ASGI application; `upstream` stands in for the one that the settings name, `fetch` for the web.
+    """The gateway as an ASGI application.
 
-    So does `counters` for those that they name.
-
-    `page_key` is filled into the chat page if that is opened on this machine: whoever sits there may use it. It is
-    the key of the demo, and no setting.
+    `upstream` and `counters` stand in for those that the settings name, `fetch` for the web. `page_key` is filled into
+    the chat page if that is opened on this machine: whoever sits there may use it. It is the key of the demo, and no
+    setting.
     """
     letta = upstream or upstream_for(settings)
     shared = share(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)

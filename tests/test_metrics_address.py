@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import time
 from pathlib import Path
 
 import httpx
@@ -71,10 +70,7 @@ def test_it_answers_while_answers_under_way_are_waited_for_at_the_end(tmp_path: 
             pieces = stream.iter_bytes()
             next(pieces)
             process.process.send_signal(signal.SIGTERM)
-            end = time.monotonic() + 20
-            while not any(" Ending" in line for line in process.log):
-                assert time.monotonic() < end
-                time.sleep(0.01)
+            process.wait_for(" Ending")
             series = read_numbers(url)
         code = process.stop()
 

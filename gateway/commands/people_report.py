@@ -111,7 +111,7 @@ def _people(settings: Settings, keys: list[Key], user: str) -> dict[tuple[str, s
     """The scopes and ids of whoever calls himself `user`, those of an earlier version included → the keys for which."""
     found: dict[tuple[str, str], list[Key]] = {}
     for key in keys:
-        id = key.user or (user if key.user_means == "person" else key.name)
+        id = key.person_of(user)
         for scope in filter(None, (key.user_scope, settings.former_scope(key))):
             found.setdefault((scope, id), []).append(key)
     return found

@@ -93,8 +93,7 @@ def _digests(settings: Settings, asked: UsageAsked) -> set[tuple[str, str]] | No
     if asked.user is None:
         return None
     keys = settings.keys or (OPEN_KEY,)
-    ids = {key.name: key.user or (asked.user if key.user_means == "person" else key.name) for key in keys}
-    return {(key.name, user_digest(key.user_scope, ids[key.name])) for key in keys}
+    return {(key.name, user_digest(key.user_scope, key.person_of(asked.user))) for key in keys}
 
 
 def _row(payer: Payer, period: str, spent: Spent) -> UsageRow:

@@ -28,9 +28,12 @@ class InForce:
     def watch(self, answer: Answer, admitted: Admitted) -> None:
         """Hold an answer to its key, until the answer ends."""
         self._answers[answer] = admitted
-        answer.on_leave = lambda: self._answers.pop(answer, None)
+        answer.on_leave = self._forget
         # The key may have gone since it was shown.
         self._check(answer, admitted)
+
+    def _forget(self, answer: Answer) -> None:
+        self._answers.pop(answer, None)
 
     def _check(self, answer: Answer, admitted: Admitted) -> None:
         if not self.ring.still_admits(admitted):

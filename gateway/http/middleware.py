@@ -16,9 +16,9 @@ from gateway.wires.envelope import to_json
 # may have been pointed here from outside, and another spelling comes from no browser.
 _OWN = r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?"
 OWN_HOST = re.compile(_OWN)
+OWN_ORIGIN = re.compile(f"https?://{_OWN}")
 FULL = "This gateway has as many answers under way as it takes. Please try again later."
 ENDING = "This gateway is being shut down or restarted. Please try again in a moment."
-OWN_ORIGIN = re.compile(f"https?://{_OWN}")
 
 
 def with_request_id(app: ASGIApp, under_way: RequestsUnderWay) -> ASGIApp:

@@ -122,6 +122,10 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def user_scope(self) -> str:
         return self.scope or self.name
 
+    def person_of(self, user: str) -> str:
+        """The id of the person who asks where requests name this user."""
+        return self.user or (user if self.user_means == "person" else self.name)
+
     def may_use(self, agent_type: AgentType) -> bool:
         return self.models is UNSET or agent_type.id in self.models
 

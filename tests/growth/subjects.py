@@ -70,6 +70,7 @@ EXCEPTIONS = {
     "trace_context.read_traceparent": HEADERS,
     "trace_context.trace_of": SMALL,
     "settings.keys.Key.may_use": OPERATOR,
+    "settings.keys.Key.person_of": OPERATOR,
     "settings.tree.Settings.former_scope": OPERATOR,
     "settings.tree.Settings.types_for": OPERATOR,
     "settings.values.digest_of": HEADERS,

@@ -33,8 +33,8 @@ class Answer:
         self._run = run
         self._narrator = narrator
         self._encoder = encoder
-        self.on_leave: Callable[[], object] = lambda: None
-        """Called when the run is no longer read."""
+        self.on_leave: Callable[[Answer], None] | None = None
+        """Called with the answer when the run is no longer read."""
         self._failure: UpstreamError | GatewayError | None = None
         """The end of the answer, once what came before it in the same read was said."""
 
@@ -95,7 +95,8 @@ class Answer:
         """Read no more of the run."""
         self.record.tokens = self._narrator.tokens
         self._run.leave()
-        self.on_leave()
+        if self.on_leave:
+            self.on_leave(self)
 
     def _fail(self, error: GatewayError) -> bytes:
         """The frames that close what is open, tell of an error and end the answer."""
