@@ -553,6 +553,13 @@ def test_check_does_not_warn_of_other_keys(config: Path, capsys: pytest.CaptureF
     assert "warning" not in capsys.readouterr().out
 
 
+def warnings_of(config: Path, capsys: pytest.CaptureFixture[str], lines: str, other: str) -> list[str]:
+    """What `check` warns of with these lines of the key `programs`, and another key."""
+    config.write_text(f"{config.read_text()}{lines}\n{other}")
+    run("check", "--config", str(config))
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+
+
 # lines of the key `programs`, another key, what is said of them
 DOUBTED: dict[str, tuple[str, str, str]] = {
     "a key that has expired": ("expires = 2020-01-01", "", "it has expired on 2020-01-01 00:00 UTC"),
@@ -574,10 +581,8 @@ DOUBTED: dict[str, tuple[str, str, str]] = {
 def test_check_warns_of_a_key_that_is_hardly_meant(
     config: Path, capsys: pytest.CaptureFixture[str], lines: str, other: str, words: str
 ) -> None:
-    config.write_text(f"{config.read_text()}{lines}\n{other}")
-    run("check", "--config", str(config))
+    (told,) = warnings_of(config, capsys, lines, other)
 
-    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
     assert words in told
 
 
@@ -597,10 +602,7 @@ UNDOUBTED: dict[str, tuple[str, str]] = {
 def test_check_does_not_doubt_other_keys(
     config: Path, capsys: pytest.CaptureFixture[str], lines: str, other: str
 ) -> None:
-    config.write_text(f"{config.read_text()}{lines}\n{other}")
-    run("check", "--config", str(config))
-
-    assert "warning" not in capsys.readouterr().out
+    assert warnings_of(config, capsys, lines, other) == []
 
 
 PEOPLE = '[[keys]]\nname = "people"\nkey = "sk-people"\nscope = "programs"\n'
@@ -621,10 +623,8 @@ SCOPES: dict[str, tuple[str, str, int]] = {
 def test_check_warns_of_a_key_that_is_a_person_whom_others_may_name(
     config: Path, capsys: pytest.CaptureFixture[str], lines: str, other: str, warnings: int
 ) -> None:
-    config.write_text(f"{config.read_text()}{lines}\n{other}")
-    run("check", "--config", str(config))
+    told = warnings_of(config, capsys, lines, other)
 
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
     assert len(told) == warnings
     assert all("key programs" in line and "people" in line and "scope" in line for line in told)
 

@@ -9,6 +9,7 @@ import yaml  # type: ignore[import-untyped]
 
 from gateway.configuration import PROVIDERS, SettingsError
 from gateway.settings import UpstreamKind
+from tests.deployment.kubernetes import PARTS, SECRET
 from tests.printed import FILES, LETTAS, Block, Configuration, blocks, configurations, copied_files
 from tests.readme import PAGES, ROOT
 
@@ -20,22 +21,10 @@ OF_OTHERS = {
     "compose.yaml": "tests/test_packaging.py",
     "deploy/grafana/alerts.yml": "tests/servers/prometheus.py",
     "deploy/grafana/letta-gateway.json": "tests/integration/test_grafana.py",
+    # `own-letta/gateway.toml` is served as it is, as others are.
     **{
-        f"deploy/kubernetes/{name}": "tests/deployment/test_kubernetes.py"
-        for name in (
-            "base/autoscaler.yaml",
-            "base/deployment.yaml",
-            "base/disruption-budget.yaml",
-            "base/gateway.toml",
-            "base/kustomization.yaml",
-            "base/network-policy.yaml",
-            "base/service.yaml",
-            "own-letta/kustomization.yaml",
-            "own-letta/models.yaml",
-            "own-letta/one-pod.yaml",
-            "own-letta/state.yaml",
-            "secret.example.yaml",
-        )
+        f"deploy/kubernetes/{name}": "tests/deployment/kubernetes.py"
+        for name in {*PARTS, SECRET} - {"own-letta/gateway.toml"}
     },
     "deploy/librechat/librechat.yaml": "tests/clients/test_librechat.py",
     "deploy/nginx/letta-gateway.conf": "tests/integration/test_proxies.py",

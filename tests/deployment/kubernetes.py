@@ -11,6 +11,22 @@ from tests.readme import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("base", "own-letta")
+SECRET = "secret.example.yaml"
+# The files that kubectl puts together.
+PARTS = {
+    "base/autoscaler.yaml",
+    "base/deployment.yaml",
+    "base/disruption-budget.yaml",
+    "base/gateway.toml",
+    "base/kustomization.yaml",
+    "base/network-policy.yaml",
+    "base/service.yaml",
+    "own-letta/gateway.toml",
+    "own-letta/kustomization.yaml",
+    "own-letta/models.yaml",
+    "own-letta/one-pod.yaml",
+    "own-letta/state.yaml",
+}
 Manifest = dict[str, Any]
 
 

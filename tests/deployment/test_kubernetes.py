@@ -11,29 +11,13 @@ import yaml  # type: ignore[import-untyped]
 
 from gateway.configuration import load
 from gateway.settings import Server, Settings
-from tests.deployment.kubernetes import FOLDER, OVERLAYS, Manifest, container, manifests, pod, rendered
+from tests.deployment.kubernetes import FOLDER, OVERLAYS, PARTS, SECRET, Manifest, container, manifests, pod, rendered
 from tests.deployment.tools import tools
 
 LABELS = {"app.kubernetes.io/name": "letta-gateway"}
 # The oldest that knows all fields, and the newest whose schemas there are.
 VERSIONS = ("1.30.0", "1.37.0")
 DRAIN_SECONDS, LETTA_SECONDS = Server().drain_seconds, 10
-SECRET = "secret.example.yaml"
-# The files that kubectl puts together.
-PARTS = {
-    "base/autoscaler.yaml",
-    "base/deployment.yaml",
-    "base/disruption-budget.yaml",
-    "base/gateway.toml",
-    "base/kustomization.yaml",
-    "base/network-policy.yaml",
-    "base/service.yaml",
-    "own-letta/gateway.toml",
-    "own-letta/kustomization.yaml",
-    "own-letta/models.yaml",
-    "own-letta/one-pod.yaml",
-    "own-letta/state.yaml",
-}
 
 
 def secret() -> Manifest:

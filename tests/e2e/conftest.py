@@ -19,19 +19,32 @@ from tests.servers.search_engine import SearchEngine
 from tests.servers.threads import served
 
 KEY, SECRET = "sk-open-webui", uuid.uuid4().hex
+# The gateway for Open WebUI as it is printed, in front of an App Server and with a model that sees pictures.
+PRINTED = configurations()["deploy/open-webui/gateway.toml"].for_letta("App Server").for_letta("V1 server")
+
+
+def variables(app_server: AppServer) -> dict[str, str]:
+    """The variables that the printed configuration names."""
+    return {
+        "LETTA_BASE_URL": app_server.base_url,
+        "LETTA_API_KEY": app_server.api_key,
+        "LETTA_MODEL": app_server.seeing,
+        "OPEN_WEBUI_KEY": KEY,
+        "OPEN_WEBUI_JWT_SECRET": SECRET,
+    }
+
+
+def connected(directory: Path, gateway_url: str, model: ScriptedModel, **more: str) -> OpenWebUI:
+    """Open WebUI, connected by the variables that operators copy."""
+    yours = {"OPENAI_API_BASE_URLS": f"{gateway_url}/v1", "OPENAI_API_KEYS": KEY, **more}
+    return OpenWebUI(directory, model.base_url, FORWARD_USER_INFO_HEADER_JWT_SECRET=SECRET, **yours)
 
 
 @pytest.fixture(scope="session")
 def gateway_url(app_server: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The gateway as an operator runs it, with the configuration for Open WebUI and a model that sees pictures."""
-    letta = {
-        "LETTA_BASE_URL": app_server.base_url,
-        "LETTA_API_KEY": app_server.api_key,
-        "LETTA_MODEL": app_server.seeing,
-    }
-    keys = {"OPEN_WEBUI_KEY": KEY, "OPEN_WEBUI_JWT_SECRET": SECRET}
-    configuration = configurations()["deploy/open-webui/gateway.toml"].for_letta("App Server").for_letta("V1 server")
-    with GatewayProcess(configuration.written(tmp_path_factory.mktemp("gateway")), **letta, **keys) as process:
+    """The gateway as an operator runs it."""
+    config = PRINTED.written(tmp_path_factory.mktemp("gateway"))
+    with GatewayProcess(config, **variables(app_server)) as process:
         yield process.base_url
 
 
@@ -50,11 +63,9 @@ def search_url(search_engine: SearchEngine) -> Iterator[str]:
 def open_webui(
     gateway_url: str, search_url: str, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OpenWebUI]:
-    """Open WebUI, connected by the variables that operators copy, and with a search engine."""
+    """Open WebUI with a search engine."""
     search = {"ENABLE_WEB_SEARCH": "true", "WEB_SEARCH_ENGINE": "external", "EXTERNAL_WEB_SEARCH_URL": search_url}
-    yours = {"OPENAI_API_BASE_URLS": f"{gateway_url}/v1", "OPENAI_API_KEYS": KEY, **search}
-    directory = tmp_path_factory.mktemp("open-webui")
-    with OpenWebUI(directory, model.base_url, FORWARD_USER_INFO_HEADER_JWT_SECRET=SECRET, **yours) as server:
+    with connected(tmp_path_factory.mktemp("open-webui"), gateway_url, model, **search) as server:
         yield server
 
 

@@ -7,10 +7,9 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.conftest import KEY, SECRET
+from tests.e2e.conftest import PRINTED, connected, variables
 from tests.e2e.person import Person, TakePicture
 from tests.gateways import GatewayProcess
-from tests.printed import configurations
 from tests.servers.app_server import AppServer
 from tests.servers.open_webui import OpenWebUI
 from tests.servers.scripted_model import ScriptedModel
@@ -23,26 +22,16 @@ def limited(
     app_server: AppServer, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], OpenWebUI]]:
     """Makes an Open WebUI with a gateway of its own, whose key is the printed one with these `user_limits`."""
-    letta = {
-        "LETTA_BASE_URL": app_server.base_url,
-        "LETTA_API_KEY": app_server.api_key,
-        "LETTA_MODEL": app_server.seeing,
-    }
-    keys = {"OPEN_WEBUI_KEY": KEY, "OPEN_WEBUI_JWT_SECRET": SECRET}
-    printed = configurations()["deploy/open-webui/gateway.toml"].for_letta("App Server").for_letta("V1 server")
     with ExitStack() as stack:
 
         def make(user_limits: str) -> OpenWebUI:
             directory = tmp_path_factory.mktemp("limited")
-            config = printed.written(directory)
+            config = PRINTED.written(directory)
             state = f'[server]\nstate = "{directory / "used"}"\n'
             config.write_text(f"{state}{config.read_text()}user_limits = {user_limits}\n")
-            process = stack.enter_context(GatewayProcess(config, **letta, **keys))
-            yours = {"OPENAI_API_BASE_URLS": f"{process.base_url}/v1", "OPENAI_API_KEYS": KEY}
+            process = stack.enter_context(GatewayProcess(config, **variables(app_server)))
             data = tmp_path_factory.mktemp("open-webui")
-            return stack.enter_context(
-                OpenWebUI(data, model.base_url, FORWARD_USER_INFO_HEADER_JWT_SECRET=SECRET, **yours)
-            )
+            return stack.enter_context(connected(data, process.base_url, model))
 
         yield make
 
