@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 import websockets
@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
 from websockets.frames import DATA_OPCODES
 from websockets.frames import Frame as WebSocketFrame
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 
 from gateway.domain import errors
 from gateway.domain.halves import UNREADABLE, decode, decode_pieces, mended
@@ -42,7 +42,6 @@ BROKE = "the connection to the App Server broke"
 T = TypeVar("T", bound="ServerAnswer")
 _decode_frame = msgspec.json.Decoder(Frame).decode
 Address = Callable[[], Awaitable[tuple[str, str | None]]]
-Hear = Callable[[Arrival], None]
 
 
 class _WebSocket(ClientConnection):
@@ -83,6 +82,21 @@ class OpenSocket:
         self.heard = 0
         """The number of frames that have come."""
 
+    @property
+    def is_lost(self) -> bool:
+        """True once nothing more can be sent, from the moment at which its end is read."""
+        return self.websocket.state is not State.OPEN or self.websocket.transport.is_closing()
+
+
+class Listener(Protocol):
+    """The one that hears the frames of a conversation."""
+
+    socket: OpenSocket | None
+    """The socket that they come over; None until they were asked for."""
+
+    def hear(self, arrival: Arrival) -> None:
+        """Take what has arrived. Raises nothing."""
+
 
 class AppServerConnection:
     """A connection to an App Server that is kept while it can be, and made again when it broke.
@@ -107,13 +121,18 @@ class AppServerConnection:
         self._socket: OpenSocket | None = None
         self._connecting: asyncio.Task[OpenSocket] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners: dict[str, Hear] = {}
+        self._listeners: dict[str, Listener] = {}
         self._closed = False
 
     async def open_socket(self) -> OpenSocket:
         """The socket that is open, or a new one; one attempt for all who ask meanwhile. Raises UpstreamError."""
         # Until it has been greeted, a connection is the greeting's alone.
-        if self._socket and self._connecting in (None, asyncio.current_task()):
+        if self._connecting is asyncio.current_task():
+            if self._socket is None:
+                raise errors.Unreachable(BROKE)
+            return self._socket
+        # Who followed a lost one hears of that a little later.
+        if self._connecting is None and self._socket and not self._socket.is_lost:
             return self._socket
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect())
@@ -220,9 +239,9 @@ class AppServerConnection:
             self._answer(head, data)
 
     def _deliver(self, frame: Frame) -> None:
-        hear = self._listeners.get((frame.runtime and frame.runtime.conversation_id) or "")
-        if hear:
-            hear(frame)
+        listener = self._listeners.get((frame.runtime and frame.runtime.conversation_id) or "")
+        if listener:
+            listener.hear(frame)
 
     def _lose(self, socket: OpenSocket) -> None:
         """Tell everybody who waits that nothing more will come."""
@@ -231,8 +250,9 @@ class AppServerConnection:
         for waiting in socket.waiting.values():
             if not waiting.done():
                 waiting.set_exception(errors.BrokenStream(BROKE, taken=False))
-        for conversation_id in socket.runtimes.keys() & self._listeners.keys():
-            self._listeners[conversation_id](errors.BrokenStream(BROKE))
+        for listener in list(self._listeners.values()):
+            if listener.socket is socket:
+                listener.hear(errors.BrokenStream(BROKE))
 
     async def _reconnect(self) -> None:
         """Connect again before somebody needs it, ever less often."""
@@ -297,16 +317,16 @@ class AppServerConnection:
             raise errors.BrokenStream(BROKE, taken=False) from error
 
     @contextmanager
-    def listening(self, conversation_id: str, hear: Hear) -> Iterator[None]:
-        """While entered, `hear` is called with each frame of a conversation as it arrives, and must raise nothing.
+    def listening(self, conversation_id: str, listener: Listener) -> Iterator[None]:
+        """While entered, the listener hears each frame of a conversation as it arrives.
 
-        Once the connection is lost that they came over, it is called with an error. Whoever began to listen last hears.
+        Once its socket is lost, it hears an error. Whoever began to listen last hears.
         """
-        self._listeners[conversation_id] = hear
+        self._listeners[conversation_id] = listener
         try:
             yield
         finally:
-            if self._listeners.get(conversation_id) is hear:
+            if self._listeners.get(conversation_id) is listener:
                 del self._listeners[conversation_id]
 
     async def aclose(self) -> None:

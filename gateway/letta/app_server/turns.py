@@ -40,7 +40,7 @@ class OpenTurn:
     def __init__(self, connection: AppServerConnection, machine: TurnMachine) -> None:
         self.machine = machine
         self.socket: OpenSocket | None = None
-        """The socket that its calls are asked over; they can be answered over no other."""
+        """The socket that it is heard over, and that its calls are asked over; they can be answered over no other."""
         self.stack = ExitStack()
         """The things that end with the turn."""
         self.limit: asyncio.TimerHandle | None = None
@@ -241,7 +241,7 @@ class AppServerTurns:
         builtin = payload["client_toolset"]["include"]
         turn = OpenTurn(self._connection, TurnMachine(runtime, ids, builtin, memory.MEMORY_TOOL_NAMES, names))
         with ExitStack() as stack:
-            stack.enter_context(self._connection.listening(turn.conversation_id, turn.hear))
+            stack.enter_context(self._connection.listening(turn.conversation_id, turn))
             turn.socket = await self._conversations.subscribe(runtime, sending.tools, asks=bool(builtin))
             self._turns[turn.conversation_id] = turn
             stack.callback(self._turns.pop, turn.conversation_id, None)

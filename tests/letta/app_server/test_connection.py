@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 from websockets.frames import Frame as WebSocketFrame
@@ -12,7 +13,7 @@ from websockets.protocol import Event
 
 from gateway.domain import errors
 from gateway.letta.app_server import connection
-from gateway.letta.app_server.connection import AppServerConnection
+from gateway.letta.app_server.connection import AppServerConnection, OpenSocket
 from gateway.letta.app_server.frames import Arrival, File, Frame, HalvedFrame, Head, ServerAnswer
 from gateway.letta.stream_messages import content_text
 from tests.servers.fake_app_server import FakeAppServer, word
@@ -66,14 +67,19 @@ async def server() -> AsyncIterator[FakeAppServer]:
         yield fake
 
 
-Inbox = asyncio.Queue[Arrival]
+class Inbox(asyncio.Queue[Arrival]):
+    """The arrivals for a conversation."""
+
+    socket: OpenSocket | None = None
+
+    def hear(self, arrival: Arrival) -> None:
+        self.put_nowait(arrival)
 
 
 @contextmanager
 def inbox(one: Linked, conversation_id: str) -> Iterator[Inbox]:
-    """What arrives for a conversation."""
-    arrived: Inbox = asyncio.Queue()
-    with one.link.listening(conversation_id, arrived.put_nowait):
+    arrived = Inbox()
+    with one.link.listening(conversation_id, arrived):
         yield arrived
 
 
@@ -403,9 +409,8 @@ async def test_a_request_that_waits_hears_of_a_broken_connection(server: FakeApp
 @pytest.mark.parametrize("how", BREAKS.values(), ids=BREAKS)
 async def test_a_turn_hears_of_a_broken_connection_after_what_came_before(server: FakeAppServer, how: Break) -> None:
     async with linked(server) as one:
-        connection = await one.link.open_socket()
-        connection.runtimes["conv-1"] = 0
         with inbox(one, "conv-1") as running, inbox(one, "conv-2") as beginning:
+            running.socket = await one.link.open_socket()
             await server.send(delta_of("conv-1", "a"))
             await break_off(server, how)
             first, second = await received(running), await received(running)
@@ -430,6 +435,51 @@ async def test_it_connects_again_by_itself_and_greets_again(server: FakeAppServe
         assert second.runtimes == {}
         assert await one.link.request("again", ServerAnswer)
     assert one.greetings == len(server.connections) == 2
+
+
+@pytest.mark.parametrize("how", BREAKS.values(), ids=BREAKS)
+async def test_what_is_asked_as_the_end_of_a_connection_is_read_goes_over_the_next(
+    server: FakeAppServer, monkeypatch: pytest.MonkeyPatch, how: Break
+) -> None:
+    asking: list[asyncio.Task[ServerAnswer]] = []
+    async with linked(server) as one:
+        await one.link.open_socket()
+        with monkeypatch.context() as patching:
+            for seen in ("eof_received", "connection_lost"):
+                patching.setattr(connection._WebSocket, seen, asked_at(seen, one, asking))
+            await break_off(server, how)
+            await server.arrived("ask")
+
+        assert all(answer.success for answer in await asyncio.gather(*asking))
+
+
+def asked_at(seen: str, one: Linked, asking: list[asyncio.Task[ServerAnswer]]) -> Callable[..., Any]:
+    """The method of a WebSocket with this name, that begins a request at the same moment."""
+    method = getattr(connection._WebSocket, seen)
+
+    def called(self: Any, *arguments: object) -> Any:
+        asking.append(asyncio.create_task(one.link.request("ask", ServerAnswer)))
+        return method(self, *arguments)
+
+    return called
+
+
+async def test_a_greeting_hears_that_its_connection_broke_before_it_ends(
+    server: FakeAppServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with linked(server) as one:
+
+        async def greet() -> None:
+            if len(server.connections) == 1:
+                server.cut()
+                with pytest.raises(errors.BrokenStream):
+                    await one.link.request("greeting", ServerAnswer)
+                await one.link.request("greeting", ServerAnswer)
+
+        monkeypatch.setattr(one.link, "_greet", greet)
+        with pytest.raises(errors.Unreachable):
+            await one.link.open_socket()
+        await server.connected(2)
 
 
 async def test_it_tries_again_until_somebody_is_there(

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.domain import errors
-from gateway.letta.app_server import turns
+from gateway.domain.events import Event
+from gateway.letta.app_server import connection, turns
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.notes import CLIENT_GAVE_NO_ANSWER
 from gateway.letta.upstream import Conversation, Past, Sending
@@ -210,6 +211,25 @@ async def test_a_message_after_the_connection_broke_begins_a_turn(
 
     assert e.text_in(await run(upstream, Sending([NEXT], denied=("c1",)))) == "Hello"
     assert len(server.sent("runtime_start")) == 2
+
+
+async def test_a_turn_that_begins_as_the_end_of_a_connection_is_read_goes_over_the_next(
+    server: FakeAppServer, upstream: AppServerUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[asyncio.Task[list[Event]]] = []
+    lost = connection._WebSocket.connection_lost
+
+    def connection_lost(self: connection._WebSocket, error: Exception | None) -> None:
+        begun.append(asyncio.create_task(run(upstream, Sending([NEXT]))))
+        lost(self, error)
+
+    await run(upstream, Sending([MINE]))
+    with monkeypatch.context() as patching:
+        patching.setattr(connection._WebSocket, "connection_lost", connection_lost)
+        server.cut()
+        await server.connected(2)
+
+    assert [e.text_in(await turn) for turn in begun] == ["Hello"]
 
 
 async def test_a_connection_that_breaks_while_results_are_heard_breaks_the_turn(
