@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from litestar import Litestar
 from litestar.datastructures import State
 
 from gateway.choices import (
     counters_for,
+    link_for,
     metrics_for,
     pictures_for,
     prepare_tokens,
@@ -39,6 +41,9 @@ from gateway.turns.chats.pruning import Pruner
 from gateway.turns.runs.driver import share
 from gateway.turns.runs.registry import Runs
 
+if TYPE_CHECKING:  # imported where there is one
+    from gateway.shared.redis_link import RedisLink
+
 API = [create_chat_completion, list_models, retrieve_model, tell_usage, healthz, readyz]
 # What a web page may be let read beside a response's body.
 EXPOSED = ["x-request-id", "retry-after", *HEADERS]
@@ -50,14 +55,16 @@ def create_app(
     page_key: Secret | None = None,
     fetch: Fetch | None = None,
     counters: Counters | None = None,
+    link: "RedisLink | None" = None,
 ) -> Litestar:
     """The gateway as an ASGI application.
 
-    `upstream` and `counters` stand in for those that the settings name, `fetch` for the web. `page_key` is filled into
-    the chat page if that is opened on this machine: whoever sits there may use it. It is the key of the demo, and no
-    setting.
+    `upstream`, `counters` and `link` stand in for those that the settings name, `fetch` for the web. `page_key` is
+    filled into the chat page if that is opened on this machine: whoever sits there may use it. It is the key of the
+    demo, and no setting.
     """
     letta = upstream or upstream_for(settings)
+    link = link or link_for(settings)
     shared = share(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
     runs = Runs(shared, settings.chats.resend_seconds)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
@@ -90,6 +97,9 @@ def create_app(
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         async with AsyncExitStack() as closing:
             # The last to be closed is the first here: a run costs something until it has ended in Letta, too.
+            if link:
+                closing.push_async_callback(link.aclose)
+                await link.start()
             closing.push_async_callback(gate.aclose)
             if traces:
                 closing.push_async_callback(traces.aclose)

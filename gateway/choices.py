@@ -17,6 +17,7 @@ from gateway.tasks.runs import TaskModel
 if TYPE_CHECKING:
     from gateway.http.seen.metrics import PrometheusMetrics
     from gateway.http.seen.traces import OtelTraces
+    from gateway.shared.redis_link import RedisLink
 
 
 def upstream_for(settings: Settings) -> Upstream:
@@ -70,6 +71,15 @@ def state_for(settings: Settings) -> Path | None:
     if settings.server.state:
         return Path(settings.server.state).expanduser()
     return state_of(settings.letta.state) if settings.letta.kind == "embedded" else None
+
+
+def link_for(settings: Settings) -> "RedisLink | None":
+    """The link to the Redis that several gateways share, not yet started; None for a gateway that runs alone."""
+    if settings.shared.url is None:
+        return None
+    from gateway.shared.redis_link import RedisLink
+
+    return RedisLink(settings.shared)
 
 
 def counters_for(settings: Settings) -> OwnCounters:

@@ -83,6 +83,8 @@ def _missing_extras(settings: Settings) -> Iterator[tuple[str, str]]:
     """The fields that ask for what is not installed."""
     if settings.traces.endpoint and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
         yield "traces.endpoint", "expected the extra `otel` to be installed: pip install letta-gateway[otel]"
+    if settings.shared.url and not _is_installed("redis"):
+        yield "shared.url", "expected the extra `redis` to be installed: pip install letta-gateway[redis]"
 
 
 def _is_installed(module: str) -> bool:

@@ -22,6 +22,7 @@ TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 BLIND_PROVIDER = "openai-compatible"
 
 TRACES_ENDPOINT = "http://127.0.0.1:4318/v1/traces"
+REDIS_ADDRESS, REDIS_TLS_ADDRESS = "redis://127.0.0.1:6379/0", "rediss://user:password@redis.example.org:6379/0"
 
 
 def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -39,7 +40,10 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "metrics.port", f"`{settings.metrics.port}`: expected another port than that of [server]"
     if settings.traces.endpoint and not _is_address(settings.traces.endpoint):
         yield "traces.endpoint", f"`{settings.traces.endpoint}`: expected an address such as `{TRACES_ENDPOINT}`"
-    if settings.server.state is None and settings.letta.kind != "embedded":
+    if settings.shared.url and not _is_redis_address(settings.shared.url.reveal()):
+        # The address is not repeated: it may hold a password.
+        yield "shared.url", f"expected an address such as `{REDIS_ADDRESS}` or `{REDIS_TLS_ADDRESS}`"
+    if settings.server.state is None and settings.letta.kind != "embedded" and not settings.shared.url:
         yield from _budget_mistakes(settings.keys)
     yield from _letta_mistakes(settings.letta)
     if settings.provider and settings.provider.id != BLIND_PROVIDER and settings.provider.vision is not None:
@@ -49,6 +53,17 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _task_mistakes(settings.tasks)
     yield from _type_mistakes(settings.agent_types)
     yield from _key_mistakes(settings.keys, [agent_type.id for agent_type in settings.agent_types])
+
+
+def _is_redis_address(address: str) -> bool:
+    """True for what Redis' client takes: https://redis.readthedocs.io/en/stable/connections.html"""
+    try:
+        url = urlsplit(address)
+        _ = url.port
+    except ValueError:
+        return False
+    number = url.path.removeprefix("/")
+    return url.scheme in ("redis", "rediss") and bool(url.hostname) and (not number or number.isdecimal())
 
 
 def _budget_mistakes(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:

@@ -27,9 +27,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "frontends": ("wires.chat_completions", "wires.sayings", "settings", "domain"),
     "pictures": ("settings", "domain"),
     "tasks": ("turns.runs", "settings", "domain"),
-    "turns": ("letta.upstream", "letta.notes", "settings", "watch", "domain"),
-    "letta": ("settings", "watch", "trace_context", "domain"),
-    "limits": ("turns.runs.account", "settings", "domain"),
+    "turns": ("letta.upstream", "letta.notes", "shared", "settings", "watch", "domain"),
+    "letta": ("shared", "settings", "watch", "trace_context", "domain"),
+    "limits": ("turns.runs.account", "shared", "settings", "domain"),
+    "shared": ("settings", "domain"),
     "http": ("wires", "frontends", "tasks", "pictures", "turns", "limits", "settings", "trace_context", "domain"),
     "offline": (),
 }
@@ -57,6 +58,7 @@ ADDRESSES = {
     "jwt": ["http/incoming/signatures.py"],
     "watchfiles": ["watching.py"],
     "jsonschema_rs": ["turns/runs/judge.py"],
+    "redis": ["shared/redis_link.py"],
     "sqlite3": ["limits/usage_file.py"],
 }
 # Fields of OpenAI's request, but for words that are somebody else's, too: a role, a template's tools, a short no.

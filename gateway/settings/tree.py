@@ -162,6 +162,15 @@ class Traces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The address of a receiver of OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`; absent: there are no traces."""
 
 
+class Sharing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The place where several gateways in front of one Letta agree: a Redis, or a Valkey."""
+
+    url: Secret | None = None
+    """The address, `redis://user:password@host:6379/0`, or `rediss://` for TLS; absent: this gateway runs alone."""
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]+\Z", max_length=64)] = "letta-gateway"
+    """The begin of the names of all keys there: one for each deployment."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of the gateway."""
 
@@ -173,6 +182,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: Log = Log()
     metrics: Metrics = Metrics()
     traces: Traces = Traces()
+    shared: Sharing = Sharing()
     provider: Provider | None = None
     """The provider of an embedded Letta's models; absent: the offline model."""
     agent_types: Annotated[tuple[AgentType, ...], Meta(min_length=1)]

@@ -1,0 +1,166 @@
+"""The link to a Redis, shown on a real one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.settings import Secret, Sharing
+from gateway.shared import redis_link
+from gateway.shared.away import Away
+from gateway.shared.redis_link import RedisLink, Script
+from tests.servers.redis_server import RedisServer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.full]
+
+TWICE = Script.of("return ARGV[1] .. ARGV[1]")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_link, "PULSE_SECONDS", 0.05)
+    monkeypatch.setattr(redis_link, "REACH_SECONDS", 0.02)
+    monkeypatch.setattr(redis_link, "REDIS_SECONDS", 0.3)
+    monkeypatch.setattr(redis_link, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(redis_link, "MARGIN_SECONDS", 0.2)
+
+
+@asynccontextmanager
+async def linked(server: RedisServer, prefix: str = "test") -> AsyncIterator[RedisLink]:
+    link = RedisLink(Sharing(url=Secret(server.url), prefix=prefix))
+    await link.start()
+    try:
+        yield link
+    finally:
+        await link.aclose()
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    for _ in range(2000):
+        if is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
+async def test_a_question_has_its_answer_and_a_script_its_result(server: RedisServer) -> None:
+    async with linked(server) as link:
+        await link.ask("SET", link.key("a", "b"), "1", "EX", 100)
+        answers = await asyncio.gather(*(link.ask("INCR", link.key("a", "b")) for _ in range(100)))
+
+        assert answers == [*range(2, 102)]
+        assert await link.run(TWICE, [], "ab") == b"abab"
+    assert "{test}:a:b" in server.names()
+
+
+async def test_what_redis_does_not_take_is_away_and_the_rest_is_not(server: RedisServer) -> None:
+    async with linked(server) as link:
+        refused, taken = link.begin("INCR"), link.begin("ECHO", "here")
+
+        with pytest.raises(Away, match="wrong number of arguments"):
+            await refused
+        assert await taken == b"here"
+        assert not link.is_away
+
+
+@pytest.mark.parametrize("how", ["hang", "stop"])
+async def test_while_redis_is_away_nobody_waits_and_it_is_found_again(server: RedisServer, how: str) -> None:
+    async with linked(server) as link:
+        back = asyncio.Event()
+        link.when_back(back.set)
+        getattr(server, how)()
+        with pytest.raises(Away):
+            await link.ask("ECHO", "a")
+        assert link.is_away
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Away):
+            await link.ask("ECHO", "b")
+        assert asyncio.get_running_loop().time() == pytest.approx(began, abs=0.1)
+        await until(lambda: not link.is_current)
+
+        await asyncio.to_thread(server.go_on if how == "hang" else server.start)
+        async with asyncio.timeout(20):
+            await back.wait()
+        assert link.is_current
+        assert await link.ask("ECHO", "c") == b"c"
+
+
+async def test_it_is_told_when_redis_has_forgotten_everything(server: RedisServer) -> None:
+    async with linked(server) as link:
+        back = asyncio.Event()
+        link.when_back(back.set)
+        with server.client() as client:
+            client.flushall()
+        async with asyncio.timeout(20):
+            await back.wait()
+
+        assert await link.run(TWICE, [], "a") == b"aa"
+
+
+async def test_a_process_is_alive_while_its_pulse_goes_on(server: RedisServer) -> None:
+    async with linked(server) as one:
+        assert one.is_alive(one.process)
+        assert not one.is_alive("nobody")
+        async with linked(server) as other:
+            await until(lambda: one.is_alive(other.process))
+        await until(lambda: not one.is_alive(other.process))
+
+        killed = RedisLink(Sharing(url=Secret(server.url), prefix="test"))
+        await killed.start()
+        await until(lambda: one.is_alive(killed.process))
+        # Nothing says that it has gone.
+        for task in killed._tasks:
+            task.cancel()
+        await asyncio.gather(*killed._tasks, return_exceptions=True)
+        await until(lambda: not one.is_alive(killed.process))
+        await killed._client.aclose()
+
+
+async def test_a_letter_reaches_the_process_that_it_is_for(server: RedisServer) -> None:
+    heard: list[tuple[str, Any]] = []
+    async with linked(server) as one, linked(server) as other:
+        other.hear("news", lambda sender, content: heard.append((sender, msgspec.msgpack.decode(content))))
+        for _ in range(2000):
+            if await one.tell(other.process, "news", {"a": b"1"}):
+                break
+            await asyncio.sleep(0.01)
+        await one.tell(other.process, "unknown", None)
+        assert not await one.tell("nobody", "news", None)
+        await one.tell_all("news", [2])
+        await until(lambda: len(heard) == 2)
+
+        assert heard == [(one.process, {"a": b"1"}), (one.process, [2])]
+
+
+async def test_letters_come_again_once_redis_is_back(server: RedisServer) -> None:
+    heard: list[str] = []
+    async with linked(server) as one:
+        one.hear("news", lambda sender, content: heard.append(sender))
+        await asyncio.to_thread(server.restart)
+        for _ in range(1000):
+            if heard:
+                break
+            with suppress(Away):
+                await one.tell(one.process, "news", None)
+            await asyncio.sleep(0.02)
+        assert heard
+
+
+async def test_a_gateway_starts_without_redis(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    link = RedisLink(Sharing(url=Secret("redis://:secret@127.0.0.1:9/0")))
+    await link.start()
+    with pytest.raises(Away):
+        await link.ask("ECHO", "a")
+    await link.aclose()
+
+    assert "Redis is away" in caplog.text
+    assert "secret" not in caplog.text
