@@ -10,6 +10,7 @@ from litestar.datastructures import State
 
 from gateway.choices import (
     counters_for,
+    lines_for,
     link_for,
     metrics_for,
     pictures_for,
@@ -36,9 +37,10 @@ from gateway.limits.counters import Counters
 from gateway.limits.gate import HEADERS, Gate
 from gateway.pictures.shown import Fetch
 from gateway.settings import Secret, Settings
+from gateway.shared.lines import Lines
 from gateway.tasks.runs import TaskRuns
 from gateway.turns.chats.pruning import Pruner
-from gateway.turns.runs.driver import share
+from gateway.turns.runs.means import means_of
 from gateway.turns.runs.registry import Runs
 
 if TYPE_CHECKING:  # imported where there is one
@@ -56,17 +58,19 @@ def create_app(
     fetch: Fetch | None = None,
     counters: Counters | None = None,
     link: "RedisLink | None" = None,
+    lines: Lines | None = None,
 ) -> Litestar:
     """The gateway as an ASGI application.
 
-    `upstream`, `counters` and `link` stand in for those that the settings name, `fetch` for the web. `page_key` is
+    `upstream`, `counters`, `link` and `lines` stand in for those of the settings, `fetch` for the web. `page_key` is
     filled into the chat page if that is opened on this machine: whoever sits there may use it. It is the key of the
     demo, and no setting.
     """
-    letta = upstream or upstream_for(settings)
     link = link or link_for(settings)
-    shared = share(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats)
-    runs = Runs(shared, settings.chats.resend_seconds)
+    lines = lines or lines_for(link)
+    letta = upstream or upstream_for(settings, lines)
+    means = means_of(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats, lines)
+    runs = Runs(means, settings.chats.resend_seconds)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
     gate = Gate(counters or counters_for(settings))
     prepare_tokens(settings)
@@ -85,7 +89,7 @@ def create_app(
         runs=runs,
         task_runs=task_runs,
         gate=gate,
-        schemas=shared.schemas,
+        schemas=means.schemas,
         pictures=pictures_for(settings, fetch),
         check_letta=letta.check_health,
         under_way=under_way,
@@ -100,13 +104,14 @@ def create_app(
             if link:
                 closing.push_async_callback(link.aclose)
                 await link.start()
+            closing.push_async_callback(lines.aclose)
             closing.push_async_callback(gate.aclose)
             if traces:
                 closing.push_async_callback(traces.aclose)
             closing.push_async_callback(letta.aclose)
             await gate.counters.start()
             await letta.start()
-            pruning = asyncio.create_task(Pruner(letta, settings.chats, shared.conversations).run())
+            pruning = asyncio.create_task(Pruner(letta, settings.chats, means.conversations, lines).run())
             yield
             pruning.cancel()
             await task_runs.aclose()

@@ -12,6 +12,7 @@ from gateway.letta.upstream import Upstream
 from gateway.limits.own_counters import OwnCounters
 from gateway.pictures.shown import Fetch, Pictures
 from gateway.settings import Settings
+from gateway.shared.lines import Lines, OwnLines
 from gateway.tasks.runs import TaskModel
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from gateway.shared.redis_link import RedisLink
 
 
-def upstream_for(settings: Settings) -> Upstream:
-    """The Letta that the settings name, not yet started."""
+def upstream_for(settings: Settings, lines: Lines | None = None) -> Upstream:
+    """The Letta that the settings name, not yet started; `lines` are those of all gateways in front of it."""
     match settings.letta.kind:
         case "rest":
             from gateway.letta.rest.upstream import RestUpstream
@@ -30,7 +31,7 @@ def upstream_for(settings: Settings) -> Upstream:
         case "app-server":
             from gateway.letta.app_server.upstream import AppServerUpstream
 
-            return AppServerUpstream(settings.letta, tool_wait_seconds=settings.chats.tool_wait_seconds)
+            return AppServerUpstream(settings.letta, tool_wait_seconds=settings.chats.tool_wait_seconds, lines=lines)
         case "embedded":
             from gateway.letta.embedded.upstream import EmbeddedUpstream
 
@@ -80,6 +81,15 @@ def link_for(settings: Settings) -> "RedisLink | None":
     from gateway.shared.redis_link import RedisLink
 
     return RedisLink(settings.shared)
+
+
+def lines_for(link: "RedisLink | None") -> Lines:
+    """The lines of all gateways that share a Redis, or of this process alone."""
+    if link is None:
+        return OwnLines()
+    from gateway.shared.redis_lines import RedisLines
+
+    return RedisLines(link)
 
 
 def counters_for(settings: Settings) -> OwnCounters:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from gateway.choices import counters_for, link_for, upstream_for
+from gateway.choices import counters_for, lines_for, link_for, upstream_for
 from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
 from gateway.listening import METRICS_PORT, CannotListen, bound
@@ -103,7 +103,9 @@ async def _serve(
     except CannotListen:
         _close(sockets)
         raise
-    upstream, counters, link = upstream_for(settings), counters_for(settings), link_for(settings)
+    link = link_for(settings)
+    lines = lines_for(link)
+    upstream, counters = upstream_for(settings, lines), counters_for(settings)
 
     async def up(address: str) -> None:
         if isinstance(upstream, _Own):
@@ -118,7 +120,7 @@ async def _serve(
         from gateway.app import create_app, create_metrics_app
         from gateway.serving import GatewayServer, metrics_served
 
-        app = create_app(settings, upstream, page_key, counters=counters, link=link)
+        app = create_app(settings, upstream, page_key, counters=counters, link=link, lines=lines)
         server = GatewayServer(app, settings, up, say)
         metrics_app = create_metrics_app(app, settings) if for_metrics else None
         taking_up = _taking_up(source, app.state.parts.in_force, server.end) if source else nullcontext()

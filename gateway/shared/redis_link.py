@@ -105,6 +105,7 @@ class RedisLink:
         """Process → its pulse, and the moment at which that was seen to change."""
         self._hearers: dict[str, Callable[[str, msgspec.Raw], None]] = {}
         self._when_back: list[Callable[[], None]] = []
+        self._at_pulse: list[Callable[[], None]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def _new_client(self) -> "redis.asyncio.Redis":
@@ -262,6 +263,8 @@ class RedisLink:
             logger.warning("Redis is back%s", ", and has forgotten what it was told" if forgotten else "")
             for call in self._when_back:
                 call()
+        for call in self._at_pulse:
+            call()
 
     def _see(self, pulses: list[bytes], now: float) -> None:
         """Take note of the pulses: names and numbers, by turns."""
@@ -290,6 +293,10 @@ class RedisLink:
     def when_back(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever Redis answers again, or has forgotten what it was told."""
         self._when_back.append(call)
+
+    def at_pulse(self, call: Callable[[], None]) -> None:
+        """Have `call` called after every pulse, once a second."""
+        self._at_pulse.append(call)
 
     # Letters
 

@@ -87,6 +87,11 @@ UPSTREAM: dict[type[errors.UpstreamError], _Row] = {
         "The messages are longer than Letta takes.",
         "invalid_request_error",
     ),
+    errors.Overtaken: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "gateway_overtaken",
+        "The gateway lost touch with the others, and stopped so that no two go on with this chat. Please try again.",
+    ),
     errors.RunFailed: _Row(BAD_GATEWAY, "upstream_error", "Letta failed to answer."),
     errors.NoSpace: _Row(
         HTTPStatus.SERVICE_UNAVAILABLE,

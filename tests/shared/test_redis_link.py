@@ -1,18 +1,18 @@
 """The link to a Redis, shown on a real one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pytest
 
 from gateway.settings import Secret, Sharing
-from gateway.shared import redis_link
 from gateway.shared.away import Away
 from gateway.shared.redis_link import RedisLink, Script
 from tests.servers.redis_server import RedisServer
+from tests.shared.linked import hurry, kill, linked, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.full]
 
@@ -27,29 +27,7 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_link, "PULSE_SECONDS", 0.05)
-    monkeypatch.setattr(redis_link, "REACH_SECONDS", 0.02)
-    monkeypatch.setattr(redis_link, "REDIS_SECONDS", 0.3)
-    monkeypatch.setattr(redis_link, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(redis_link, "MARGIN_SECONDS", 0.2)
-
-
-@asynccontextmanager
-async def linked(server: RedisServer, prefix: str = "test") -> AsyncIterator[RedisLink]:
-    link = RedisLink(Sharing(url=Secret(server.url), prefix=prefix))
-    await link.start()
-    try:
-        yield link
-    finally:
-        await link.aclose()
-
-
-async def until(is_so: Callable[[], object]) -> None:
-    for _ in range(2000):
-        if is_so():
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError
+    hurry(monkeypatch)
 
 
 async def test_a_question_has_its_answer_and_a_script_its_result(server: RedisServer) -> None:
@@ -118,11 +96,8 @@ async def test_a_process_is_alive_while_its_pulse_goes_on(server: RedisServer) -
         await killed.start()
         await until(lambda: one.is_alive(killed.process))
         # Nothing says that it has gone.
-        for task in killed._tasks:
-            task.cancel()
-        await asyncio.gather(*killed._tasks, return_exceptions=True)
+        await kill(killed)
         await until(lambda: not one.is_alive(killed.process))
-        await killed._client.aclose()
 
 
 async def test_a_letter_reaches_the_process_that_it_is_for(server: RedisServer) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.settings import Chats
 from gateway.turns.people.agents import KnownAgent
-from gateway.turns.runs.driver import Shared, share
+from gateway.turns.runs.means import Means, means_of
 from gateway.turns.runs.registry import Runs
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import Store
@@ -25,8 +25,8 @@ def letta() -> MemoryLetta:
 
 
 @pytest.fixture
-def means(letta: MemoryLetta) -> Shared:
-    return share(letta, settle_seconds=0.5, silence_seconds=SILENCE, chats=Chats())
+def means(letta: MemoryLetta) -> Means:
+    return means_of(letta, settle_seconds=0.5, silence_seconds=SILENCE, chats=Chats())
 
 
 @pytest.fixture

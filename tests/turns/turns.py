@@ -7,13 +7,15 @@ from typing import Any
 from gateway.domain.events import Event
 from gateway.domain.messages import Message, Role
 from gateway.settings import AgentType, Chats
-from gateway.turns.chats.conversations import Conversations, KnownConversation
+from gateway.turns.chats.conversations import Conversations
+from gateway.turns.chats.known import KnownConversation
 from gateway.turns.chats.markers import Summary, conversation_marker, parse_summary
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.people.agents import KnownAgent
 from gateway.turns.people.identity import Caller, User
-from gateway.turns.runs.driver import Run, Shared, share
+from gateway.turns.runs.driver import Run
 from gateway.turns.runs.log import Reader
+from gateway.turns.runs.means import Means, means_of
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.resend import NEW, Sent
 from gateway.turns.turn import Turn
@@ -79,7 +81,7 @@ async def told_next(run: Reader) -> list[Event] | None:
     return None if told is None else told.events
 
 
-async def play(runs: Runs | Shared, turn: Turn, sent: Sent = NEW) -> list[Event]:
+async def play(runs: Runs | Means, turn: Turn, sent: Sent = NEW) -> list[Event]:
     """A whole turn."""
     return await read(runs.start(turn, sent) if isinstance(runs, Runs) else Run(turn, runs).follow())
 
@@ -96,14 +98,14 @@ async def ended(run: Run) -> None:
 
 def runs_for(letta: MemoryLetta, chats: Chats | None = None) -> Runs:
     chats = chats or Chats()
-    return Runs(share(letta, 0.5, SILENCE, chats), chats.resend_seconds)
+    return Runs(means_of(letta, 0.5, SILENCE, chats), chats.resend_seconds)
 
 
 async def leave_after(runs: Runs, asked: Turn, batches: int, sent: Sent = FIRST) -> str:
     """A turn whose client reads so many batches and vanishes; gives what it has seen of the answer."""
     reader = runs.start(asked, sent)
     if not reader.joined:
-        letta = runs.shared.upstream
+        letta = runs.means.upstream
         assert isinstance(letta, MemoryLetta)
         await letta.said(batches)
     seen = reader.take()

@@ -173,7 +173,7 @@ class World:
             self._begin()
         # What was never sent is kept nowhere else.
         if self._forgets and not (screen in self._unsent and screen.client.lone_is_next):
-            self._runs.shared.conversations.forget(request.turn.marker)
+            self._runs.means.conversations.forget(request.turn.marker)
         self._unsent.discard(screen)
 
     async def _read(self, reader: Reader, script: Script | None = None) -> str:

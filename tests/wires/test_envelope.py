@@ -47,6 +47,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.TooLong: (413, "invalid_request_error", "request_too_large"),
     letta.RunFailed: (502, "api_error", "upstream_error"),
     letta.UnknownStopReason: (502, "api_error", "upstream_error"),
+    letta.Overtaken: (503, "api_error", "gateway_overtaken"),
     letta.NoSpace: (503, "api_error", "upstream_storage_full"),
     letta.BrokenStream: (502, "api_error", "upstream_broken"),
     letta.TimedOut: (504, "api_error", "upstream_timeout"),

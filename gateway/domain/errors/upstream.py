@@ -15,6 +15,7 @@ UpstreamError
     KeyRefused        Letta does not take the gateway's key
     TooLong           a message is longer than Letta takes: nothing of it was kept
     Locked            something else works on an agent's memory at this moment
+  Overtaken           another gateway may have gone on with what this one had for itself: it must not write any more
   RunFailed           Letta, or the model behind it, failed
     UnknownStopReason Letta stopped for a reason that nobody here knows
     NoSpace           the disk of Letta is full: it cannot keep what is said
@@ -97,6 +98,10 @@ class TooLong(Refused): ...
 
 class Locked(Refused):
     """Something else works on an agent's memory at this moment."""
+
+
+class Overtaken(UpstreamError):
+    """Another gateway may have gone on with what this one had for itself."""
 
 
 class RunFailed(UpstreamError):

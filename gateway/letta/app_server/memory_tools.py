@@ -3,25 +3,27 @@
 import asyncio
 import logging
 from contextlib import suppress
-from weakref import WeakValueDictionary
 
 from gateway.domain import errors
 from gateway.letta.app_server import memory
 from gateway.letta.app_server.connection import AppServerConnection
 from gateway.letta.app_server.frames import File, ServerAnswer, ToolRequest
+from gateway.shared.lines import Lines, Place
 
 logger = logging.getLogger(__name__)
 # How long to wait before a locked memory is written to again, each time.
 LOCKED_SECONDS = (0.1, 0.3, 1.0)
+# How long a call waits for others that write the same memory.
+WRITING_SECONDS = 60.0
 
 
 class MemoryTools:
     """Answers `external_tool_call_request`s; each in a task of its own, those of one agent one after the other."""
 
-    def __init__(self, connection: AppServerConnection) -> None:
+    def __init__(self, connection: AppServerConnection, lines: Lines) -> None:
         self._connection = connection
-        # The App Server cannot write two files of one memory at once.
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # The App Server cannot write two files of one memory at once, whoever writes them.
+        self._lines = lines
         self._calls: set[asyncio.Task[None]] = set()
 
     def answer(self, request: ToolRequest) -> None:
@@ -50,14 +52,15 @@ class MemoryTools:
         if call.tool_name not in memory.MEMORY_TOOL_NAMES or not call.runtime.agent_id:
             raise memory.Rejected(f"There is no tool {call.tool_name} here.")
         path = memory.path_of(call.arguments)
-        lock = self._locks.setdefault(call.runtime.agent_id, asyncio.Lock())
-        async with lock:
-            await self._edit(call, call.runtime.agent_id, path)
+        agent_id = call.runtime.agent_id
+        async with self._lines.place(f"memory:{agent_id}", None, WRITING_SECONDS) as place:
+            await self._edit(call, agent_id, path, place)
         return "Done: your memory has been changed."
 
-    async def _edit(self, call: ToolRequest, agent_id: str, path: str) -> None:
+    async def _edit(self, call: ToolRequest, agent_id: str, path: str, place: Place) -> None:
         before = await self._read(agent_id, path)
         content = memory.edit(call.tool_name, call.arguments, before)
+        place.check()
         try:
             await self._write(agent_id, path, content)
         except errors.Refused:

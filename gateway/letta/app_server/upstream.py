@@ -53,6 +53,7 @@ from gateway.letta.upstream import (
     making_tag,
 )
 from gateway.settings import Chats, Letta
+from gateway.shared.lines import Lines, OwnLines
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -84,8 +85,12 @@ class AppServerUpstream:
         address: Address | None = None,
         tool_wait_seconds: float = Chats().tool_wait_seconds,
         set_up: Callable[[AppServerConnection], Awaitable[None]] | None = None,
+        lines: Lines | None = None,
     ) -> None:
-        """`set_up` is called with the connection each time it was made anew, before anything else goes over it."""
+        """`set_up` is called with the connection each time it was made anew, before anything else goes over it.
+
+        `lines` are those for the memories of agents.
+        """
         self._settings = settings
         self._set_up = set_up
         self._connection = AppServerConnection(
@@ -95,7 +100,7 @@ class AppServerUpstream:
             self._take,
             self._greet,
         )
-        self._memory_tools = MemoryTools(self._connection)
+        self._memory_tools = MemoryTools(self._connection, lines or OwnLines())
         self._conversations = AppServerConversations(self._connection)
         self._turns = AppServerTurns(self._connection, self._conversations, self._memory_tools, tool_wait_seconds)
         # It makes agents one by one: the time limit of one must not run while others are made.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from contextlib import AsyncExitStack
 
 import msgspec
 
@@ -10,8 +10,9 @@ from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
-from gateway.turns.chats.markers import PathDigest, Summary, parse_summary
-from gateway.turns.chats.matched import Matched
+from gateway.shared.lines import Lines, OwnLines, Place
+from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones
+from gateway.turns.chats.markers import Summary, parse_summary
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
 from gateway.turns.chats.to_send import identified, with_exchanges
 from gateway.turns.chats.unkept import from_note, is_kept, missing_in, to_note
@@ -24,92 +25,23 @@ logger = logging.getLogger(__name__)
 CACHED_CHARACTERS = 50_000_000
 # The most chats of which the marker is remembered that an earlier version gave them.
 FORMER_MARKERS = 10_000
-# The most conversations of one chat that are looked at: the present one, and the branches used last.
-KNOWN_BRANCHES = 10
-
-
-class KnownConversation:
-    """A conversation and its content, as far as this process knows them."""
-
-    def __init__(self, id: str, summary: Summary, past: Past, compiled: int | None) -> None:
-        self.id = id
-        self.summary = summary
-        self.past = past
-        self.compiled = compiled
-        """A version of its agent's memory: its system prompt shows it, or a later one; None if not known."""
-        self.matched = Matched()
-        self._characters = sum(message.weight for message in past.messages)
-        self._digest, self._digested = PathDigest(), 0
-        """The digest of its messages but the last, which may be an answer that goes on; and the number of them."""
-
-    @property
-    def weight(self) -> int:
-        return self._characters + len(self.past.instructions_sent) + self.matched.weight
-
-    @property
-    def said(self) -> PathDigest:
-        """The digest of all that was said in it."""
-        before, self._digested = self._digested, max(self._digested, len(self.past.messages) - 1)
-        self._digest.add_messages(self.past.messages[before : self._digested])
-        digest = self._digest.copy()
-        digest.add_messages(self.past.messages[self._digested :])
-        return digest
-
-    def add(self, sending: Sending, answer: str, pending: tuple[PendingCall, ...]) -> None:
-        """Note that a turn has ended well, or waits for answers to its calls: its messages and answer are kept."""
-        said = [*self.past.messages, *_light(sending.messages)]
-        before = said.pop() if answer and said and said[-1].role == "assistant" else None
-        if answer:
-            said.append(Message("assistant", f"{before.content}\n\n{answer}" if before else answer))
-        self._characters += sum(message.weight for message in said[max(0, len(self.past.messages) - 1) :])
-        self._characters -= sum(message.weight for message in self.past.messages[-1:])
-        instructions = sending.instructions
-        told = instructions.text if sending.messages else self.past.instructions_sent
-        self.past = Past(said, "" if instructions.prompt else told, pending)
-
-
-class Chat:
-    """The conversations of one chat, the one used last first."""
-
-    def __init__(self) -> None:
-        self.known: list[KnownConversation] = []
-        self.stale = False
-        """True: Letta knows more of them than is known here, so they must be loaded before the next turn."""
-        self.unkept: list[Message] | None = None
-        """The messages of turns that Letta did not keep, if the client does not send them again; None if not known."""
-        self.later: list[Message] = []
-        """The messages that came after those, and were never sent to Letta."""
-
-    @property
-    def missing(self) -> list[Message]:
-        """The messages that were said in the chat, and that the agent has not heard."""
-        unkept, later = self.unkept or [], self.later
-        return [*unkept, *(later[1:] if is_same(unkept[-1:], later[:1]) else later)]
-
-    @property
-    def weight(self) -> int:
-        beside = sum(message.weight for message in (*(self.unkept or []), *self.later))
-        return 100 + sum(known.weight for known in self.known) + beside
-
-    def use(self, conversation: KnownConversation) -> None:
-        others = [known for known in self.known if known is not conversation]
-        self.known = [conversation, *others[: KNOWN_BRANCHES - 1]]
-
-    def drop(self, conversation: KnownConversation) -> None:
-        """Forget a conversation: its content has to be read again from Letta."""
-        self.known = [known for known in self.known if known is not conversation]
-        self.stale = True
+# For so long one waits for another gateway's turn in a chat without an id to be settled, should it have its answer.
+SETTLING_SECONDS = 0.5
 
 
 class Conversations:
     """Finds and makes conversations, and remembers their content."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, lines: Lines | None = None) -> None:
         self._upstream = upstream
+        self._lines = lines or OwnLines()
         self._chats: Cache[str, Chat] = Cache(CACHED_CHARACTERS)
         self._former: Cache[str, str] = Cache(FORMER_MARKERS)
         """The marker that an earlier version gave a chat → the marker by which the chat is known here."""
         self._in_use: set[str] = set()
+        self._places: dict[str, tuple[AsyncExitStack, Place]] = {}
+        """The places of those in use whose chats have no id: nobody stands in line for these."""
+        self._leaving: set[asyncio.Task[None]] = set()
         self._ending: dict[str, asyncio.Event] = {}
         """Conversation id → event, of those in use whose turn has its answer; set when it is settled, in a moment."""
 
@@ -125,7 +57,7 @@ class Conversations:
             await self._ended(self._chats.get(turn.unasked_marker))
         chat = self._chat(turn)
         await self._ended(chat)
-        conversation, news = await self._place(agent, chat, turn, version, patient)
+        conversation, news = await self._take_place(agent, chat, turn, version, patient)
         chat.use(conversation)
         # All that is missing is sent now. A turn that is given up from here on came after this one.
         chat.unkept, chat.later = chat.missing, []
@@ -137,7 +69,7 @@ class Conversations:
             sent = identified(conversation.said, news, turn.ids)
             await self._note_begun(turn, conversation, sent)
         except BaseException:
-            self._in_use.discard(conversation.id)
+            self._free(conversation.id)
             raise
         instructions = Instructions(
             turn.asked.instructions, past.instructions_sent, prompt if turn.asked.instructions else ""
@@ -162,6 +94,30 @@ class Conversations:
             chat = Chat()
             self._chats.put(turn.marker, chat, chat.weight)
         return chat
+
+    async def _take_place(
+        self, agent: KnownAgent, chat: Chat, turn: Turn, version: int, patient: bool
+    ) -> tuple[KnownConversation, list[Message]]:
+        """The conversation, for this turn alone among those of all gateways, and what is to be sent to it."""
+        while True:
+            conversation, news = await self._place(agent, chat, turn, version, patient)
+            if not turn.scratch:
+                # It has the place of its chat.
+                return conversation, news
+            stack = AsyncExitStack()
+            try:
+                taking = self._lines.place(line_of(conversation.id), None, SETTLING_SECONDS)
+                place = await stack.enter_async_context(taking)
+            except errors.QueueFull:
+                chat.elsewhere.add(conversation.id)
+            else:
+                if place.is_unbroken or conversation not in chat.known:
+                    self._places[conversation.id] = stack, place
+                    chat.elsewhere.clear()
+                    return conversation, news
+                await stack.aclose()
+            # Another gateway has, or has had, a turn in it.
+            chat.stale = True
 
     async def _place(
         self, agent: KnownAgent, chat: Chat, turn: Turn, version: int, patient: bool
@@ -190,7 +146,7 @@ class Conversations:
 
     def _decide(self, chat: Chat, turn: Turn) -> tuple[Decision, list[KnownConversation]]:
         """The decision, and the conversations among which it counts: those in which no turn is under way."""
-        free = [known for known in chat.known if known.id not in self._in_use]
+        free = [known for known in chat.known if known.id not in self._in_use | chat.elsewhere]
         pasts = [known.past for known in free]
         asked, whole, matched = turn.asked, turn.keeps_history, [known.matched for known in free]
         return decide(asked, turn.ids, whole, pasts, chat.missing, not turn.scratch, turn.texts, matched), free
@@ -220,7 +176,7 @@ class Conversations:
         summary = Summary(turn.marker, temporary=turn.temporary)
         created = await self._upstream.create_conversation(agent.id, str(summary), path[:-1], fork)
         # Letta gives the messages of a fork ids of their own.
-        heard = [msgspec.structs.replace(message, id="") for message in _light(path[: created.seeded])]
+        heard = [msgspec.structs.replace(message, id="") for message in light_ones(path[: created.seeded])]
         told = (await self._upstream.read_conversation(agent.id, created)).instructions_sent if fork else ""
         compiled = None if fork else version
         return KnownConversation(created.id, summary, Past(heard, told), compiled), path[created.seeded :]
@@ -285,7 +241,7 @@ class Conversations:
         if before and one.id in self._in_use:
             return before
         past = await self._upstream.read_conversation(agent.id, one)
-        past = msgspec.structs.replace(past, messages=_light(past.messages))
+        past = msgspec.structs.replace(past, messages=light_ones(past.messages))
         return KnownConversation(one.id, summary, past, before.compiled if before else None)
 
     async def _compile(
@@ -379,6 +335,16 @@ class Conversations:
             await self._upstream.rename_conversation(known.id, str(summary), hidden=summary.replaced)
             known.summary = summary
 
+    def look_again(self, marker: str) -> None:
+        """Have a chat read again from Letta before its next turn: another gateway may have had one in it."""
+        if chat := self._chats.get(marker):
+            chat.stale, chat.unkept = True, None
+
+    def check(self, conversation_id: str) -> None:
+        """Return if no other gateway can have gone on in a conversation in use. Raises Overtaken."""
+        if taken := self._places.get(conversation_id):
+            taken[1].check()
+
     def forget(self, marker: str) -> None:
         """Forget a chat's conversations, and so ask Letta for them again: it does not know one of them any more."""
         self._chats.drop(self._former.get(marker) or marker)
@@ -389,6 +355,10 @@ class Conversations:
 
     def _free(self, conversation_id: str) -> None:
         self._in_use.discard(conversation_id)
+        if taken := self._places.pop(conversation_id, None):
+            leaving = asyncio.create_task(taken[0].aclose())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
         if ending := self._ending.pop(conversation_id, None):
             ending.set()
 
@@ -396,5 +366,6 @@ class Conversations:
         return conversation_id in self._in_use
 
 
-def _light(messages: Iterable[Message]) -> list[Message]:
-    return [message.light for message in messages]
+def line_of(conversation_id: str) -> str:
+    """The name of the line for a conversation of a chat without an id."""
+    return f"conversation:{conversation_id}"

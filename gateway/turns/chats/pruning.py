@@ -2,17 +2,21 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from gateway.domain import errors
 from gateway.letta.upstream import Conversation, Upstream
 from gateway.settings import Chats
-from gateway.turns.chats.conversations import Conversations
+from gateway.shared.lines import Lines, OwnLines
+from gateway.turns.chats.conversations import Conversations, line_of
 from gateway.turns.chats.markers import REPLACED, SCRATCH, TEMPORARY, parse_summary
 
 logger = logging.getLogger(__name__)
 # The pause between two deletions.
 PAUSE_SECONDS = 0.5
+# Nobody waits to prune: so many may, for so long.
+NO_WAIT = 0, 0.0
 # The longest and the shortest pause between two searches.
 LONGEST_SECONDS = 900.0
 SHORTEST_SECONDS = 1.0
@@ -46,10 +50,13 @@ def lifetime(kind: str, chats: Chats) -> timedelta:
 class Pruner:
     """Deletes old conversations, but none in which a turn of this gateway is under way."""
 
-    def __init__(self, upstream: Upstream, chats: Chats, conversations: Conversations) -> None:
+    def __init__(
+        self, upstream: Upstream, chats: Chats, conversations: Conversations, lines: Lines | None = None
+    ) -> None:
         self._upstream = upstream
         self._chats = chats
         self._conversations = conversations
+        self._lines = lines or OwnLines()
 
     async def run(self) -> None:
         """Prune again and again, until cancelled."""
@@ -57,7 +64,10 @@ class Pruner:
         while True:
             await asyncio.sleep(pause)
             try:
-                await self.prune(datetime.now(UTC))
+                async with self._lines.place("pruning", *NO_WAIT):
+                    await self.prune(datetime.now(UTC))
+            except errors.QueueFull:
+                continue  # another gateway is at it
             except errors.UpstreamError as error:
                 logger.warning("old conversations could not be deleted: %s: %s", type(error).__name__, error)
 
@@ -67,13 +77,19 @@ class Pruner:
             oldest = now - lifetime(kind, self._chats)
             for conversation in await find_left_behind(self._upstream, kind):
                 if conversation.used_at < oldest and not self._conversations.is_in_use(conversation.id):
-                    await self._delete(conversation)
+                    with suppress(errors.QueueFull):
+                        await self._delete(conversation)
 
     async def _delete(self, conversation: Conversation) -> None:
-        if summary := parse_summary(conversation.summary):
+        """Delete a conversation. Raises QueueFull if a turn of its chat is under way, UpstreamError."""
+        summary = parse_summary(conversation.summary)
+        assert summary
+        scratch = summary.marker.startswith(SCRATCH)
+        async with self._lines.place(line_of(conversation.id) if scratch else summary.marker, *NO_WAIT) as place:
             self._conversations.forget(summary.marker)
-        try:
-            await self._upstream.delete_conversation(conversation.agent_id, conversation.id)
-        except errors.NotFound:
-            return  # another gateway was first
+            place.check()
+            try:
+                await self._upstream.delete_conversation(conversation.agent_id, conversation.id)
+            except errors.NotFound:
+                return  # another gateway was first
         await asyncio.sleep(PAUSE_SECONDS)

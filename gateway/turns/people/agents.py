@@ -1,7 +1,8 @@
 """The agents of users: each user has one of each agent type. It is found by its tags, else created, once.
 
-Several processes may make an agent for one user at the same moment. All agree on one of them by listing, and nobody
-speaks to another: only in the agent that stays is a conversation made, and that is how others see that it stays.
+Several processes may make an agent for one user at the same moment. Those that share a Redis stand in line for it, and
+the first alone makes one. Others agree on one of theirs by listing, and nobody speaks to another: only in the agent
+that stays is a conversation made, and that is how others see that it stays.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.letta.upstream import Agent, Template, Upstream, age
 from gateway.settings import AgentType
+from gateway.shared.lines import Lines, OwnLines, Place
 from gateway.turns.chats.markers import agent_tags
 from gateway.turns.people.identity import User
 from gateway.turns.people.template import applied, is_applied, to_template
@@ -17,6 +19,8 @@ from gateway.turns.people.template import applied, is_applied, to_template
 CACHED_AGENTS = 50_000
 # The part of `settle_seconds` after which an agent stays if no other is listed beside it.
 ALONE = 0.4
+# For so long one waits for another gateway that makes the same agent.
+MAKING_SECONDS = 60.0
 Tags = tuple[str, ...]
 
 
@@ -55,8 +59,9 @@ class KnownAgent:
 class Agents:
     """Finds and makes agents; remembers them until `forget`."""
 
-    def __init__(self, upstream: Upstream, settle_seconds: float) -> None:
+    def __init__(self, upstream: Upstream, settle_seconds: float, lines: Lines | None = None) -> None:
         self._upstream = upstream
+        self._lines = lines or OwnLines()
         self._settle_seconds = settle_seconds
         self._known: Cache[Tags, KnownAgent] = Cache(CACHED_AGENTS)
         self._first_model: str | None = None
@@ -92,18 +97,15 @@ class Agents:
     async def _search(self, tags: Tags, agent_type: AgentType, user: User, before: KnownAgent | None) -> KnownAgent:
         """`before`: as it was known with another content of its type."""
         names = [tags, *(agent_tags(agent_type.id, *name) for name in user.formers)]
-        model, agent = await asyncio.gather(self._get_model(agent_type), self._find(names))
+        model, listed = await asyncio.gather(self._get_model(agent_type), self._list_all(names))
         template = to_template(agent_type, user, model)
-        if agent:
-            await self._bring_up_to_date(agent, template)
-            known = KnownAgent(agent.id, agent_type, _former_scope(agent, agent_type, user))
+        agent = await self._find_certain(listed)
+        if agent is None:
+            # Of those who look for the same agent at once, one makes it.
+            async with self._lines.place(":".join(("agent", *tags)), None, MAKING_SECONDS) as place:
+                known = await self._find_or_make(names, listed, template, agent_type, user, place)
         else:
-            mine = await self._upstream.create_agent(template)
-            await self._bring_up_to_date(mine, template)
-            known = KnownAgent(mine.id, agent_type)
-            known.is_unused = True
-            if not self._upstream.capabilities.owned:
-                self._settle_new(known, mine, tags, template)
+            known = await self._know(agent, template, agent_type, user)
         if before:
             # No prompt that was compiled until now shows the change.
             known.memory_version = before.memory_version + 1
@@ -125,19 +127,57 @@ class Agents:
             self._first_model = models[0]
         return self._first_model
 
-    async def _find(self, names: list[Tags]) -> Agent | None:
-        """The agent with the first of these tags that any has; None if there is none."""
-        listed = await asyncio.gather(*map(self._list, names))
-        for tags, agents in zip(names, listed, strict=True):
-            if agents and (found := await self._choose(tags, agents)):
-                return found
-        return None
+    async def _know(self, agent: Agent, template: Template, agent_type: AgentType, user: User) -> KnownAgent:
+        await self._bring_up_to_date(agent, template)
+        return KnownAgent(agent.id, agent_type, _former_scope(agent, agent_type, user))
 
-    async def _choose(self, tags: Tags, agents: list[Agent]) -> Agent | None:
-        """The agent that stays, of some that were listed: nobody need wait for one that was spoken to."""
-        if self._upstream.capabilities.owned:
-            return await self._stays(agents)
-        return await self._find_spoken_to(agents) or await self._settle(tags, agents)
+    async def _find_or_make(
+        self,
+        names: list[Tags],
+        listed: list[list[Agent]],
+        template: Template,
+        agent_type: AgentType,
+        user: User,
+        place: Place,
+    ) -> KnownAgent:
+        """The agent, as the first in its line; `listed` are those that there were before."""
+        if place.is_shared:
+            listed = await self._list_all(names)
+        for tags, agents in zip(names, listed, strict=True):
+            if agents and (found := await self._choose(tags, agents, place.is_shared)):
+                return await self._know(found, template, agent_type, user)
+        if place.word and await self._is_there(place.word):
+            # It was made a moment ago, and is not listed yet.
+            return KnownAgent(place.word, agent_type)
+        place.check()
+        mine = await self._upstream.create_agent(template)
+        place.leave_word(mine.id)
+        await self._bring_up_to_date(mine, template)
+        known = KnownAgent(mine.id, agent_type)
+        known.is_unused = True
+        if not (self._upstream.capabilities.owned or place.is_shared):
+            self._settle_new(known, mine, names[0], template)
+        return known
+
+    async def _is_there(self, agent_id: str) -> bool:
+        try:
+            await self._upstream.check_agent(agent_id)
+        except errors.NotFound:
+            return False
+        return True
+
+    async def _list_all(self, names: list[Tags]) -> list[list[Agent]]:
+        """The agents with each of these tags."""
+        return await asyncio.gather(*map(self._list, names))
+
+    async def _find_certain(self, listed: list[list[Agent]]) -> Agent | None:
+        """The agent that stays, of the first that were listed, if that is certain without waiting."""
+        agents = next((agents for agents in listed if agents), [])
+        return await (self._stays(agents) if self._upstream.capabilities.owned else self._find_spoken_to(agents))
+
+    async def _choose(self, tags: Tags, agents: list[Agent], alone: bool) -> Agent | None:
+        """The agent that stays, of some that were listed; `alone`: nobody else makes one now."""
+        return await (self._stays(agents) if alone else self._settle(tags, agents))
 
     async def _find_spoken_to(self, agents: list[Agent]) -> Agent | None:
         """The first that has conversations: somebody was sure that it stays."""

@@ -11,26 +11,24 @@ that has begun must come to its end.
 import asyncio
 import logging
 import uuid
-from contextlib import nullcontext
+from contextlib import suppress
 from contextvars import copy_context
 
 import msgspec
-from msgspec import Struct
 
 from gateway.domain import errors
 from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
 from gateway.domain.events import Event, TokensCounted
 from gateway.letta.notes import NOBODY_ALLOWS
-from gateway.letta.upstream import Sending, Upstream
-from gateway.settings import Chats
-from gateway.turns.chats.conversations import Conversations, KnownConversation
-from gateway.turns.people.agents import Agents, KnownAgent
+from gateway.letta.upstream import Sending
+from gateway.shared.lines import OWN_PLACE, Place
+from gateway.turns.chats.known import KnownConversation
+from gateway.turns.people.agents import KnownAgent
 from gateway.turns.runs.account import Account, untold
 from gateway.turns.runs.course import Course, Heard
 from gateway.turns.runs.log import Reader, RunLog
-from gateway.turns.runs.queues import ChatQueues
+from gateway.turns.runs.means import Means, owner_of
 from gateway.turns.runs.requirements import AnswerGate, Requirement
-from gateway.turns.runs.schemas import Schemas
 from gateway.turns.runs.strict import StrictCalls
 from gateway.turns.turn import Turn
 from gateway.watch import Watch
@@ -44,63 +42,16 @@ MOST_DENIALS = 10
 BUSY_SECONDS = 0.25
 
 
-class Shared(Struct, frozen=True):
-    """All that the runs of a gateway share."""
-
-    upstream: Upstream
-    agents: Agents
-    conversations: Conversations
-    queues: ChatQueues
-    schemas: Schemas
-    silence_seconds: float
-    """A run that says nothing but pings for so long is hanging."""
-    grace_seconds: float
-    """A run that nobody reads goes on for so long."""
-    queue_seconds: float
-    """For so long a turn waits for another run of its conversation."""
-
-    def forget(self, turn: Turn) -> None:
-        """Look agent and conversation up again: Letta does not know one of them any more."""
-        self.agents.forget(turn.agent_type, turn.caller.user)
-        self.conversations.forget(turn.marker)
-
-
-def share(upstream: Upstream, settle_seconds: float, silence_seconds: float, chats: Chats) -> Shared:
-    return Shared(
-        upstream,
-        Agents(upstream, settle_seconds),
-        Conversations(upstream),
-        ChatQueues(chats.queue_length, chats.queue_seconds),
-        Schemas(),
-        silence_seconds,
-        chats.grace_seconds,
-        chats.queue_seconds,
-    )
-
-
-class Owner(Struct, frozen=True):
-    """The user whose run it is, and the type of the agent that runs: `Owner("open-webui", "42", "tutor")`."""
-
-    scope: str
-    user: str
-    agent_type: str
-
-
-def owner_of(turn: Turn) -> Owner:
-    user = turn.caller.user
-    return Owner(user.scope, user.id, turn.agent_type.id)
-
-
 class Run:
     """A turn under way, or one that has ended. Whoever reads it follows it from its beginning."""
 
-    def __init__(self, turn: Turn, shared: Shared, requirement: Requirement | None = None) -> None:
+    def __init__(self, turn: Turn, means: Means, requirement: Requirement | None = None) -> None:
         self.id = f"run_{uuid.uuid4().hex}"
         self.owner = owner_of(turn)
         self.turn = turn
         self.account = Account()
         self.log = RunLog(self._unread)
-        self._shared = shared
+        self._means = means
         self._gate = AnswerGate(requirement)
         self._strict = StrictCalls(turn.tools.tools)
         # Most runs have neither, and their events pass nothing on their way to the log.
@@ -110,6 +61,8 @@ class Run:
         self._hanging = False
         self._where = "", ""
         """The ids of agent and conversation."""
+        self._place: Place = OWN_PLACE
+        """The place in the line of its chat, once it has that."""
         self._listening = False
         """True: Letta may still say something."""
         self._cancelling: asyncio.Task[None] | None = None
@@ -145,7 +98,7 @@ class Run:
 
     def _unread(self) -> None:
         if not self.task.done() and not self.left:
-            self._grace = asyncio.get_running_loop().call_later(self._shared.grace_seconds, self.leave)
+            self._grace = asyncio.get_running_loop().call_later(self._means.grace_seconds, self.leave)
 
     def leave(self) -> None:
         """Nobody will read any more: give up what is prepared, cancel what runs. Returns at once."""
@@ -155,10 +108,15 @@ class Run:
         cancels = self._course.leave()
         if dropped:
             # At once: the next turn of the chat may be about to begin.
-            self._shared.conversations.keep_for_later(self.turn)
+            self._means.conversations.keep_for_later(self.turn)
             self.task.cancel()
         elif cancels:
             self._begin_cancel()
+
+    def give_way(self) -> None:
+        """Another turn of the chat waits: a run that nobody reads any more ends at once."""
+        if self.abandoned:
+            self.leave()
 
     def stop(self) -> None:
         """End the run from this side; its readers are told."""
@@ -172,15 +130,16 @@ class Run:
         turn, loop = self.turn, asyncio.get_running_loop()
         began = loop.time()
         try:
-            # Nobody else has a chat without an id.
-            async with nullcontext() if turn.scratch else self._shared.queues.slot(turn.marker):
+            async with self._means.place_of(turn, self.give_way) as self._place:
                 self.account.queued_seconds = loop.time() - began
+                if not self._place.is_unbroken:
+                    self._means.conversations.look_again(turn.marker)
                 await self._run_as_required()
         except Exception as error:
             # What was refused for what it says would be refused again, with all that comes after it.
             final = isinstance(error, errors.QueueFull | errors.TooLong | GatewayError)
             if self._course.may_be_dropped and not final:
-                self._shared.conversations.keep_for_later(turn)
+                self._means.conversations.keep_for_later(turn)
             self.log.fail(error)
         finally:
             self.log.end()
@@ -192,7 +151,7 @@ class Run:
             self.turn = turn.told(words) if words else turn
             self._course.retry(anew=True)
             await self._run_with_patience()
-            told = await self._gate.open_if_met(self._course.ended_well, self._shared.schemas.fits)
+            told = await self._gate.open_if_met(self._course.ended_well, self._means.schemas.fits)
             if told is not None:
                 self._tell(told)
                 return
@@ -200,10 +159,11 @@ class Run:
 
     async def _run_with_patience(self) -> None:
         """A run; again where Letta is busy, and once more where it has lost what was found before."""
-        patience = asyncio.get_running_loop().time() + self._shared.queue_seconds
+        patience = asyncio.get_running_loop().time() + self._means.queue_seconds
         lost, patient = False, True
         while True:
             try:
+                self._place.check()
                 return await self._run_once(*await self._find(patient))
             except errors.UpstreamError as error:
                 # Where something was told already, its readers have the error as well.
@@ -214,7 +174,7 @@ class Run:
                     patient = await self._be_patient(error, patience)
                 elif isinstance(error, errors.NotFound | errors.Stuck) and not lost:
                     lost = True
-                    self._shared.forget(self.turn)
+                    self._means.forget(self.turn)
                 else:
                     raise
 
@@ -229,22 +189,22 @@ class Run:
 
     async def _find(self, patient: bool) -> tuple[KnownAgent, KnownConversation, Sending]:
         """Agent and conversation, and what is sent there. Raises GatewayError, UpstreamError."""
-        turn, shared = self.turn, self._shared
-        agent = await shared.agents.get(turn.agent_type, turn.caller.user)
+        turn, means = self.turn, self._means
+        agent = await means.agents.get(turn.agent_type, turn.caller.user)
         if agent.is_unused:
             agent.is_unused, self.account.made_agent = False, True
         names = turn.tools.names
-        if names and (taken := names & await shared.agents.own_tools(agent, turn.agent_type)):
+        if names and (taken := names & await means.agents.own_tools(agent, turn.agent_type)):
             raise ToolNamesTaken(taken)
-        if any(message.images for message in turn.asked.news) and not await shared.upstream.sees(agent.id):
+        if any(message.images for message in turn.asked.news) and not await means.upstream.sees(agent.id):
             raise PicturesUnseen
-        return agent, *await shared.conversations.find(agent, turn, patient)
+        return agent, *await means.conversations.find(agent, turn, patient)
 
     async def _run_once(self, agent: KnownAgent, conversation: KnownConversation, sending: Sending) -> None:
         """One run of Letta's, with all that it goes on with, and what is kept of it."""
         self._course.send()
         self._where = self.account.agent, self.account.conversation = agent.id, conversation.id
-        self._watch.start(self._shared.silence_seconds)
+        self._watch.start(self._means.silence_seconds)
         begun, before = self.log.count, self.account.tokens
         try:
             await self._listen(sending)
@@ -252,7 +212,7 @@ class Run:
             await self._check_calls(sending)
         except (Exception, asyncio.CancelledError) as error:
             if self._course.is_not_begun(error):
-                self._shared.conversations.release(self.turn, conversation)
+                self._means.conversations.release(self.turn, conversation)
                 raise
             await self._give_up(error)
             self._count_untold(begun, before)
@@ -266,15 +226,21 @@ class Run:
             agent.memory_version += self._course.used_memory
 
     async def _listen(self, sending: Sending) -> None:
-        """One call of the upstream, to its end."""
+        """One call of the upstream, to its end. Raises Overtaken before it is sent anything."""
+        self._check_place()
         self._listening = True
         try:
-            await self._shared.upstream.run(*self._where, sending, self.turn.agent_type.tools, self._hear)
+            await self._means.upstream.run(*self._where, sending, self.turn.agent_type.tools, self._hear)
             self._carry_out(self._course.flush())
         finally:
             self._listening = False
             if self._cancelling:
                 await asyncio.wait([self._cancelling])
+
+    def _check_place(self) -> None:
+        """Return if no other gateway may have gone on with the chat meanwhile. Raises Overtaken."""
+        self._place.check()
+        self._means.conversations.check(self._where[1])
 
     # What Letta says
 
@@ -286,7 +252,7 @@ class Run:
         self._watch.progress = self._course.progress
         if heard.stopped:
             self._watch.start(DRAIN_SECONDS)
-            self._shared.conversations.answered(self._where[1])
+            self._means.conversations.answered(self._where[1])
         elif heard.refusing:
             self._watch.start(DRAIN_SECONDS)
         if heard.cancels:
@@ -326,12 +292,12 @@ class Run:
             return ""
         # Letta has said what it has to say; to judge it may take longer than it has for that.
         self._watch.stop()
-        return await self._strict.find_fault(self._shared.schemas.fits)
+        return await self._strict.find_fault(self._means.schemas.fits)
 
     async def _go_on(self, sending: Sending, reason: str) -> None:
         """Have the run go on without the calls that wait, which are denied for a `reason` that the agent is told."""
         denied = self._course.resume()
-        self._watch.start(self._shared.silence_seconds)
+        self._watch.start(self._means.silence_seconds)
         rest = msgspec.structs.replace(sending, messages=[], results=(), approved=(), denied=denied, reason=reason)
         await self._listen(rest)
 
@@ -361,7 +327,11 @@ class Run:
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
         well = self._course.ended_well
         answer = self.log.answer(whole=well) + self._gate.text
-        await self._shared.conversations.settle(self.turn, conversation, sending, answer, well, self._course.pending)
+        with suppress(errors.Overtaken):
+            self._check_place()
+            await self._means.conversations.settle(self.turn, conversation, sending, answer, well, self._course.pending)
+            return
+        self._means.conversations.release(self.turn, conversation)
 
     def _failure(self, error: BaseException) -> BaseException:
         """The end of the run: `error`, or its silence, which ends it by a cancellation of the task."""
@@ -392,6 +362,6 @@ class Run:
     async def _cancel(self) -> None:
         self.account.cancelled = True
         try:
-            await self._shared.upstream.cancel(*self._where)
+            await self._means.upstream.cancel(*self._where)
         except errors.UpstreamError as error:
             logger.warning("a run could not be cancelled: %s: %s", type(error).__name__, error)

@@ -7,8 +7,9 @@ from msgspec import Struct
 from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.errors import IdempotencyKeyReused
-from gateway.turns.runs.driver import Owner, Run, Shared
+from gateway.turns.runs.driver import Run
 from gateway.turns.runs.log import Reader, RunLog
+from gateway.turns.runs.means import Means, Owner
 from gateway.turns.runs.requirements import to_requirement
 from gateway.turns.runs.resend import NEW, Sent
 from gateway.turns.turn import Turn
@@ -39,8 +40,8 @@ class Known(Struct, frozen=True):
 class Runs:
     """The runs under way, and the answers that are kept for `resend_seconds`."""
 
-    def __init__(self, shared: Shared, resend_seconds: float) -> None:
-        self.shared = shared
+    def __init__(self, means: Means, resend_seconds: float) -> None:
+        self.means = means
         self._resend_seconds = resend_seconds
         self._under_way: dict[str, set[Run]] = {}
         self._sent: dict[str, Known] = {}
@@ -59,12 +60,11 @@ class Runs:
             reader = found.follow()
             reader.joined = True
             return reader
-        requirement = to_requirement(turn, self.shared.upstream.capabilities.applies)
+        requirement = to_requirement(turn, self.means.upstream.capabilities.applies)
         # A run that nobody reads any more gives way to the next turn of its chat.
-        for other in list(self._under_way.get(turn.marker, ())):
-            if other.abandoned and not turn.scratch:
-                other.leave()
-        run, marker = Run(turn, self.shared, requirement), turn.marker
+        for other in [] if turn.scratch else list(self._under_way.get(turn.marker, ())):
+            other.give_way()
+        run, marker = Run(turn, self.means, requirement), turn.marker
         self._under_way.setdefault(marker, set()).add(run)
         self._know(sent, run)
         run.task.add_done_callback(lambda _: self._end(run, marker, sent))

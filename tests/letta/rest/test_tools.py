@@ -14,7 +14,7 @@ from gateway.letta.error_words import from_error_message
 from gateway.letta.rest.upstream import RestUpstream
 from gateway.letta.upstream import Agent, Sending
 from gateway.settings import Chats, Letta
-from gateway.turns.runs.driver import share
+from gateway.turns.runs.means import means_of
 from tests.events import ping, stop
 from tests.letta.rest.test_upstream import BARE, TEMPLATE, FakeLetta
 from tests.turns.calling import CALLED, SUNNY, last, request, result, user, waits
@@ -160,7 +160,7 @@ def too_late() -> list[Step]:
 
 async def test_answers_that_letta_finds_nothing_for_lead_to_one_new_look_and_are_told_in_words() -> None:
     letta = MemoryLetta()
-    means = share(letta, 0.01, 300.0, Chats())
+    means = means_of(letta, 0.01, 300.0, Chats())
     letta.scripts = [waits("weather")]
     await play(means, request(user("Hi")))
     # Another program has answered them, which nobody here knows.

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.domain import errors
 from gateway.domain.messages import Message
-from gateway.turns.chats.conversations import Chat, Conversations
+from gateway.turns.chats.conversations import Conversations
+from gateway.turns.chats.known import Chat
 from gateway.turns.chats.markers import TEMPORARY, Summary
 from gateway.turns.chats.unkept import Unkept, from_note, to_note
 from gateway.turns.people.agents import KnownAgent

@@ -9,7 +9,7 @@ from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.markers import parse_client_id, parse_summary, pictures_of
 from gateway.turns.chats.unkept import NOTE_CHARACTERS
 from gateway.turns.people.agents import KnownAgent
-from gateway.turns.runs.driver import Shared
+from gateway.turns.runs.means import Means
 from gateway.turns.turn import Turn
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.turns import play, say, turn
@@ -63,7 +63,7 @@ async def test_what_is_remembered_of_a_chat_holds_no_pictures(either: MemoryLett
 
 
 async def test_a_new_picture_for_a_model_that_is_shown_none_is_refused_before_anything_is_sent(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     letta.seeing = False
     with pytest.raises(PicturesUnseen, match="set `vision = true` in"):
@@ -72,7 +72,7 @@ async def test_a_new_picture_for_a_model_that_is_shown_none_is_refused_before_an
     assert (letta.sent, letta.store.conversations) == ([], {})
 
 
-async def test_an_older_picture_is_no_reason_to_refuse_what_is_new(letta: MemoryLetta, means: Shared) -> None:
+async def test_an_older_picture_is_no_reason_to_refuse_what_is_new(letta: MemoryLetta, means: Means) -> None:
     letta.seeing = False
     seen = message_of("user", ["Look", RED])
     asked = turn("Look", "Hello", "More")
@@ -83,7 +83,7 @@ async def test_an_older_picture_is_no_reason_to_refuse_what_is_new(letta: Memory
     assert letta.sent_texts()[-1][-1] == "More"
 
 
-async def test_what_a_model_is_shown_is_asked_only_where_there_is_a_picture(letta: MemoryLetta, means: Shared) -> None:
+async def test_what_a_model_is_shown_is_asked_only_where_there_is_a_picture(letta: MemoryLetta, means: Means) -> None:
     await play(means, turn())
     assert letta.count("sees") == 0
     await play(means, shows(RED))

@@ -10,7 +10,7 @@ from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.markers import Summary, parse_summary
 from gateway.turns.chats.pruning import Pruner
 from gateway.turns.people.agents import KnownAgent
-from gateway.turns.runs.driver import share
+from gateway.turns.runs.means import means_of
 from gateway.turns.turn import Turn
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import START
@@ -88,11 +88,11 @@ async def test_a_chat_without_a_branch_of_its_own_is_searched_once(either: Memor
 
 async def test_a_conversation_of_the_former_reading_that_was_deleted_is_not_gone_on_in(letta: MemoryLetta) -> None:
     chats = Chats(temporary_ttl=60, scratch_days=7)
-    await play(share(letta, 0.5, 300, chats), turn("Hi", user="AdÃ©l", chat=None))
+    await play(means_of(letta, 0.5, 300, chats), turn("Hi", user="AdÃ©l", chat=None))
     runs = runs_for(letta, chats)
     now = read_now(turn("Hi", "Hello", "More", user="Adél", chat=None), "AdÃ©l", None)
     await play(runs, now)
-    await Pruner(letta, chats, runs.shared.conversations).prune(datetime.max.replace(tzinfo=START.tzinfo))
+    await Pruner(letta, chats, runs.means.conversations).prune(datetime.max.replace(tzinfo=START.tzinfo))
     assert letta.store.conversations == {}
     again = read_now(turn("Hi", "Hello", "More", "Hello", "And?", user="Adél", chat=None), "AdÃ©l", None)
     await play(runs, again)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.domain.messages import Message, image_of
 from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.letta.upstream import Past, Sending
-from gateway.turns.chats.conversations import KnownConversation
+from gateway.turns.chats.known import KnownConversation
 from gateway.turns.chats.markers import PathDigest, Summary, pictures_of
 from gateway.turns.chats.matched import Matched
 from gateway.turns.chats.path import RequestedPath

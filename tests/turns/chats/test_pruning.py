@@ -65,7 +65,7 @@ async def test_one_that_another_gateway_has_deleted_does_not_keep_the_others(
 async def test_a_chat_whose_conversation_was_deleted_goes_on_with_all_that_was_said(letta: MemoryLetta) -> None:
     runs = runs_for(letta, CHATS)
     await read(runs.start(turn("Hi", chat=None)))
-    await Pruner(letta, CHATS, runs.shared.conversations).prune(datetime.max.replace(tzinfo=START.tzinfo))
+    await Pruner(letta, CHATS, runs.means.conversations).prune(datetime.max.replace(tzinfo=START.tzinfo))
     assert letta.store.conversations == {}
 
     await read(runs.start(turn("Hi", "Hello", "And?", chat=None)))

@@ -7,7 +7,8 @@ import pytest
 from gateway.domain.events import CallPiece, TokensCounted
 from gateway.domain.request import ClientTool, ClientTools
 from gateway.turns.runs.account import LONGEST_NAME, MOST_CALLS, Account
-from gateway.turns.runs.driver import Run, Shared
+from gateway.turns.runs.driver import Run
+from gateway.turns.runs.means import Means
 from tests.events import answer, approval_request, ping, stop, tool_call, tool_return, usage
 from tests.turns.memory_letta import ANSWER, MemoryLetta
 from tests.turns.turns import AGAIN, FIRST, ended, read, runs_for, turn
@@ -23,7 +24,7 @@ async def account_of(run: Run) -> Account:
     return run.account
 
 
-async def test_it_holds_the_calls_of_tools_and_if_they_failed(letta: MemoryLetta, means: Shared) -> None:
+async def test_it_holds_the_calls_of_tools_and_if_they_failed(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [
         [
             [ping(), tool_call("search", "c1"), tool_call(None, "c1", arguments="{}")],
@@ -42,7 +43,7 @@ async def test_it_holds_the_calls_of_tools_and_if_they_failed(letta: MemoryLetta
     ]
 
 
-async def test_it_holds_the_wait_for_the_turns_before_it(letta: MemoryLetta, means: Shared) -> None:
+async def test_it_holds_the_wait_for_the_turns_before_it(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping()], 7.0, [answer("one"), stop()]]]
     first, second = Run(turn(), means), Run(turn(), means)
     accounts = await asyncio.gather(account_of(first), account_of(second))
@@ -53,19 +54,19 @@ async def test_it_holds_the_wait_for_the_turns_before_it(letta: MemoryLetta, mea
     assert second_wait >= 7
 
 
-async def test_only_the_run_for_which_an_agent_was_made_says_so(letta: MemoryLetta, means: Shared) -> None:
+async def test_only_the_run_for_which_an_agent_was_made_says_so(letta: MemoryLetta, means: Means) -> None:
     accounts = [await account_of(Run(turn(chat=chat), means)) for chat in ("one", "two")]
 
     assert [account.made_agent for account in accounts] == [True, False]
 
 
-async def test_it_holds_the_usage_of_all_steps(letta: MemoryLetta, means: Shared) -> None:
+async def test_it_holds_the_usage_of_all_steps(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping(), usage(3, 2)], [answer("Hello"), stop(), usage(5, 7)]]]
 
     assert (await account_of(Run(turn(), means))).tokens == TokensCounted(8, 9, 17)
 
 
-async def test_it_says_that_the_run_was_cancelled(letta: MemoryLetta, means: Shared) -> None:
+async def test_it_says_that_the_run_was_cancelled(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping(), answer("Hel")], Gate()]]
     run = Run(turn(), means)
     await letta.said()
@@ -75,7 +76,7 @@ async def test_it_says_that_the_run_was_cancelled(letta: MemoryLetta, means: Sha
     assert run.account.cancelled
 
 
-async def test_it_is_closed_with_its_run_also_where_that_never_began(letta: MemoryLetta, means: Shared) -> None:
+async def test_it_is_closed_with_its_run_also_where_that_never_began(letta: MemoryLetta, means: Means) -> None:
     told: list[str] = []
     for name, leaves in (("played", False), ("left", True)):
         run = Run(turn(), means)

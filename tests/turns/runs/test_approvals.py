@@ -11,7 +11,8 @@ from gateway.domain.messages import PendingCall
 from gateway.letta.notes import NOBODY_ALLOWS, SAID_ELSE
 from gateway.settings import AgentType
 from gateway.turns.chats.reconcile import Ids
-from gateway.turns.runs.driver import MOST_DENIALS, Shared
+from gateway.turns.runs.driver import MOST_DENIALS
+from gateway.turns.runs.means import Means
 from gateway.turns.runs.registry import Runs
 from tests.events import answer, approval_request, error, ping, stop, stops_of, usage
 from tests.turns.calling import CALLED, assistant, last, request, result, user, waits, where
@@ -71,7 +72,7 @@ async def test_a_yes_is_understood_whatever_was_forgotten(either: MemoryLetta, c
     question = await ask(runs, either, chat)
     if before == "after a restart":
         runs = runs_for(either)
-    runs.shared.forget(request(DO_IT, chat=chat))
+    runs.means.forget(request(DO_IT, chat=chat))
     await play(runs, request(DO_IT, assistant(question), user("yes"), chat=chat))
 
     assert last(either).approved == ("c1",)
@@ -196,7 +197,7 @@ SHARED = AgentType(id="ops", agent="agent-ops")
 ASKING = AgentType(id="ops", agent="agent-ops", approvals="ask")
 
 
-async def test_what_nobody_can_allow_is_denied_and_the_turn_goes_on(letta: MemoryLetta, means: Shared) -> None:
+async def test_what_nobody_can_allow_is_denied_and_the_turn_goes_on(letta: MemoryLetta, means: Means) -> None:
     waiting: Sequence[Step] = [[ping()], [answer("Let me see.")], *waits("Bash"), [usage()]]
     letta.scripts = [waiting, [[answer("I may not.")], [stop(), usage()]]]
     events = await play(means, request(DO_IT, agent_type=DENYING))
@@ -222,7 +223,7 @@ async def test_the_chat_goes_on_after_what_was_denied(either: MemoryLetta) -> No
     assert len({*where(either)}) == 1
 
 
-async def test_as_often_as_it_asks_it_is_denied(letta: MemoryLetta, means: Shared) -> None:
+async def test_as_often_as_it_asks_it_is_denied(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [waits("Bash"), waits("Write", "Edit")]
     events = await play(means, request(DO_IT, agent_type=DENYING))
 
@@ -247,14 +248,14 @@ async def test_what_was_left_waiting_where_nobody_is_asked_is_denied_whatever_is
     await play(runs, request(DO_IT, agent_type=DENYING, history="new"))
     (kept,) = letta.store.conversations.values()
     kept.pending = (PendingCall("c9", "Bash"),)
-    runs.shared.forget(request(DO_IT, agent_type=DENYING))
+    runs.means.forget(request(DO_IT, agent_type=DENYING))
     await play(runs, request(user("yes"), agent_type=DENYING, history="new"))
 
     assert [sending.approved for _, sending in letta.sent] == [(), ()]
     assert last(letta).denied == ("c9",)
 
 
-async def test_pieces_of_a_call_that_is_denied_make_one_line(letta: MemoryLetta, means: Shared) -> None:
+async def test_pieces_of_a_call_that_is_denied_make_one_line(letta: MemoryLetta, means: Means) -> None:
     pieces = [approval_request("Bash", "c1"), approval_request(None, "c1", arguments="{"), approval_request(None, "c1")]
     letta.scripts = [[[ping()], *([piece] for piece in pieces), [stop("requires_approval")]]]
     events = await play(means, request(DO_IT, agent_type=DENYING))
@@ -272,7 +273,7 @@ async def test_everybody_s_agent_asks_nobody_unless_it_is_told_to(letta: MemoryL
     assert [sending.denied for _, sending in letta.sent] == [(), ("c1",), ()]
 
 
-async def test_calls_of_the_client_s_are_never_denied_so(letta: MemoryLetta, means: Shared) -> None:
+async def test_calls_of_the_client_s_are_never_denied_so(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [waits("Bash", "weather")]
     events = await play(means, request(DO_IT, agent_type=DENYING))
     await play(means, request(DO_IT, assistant(None, c2="weather"), result("c2"), agent_type=DENYING))

@@ -9,7 +9,8 @@ from gateway.domain.events import TokensCounted
 from gateway.domain.json_format import JsonFormat
 from gateway.settings import AgentType
 from gateway.turns.runs.account import Account
-from gateway.turns.runs.driver import Run, Shared
+from gateway.turns.runs.driver import Run
+from gateway.turns.runs.means import Means
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.requirements import Requirement
 from tests.events import answer, approval_request, error, ping, reasoning, stop, tool_call, tool_return, usage
@@ -70,7 +71,7 @@ ENDED: dict[str, tuple[Sequence[Sequence[Step]], TokensCounted, TokensCounted]] 
 }
 
 
-async def account_of(means: Shared, requirement: Requirement | None = None) -> Account:
+async def account_of(means: Means, requirement: Requirement | None = None) -> Account:
     run = Run(turn(agent_type=DENYING), means, requirement)
     run.follow()
     await ended(run)
@@ -80,7 +81,7 @@ async def account_of(means: Shared, requirement: Requirement | None = None) -> A
 @pytest.mark.parametrize(("scripts", "told", "estimated"), ENDED.values(), ids=list(ENDED))
 async def test_an_account_is_what_letta_told_and_an_estimate_of_the_rest(
     letta: MemoryLetta,
-    means: Shared,
+    means: Means,
     scripts: Sequence[Sequence[Step]],
     told: TokensCounted,
     estimated: TokensCounted,
@@ -91,14 +92,14 @@ async def test_an_account_is_what_letta_told_and_an_estimate_of_the_rest(
     assert (account.tokens, account.estimated) == (told.plus(estimated), estimated)
 
 
-async def test_both_tries_of_a_requirement_are_in_the_account(letta: MemoryLetta, means: Shared) -> None:
+async def test_both_tries_of_a_requirement_are_in_the_account(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [ANSWER, [[ping()], [answer("{}")], [stop(), usage(20, 3)]]]
     account = await account_of(means, IN_JSON)
 
     assert (account.tokens, account.estimated) == (counted(31, 10), NOTHING)
 
 
-async def test_an_answer_that_was_held_back_when_its_run_broke_is_estimated(letta: MemoryLetta, means: Shared) -> None:
+async def test_an_answer_that_was_held_back_when_its_run_broke_is_estimated(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping()], [PIECE], errors.BrokenStream("x")]]
     account = await account_of(means, IN_JSON)
 
@@ -117,7 +118,7 @@ async def test_a_stopped_answer_is_estimated(letta: MemoryLetta, runs: Runs) -> 
 
 
 async def test_the_chat_that_a_request_shows_is_estimated_as_what_the_model_read(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     letta.scripts = [[[ping()], [PIECE, stop()]]]
     shown = turn("x" * 40, "y" * 40, "z" * 40, instructions="i" * 40)

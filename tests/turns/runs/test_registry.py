@@ -10,7 +10,8 @@ import pytest
 from gateway.domain import errors
 from gateway.domain.errors import IdempotencyKeyReused
 from gateway.settings import AgentType, Chats
-from gateway.turns.runs.driver import Run, owner_of
+from gateway.turns.runs.driver import Run
+from gateway.turns.runs.means import owner_of
 from gateway.turns.runs.registry import KEPT_CHARACTERS, Runs
 from gateway.turns.runs.resend import Sent
 from gateway.turns.turn import Turn

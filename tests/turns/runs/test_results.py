@@ -8,7 +8,7 @@ import pytest
 from gateway.domain import errors
 from gateway.domain.errors import ToolNamesTaken
 from gateway.settings import AgentType, ClientToolUse, Key
-from gateway.turns.runs.driver import Shared
+from gateway.turns.runs.means import Means
 from gateway.turns.runs.registry import Runs
 from gateway.turns.turn import forwards_tools
 from tests.events import answer, calls_of, ping, stop, usage
@@ -36,7 +36,7 @@ async def test_results_go_on_in_the_conversation_in_which_their_calls_wait(
     either.scripts = [waits("weather")]
     await play(runs, request(HI, chat=chat))
     if before == "the cache was lost":
-        runs.shared.forget(request(HI, chat=chat))
+        runs.means.forget(request(HI, chat=chat))
     elif before == "after a restart":
         runs = runs_for(either)
     events = await play(runs, request(*GIVEN, chat=chat))
@@ -277,7 +277,7 @@ async def test_who_leaves_within_the_turn_that_results_go_on_with_cancels_it(let
 
 @pytest.mark.parametrize("names", [["memory_insert"], ["weather", "search"]], ids=["Letta's own", "the agent type's"])
 async def test_a_name_that_the_agent_has_itself_is_refused_before_anything_is_sent(
-    letta: MemoryLetta, means: Shared, names: list[str]
+    letta: MemoryLetta, means: Means, names: list[str]
 ) -> None:
     agent_type = AgentType(id="tutor", model="m/one", tools=("search",))
     with pytest.raises(ToolNamesTaken, match=f"`{names[-1]}`") as refused:
@@ -287,7 +287,7 @@ async def test_a_name_that_the_agent_has_itself_is_refused_before_anything_is_se
     assert (letta.sent, letta.store.conversations) == ([], {})
 
 
-async def test_a_request_that_was_refused_is_no_part_of_the_chat(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_request_that_was_refused_is_no_part_of_the_chat(letta: MemoryLetta, means: Means) -> None:
     with pytest.raises(ToolNamesTaken):
         await play(means, request(user("Lost"), tools=["memory_insert"], history="new"))
     await play(means, request(HI, history="new"))
@@ -296,7 +296,7 @@ async def test_a_request_that_was_refused_is_no_part_of_the_chat(letta: MemoryLe
 
 
 async def test_the_names_of_an_agent_s_tools_are_asked_for_once_and_only_where_its_client_has_some(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     await play(means, request(HI, tools=[]))
     assert letta.count("tool_names") == 0
@@ -309,7 +309,7 @@ async def test_the_names_of_an_agent_s_tools_are_asked_for_once_and_only_where_i
 # Which tools the agent has
 
 
-async def test_the_agent_has_the_tools_of_the_request(letta: MemoryLetta, means: Shared) -> None:
+async def test_the_agent_has_the_tools_of_the_request(letta: MemoryLetta, means: Means) -> None:
     await play(means, request(HI))
     (weather, clock) = last(letta).tools
 

@@ -36,7 +36,7 @@ class Client:
             case "restart":
                 self.runs = runs_for(self.letta)
             case "forget":
-                self.runs.shared.forget(request(*self.history or [user("x")], chat=self.chat))
+                self.runs.means.forget(request(*self.history or [user("x")], chat=self.chat))
             case "answered elsewhere":
                 for kept in self.letta.store.conversations.values():
                     kept.pending = ()

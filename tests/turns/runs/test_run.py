@@ -7,7 +7,8 @@ import pytest
 from gateway.domain import errors
 from gateway.domain.events import Event
 from gateway.settings import AgentType, Chats
-from gateway.turns.runs.driver import Run, Shared, share
+from gateway.turns.runs.driver import Run
+from gateway.turns.runs.means import Means, means_of
 from gateway.turns.turn import Turn
 from tests.events import answer, ping, reasoning, stop, tool_call
 from tests.turns.memory_letta import ANSWER, MemoryLetta, Step
@@ -20,14 +21,14 @@ pytestmark = pytest.mark.anyio
 both_kinds = pytest.mark.parametrize("forks", [False, True], ids=["v1", "app-server"])
 
 
-def means_for(letta: MemoryLetta, chats: Chats | None = None) -> Shared:
-    return share(letta, 0.5, 300.0, chats or Chats())
+def means_for(letta: MemoryLetta, chats: Chats | None = None) -> Means:
+    return means_of(letta, 0.5, 300.0, chats or Chats())
 
 
 # What is told and sent
 
 
-async def test_a_run_tells_what_letta_says_as_it_came(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_run_tells_what_letta_says_as_it_came(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping()], [reasoning("Hm."), answer("Hel")], 1.0, [answer("lo")], 1.0, [stop()]]]
     run = Run(turn(), means).follow()
 
@@ -45,7 +46,7 @@ async def test_letta_may_take_what_was_said_before_and_is_then_sent_only_news(ch
     assert letta.store.received[0].texts == ["One", "Hello", "Two"]
 
 
-async def test_the_tools_of_the_agent_type_are_told_with_every_turn(letta: MemoryLetta, means: Shared) -> None:
+async def test_the_tools_of_the_agent_type_are_told_with_every_turn(letta: MemoryLetta, means: Means) -> None:
     for tools in ((), ("search", "run")):
         await play(means, turn(agent_type=AgentType(id="tutor", model="m/one", tools=tools)))
 
@@ -91,7 +92,7 @@ async def test_after_a_failed_later_turn_what_was_said_before_is_heard_once(fork
 
 @each_failure
 async def test_after_a_failed_turn_its_conversation_is_read_and_compiled_again(
-    letta: MemoryLetta, means: Shared, script: list[Step]
+    letta: MemoryLetta, means: Means, script: list[Step]
 ) -> None:
     letta.scripts = [ANSWER, script]
     await play(means, turn("One"))
@@ -103,7 +104,7 @@ async def test_after_a_failed_turn_its_conversation_is_read_and_compiled_again(
     assert letta.subjects("read_conversation")[before:] == letta.subjects("recompile") == [conversation]
 
 
-async def test_a_turn_that_was_left_has_its_conversation_read_again(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_turn_that_was_left_has_its_conversation_read_again(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [ANSWER, [[ping()], Gate()]]
     await play(means, turn("One"))
     run = Run(turn("One", "Hello", "Two"), means)
@@ -116,7 +117,7 @@ async def test_a_turn_that_was_left_has_its_conversation_read_again(letta: Memor
     assert letta.subjects("read_conversation")[-1] == letta.sent[0][0]
 
 
-async def test_after_a_failed_turn_the_agent_is_still_known(letta: MemoryLetta, means: Shared) -> None:
+async def test_after_a_failed_turn_the_agent_is_still_known(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping()], errors.BrokenStream("cut")]]
     await asyncio.gather(play(means, turn()), return_exceptions=True)
     asked = letta.count("find_agents")
@@ -128,7 +129,7 @@ async def test_after_a_failed_turn_the_agent_is_still_known(letta: MemoryLetta, 
 # The order of turns
 
 
-async def test_turns_of_one_chat_go_one_after_another(letta: MemoryLetta, means: Shared) -> None:
+async def test_turns_of_one_chat_go_one_after_another(letta: MemoryLetta, means: Means) -> None:
     thinking = Gate()
     letta.scripts = [[[ping()], thinking, [stop()]]]
     first, second = Run(turn(), means).follow(), Run(turn(), means).follow()
@@ -167,7 +168,7 @@ SIDE_BY_SIDE: dict[str, tuple[Turn, Turn]] = {
 
 @pytest.mark.parametrize("turns", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
 async def test_turns_of_different_chats_go_side_by_side(
-    letta: MemoryLetta, means: Shared, turns: tuple[Turn, Turn]
+    letta: MemoryLetta, means: Means, turns: tuple[Turn, Turn]
 ) -> None:
     thinking = Gate()
     letta.scripts = [[[ping()], thinking, [stop()]]] * 2
@@ -248,7 +249,7 @@ MEMORY: dict[str, tuple[Event, bool]] = {
 
 @pytest.mark.parametrize(("call", "changed"), MEMORY.values(), ids=MEMORY)
 async def test_a_turn_that_used_memory_makes_every_chat_compiled_anew(
-    letta: MemoryLetta, means: Shared, call: Event, changed: bool
+    letta: MemoryLetta, means: Means, call: Event, changed: bool
 ) -> None:
     await play(means, turn(chat="other"))
     letta.scripts = [[[ping()], [call], [answer("Hello"), stop()]]]
@@ -262,7 +263,7 @@ async def test_a_turn_that_used_memory_makes_every_chat_compiled_anew(
     assert letta.count("recompile") == (2 if changed else 0)
 
 
-async def test_memory_counts_as_used_by_a_run_that_failed_later(letta: MemoryLetta, means: Shared) -> None:
+async def test_memory_counts_as_used_by_a_run_that_failed_later(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping()], [tool_call("memory_insert")], errors.BrokenStream("cut")]]
     await asyncio.gather(play(means, turn()), return_exceptions=True)
     await play(means, turn())
@@ -271,7 +272,7 @@ async def test_memory_counts_as_used_by_a_run_that_failed_later(letta: MemoryLet
 
 
 async def test_memory_that_a_turn_changed_is_in_the_prompt_that_instructions_are_added_to(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     letta.scripts = [[[ping()], [tool_call("memory_insert")], [answer("Hello"), stop()]]]
     await play(means, turn("Hi", instructions="Rhyme"))

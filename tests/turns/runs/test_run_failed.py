@@ -8,7 +8,7 @@ from gateway.domain import errors
 from gateway.domain.events import Failure, Text
 from gateway.domain.messages import Message, PendingCall
 from gateway.settings import Chats
-from gateway.turns.runs.driver import Shared, share
+from gateway.turns.runs.means import Means, means_of
 from tests.events import answer, approval_request, error, ping, stop
 from tests.turns.memory_letta import CONFLICT, MemoryLetta, Step
 from tests.turns.store import Store
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 # Busy
 
 
-async def test_a_busy_conversation_is_waited_for(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_busy_conversation_is_waited_for(letta: MemoryLetta, means: Means) -> None:
     letta.fail("run", *[errors.Busy("409")] * 40)
 
     assert await play(means, turn())
@@ -31,7 +31,7 @@ async def test_a_busy_conversation_is_waited_for(letta: MemoryLetta, means: Shar
 
 
 async def test_a_conflict_that_is_told_on_an_otherwise_empty_stream_is_waited_for(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     letta.scripts = [CONFLICT, [[ping()], *CONFLICT]]
 
@@ -41,7 +41,7 @@ async def test_a_conflict_that_is_told_on_an_otherwise_empty_stream_is_waited_fo
     assert "cancel" not in in_conversations(letta)
 
 
-async def test_a_conflict_is_waited_for_in_the_conversation_where_it_was(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_conflict_is_waited_for_in_the_conversation_where_it_was(letta: MemoryLetta, means: Means) -> None:
     await play(means, turn("Hi"))
     letta.fail("run", errors.Busy("409"))
     await play(means, turn("Hi", "Hello", "More"))
@@ -52,7 +52,7 @@ async def test_a_conflict_is_waited_for_in_the_conversation_where_it_was(letta: 
 
 async def test_a_conversation_that_stays_busy_is_an_error_in_time(letta: MemoryLetta) -> None:
     letta.fail("run", *[errors.Busy("409")] * 1000)
-    means = share(letta, 0.5, 300.0, Chats(queue_seconds=5.0))
+    means = means_of(letta, 0.5, 300.0, Chats(queue_seconds=5.0))
 
     with pytest.raises(errors.Busy):
         await play(means, turn())
@@ -69,7 +69,7 @@ OTHER_ENDS: dict[str, Sequence[Step]] = {
 
 
 @pytest.mark.parametrize("script", OTHER_ENDS.values(), ids=OTHER_ENDS)
-async def test_any_other_end_is_told_as_it_came(letta: MemoryLetta, means: Shared, script: Sequence[Step]) -> None:
+async def test_any_other_end_is_told_as_it_came(letta: MemoryLetta, means: Means, script: Sequence[Step]) -> None:
     letta.scripts = [script]
 
     assert await play(means, turn()) == [
@@ -81,7 +81,7 @@ async def test_any_other_end_is_told_as_it_came(letta: MemoryLetta, means: Share
 # Approvals
 
 
-async def test_a_pending_approval_is_denied_with_the_next_message(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_pending_approval_is_denied_with_the_next_message(letta: MemoryLetta, means: Means) -> None:
     waiting: Sequence[Step] = [[ping()], [approval_request("search")], [stop("requires_approval")]]
     letta.scripts = [waiting]
     await play(means, turn("Hi"))
@@ -91,7 +91,7 @@ async def test_a_pending_approval_is_denied_with_the_next_message(letta: MemoryL
     assert letta.store.received[-1].texts == ["Hi", "More"]
 
 
-async def test_an_approval_that_another_program_left_pending_is_denied_first(letta: MemoryLetta, means: Shared) -> None:
+async def test_an_approval_that_another_program_left_pending_is_denied_first(letta: MemoryLetta, means: Means) -> None:
     await play(means, turn("Hi"))
     (kept,) = letta.store.conversations.values()
     kept.pending = (PendingCall("call-7", "search"),)
@@ -105,9 +105,7 @@ async def test_an_approval_that_another_program_left_pending_is_denied_first(let
 # Lost
 
 
-async def test_what_letta_lost_is_looked_up_again_and_the_turn_sent_once_more(
-    letta: MemoryLetta, means: Shared
-) -> None:
+async def test_what_letta_lost_is_looked_up_again_and_the_turn_sent_once_more(letta: MemoryLetta, means: Means) -> None:
     await play(means, turn("Hi"))
     letta.store.conversations.clear()
     letta.store.agents.clear()
@@ -124,7 +122,7 @@ each_kind = pytest.mark.parametrize("kind", FOUND_WANTING)
 
 @each_kind
 async def test_a_conversation_found_wanting_is_looked_up_again_and_the_turn_sent_once_more(
-    letta: MemoryLetta, means: Shared, kind: type[errors.UpstreamError]
+    letta: MemoryLetta, means: Means, kind: type[errors.UpstreamError]
 ) -> None:
     await play(means, turn("Hi"))
     before = letta.count("read_conversation")
@@ -137,7 +135,7 @@ async def test_a_conversation_found_wanting_is_looked_up_again_and_the_turn_sent
 
 @each_kind
 async def test_a_conversation_found_wanting_twice_is_an_error(
-    letta: MemoryLetta, means: Shared, kind: type[errors.UpstreamError]
+    letta: MemoryLetta, means: Means, kind: type[errors.UpstreamError]
 ) -> None:
     letta.fail("run", kind("lost"), kind("lost"))
 
@@ -149,7 +147,7 @@ async def test_a_conversation_found_wanting_twice_is_an_error(
 
 @each_kind
 async def test_a_turn_of_which_something_was_told_is_not_sent_again(
-    letta: MemoryLetta, means: Shared, kind: type[errors.UpstreamError]
+    letta: MemoryLetta, means: Means, kind: type[errors.UpstreamError]
 ) -> None:
     letta.scripts = [[[answer("He")], kind("lost")]]
 
@@ -160,7 +158,7 @@ async def test_a_turn_of_which_something_was_told_is_not_sent_again(
 
 async def test_a_turn_that_waits_in_vain_behind_one_without_an_end_is_sent_once_more() -> None:
     letta = MemoryLetta(Store(forks=True))
-    means = share(letta, 0.5, 300.0, Chats())
+    means = means_of(letta, 0.5, 300.0, Chats())
     await play(means, turn("Hi"))
     letta.scripts = [[errors.Stuck("queued")]]
 
@@ -172,12 +170,12 @@ async def test_a_turn_that_waits_in_vain_behind_one_without_an_end_is_sent_once_
 async def test_a_conversation_with_a_turn_without_an_end_is_left_and_the_chat_goes_on_in_a_fork() -> None:
     letta = MemoryLetta(Store(forks=True))
     letta.store.add_agent((), "agent-1")
-    means = share(letta, 0.5, 300.0, Chats())
+    means = means_of(letta, 0.5, 300.0, Chats())
     await play(means, turn("Hi"))
     (stuck,) = letta.store.conversations.values()
     stuck.unfinished = len(stuck.heard)
     stuck.heard.append(Message("user", "What nobody knows of", id="message-x"))
-    await play(share(letta, 0.5, 300.0, Chats()), turn("Hi", "Hello", "More"))
+    await play(means_of(letta, 0.5, 300.0, Chats()), turn("Hi", "Hello", "More"))
 
     assert len({id for id, _ in letta.sent}) == 2
     assert letta.store.received[-1].texts == ["Hi", "Hello", "More"]
@@ -190,7 +188,7 @@ NOT_TAKEN = [errors.Unreachable("no"), errors.Refused("400"), errors.KeyRefused(
 
 @pytest.mark.parametrize("failure", NOT_TAKEN, ids=lambda failure: type(failure).__name__)
 async def test_what_letta_did_not_take_is_told_and_not_cancelled(
-    letta: MemoryLetta, means: Shared, failure: errors.UpstreamError
+    letta: MemoryLetta, means: Means, failure: errors.UpstreamError
 ) -> None:
     letta.fail("run", failure)
 
@@ -199,7 +197,7 @@ async def test_what_letta_did_not_take_is_told_and_not_cancelled(
     assert in_conversations(letta) == ["run"]
 
 
-async def test_an_agent_that_cannot_be_found_is_an_error_of_the_run(letta: MemoryLetta, means: Shared) -> None:
+async def test_an_agent_that_cannot_be_found_is_an_error_of_the_run(letta: MemoryLetta, means: Means) -> None:
     letta.fail("find_agents", errors.Unreachable("no"))
 
     with pytest.raises(errors.Unreachable):
@@ -209,7 +207,7 @@ async def test_an_agent_that_cannot_be_found_is_an_error_of_the_run(letta: Memor
 
 @pytest.mark.parametrize("call", ["find_agents", "create_conversation", "run"])
 async def test_an_unexpected_error_reaches_the_reader_and_the_next_turn_goes_on(
-    letta: MemoryLetta, means: Shared, call: str
+    letta: MemoryLetta, means: Means, call: str
 ) -> None:
     letta.fail(call, RuntimeError("a bug"))
 
@@ -219,7 +217,7 @@ async def test_an_unexpected_error_reaches_the_reader_and_the_next_turn_goes_on(
 
 
 async def test_an_unexpected_error_in_the_middle_of_a_chat_leaves_what_was_said(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     await play(means, turn("Hi"))
     letta.fail("run", RuntimeError("a bug"))
@@ -231,7 +229,7 @@ async def test_an_unexpected_error_in_the_middle_of_a_chat_leaves_what_was_said(
 
 
 async def test_what_letta_finds_too_long_is_not_brought_back_with_the_next_message(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     letta.fail("run", errors.TooLong("413"))
     with pytest.raises(errors.TooLong):

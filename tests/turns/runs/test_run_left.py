@@ -9,7 +9,8 @@ import pytest
 from gateway.domain import errors
 from gateway.domain.events import Stop, Text
 from gateway.settings import Chats
-from gateway.turns.runs.driver import DRAIN_SECONDS, Run, Shared, share
+from gateway.turns.runs.driver import DRAIN_SECONDS, Run
+from gateway.turns.runs.means import Means, means_of
 from tests.events import answer, ping, stop, usage
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.turns import SILENCE, ended, in_conversations, play, read, runs_for, spoken, told_next, turn
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("call", ["find_agents", "create_agent", "find_conversations", "create_conversation"])
-async def test_a_turn_left_while_it_is_prepared_sends_nothing(letta: MemoryLetta, means: Shared, call: str) -> None:
+async def test_a_turn_left_while_it_is_prepared_sends_nothing(letta: MemoryLetta, means: Means, call: str) -> None:
     looking = letta.gate(call)
     run = Run(turn(), means)
     await looking.reached()
@@ -31,7 +32,7 @@ async def test_a_turn_left_while_it_is_prepared_sends_nothing(letta: MemoryLetta
     assert in_conversations(letta) == []
 
 
-async def test_a_turn_left_before_it_began_sends_nothing(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_turn_left_before_it_began_sends_nothing(letta: MemoryLetta, means: Means) -> None:
     run = Run(turn(), means)
     run.leave()
     await ended(run)
@@ -39,7 +40,7 @@ async def test_a_turn_left_before_it_began_sends_nothing(letta: MemoryLetta, mea
     assert letta.calls == []
 
 
-async def test_a_turn_left_while_it_waits_for_another_sends_nothing(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_turn_left_while_it_waits_for_another_sends_nothing(letta: MemoryLetta, means: Means) -> None:
     thinking = Gate()
     letta.scripts = [[[ping()], thinking, [stop()]]]
     first, second = Run(turn(), means), Run(turn(), means)
@@ -53,7 +54,7 @@ async def test_a_turn_left_while_it_waits_for_another_sends_nothing(letta: Memor
 
 
 async def test_a_turn_left_while_letta_takes_it_is_cancelled_once_letta_names_it(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     sending = letta.gate("run")
     letta.scripts = [[[ping()], Gate()]]
@@ -69,7 +70,7 @@ async def test_a_turn_left_while_letta_takes_it_is_cancelled_once_letta_names_it
 
 
 async def test_a_turn_left_while_letta_takes_it_is_not_cancelled_if_it_ends_at_once(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     sending = letta.gate("run")
     letta.scripts = [[[answer("Hi"), stop()]]]
@@ -82,7 +83,7 @@ async def test_a_turn_left_while_letta_takes_it_is_not_cancelled_if_it_ends_at_o
     assert in_conversations(letta) == ["run"]
 
 
-async def test_a_turn_left_while_letta_takes_it_is_not_sent_again(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_turn_left_while_letta_takes_it_is_not_sent_again(letta: MemoryLetta, means: Means) -> None:
     await play(means, turn("Hi"))
     letta.store.conversations.clear()
     sending = letta.gate("run")
@@ -95,7 +96,7 @@ async def test_a_turn_left_while_letta_takes_it_is_not_sent_again(letta: MemoryL
     assert in_conversations(letta) == ["run", "run"]
 
 
-async def test_a_turn_left_while_letta_answers_is_cancelled_once(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_turn_left_while_letta_answers_is_cancelled_once(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping()], Gate()]]
     run = Run(turn(), means)
     run.follow()
@@ -108,7 +109,7 @@ async def test_a_turn_left_while_letta_answers_is_cancelled_once(letta: MemoryLe
     assert letta.subjects("cancel") == [letta.sent[0][0]]
 
 
-async def test_a_turn_left_after_the_reason_to_stop_is_not_cancelled(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_turn_left_after_the_reason_to_stop_is_not_cancelled(letta: MemoryLetta, means: Means) -> None:
     counting = Gate()
     letta.scripts = [[[ping()], [stop()], counting]]
     run = Run(turn(), means)
@@ -121,7 +122,7 @@ async def test_a_turn_left_after_the_reason_to_stop_is_not_cancelled(letta: Memo
 
 
 async def test_a_turn_cancelled_before_the_model_has_said_anything_ends_with_the_cancel(
-    letta: MemoryLetta, means: Shared
+    letta: MemoryLetta, means: Means
 ) -> None:
     letta.scripts = [[[ping()], Gate()]]
     run = Run(turn(), means)
@@ -134,7 +135,7 @@ async def test_a_turn_cancelled_before_the_model_has_said_anything_ends_with_the
     assert now() - left < 0.1
 
 
-async def test_a_turn_cancelled_near_its_end_is_read_to_that(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_turn_cancelled_near_its_end_is_read_to_that(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [["deaf", [ping()], [answer("Hel")], 0.5, [answer("lo")], [stop()]]]
     reader = (run := Run(turn("Hi"), means)).follow()
     await letta.said(2)
@@ -146,7 +147,7 @@ async def test_a_turn_cancelled_near_its_end_is_read_to_that(letta: MemoryLetta,
     assert letta.sent_texts() == [["Hi"], ["More"]]
 
 
-async def test_a_turn_cancelled_is_not_read_for_ever(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_turn_cancelled_is_not_read_for_ever(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [["deaf", [ping()], [answer("Hel")], Gate()]]
     reader = (run := Run(turn("Hi"), means)).follow()
     await letta.said(2)
@@ -171,7 +172,7 @@ CANCELLED: dict[str, tuple[Sequence[Step], bool]] = {
 async def test_the_next_turn_begins_when_the_cancel_has_returned(
     letta: MemoryLetta, script: Sequence[Step], leaves: bool
 ) -> None:
-    means = share(letta, 0.5, SILENCE, Chats(queue_seconds=SILENCE * 3))
+    means = means_of(letta, 0.5, SILENCE, Chats(queue_seconds=SILENCE * 3))
     cancelling = letta.gate("cancel")
     letta.scripts = [script]
     first, second = Run(turn(), means), Run(turn(), means)
@@ -188,7 +189,7 @@ async def test_the_next_turn_begins_when_the_cancel_has_returned(
     assert in_conversations(letta) == ["run", "cancel", "recompile", "run"]
 
 
-async def test_a_cancel_that_takes_a_second_does_not_end_the_next_turn(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_cancel_that_takes_a_second_does_not_end_the_next_turn(letta: MemoryLetta, means: Means) -> None:
     letta.delay = lambda call: 1.0 if call == "cancel" else 0.0
     letta.scripts = [[[ping()], [answer("Hel")], Gate()], [[ping()], 2.0, [answer("Hello")], [stop()]]]
     first, second = Run(turn(), means), Run(turn(), means)
@@ -199,7 +200,7 @@ async def test_a_cancel_that_takes_a_second_does_not_end_the_next_turn(letta: Me
     assert [type(event) for event in await read(second.follow())] == [Text, Stop]
 
 
-async def test_a_reader_need_not_wait_for_the_cancel_to_hear_of_a_failure(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_reader_need_not_wait_for_the_cancel_to_hear_of_a_failure(letta: MemoryLetta, means: Means) -> None:
     cancelling = letta.gate("cancel")
     letta.scripts = [[[ping()], errors.BrokenStream("cut")]]
     run = Run(turn(), means)
@@ -211,7 +212,7 @@ async def test_a_reader_need_not_wait_for_the_cancel_to_hear_of_a_failure(letta:
     await ended(run)
 
 
-async def test_leaving_does_not_cut_a_cancel_short(letta: MemoryLetta, means: Shared) -> None:
+async def test_leaving_does_not_cut_a_cancel_short(letta: MemoryLetta, means: Means) -> None:
     cancelling = letta.gate("cancel")
     letta.scripts = [[[ping()], errors.BrokenStream("cut")]]
     first, second = Run(turn(), means), Run(turn(), means)
@@ -225,7 +226,7 @@ async def test_leaving_does_not_cut_a_cancel_short(letta: MemoryLetta, means: Sh
 
 
 async def test_a_cancel_may_take_longer_than_a_run_may_be_silent(letta: MemoryLetta) -> None:
-    patient = share(letta, 0.5, SILENCE, Chats(queue_seconds=SILENCE * 3))
+    patient = means_of(letta, 0.5, SILENCE, Chats(queue_seconds=SILENCE * 3))
     letta.delay = lambda call: SILENCE * 2 if call == "cancel" else 0.0
     letta.scripts = [[[ping()], Gate()]]
     first, second = Run(turn(), patient), Run(turn(), patient)
@@ -240,7 +241,7 @@ async def test_a_cancel_may_take_longer_than_a_run_may_be_silent(letta: MemoryLe
 
 
 async def test_a_cancel_that_fails_is_logged_and_the_run_ends_as_it_was(
-    letta: MemoryLetta, means: Shared, caplog: pytest.LogCaptureFixture
+    letta: MemoryLetta, means: Means, caplog: pytest.LogCaptureFixture
 ) -> None:
     letta.scripts = [["deaf", [ping()], errors.BrokenStream("cut"), [answer("Hello")], [stop()]]]
     letta.fail("cancel", errors.Unreachable("no way"))
@@ -251,7 +252,7 @@ async def test_a_cancel_that_fails_is_logged_and_the_run_ends_as_it_was(
     assert await play(means, turn())
 
 
-async def test_a_run_that_was_stopped_tells_its_reader(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_run_that_was_stopped_tells_its_reader(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping()], Gate()]]
     reader = (run := Run(turn(), means)).follow()
     await letta.said()
@@ -275,7 +276,7 @@ HANGING: dict[str, Sequence[Step]] = {
 
 @pytest.mark.parametrize("script", HANGING.values(), ids=HANGING)
 async def test_a_run_that_says_nothing_but_pings_is_cancelled_in_time(
-    letta: MemoryLetta, means: Shared, script: Sequence[Step]
+    letta: MemoryLetta, means: Means, script: Sequence[Step]
 ) -> None:
     letta.scripts = [script]
     began = now()
@@ -286,7 +287,7 @@ async def test_a_run_that_says_nothing_but_pings_is_cancelled_in_time(
     assert in_conversations(letta) == ["run", "cancel"]
 
 
-async def test_a_run_may_take_any_time_while_it_says_something(letta: MemoryLetta, means: Shared) -> None:
+async def test_a_run_may_take_any_time_while_it_says_something(letta: MemoryLetta, means: Means) -> None:
     words: list[Step] = [step for _ in range(20) for step in ([answer("word ")], SILENCE * 0.9)]
     letta.scripts = [[*words, [stop()]]]
 
@@ -294,7 +295,7 @@ async def test_a_run_may_take_any_time_while_it_says_something(letta: MemoryLett
     assert in_conversations(letta) == ["run"]
 
 
-async def test_after_the_reason_to_stop_the_end_is_awaited_for_seconds_only(letta: MemoryLetta, means: Shared) -> None:
+async def test_after_the_reason_to_stop_the_end_is_awaited_for_seconds_only(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping()], [stop()], Gate()]]
     began = now()
 
@@ -304,7 +305,7 @@ async def test_after_the_reason_to_stop_the_end_is_awaited_for_seconds_only(lett
     assert in_conversations(letta) == ["run"]
 
 
-async def test_an_unexpected_error_of_a_run_under_way_cancels_it(letta: MemoryLetta, means: Shared) -> None:
+async def test_an_unexpected_error_of_a_run_under_way_cancels_it(letta: MemoryLetta, means: Means) -> None:
     letta.scripts = [[[ping()], RuntimeError("a bug")]]
 
     with pytest.raises(RuntimeError, match="a bug"):
