@@ -10,6 +10,7 @@ from litestar.datastructures import State
 
 from gateway.choices import (
     counters_for,
+    directory_for,
     lines_for,
     link_for,
     metrics_for,
@@ -70,7 +71,8 @@ def create_app(
     lines = lines or lines_for(link)
     letta = upstream or upstream_for(settings, lines)
     means = means_of(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats, lines)
-    runs = Runs(means, settings.chats.resend_seconds)
+    directory = directory_for(link, settings)
+    runs = Runs(means, settings.chats.resend_seconds, directory)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
     gate = Gate(counters or counters_for(settings))
     prepare_tokens(settings)
@@ -105,6 +107,8 @@ def create_app(
                 closing.push_async_callback(link.aclose)
                 await link.start()
             closing.push_async_callback(lines.aclose)
+            if directory:
+                closing.push_async_callback(directory.aclose)
             closing.push_async_callback(gate.aclose)
             if traces:
                 closing.push_async_callback(traces.aclose)

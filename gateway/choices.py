@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.http.seen.metrics import PrometheusMetrics
     from gateway.http.seen.traces import OtelTraces
     from gateway.shared.redis_link import RedisLink
+    from gateway.turns.elsewhere.directory import RunDirectory
 
 
 def upstream_for(settings: Settings, lines: Lines | None = None) -> Upstream:
@@ -90,6 +91,15 @@ def lines_for(link: "RedisLink | None") -> Lines:
     from gateway.shared.redis_lines import RedisLines
 
     return RedisLines(link)
+
+
+def directory_for(link: "RedisLink | None", settings: Settings) -> "RunDirectory | None":
+    """The directory of the runs of all gateways that share a Redis; None for one that runs alone."""
+    if link is None:
+        return None
+    from gateway.turns.elsewhere.directory import RunDirectory
+
+    return RunDirectory(link, settings.chats.resend_seconds)
 
 
 def counters_for(settings: Settings) -> OwnCounters:

@@ -14,7 +14,7 @@ from gateway.domain.errors import UpstreamError
 MAX_SHOWN = 20_000
 
 
-class Text(Struct, frozen=True):
+class Text(Struct, frozen=True, tag=True):
     """A piece of the answer: `Text("Good morn", "step-1")`."""
 
     text: str
@@ -22,7 +22,7 @@ class Text(Struct, frozen=True):
     """The step of the run that says it: one call of the model, with all that comes of it."""
 
 
-class Thought(Struct, frozen=True):
+class Thought(Struct, frozen=True, tag=True):
     """A piece of the agent's thoughts: `Thought("She has asked before.", "step-1")`."""
 
     text: str
@@ -42,14 +42,14 @@ class CallPiece(Struct, frozen=True):
     """JSON, or a piece of it."""
 
 
-class ToolCalled(Struct, frozen=True):
+class ToolCalled(Struct, frozen=True, tag=True):
     """The agent calls a tool that Letta carries out: `ToolCalled(CallPiece("call_1", "web_search", "{}"))`."""
 
     call: CallPiece
     step: str | None = None
 
 
-class ToolReturned(Struct, frozen=True):
+class ToolReturned(Struct, frozen=True, tag=True):
     """The result of a call that Letta has carried out: `ToolReturned("call_1", "12 degrees")`."""
 
     call_id: str
@@ -58,7 +58,7 @@ class ToolReturned(Struct, frozen=True):
     failed: bool = False
 
 
-class CallWaits(Struct, frozen=True):
+class CallWaits(Struct, frozen=True, tag=True):
     """The agent makes a call that waits, for the client's result or for an approval.
 
     `CallWaits(CallPiece("call_1", "weather", '{"city": "Oslo"}'), "step-1")`
@@ -68,7 +68,7 @@ class CallWaits(Struct, frozen=True):
     step: str | None = None
 
 
-class CallRefused(Struct, frozen=True):
+class CallRefused(Struct, frozen=True, tag=True):
     """The agent makes a call that is not allowed; the agent is told so by itself.
 
     `CallRefused(CallPiece("call_1", "Bash"), "Bash is not allowed here: nothing was done.")`
@@ -80,7 +80,7 @@ class CallRefused(Struct, frozen=True):
     step: str | None = None
 
 
-class Remark(Struct, frozen=True):
+class Remark(Struct, frozen=True, tag=True):
     """A line for the person that is neither the agent's nor a tool's: `Remark("The model's provider failed.")`."""
 
     text: str
@@ -97,20 +97,20 @@ class StopReason(Enum):
     UNKNOWN = auto()  # for a reason that nobody here knows; the `failure` names it
 
 
-class Stop(Struct, frozen=True):
+class Stop(Struct, frozen=True, tag=True):
     """A run stops: `Stop(StopReason.END)`. After one that has failed, a `Failure` may follow that tells more."""
 
     reason: StopReason
     failure: UpstreamError | None = None
 
 
-class Failure(Struct, frozen=True):
+class Failure(Struct, frozen=True, tag=True):
     """A run has failed: `Failure(RateLimited("error_type llm_rate_limit"))`."""
 
     error: UpstreamError
 
 
-class TokensCounted(Struct, frozen=True):
+class TokensCounted(Struct, frozen=True, tag=True):
     """The usage of a run, or of a step of it, in tokens; several are added up: `TokensCounted(11, 7, 18)`."""
 
     prompt: int = 0
@@ -140,7 +140,7 @@ class TokensCounted(Struct, frozen=True):
         )
 
 
-class SignOfLife(Struct, frozen=True):
+class SignOfLife(Struct, frozen=True, tag=True):
     """Something that says nothing by itself: a ping, `SignOfLife()`.
 
     With `progress`, something that nobody here has a use for, but that shows that the run goes on.

@@ -78,11 +78,11 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     await parts.schemas.check_strict(turn.tools)
     sent, look = to_sent(key, read_resend(headers), turn, body), look_for(key, headers, turn, asked)
     # A request that was sent before is free.
-    again = parts.runs.has(sent)
+    again = await parts.runs.has(sent)
     admission = Admission(parts.gate) if again else await let_in(parts.gate, key, turn.caller.user, record)
     _take_up_trace(parts, request.headers, record)
     try:
-        reader = parts.runs.start(turn, sent)
+        reader = await parts.runs.take(turn, sent)
         record.joined, record.account = reader.joined, reader.account
         # The same request may have come at the same moment, and have begun the run.
         await admission.pay_for(reader.account)

@@ -16,9 +16,9 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 
 from gateway.domain.errors import Overtaken, QueueFull
-from gateway.shared.away import Away
+from gateway.shared.asking import Away, Script
 from gateway.shared.lines import OwnLines, Place, Wanted
-from gateway.shared.redis_link import LEASE_SECONDS, RedisLink, Script
+from gateway.shared.redis_link import LEASE_SECONDS, RedisLink
 
 logger = logging.getLogger(__name__)
 # A line that nobody changes for so long is forgotten: those who have a place for longer tell it again.
@@ -30,7 +30,7 @@ GLANCE_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 0.25
 
 # A place for who asks, if there is room: [1, what the last has left], [0, the first], [-1, the first].
-_ENTER = Script.of("""
+_ENTER = Script.of("""#!lua flags=allow-oom
 local line, last, me, most = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 if not redis.call('ZSCORE', line, me) then
   if most >= 0 and redis.call('ZCARD', line) > most then return {-1, redis.call('ZRANGE', line, 0, 0)[1]} end
@@ -45,7 +45,7 @@ redis.call('SET', last, me .. ' ', 'PX', ARGV[3])
 return {1, left}
 """)
 # Take out those that begin as said, and tell the next, if that is another.
-_LEAVE = Script.of("""
+_LEAVE = Script.of("""#!lua flags=allow-oom
 local line, last, gone, word = KEYS[1], KEYS[2], ARGV[1], ARGV[4]
 local before = redis.call('ZRANGE', line, 0, 0)[1]
 if string.sub(gone, -1) == '/' then

@@ -8,7 +8,6 @@ their own clocks: no date of Redis', and no time to live, decides whether somebo
 """
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from msgspec import Struct
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from gateway.settings import Sharing
-from gateway.shared.away import Away
+from gateway.shared.asking import Away, Script
 
 logger = logging.getLogger(__name__)
 # Redis answers within a millisecond, or is away.
@@ -43,21 +42,8 @@ PULSES_SECONDS = 24 * 3600
 Command = tuple[str | bytes | int | float, ...]
 
 
-class Script(Struct, frozen=True):
-    """A script that Redis carries out at once, whatever others do: `Script("return redis.call('GET', KEYS[1])", "…")`.
-
-    https://redis.io/docs/latest/develop/programmability/eval-intro/
-    """
-
-    text: str
-    digest: str
-
-    @classmethod
-    def of(cls, text: str) -> "Script":
-        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-_PULSE = Script.of("""
+# Which is small, and so is taken by a Redis that is full.
+_PULSE = Script.of("""#!lua flags=allow-oom
 local count = redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return {count, redis.call('HGETALL', KEYS[1])}

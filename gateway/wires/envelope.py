@@ -92,6 +92,11 @@ UPSTREAM: dict[type[errors.UpstreamError], _Row] = {
         "gateway_overtaken",
         "The gateway lost touch with the others, and stopped so that no two go on with this chat. Please try again.",
     ),
+    errors.AnsweredElsewhere: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "answered_elsewhere",
+        "Another gateway is giving this answer, and it cannot be followed here.",
+    ),
     errors.RunFailed: _Row(BAD_GATEWAY, "upstream_error", "Letta failed to answer."),
     errors.NoSpace: _Row(
         HTTPStatus.SERVICE_UNAVAILABLE,

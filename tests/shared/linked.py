@@ -37,6 +37,7 @@ async def kill(link: RedisLink) -> None:
         task.cancel()
     await asyncio.gather(*link._tasks, return_exceptions=True)
     link._tasks = []
+    link._lose(ConnectionError("killed"))
     await link._client.aclose()
 
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from gateway.settings import Secret, Sharing
-from gateway.shared.away import Away
-from gateway.shared.redis_link import RedisLink, Script
+from gateway.shared.asking import Away, Script
+from gateway.shared.redis_link import RedisLink
 from tests.servers.redis_server import RedisServer
 from tests.shared.linked import hurry, kill, linked, until
 

@@ -48,6 +48,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.RunFailed: (502, "api_error", "upstream_error"),
     letta.UnknownStopReason: (502, "api_error", "upstream_error"),
     letta.Overtaken: (503, "api_error", "gateway_overtaken"),
+    letta.AnsweredElsewhere: (503, "api_error", "answered_elsewhere"),
     letta.NoSpace: (503, "api_error", "upstream_storage_full"),
     letta.BrokenStream: (502, "api_error", "upstream_broken"),
     letta.TimedOut: (504, "api_error", "upstream_timeout"),

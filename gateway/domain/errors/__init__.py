@@ -28,6 +28,7 @@ from gateway.domain.errors.told import (
 )
 from gateway.domain.errors.upstream import (
     Abandoned,
+    AnsweredElsewhere,
     BrokenStream,
     Busy,
     CannotStart,
@@ -59,6 +60,7 @@ from gateway.domain.errors.upstream import (
 __all__ = [
     "Abandoned",
     "AmbiguousHeader",
+    "AnsweredElsewhere",
     "BodyTooLarge",
     "BrokenStream",
     "Busy",

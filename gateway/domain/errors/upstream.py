@@ -19,6 +19,7 @@ UpstreamError
   RunFailed           Letta, or the model behind it, failed
     UnknownStopReason Letta stopped for a reason that nobody here knows
     NoSpace           the disk of Letta is full: it cannot keep what is said
+    AnsweredElsewhere another gateway gives the answer, and it cannot be followed here
     BrokenStream      the stream ended early or held what is no event
     TimedOut          no sign of life, or of progress
     Stopped           somebody, or the gateway's own end, stopped the run
@@ -122,6 +123,10 @@ class UnknownStopReason(RunFailed):
 
 
 class NoSpace(RunFailed): ...
+
+
+class AnsweredElsewhere(RunFailed):
+    """Another gateway gives the answer, and it cannot be followed here."""
 
 
 class BrokenStream(RunFailed): ...

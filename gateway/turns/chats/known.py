@@ -1,4 +1,4 @@
-"""The conversations of a chat, as far as this process knows them. Performs no I/O."""
+"""The conversations of a chat, as far as this process knows them."""
 
 from collections.abc import Iterable
 

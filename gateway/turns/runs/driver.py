@@ -42,11 +42,16 @@ MOST_DENIALS = 10
 BUSY_SECONDS = 0.25
 
 
+def new_run_id() -> str:
+    """An id that no run has had."""
+    return f"run_{uuid.uuid4().hex}"
+
+
 class Run:
     """A turn under way, or one that has ended. Whoever reads it follows it from its beginning."""
 
-    def __init__(self, turn: Turn, means: Means, requirement: Requirement | None = None) -> None:
-        self.id = f"run_{uuid.uuid4().hex}"
+    def __init__(self, turn: Turn, means: Means, requirement: Requirement | None = None, id: str = "") -> None:
+        self.id = id or new_run_id()
         self.owner = owner_of(turn)
         self.turn = turn
         self.account = Account()

@@ -1,13 +1,14 @@
 """The registry of runs: starts them, and finds the run that answers a request which was sent before."""
 
 import asyncio
+from typing import Protocol
 
 from msgspec import Struct
 
 from gateway.domain import errors
 from gateway.domain.cache import Cache
 from gateway.domain.errors import IdempotencyKeyReused
-from gateway.turns.runs.driver import Run
+from gateway.turns.runs.driver import Run, new_run_id
 from gateway.turns.runs.log import Reader, RunLog
 from gateway.turns.runs.means import Means, Owner
 from gateway.turns.runs.requirements import to_requirement
@@ -37,11 +38,35 @@ class Known(Struct, frozen=True):
         return (self.run or self.log).follow()
 
 
-class Runs:
-    """The runs under way, and the answers that are kept for `resend_seconds`."""
+class Directory(Protocol):
+    """The runs of other gateways, as far as requests that are sent again are answered by them."""
 
-    def __init__(self, means: Means, resend_seconds: float) -> None:
+    async def find(self, sent: Sent) -> bool:
+        """Tell if another process has a run that answers the request. Raises IdempotencyKeyReused."""
+        ...
+
+    async def claim(self, sent: Sent, run_id: str) -> Reader | None:
+        """Take the names of a request for a new run; where another has them that answers it, a reader of that.
+
+        Raises IdempotencyKeyReused, AnsweredElsewhere.
+        """
+        ...
+
+    def list(self, run: Run, sent: Sent) -> None:
+        """A run has begun whose names were claimed."""
+        ...
+
+    def end(self, run: Run, keeps: bool) -> None:
+        """A run has ended; `keeps`: its answer is worth keeping for requests that are sent again."""
+        ...
+
+
+class Runs:
+    """The runs under way, and the answers that are kept for `resend_seconds`; `directory` has those elsewhere."""
+
+    def __init__(self, means: Means, resend_seconds: float, directory: Directory | None = None) -> None:
         self.means = means
+        self._directory = directory
         self._resend_seconds = resend_seconds
         self._under_way: dict[str, set[Run]] = {}
         self._sent: dict[str, Known] = {}
@@ -49,12 +74,32 @@ class Runs:
         self._kept: Cache[str, Known] = Cache(KEPT_CHARACTERS)
         """The same names → the log of a run that has ended; nothing else of the run is kept."""
 
-    def has(self, sent: Sent) -> bool:
+    async def has(self, sent: Sent) -> bool:
         """True if a request was sent before, and gets the run that it has, or its answer. Raises GatewayError."""
-        return self._find(sent) is not None
+        if self._find(sent) is not None:
+            return True
+        # Any other need not be asked for: it will be found when it is to begin.
+        asks = self._directory and (sent.again or sent.idempotency_key)
+        return bool(self._directory and asks and await self._directory.find(sent))
 
-    def start(self, turn: Turn, sent: Sent = NEW) -> Reader:
-        """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError."""
+    async def take(self, turn: Turn, sent: Sent) -> Reader:
+        """The run that answers a request: the one that it has, here or in another process, or a new one.
+
+        Raises GatewayError, AnsweredElsewhere.
+        """
+        if not self._directory or not (sent.may_come_again or sent.alive) or self._find(sent):
+            return self.start(turn, sent)
+        run_id = new_run_id()
+        if reader := await self._directory.claim(sent, run_id):
+            reader.joined = True
+            return reader
+        return self.start(turn, sent, run_id)
+
+    def start(self, turn: Turn, sent: Sent = NEW, claimed: str = "") -> Reader:
+        """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError.
+
+        `claimed` is the id for which its names were claimed among all processes, if they were.
+        """
         found = self._find(sent)
         if found:
             reader = found.follow()
@@ -64,9 +109,11 @@ class Runs:
         # A run that nobody reads any more gives way to the next turn of its chat.
         for other in [] if turn.scratch else list(self._under_way.get(turn.marker, ())):
             other.give_way()
-        run, marker = Run(turn, self.means, requirement), turn.marker
+        run, marker = Run(turn, self.means, requirement, claimed), turn.marker
         self._under_way.setdefault(marker, set()).add(run)
         self._know(sent, run)
+        if self._directory and claimed:
+            self._directory.list(run, sent)
         run.task.add_done_callback(lambda _: self._end(run, marker, sent))
         reader = run.follow()
         reader.account = run.account
@@ -107,6 +154,8 @@ class Runs:
         if not others:
             del self._under_way[marker]
         keeps = sent.may_come_again and _is_answered(run)
+        if self._directory:
+            self._directory.end(run, keeps)
         if keeps:
             run.log.keep()
         for name in sent.names:
