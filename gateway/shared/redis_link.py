@@ -270,11 +270,12 @@ class RedisLink:
         return asyncio.get_running_loop().time() - self._pulse_at < LEASE_SECONDS - MARGIN_SECONDS
 
     def is_alive(self, process: str) -> bool:
-        """True for a process whose pulse goes on. One that was never seen is not alive: all are seen every second."""
+        """True for a process whose pulse goes on; for a while also for one never seen, which may just have begun."""
         if process == self.process:
             return True
-        known = self._others.get(process)
-        return known is not None and asyncio.get_running_loop().time() - known[1] < LEASE_SECONDS
+        now = asyncio.get_running_loop().time()
+        _, at = self._others.setdefault(process, (0, now))
+        return now - at < LEASE_SECONDS
 
     def when_back(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever Redis answers again, or has forgotten what it was told."""
@@ -328,7 +329,7 @@ class RedisLink:
             logger.warning("a letter of another gateway's could not be read")
             return
         if letter.kind == "gone":
-            self._others.pop(letter.sender, None)
+            self._others[letter.sender] = 0, asyncio.get_running_loop().time() - LEASE_SECONDS
         if hear := self._hearers.get(letter.kind):
             hear(letter.sender, letter.content)
 
