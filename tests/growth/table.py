@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from gateway.domain import errors as wire_errors
 from gateway.domain import halves, joining, messages, tasks
+from gateway.domain.event_bytes import events_from_bytes, events_to_bytes, failure_from_bytes, failure_to_bytes
 from gateway.domain.events import (
     CallPiece,
     CallWaits,
@@ -362,6 +363,14 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.app_server.memory.is_block": of_text(memory.is_block, fronts=Shape("---\n", "\n---", "x")),
     "letta.app_server.memory.path_of": of_text(refused(lambda text: memory.path_of({"label": text}))),
     "domain.events.shortened": of_text(shortened),
+    "domain.event_bytes.events_to_bytes": {"pieces": of(lambda count: [Text("so")] * count, events_to_bytes)},
+    "domain.event_bytes.events_from_bytes": {
+        "pieces": of(lambda count: events_to_bytes([Text("so")] * count), events_from_bytes)
+    },
+    "domain.event_bytes.failure_to_bytes": of_text(lambda text: failure_to_bytes(wire_errors.RunFailed("", said=text))),
+    "domain.event_bytes.failure_from_bytes": {
+        "said": of(lambda count: failure_to_bytes(wire_errors.RunFailed("", said="a" * count)), failure_from_bytes)
+    },
     "domain.messages.last_answer": {"questions": of(lambda count: [Message("user", "so")] * count, last_answer)},
     "domain.messages.image_of": of_text(lambda text: messages.image_of("image/png", text)),
     "domain.messages.message_of": {"pieces": of(lambda count: ["a"] * count, lambda some: message_of("user", some))},
