@@ -3,20 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
 
 from litestar import Litestar
 from litestar.datastructures import State
 
 from gateway.choices import (
     counters_for,
-    directory_for,
-    lines_for,
-    link_for,
     metrics_for,
     pictures_for,
     prepare_tokens,
     task_model_for,
+    together_for,
     traces_for,
     upstream_for,
 )
@@ -38,14 +35,11 @@ from gateway.limits.counters import Counters
 from gateway.limits.gate import HEADERS, Gate
 from gateway.pictures.shown import Fetch
 from gateway.settings import Secret, Settings
-from gateway.shared.lines import Lines
 from gateway.tasks.runs import TaskRuns
+from gateway.together import Together
 from gateway.turns.chats.pruning import Pruner
 from gateway.turns.runs.means import means_of
 from gateway.turns.runs.registry import Runs
-
-if TYPE_CHECKING:  # imported where there is one
-    from gateway.shared.redis_link import RedisLink
 
 API = [create_chat_completion, list_models, retrieve_model, tell_usage, healthz, readyz]
 # What a web page may be let read beside a response's body.
@@ -58,21 +52,19 @@ def create_app(
     page_key: Secret | None = None,
     fetch: Fetch | None = None,
     counters: Counters | None = None,
-    link: "RedisLink | None" = None,
-    lines: Lines | None = None,
+    together: Together | None = None,
 ) -> Litestar:
     """The gateway as an ASGI application.
 
-    `upstream`, `counters`, `link` and `lines` stand in for those of the settings, `fetch` for the web. `page_key` is
+    `upstream`, `counters` and `together` stand in for those of the settings, `fetch` for the web. `page_key` is
     filled into the chat page if that is opened on this machine: whoever sits there may use it. It is the key of the
     demo, and no setting.
     """
-    link = link or link_for(settings)
-    lines = lines or lines_for(link)
-    letta = upstream or upstream_for(settings, lines)
+    together = together or together_for(settings)
+    letta, lines = upstream or upstream_for(settings, together), together.lines
     means = means_of(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats, lines)
-    directory = directory_for(link, settings)
-    runs = Runs(means, settings.chats.resend_seconds, directory)
+    together.tell_news_of(means.agents)
+    runs = Runs(means, settings.chats.resend_seconds, together.directory)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
     gate = Gate(counters or counters_for(settings))
     prepare_tokens(settings)
@@ -94,6 +86,7 @@ def create_app(
         schemas=means.schemas,
         pictures=pictures_for(settings, fetch),
         check_letta=letta.check_health,
+        together=together,
         under_way=under_way,
         metrics=metrics,
         traces=traces,
@@ -103,12 +96,8 @@ def create_app(
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         async with AsyncExitStack() as closing:
             # The last to be closed is the first here: a run costs something until it has ended in Letta, too.
-            if link:
-                closing.push_async_callback(link.aclose)
-                await link.start()
-            closing.push_async_callback(lines.aclose)
-            if directory:
-                closing.push_async_callback(directory.aclose)
+            closing.push_async_callback(together.aclose)
+            await together.start()
             closing.push_async_callback(gate.aclose)
             if traces:
                 closing.push_async_callback(traces.aclose)

@@ -12,18 +12,18 @@ from gateway.letta.upstream import Upstream
 from gateway.limits.own_counters import OwnCounters
 from gateway.pictures.shown import Fetch, Pictures
 from gateway.settings import Settings
-from gateway.shared.lines import Lines, OwnLines
+from gateway.shared.lines import OwnLines
 from gateway.tasks.runs import TaskModel
+from gateway.together import Together
 
 if TYPE_CHECKING:
     from gateway.http.seen.metrics import PrometheusMetrics
     from gateway.http.seen.traces import OtelTraces
-    from gateway.shared.redis_link import RedisLink
-    from gateway.turns.elsewhere.directory import RunDirectory
 
 
-def upstream_for(settings: Settings, lines: Lines | None = None) -> Upstream:
-    """The Letta that the settings name, not yet started; `lines` are those of all gateways in front of it."""
+def upstream_for(settings: Settings, together: Together | None = None) -> Upstream:
+    """The Letta that the settings name, not yet started; `together`: with the others in front of it."""
+    shared = together or Together()
     match settings.letta.kind:
         case "rest":
             from gateway.letta.rest.upstream import RestUpstream
@@ -32,7 +32,8 @@ def upstream_for(settings: Settings, lines: Lines | None = None) -> Upstream:
         case "app-server":
             from gateway.letta.app_server.upstream import AppServerUpstream
 
-            return AppServerUpstream(settings.letta, tool_wait_seconds=settings.chats.tool_wait_seconds, lines=lines)
+            wait = settings.chats.tool_wait_seconds
+            return AppServerUpstream(settings.letta, None, wait, lines=shared.lines, elsewhere=shared.relay)
         case "embedded":
             from gateway.letta.embedded.upstream import EmbeddedUpstream
 
@@ -75,31 +76,17 @@ def state_for(settings: Settings) -> Path | None:
     return state_of(settings.letta.state) if settings.letta.kind == "embedded" else None
 
 
-def link_for(settings: Settings) -> "RedisLink | None":
-    """The link to the Redis that several gateways share, not yet started; None for a gateway that runs alone."""
+def together_for(settings: Settings) -> Together:
+    """The means by which the gateway agrees with others, not yet started."""
     if settings.shared.url is None:
-        return None
-    from gateway.shared.redis_link import RedisLink
-
-    return RedisLink(settings.shared)
-
-
-def lines_for(link: "RedisLink | None") -> Lines:
-    """The lines of all gateways that share a Redis, or of this process alone."""
-    if link is None:
-        return OwnLines()
+        return Together(OwnLines())
+    from gateway.letta.elsewhere.relay import Relay
     from gateway.shared.redis_lines import RedisLines
-
-    return RedisLines(link)
-
-
-def directory_for(link: "RedisLink | None", settings: Settings) -> "RunDirectory | None":
-    """The directory of the runs of all gateways that share a Redis; None for one that runs alone."""
-    if link is None:
-        return None
+    from gateway.shared.redis_link import RedisLink
     from gateway.turns.elsewhere.directory import RunDirectory
 
-    return RunDirectory(link, settings.chats.resend_seconds)
+    link = RedisLink(settings.shared)
+    return Together(RedisLines(link), link, RunDirectory(link, settings.chats.resend_seconds), Relay(link))
 
 
 def counters_for(settings: Settings) -> OwnCounters:

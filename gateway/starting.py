@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from gateway.choices import counters_for, lines_for, link_for, upstream_for
+from gateway.choices import counters_for, together_for, upstream_for
 from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
 from gateway.listening import METRICS_PORT, CannotListen, bound
@@ -103,9 +103,8 @@ async def _serve(
     except CannotListen:
         _close(sockets)
         raise
-    link = link_for(settings)
-    lines = lines_for(link)
-    upstream, counters = upstream_for(settings, lines), counters_for(settings)
+    together = together_for(settings)
+    upstream, counters = upstream_for(settings, together), counters_for(settings)
 
     async def up(address: str) -> None:
         if isinstance(upstream, _Own):
@@ -120,7 +119,7 @@ async def _serve(
         from gateway.app import create_app, create_metrics_app
         from gateway.serving import GatewayServer, metrics_served
 
-        app = create_app(settings, upstream, page_key, counters=counters, link=link, lines=lines)
+        app = create_app(settings, upstream, page_key, counters=counters, together=together)
         server = GatewayServer(app, settings, up, say)
         metrics_app = create_metrics_app(app, settings) if for_metrics else None
         taking_up = _taking_up(source, app.state.parts.in_force, server.end) if source else nullcontext()
@@ -128,15 +127,13 @@ async def _serve(
         gc.collect()
         gc.freeze()
         gc.enable()
-        if link:
-            await link.start()
+        await together.start()
         await counters.start()
         await upstream.start()
     except BaseException:
         await upstream.aclose()
         await counters.aclose()
-        if link:
-            await link.aclose()
+        await together.aclose()
         _close([*sockets, *for_metrics])
         raise
     async with AsyncExitStack() as beside:

@@ -41,6 +41,15 @@ class Spans(Protocol):
         ...
 
 
+class Others(Protocol):
+    """The other gateways in front of the same Letta (`together.py`)."""
+
+    @property
+    def relayed(self) -> int:
+        """The number of turns with which this gateway goes on for them."""
+        ...
+
+
 class Parts(Struct, frozen=True, kw_only=True):
     """Everything that a handler needs beside its request. They are no dependencies of Litestar's: none ever changes."""
 
@@ -54,6 +63,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     """None: pictures that are shown by address are not fetched."""
     check_letta: Callable[[], Awaitable[None]]
     """Returns if Letta answers. Raises UpstreamError."""
+    together: Others
     under_way: RequestsUnderWay
     metrics: Numbers | None
     """None: nothing is counted, and there is no `/metrics`."""
@@ -68,7 +78,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     @property
     def answers_under_way(self) -> int:
         """How many answers are being given, or worked on: a run may go on for a moment after its client has left."""
-        return max(self.door.under_way, len(self.runs.under_way))
+        return max(self.door.under_way, len(self.runs.under_way)) + self.together.relayed
 
 
 def admit(request: Request[Any, Any, Any]) -> Admitted:

@@ -91,6 +91,7 @@ class RedisLink:
         """Process → its pulse, and the moment at which that was seen to change."""
         self._hearers: dict[str, Callable[[str, msgspec.Raw], None]] = {}
         self._when_back: list[Callable[[], None]] = []
+        self._when_deaf: list[Callable[[], None]] = []
         self._at_pulse: list[Callable[[], None]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -281,6 +282,10 @@ class RedisLink:
         """Have `call` called whenever Redis answers again, or has forgotten what it was told."""
         self._when_back.append(call)
 
+    def when_deaf(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever letters may have been lost, once they are heard again."""
+        self._when_deaf.append(call)
+
     def at_pulse(self, call: Callable[[], None]) -> None:
         """Have `call` called after every pulse, once a second."""
         self._at_pulse.append(call)
@@ -312,6 +317,8 @@ class RedisLink:
             listening = self._client.pubsub()
             try:
                 await listening.subscribe(self.key("to", self.process), self.key("to", "all"))
+                for call in self._when_deaf:
+                    call()
                 while True:
                     message = await listening.get_message(ignore_subscribe_messages=True, timeout=PULSE_SECONDS)
                     if message:

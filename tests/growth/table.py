@@ -5,7 +5,7 @@ import gzip
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -363,7 +363,9 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.app_server.memory.is_block": of_text(memory.is_block, fronts=Shape("---\n", "\n---", "x")),
     "letta.app_server.memory.path_of": of_text(refused(lambda text: memory.path_of({"label": text}))),
     "domain.events.shortened": of_text(shortened),
-    "domain.event_bytes.events_to_bytes": {"pieces": of(lambda count: [Text("so")] * count, events_to_bytes)},
+    "domain.event_bytes.events_to_bytes": {
+        "pieces": of(lambda count: [cast(Event, Text("so"))] * count, events_to_bytes)
+    },
     "domain.event_bytes.events_from_bytes": {
         "pieces": of(lambda count: events_to_bytes([Text("so")] * count), events_from_bytes)
     },

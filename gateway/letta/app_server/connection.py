@@ -329,6 +329,11 @@ class AppServerConnection:
             if self._listeners.get(conversation_id) is listener:
                 del self._listeners[conversation_id]
 
+    def forget_runtime(self, conversation_id: str) -> None:
+        """Take the frames of a conversation for not asked for."""
+        if self._socket:
+            self._socket.runtimes.pop(conversation_id, None)
+
     async def aclose(self) -> None:
         self._closed = True
         if self._connecting:

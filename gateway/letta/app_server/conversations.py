@@ -76,6 +76,10 @@ class AppServerConversations:
         socket.runtimes[id] = known
         return socket
 
+    def subscribe_anew(self, conversation_id: str) -> None:
+        """Have the tools told once more before the next turn of a conversation."""
+        self._connection.forget_runtime(conversation_id)
+
     async def find(self, agent_id: str | None, summary: str) -> list[Conversation]:
         found: dict[str, Conversation] = {}
         about = {"agent_id": agent_id} if agent_id else {}

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from contextvars import copy_context
 from typing import Any
@@ -161,11 +161,6 @@ class OpenTurn:
                 raise self._fault
         return self.machine.state in (TurnState.ENDED, TurnState.CUT_OFF)
 
-    def close(self) -> None:
-        if self.limit:
-            self.limit.cancel()
-        self.stack.close()
-
 
 class AppServerTurns:
     """The turns that are under way here, or wait for their client; one at a time of each conversation."""
@@ -176,8 +171,10 @@ class AppServerTurns:
         conversations: AppServerConversations,
         memory_tools: MemoryTools,
         tool_wait_seconds: float,
+        tell: Callable[[str, tuple[PendingCall, ...]], None],
     ) -> None:
-        self._connection = connection
+        """`tell` is called with the conversation and calls of a turn that waits, and without any once it does not."""
+        self._connection, self._tell = connection, tell
         self._conversations = conversations
         self._memory_tools = memory_tools
         self._tool_wait_seconds = tool_wait_seconds
@@ -286,13 +283,16 @@ class AppServerTurns:
     def _rest(self, turn: OpenTurn) -> None:
         """Let go of a turn that no request listens to: it is closed, unless it waits for its client, for a while."""
         if turn.machine.state is not TurnState.PARKED:
-            turn.close()
+            turn.stack.close()
             return
         # It is no turn without an end: what was said in it stands.
         self._conversations.end(turn.conversation_id)
         most = LONGEST_WAIT_SECONDS if turn.machine.calls_clients else self._tool_wait_seconds
         seconds = min(self._tool_wait_seconds, most)
         turn.limit = asyncio.get_running_loop().call_later(seconds, self._expire, turn)
+        self._tell(turn.conversation_id, turn.machine.pending)
+        turn.stack.callback(turn.limit.cancel)
+        turn.stack.callback(self._tell, turn.conversation_id, ())
 
     def _expire(self, turn: OpenTurn) -> None:
         ending = asyncio.create_task(self._end_waiting(turn))
@@ -310,7 +310,7 @@ class AppServerTurns:
             return None
         if turn.socket is not socket:
             # The App Server has ended it.
-            turn.close()
+            turn.stack.close()
             await self._reset(turn)
             return None
         if turn.limit:
@@ -334,7 +334,7 @@ class AppServerTurns:
         except (errors.UpstreamError, TimeoutError) as error:
             logger.warning("a turn that waited for its client could not be ended: %s", type(error).__name__)
         finally:
-            turn.close()
+            turn.stack.close()
         await self._reset(turn)
         if not ended:
             self._conversations.begin(turn.conversation_id, turn.machine.began_with)

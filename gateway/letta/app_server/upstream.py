@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from gateway.domain import errors
-from gateway.domain.messages import Message
+from gateway.domain.messages import Message, PendingCall
 from gateway.letta.app_server import memory
 from gateway.letta.app_server.connection import Address, AppServerConnection
 from gateway.letta.app_server.conversations import AppServerConversations
@@ -40,6 +40,7 @@ from gateway.letta.app_server.frames import (
 )
 from gateway.letta.app_server.memory_tools import MemoryTools
 from gateway.letta.app_server.turns import AppServerTurns
+from gateway.letta.elsewhere.turns_elsewhere import TurnsElsewhere
 from gateway.letta.upstream import (
     MAKING_TAG,
     Agent,
@@ -86,10 +87,11 @@ class AppServerUpstream:
         tool_wait_seconds: float = Chats().tool_wait_seconds,
         set_up: Callable[[AppServerConnection], Awaitable[None]] | None = None,
         lines: Lines | None = None,
+        elsewhere: TurnsElsewhere | None = None,
     ) -> None:
         """`set_up` is called with the connection each time it was made anew, before anything else goes over it.
 
-        `lines` are those for the memories of agents.
+        `lines` are those for the memories of agents, `elsewhere` are the turns that wait in other processes.
         """
         self._settings = settings
         self._set_up = set_up
@@ -102,7 +104,11 @@ class AppServerUpstream:
         )
         self._memory_tools = MemoryTools(self._connection, lines or OwnLines())
         self._conversations = AppServerConversations(self._connection)
-        self._turns = AppServerTurns(self._connection, self._conversations, self._memory_tools, tool_wait_seconds)
+        tell = elsewhere.tell if elsewhere else _tell_nobody
+        self._turns = AppServerTurns(self._connection, self._conversations, self._memory_tools, tool_wait_seconds, tell)
+        self._elsewhere = elsewhere
+        if elsewhere:
+            elsewhere.serve(self._run_here, self._cancel_here)
         # It makes agents one by one: the time limit of one must not run while others are made.
         self._making = asyncio.Lock()
         self._seeing: set[str] = set()
@@ -141,12 +147,25 @@ class AppServerUpstream:
     async def run(
         self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
     ) -> None:
+        # Only who has read the conversation knows of calls that wait elsewhere.
+        answers = sending.resumes or bool(sending.denied)
+        asks = self._elsewhere if answers and not self._turns.pending(conversation_id) else None
+        if not (asks and await asks.run(agent_id, conversation_id, sending, tools, take)):
+            await self._run_here(agent_id, conversation_id, sending, tools, take)
+
+    async def _run_here(
+        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
+    ) -> None:
         await self._turns.run(Runtime(agent_id, conversation_id), sending, tools, take)
 
     async def is_running(self, conversation_id: str) -> bool:
         return self._turns.is_under_way(conversation_id)
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
+        if not (self._elsewhere and await self._elsewhere.cancel(agent_id, conversation_id)):
+            await self._cancel_here(agent_id, conversation_id)
+
+    async def _cancel_here(self, agent_id: str, conversation_id: str) -> None:
         await self._turns.cancel(Runtime(agent_id, conversation_id))
 
     async def find_agents(self, tags: Iterable[str], after: str = "") -> list[Agent]:
@@ -222,6 +241,10 @@ class AppServerUpstream:
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
         pending = self._turns.pending(conversation.id)
+        if self._elsewhere and not pending:
+            pending = await self._elsewhere.pending(conversation.id)
+            # Another process may have told it of tools since.
+            self._conversations.subscribe_anew(conversation.id)
         past = await self._conversations.read(conversation, waits=bool(pending))
         return msgspec.structs.replace(past, pending=pending)
 
@@ -273,6 +296,9 @@ class AppServerUpstream:
         await self._turns.aclose()
         await self._memory_tools.aclose()
         await self._connection.aclose()
+
+
+def _tell_nobody(conversation_id: str, pending: tuple[PendingCall, ...]) -> None: ...
 
 
 def _to_agent(agent: KeptAgent) -> Agent:

@@ -6,6 +6,7 @@ that stays is a conversation made, and that is how others see that it stays.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from gateway.domain import errors
 from gateway.domain.cache import Cache
@@ -66,10 +67,12 @@ class Agents:
         self._known: Cache[Tags, KnownAgent] = Cache(CACHED_AGENTS)
         self._first_model: str | None = None
         self._searches: dict[Tags, asyncio.Task[KnownAgent]] = {}
+        self.tell_memory: Callable[[Tags], None] | None = None
+        """Called with the key of an agent whose memory may have changed, for other gateways."""
 
     async def get(self, agent_type: AgentType, user: User) -> KnownAgent:
         """This user's agent of this type, which may not have settled yet. Raises UpstreamError."""
-        tags = _cache_key(agent_type, user)
+        tags = agent_key(agent_type, user)
         if (known := self._known.get(tags)) and known.agent_type == agent_type:
             return known
         if agent_type.agent:
@@ -90,9 +93,28 @@ class Agents:
             agent.tools = await self._upstream.tool_names(agent.id, agent_type.tools)
         return agent.tools
 
+    def used_memory(self, agent: KnownAgent, turn_of: Tags) -> None:
+        """A turn may have changed the agent's memory: no prompt that was compiled before need show it.
+
+        `turn_of`: the `agent_key` of the turn's agent.
+        """
+        agent.memory_version += 1
+        if self.tell_memory:
+            self.tell_memory(turn_of)
+
+    def hear_memory(self, key: Tags) -> None:
+        """A turn of another gateway's may have changed the memory of the agent with this key."""
+        if agent := self._known.get(key):
+            agent.memory_version += 1
+
+    def hear_nothing(self) -> None:
+        """It is not known any more whose memory another gateway's turns have changed: it may be any."""
+        for agent in self._known:
+            agent.memory_version += 1
+
     def forget(self, agent_type: AgentType, user: User) -> None:
         """Forget the agent, and so look it up again for the next turn: Letta does not know it any more."""
-        self._known.drop(_cache_key(agent_type, user))
+        self._known.drop(agent_key(agent_type, user))
 
     async def _search(self, tags: Tags, agent_type: AgentType, user: User, before: KnownAgent | None) -> KnownAgent:
         """`before`: as it was known with another content of its type."""
@@ -237,8 +259,8 @@ class Agents:
         return sorted(agents, key=age)
 
 
-def _cache_key(agent_type: AgentType, user: User) -> Tags:
-    """The tags of the user's own agent, or the one agent that everybody shares."""
+def agent_key(agent_type: AgentType, user: User) -> Tags:
+    """The key by which an agent is known: the tags of the user's own, or the id of the one that everybody shares."""
     return (agent_type.agent,) if agent_type.agent else agent_tags(agent_type.id, user.scope, user.id)
 
 

@@ -23,7 +23,7 @@ from gateway.letta.notes import NOBODY_ALLOWS
 from gateway.letta.upstream import Sending
 from gateway.shared.lines import OWN_PLACE, Place
 from gateway.turns.chats.known import KnownConversation
-from gateway.turns.people.agents import KnownAgent
+from gateway.turns.people.agents import KnownAgent, agent_key
 from gateway.turns.runs.account import Account, untold
 from gateway.turns.runs.course import Course, Heard
 from gateway.turns.runs.log import Reader, RunLog
@@ -228,7 +228,9 @@ class Run:
             await self._settle(conversation, sending)
         finally:
             self._watch.stop()
-            agent.memory_version += self._course.used_memory
+            if self._course.used_memory:
+                turn = self.turn
+                self._means.agents.used_memory(agent, agent_key(turn.agent_type, turn.caller.user))
 
     async def _listen(self, sending: Sending) -> None:
         """One call of the upstream, to its end. Raises Overtaken before it is sent anything."""

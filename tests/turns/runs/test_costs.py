@@ -143,8 +143,8 @@ async def test_the_account_is_whole_when_it_is_closed(letta: MemoryLetta, runs: 
 
 
 async def test_a_request_that_was_never_sent_before_has_no_run(runs: Runs) -> None:
-    assert not runs.has(AGAIN)
+    assert not await runs.has(AGAIN)
     await play(runs, turn(agent_type=TUTOR), FIRST)
 
-    assert runs.has(AGAIN)
-    assert not runs.has(FIRST)
+    assert await runs.has(AGAIN)
+    assert not await runs.has(FIRST)
