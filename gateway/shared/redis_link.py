@@ -131,12 +131,18 @@ class RedisLink:
             with suppress(Away):
                 await self.ask("HDEL", self.key("pulses"), self.process)
                 await self.tell_all("gone", None)
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end_tasks()
         self._fail(self._take_asked(), Away("the gateway ends"))
         await self._client.aclose()
+
+    async def _end_tasks(self) -> None:
+        """Cancel all that goes on, as often as it takes: Redis' client may swallow a cancellation beside a timeout."""
+        tasks, self._tasks = self._tasks, []
+        pending = set(tasks)
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=REACH_SECONDS)
 
     # Questions
 
@@ -188,11 +194,12 @@ class RedisLink:
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 answers = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError, TimeoutError) as error:
-            # What was on its way may have been done, or not.
+        except Exception as error:
+            # What was on its way may have been done, or not. Whatever it is, the next question must have its answer.
             self._lose(error)
-            self._fail(asked, Away(f"{type(error).__name__}"))
-            await self._client.connection_pool.disconnect()
+            self._fail(asked, Away(type(error).__name__))
+            with suppress(RedisError, OSError):
+                await self._client.connection_pool.disconnect()
             return
         except BaseException:
             self._fail(asked, Away("the gateway ends"))

@@ -33,10 +33,7 @@ async def linked(server: RedisServer, prefix: str = "test") -> AsyncGenerator[Re
 
 async def kill(link: RedisLink) -> None:
     """Have it end without a word, as a process that is killed."""
-    for task in link._tasks:
-        task.cancel()
-    await asyncio.gather(*link._tasks, return_exceptions=True)
-    link._tasks = []
+    await link._end_tasks()
     link._lose(ConnectionError("killed"))
     await link._client.aclose()
 
