@@ -25,6 +25,11 @@ class Place(Protocol):
         ...
 
     @property
+    def is_agreed(self) -> bool:
+        """True: all gateways that there may be know of it now, and none acts as if it were alone."""
+        ...
+
+    @property
     def is_unbroken(self) -> bool:
         """True: nobody else has had the place since this process had it last."""
         ...
@@ -65,6 +70,7 @@ class OwnPlace:
     """A place of which only this process knows."""
 
     is_shared = False
+    is_agreed = False
     is_unbroken = True
     word = ""
 

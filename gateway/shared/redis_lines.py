@@ -80,6 +80,10 @@ class SharedPlace:
         """The moment at which Redis was told of it last."""
         self._lines = lines
 
+    @property
+    def is_agreed(self) -> bool:
+        return self.is_shared and not self.is_lost and self._lines.hears_all
+
     def leave_word(self, word: str) -> None:
         self.left_word = word
 
@@ -119,6 +123,11 @@ class RedisLines:
     def is_current(self) -> bool:
         """True: nobody can have taken this process for dead."""
         return self._link.is_current
+
+    @property
+    def hears_all(self) -> bool:
+        """True: no process that may live has lost touch with Redis."""
+        return self._link.hears_all
 
     def _keys(self, name: str) -> list[str]:
         return [self._link.key("line", name), self._link.key("last", name)]

@@ -10,9 +10,9 @@ their own clocks: no date of Redis', and no time to live, decides whether somebo
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import redis.asyncio
@@ -25,9 +25,12 @@ from gateway.shared.asking import Away, Script
 logger = logging.getLogger(__name__)
 # Redis answers within a millisecond, or is away.
 REDIS_SECONDS = 1.0
+LAST_LOOK_SECONDS = 0.1
 PULSE_SECONDS = 1.0
 # A process whose pulse has not changed for so long is dead, and what it held is free.
 LEASE_SECONDS = 5.0
+# A pulse that has changed within this time goes on now.
+RECENT_SECONDS = 2.5
 # So much sooner a process takes itself for dead: the others must be later.
 MARGIN_SECONDS = 1.0
 # The pulses of those who have gone are forgotten after so long.
@@ -39,6 +42,7 @@ MOST_WAITING = 10_000
 # The time to live of what is forgotten only where all gateways ended at once.
 PULSES_SECONDS = 24 * 3600
 
+T = TypeVar("T")
 Command = tuple[str | bytes | int | float, ...]
 
 
@@ -98,7 +102,7 @@ class RedisLink:
     def _new_client(self) -> "redis.asyncio.Redis":
         return redis.asyncio.Redis.from_url(
             self._address,
-            socket_timeout=REDIS_SECONDS,
+            socket_timeout=None,
             socket_connect_timeout=REDIS_SECONDS,
             # One that fails is asked nothing twice: nobody knows what it has done.
             retry=None,
@@ -192,8 +196,7 @@ class RedisLink:
         for one in asked:
             pipeline.execute_command(*one.command)
         try:
-            async with asyncio.timeout(REDIS_SECONDS):
-                answers = await pipeline.execute(raise_on_error=False)
+            answers = await _answered(pipeline.execute(raise_on_error=False))
         except Exception as error:
             # What was on its way may have been done, or not. Whatever it is, the next question must have its answer.
             self._lose(error)
@@ -285,6 +288,15 @@ class RedisLink:
         _, at = self._others.setdefault(process, (0, now))
         return now - at < LEASE_SECONDS
 
+    @property
+    def hears_all(self) -> bool:
+        """True: the pulse of every process goes on, but for those that have said that they go.
+
+        One that does not may be dead, or may have lost touch with Redis and act as if it were alone.
+        """
+        now = asyncio.get_running_loop().time()
+        return self.is_current and all(now - at < RECENT_SECONDS for number, at in self._others.values() if number)
+
     def when_back(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever Redis answers again, or has forgotten what it was told."""
         self._when_back.append(call)
@@ -346,6 +358,21 @@ class RedisLink:
             self._others[letter.sender] = 0, asyncio.get_running_loop().time() - LEASE_SECONDS
         if hear := self._hearers.get(letter.kind):
             hear(letter.sender, letter.content)
+
+
+async def _answered(asking: Coroutine[Any, Any, T]) -> T:
+    """The answer that comes within REDIS_SECONDS. Raises TimeoutError, and what asking for it raises.
+
+    A loop that was held up for so long may have the answer before it, unread: it has a moment more.
+    """
+    task = asyncio.ensure_future(asking)
+    try:
+        for seconds in (REDIS_SECONDS, LAST_LOOK_SECONDS):
+            if (await asyncio.wait([task], timeout=seconds))[0]:
+                return task.result()
+        raise TimeoutError
+    finally:
+        task.cancel()
 
 
 def _look(answer: "asyncio.Future[Any]") -> None:

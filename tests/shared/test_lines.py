@@ -8,6 +8,7 @@ from itertools import cycle
 import pytest
 
 from gateway.domain.errors import Overtaken, QueueFull
+from gateway.shared import redis_link
 from gateway.shared.lines import Lines, OwnLines, Place
 from gateway.shared.redis_lines import RedisLines
 from gateway.shared.redis_link import RedisLink
@@ -207,6 +208,23 @@ async def test_a_place_is_free_once_its_process_is_dead(links: list[RedisLink], 
     with pytest.raises(Overtaken):
         first.place.check()
     await first.leave()
+
+
+@pytest.mark.full
+async def test_a_place_is_agreed_on_unless_a_process_may_act_as_if_it_were_alone(
+    server: RedisServer, links: list[RedisLink], lines: list[RedisLines], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "RECENT_SECONDS", 0.3)
+    async with lines[0].place("agreed", 8, LONG) as place:
+        await until(lambda: place.is_agreed)
+        async with linked(server) as leaving:
+            await until(lambda: links[0]._others.get(leaving.process))
+            assert place.is_agreed
+        # Who says that it goes is not waited for; who falls silent may have lost touch.
+        assert place.is_agreed
+        await kill(links[1])
+        await until(lambda: not place.is_agreed)
+        assert place.is_shared
 
 
 @pytest.mark.full

@@ -11,18 +11,18 @@ from functools import partial
 from typing import Any
 
 from gateway.domain.event_bytes import events_to_bytes, failure_to_bytes
-from gateway.domain.events import CallRefused, CallWaits, Event, Remark, Text, Thought, ToolCalled, ToolReturned
+from gateway.domain.events import Event
 from gateway.shared.asking import Script
 from gateway.shared.redis_link import RedisLink
 from gateway.turns.runs.log import RunLog
 
 logger = logging.getLogger(__name__)
 BEHIND_SECONDS = 0.05
-# So many characters are written at once, sooner than that.
-WRITE_CHARACTERS = 16 * 1024
-# The most events of one entry of a stream.
-ENTRY_EVENTS = 1000
-# A log that holds more characters than this is followed nowhere else.
+# So many events are written at once, sooner than that: some 16 KiB of pieces of a text.
+WRITE_EVENTS = 1000
+# The longest entry of a stream, but for an event that is longer alone.
+ENTRY_BYTES = 16 * 1024
+# A log of more bytes than this is followed nowhere else.
 LONGEST_LOG = 4 * 1024 * 1024
 # A stream that gets nothing for so long is forgotten; one whose run says nothing is kept alive.
 STREAM_MS = 600_000
@@ -41,23 +41,25 @@ end
 return 1
 """)
 WELL_ENDED = b"."
-_OVERHEAD = 100
 
 
 class _Copied:
     """A log that is copied, and how far."""
 
-    __slots__ = ("characters", "is_broken", "keep_ms", "log", "number", "told_at", "when_broken")
+    __slots__ = ("events", "is_broken", "keep_ms", "log", "number", "size", "told_at", "when_broken")
 
     def __init__(self, log: RunLog, when_broken: Callable[[], None]) -> None:
         self.log = log
         self.when_broken = when_broken
+        self.events: list[Event] = []
+        """The events that are to be written."""
         self.number = 0
         """The number of the last event that was written."""
-        self.characters = 0
+        self.size = 0
+        """The bytes that were written."""
         self.keep_ms: int | None = None
         """The time for which the stream is kept after the end; None before the end."""
-        self.told_at = 0.0
+        self.told_at = asyncio.get_running_loop().time()
         """The moment from which its time to live counts."""
         self.is_broken = False
 
@@ -71,8 +73,8 @@ class LogWriter:
         """Run id → its log, until all of it was written."""
         self._news: dict[str, _Copied] = {}
         """Those of them that have something to write."""
-        self._characters = 0
-        """About so many are to be written."""
+        self._count = 0
+        """So many events are to be written."""
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[Any] | None = None
         link.when_back(self._break_all)
@@ -85,25 +87,29 @@ class LogWriter:
     def copy(self, run_id: str, log: RunLog, when_broken: Callable[[], None]) -> None:
         """Copy a log from its begin to its end; `when_broken` is called should that not be possible."""
         copied = self._copied[run_id] = _Copied(log, when_broken)
-        copied.told_at = asyncio.get_running_loop().time()
-        log.watch = partial(self._hear, run_id, copied)
+
+        # With every event: nothing is looked at here.
+        def hear(events: Sequence[Event]) -> None:
+            copied.events += events
+            self._count += len(events)
+            self._news[run_id] = copied
+            if self._timer is None or self._count > WRITE_EVENTS:
+                self._come()
+
+        log.watch = hear
 
     def close(self, run_id: str, keep_seconds: float) -> None:
         """The run has ended: its stream is kept for so long."""
         if copied := self._copied.get(run_id):
             copied.keep_ms = max(int(keep_seconds * 1000), LAST_MS)
-            self._note(run_id, copied)
+            self._news[run_id] = copied
+            self._come()
 
-    def _hear(self, run_id: str, copied: _Copied, log: RunLog, events: Sequence[Event]) -> None:
-        for event in events:
-            self._characters += len(event.text) if isinstance(event, Text | Thought) else _OVERHEAD
-        self._note(run_id, copied)
-
-    def _note(self, run_id: str, copied: _Copied) -> None:
-        self._news[run_id] = copied
+    def _come(self) -> None:
+        """There is something to write: soon, or now if it is much."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(BEHIND_SECONDS, self._write)
-        elif self._characters > WRITE_CHARACTERS and not self._writing:
+        elif self._count > WRITE_EVENTS and not self._writing:
             self._timer.cancel()
             self._write()
 
@@ -112,24 +118,29 @@ class LogWriter:
         if self._writing:
             self._timer = asyncio.get_running_loop().call_later(BEHIND_SECONDS, self._write)
             return
-        self._timer, self._characters = None, 0
+        self._timer, self._count = None, 0
         news, self._news = self._news, {}
         keys: list[str] = []
         arguments: list[str | bytes | int] = []
+        long: list[tuple[str, _Copied]] = []
         for run_id, copied in news.items():
             if self._link.is_away:
                 self._break(run_id, copied)
                 continue
+            stream = self.stream_of(run_id)
             for row in self._rows(copied):
-                keys.append(self.stream_of(run_id))
+                keys.append(stream)
                 arguments += row
-            if copied.characters > LONGEST_LOG:
-                self._break(run_id, copied)
+            if copied.size > LONGEST_LOG:
+                long.append((run_id, copied))
             elif copied.keep_ms is not None:
                 self._copied.pop(run_id, None)
         if keys:
             self._writing = asyncio.ensure_future(self._link.run(_WRITE, keys, *arguments))
             self._writing.add_done_callback(partial(self._written, news))
+        for run_id, copied in long:
+            # What is written now goes with it.
+            self._break(run_id, copied)
 
     def _written(self, news: dict[str, _Copied], writing: "asyncio.Future[Any]") -> None:
         self._writing = None
@@ -137,20 +148,18 @@ class LogWriter:
             for run_id, copied in news.items():
                 self._break(run_id, copied)
 
-    def _rows(self, copied: _Copied) -> Iterator[list[str | bytes | int]]:
+    def _rows(self, copied: _Copied) -> Iterator[tuple[str | bytes | int, ...]]:
         """The rows to write of a log: what is new, and the time for which its stream is kept."""
         log = copied.log
-        events, first = log.pieces(copied.number), copied.number + 1
-        ends = log.ended or log.failure is not None
-        end = b"" if not ends else failure_to_bytes(log.failure) if log.failure else WELL_ENDED
         keep = STREAM_MS if copied.number == 0 else 0
-        copied.number += len(events)
-        for chunk in _chunks(events):
-            copied.characters += sum(map(weight_of, chunk))
-            yield [first, events_to_bytes(chunk), b"", keep]
-            first, keep = first + len(chunk), 0
-        if (end and log.ended) or copied.keep_ms is not None:
-            yield [0, b"", end if log.ended else b"", copied.keep_ms or keep]
+        events, copied.events = copied.events, []
+        for count, data in _encoded(events):
+            copied.size += len(data)
+            yield copied.number + 1, data, b"", keep
+            copied.number, keep = copied.number + count, 0
+        end = (failure_to_bytes(log.failure) if log.failure else WELL_ENDED) if log.ended else b""
+        if end or copied.keep_ms is not None:
+            yield 0, b"", end, copied.keep_ms or keep
 
     def _break(self, run_id: str, copied: _Copied) -> None:
         """Nobody can follow it any more: what is missing would never be known."""
@@ -158,6 +167,7 @@ class LogWriter:
             return
         copied.is_broken = True
         copied.log.watch = None
+        copied.events = []
         self._copied.pop(run_id, None)
         self._link.begin("DEL", self.stream_of(run_id))
         copied.when_broken()
@@ -185,27 +195,14 @@ class LogWriter:
                 await asyncio.sleep(0)
 
 
-def weight_of(event: Event) -> int:
-    """The characters of an event, more or less."""
-    match event:
-        case Text(text) | Thought(text) | Remark(text) | ToolReturned(text=text):
-            return _OVERHEAD + len(text)
-        case ToolCalled(call) | CallWaits(call) | CallRefused(call):
-            return _OVERHEAD + len(call.arguments)
-        case _:
-            return _OVERHEAD
-
-
-def _chunks(events: list[Event]) -> Iterator[list[Event]]:
-    """The events, in lists of no more than WRITE_CHARACTERS and ENTRY_EVENTS, and of one at least."""
-    chunk: list[Event] = []
-    room = WRITE_CHARACTERS
-    for event in events:
-        weight = weight_of(event)
-        if chunk and (weight > room or len(chunk) >= ENTRY_EVENTS):
-            yield chunk
-            chunk, room = [], WRITE_CHARACTERS
-        chunk.append(event)
-        room -= weight
-    if chunk:
-        yield chunk
+def _encoded(events: list[Event]) -> Iterator[tuple[int, bytes]]:
+    """The events, encoded in portions of ENTRY_BYTES at most, or of one; and the number of each."""
+    if not events:
+        return
+    data = events_to_bytes(events)
+    if len(data) <= ENTRY_BYTES or len(events) == 1:
+        yield len(events), data
+        return
+    half = len(events) // 2
+    yield from _encoded(events[:half])
+    yield from _encoded(events[half:])

@@ -166,7 +166,7 @@ class Agents:
         if place.is_shared:
             listed = await self._list_all(names)
         for tags, agents in zip(names, listed, strict=True):
-            if agents and (found := await self._choose(tags, agents, place.is_shared)):
+            if agents and (found := await self._choose(tags, agents, place.is_agreed)):
                 return await self._know(found, template, agent_type, user)
         if place.word and await self._is_there(place.word):
             # It was made a moment ago, and is not listed yet.
@@ -177,7 +177,7 @@ class Agents:
         await self._bring_up_to_date(mine, template)
         known = KnownAgent(mine.id, agent_type)
         known.is_unused = True
-        if not (self._upstream.capabilities.owned or place.is_shared):
+        if not (self._upstream.capabilities.owned or place.is_agreed):
             self._settle_new(known, mine, names[0], template)
         return known
 

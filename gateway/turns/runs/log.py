@@ -96,27 +96,14 @@ class _JoinedText:
             return end
         return min(end, max(bisect_right(self._begins, most) - 1, start + 1))
 
-    def pieces(self, start: int, end: int) -> list[Event]:
-        """The pieces from `start` to before `end`, as they came."""
-        text, first = self._text(start, end), self._begins[start]
-        ends = [*self._begins[start + 1 : end + 1], self._length][: end - start]
-        begins = [first, *ends]
-        return [
-            self._kind(text[begin - first : stop - first], self._step)
-            for begin, stop in zip(begins, ends, strict=False)
-        ]
-
     def between(self, start: int, end: int) -> Event:
         """One event of the pieces from `start` to before `end`, at the cost of these and of two blocks."""
-        return self._kind(self._text(start, end), self._step)
-
-    def _text(self, start: int, end: int) -> str:
         block = start // JOINED_PIECES
         blocks = self._blocks[block : -(-end // JOINED_PIECES)]
         if end > len(self._blocks) * JOINED_PIECES:
             blocks.extend(self._tail)
         skipped = self._begins[start] - self._begins[block * JOINED_PIECES]
-        return "".join(blocks)[skipped : skipped + self.characters(start, end)]
+        return self._kind("".join(blocks)[skipped : skipped + self.characters(start, end)], self._step)
 
 
 class RunLog:
@@ -137,8 +124,8 @@ class RunLog:
         self._unread = unread
         self._readers: set[Reader] = set()
         self._is_kept = False
-        self.watch: Callable[[RunLog, Sequence[Event]], None] | None = None
-        """Called with the log and what has just come, and without anything at its end, by whoever copies it."""
+        self.watch: Callable[[Sequence[Event]], None] | None = None
+        """Called with the events that have just come, and without any at the end: whoever copies the log sets it."""
 
     def follow(self, after: int = 0) -> "Reader":
         """A reader of all events but the first `after`."""
@@ -162,14 +149,14 @@ class RunLog:
             return
         # Almost always the list that came is the one that is told.
         numbered = numbered or [event for event in events if not isinstance(event, SignOfLife)]
+        if self.watch:
+            self.watch(numbered)
         first = before + 1
         if self._read < before and len(self._last.events) < JOINED_PIECES:
             # Nobody has had those before yet: who comes in a moment takes them as they were.
             numbered = [*self._last.events, *numbered]
             first = self.count + 1 - len(numbered)
         self._last = Told(numbered, range(first, self.count + 1))
-        if self.watch:
-            self.watch(self, events)
         self._tell()
 
     def _join(self, piece: Text | Thought) -> None:
@@ -186,7 +173,7 @@ class RunLog:
         if not self.failure and not self.ended:
             self.failure = error
             if self.watch:
-                self.watch(self, ())
+                self.watch(())
             self._tell()
 
     def end(self) -> None:
@@ -194,7 +181,7 @@ class RunLog:
         # The run, with all that it was asked, goes before the last of its readers does.
         self._unread = _no_matter
         if self.watch:
-            self.watch(self, ())
+            self.watch(())
             self.watch = None
         self._tell()
 
@@ -223,18 +210,6 @@ class RunLog:
     def since(self, number: int) -> list[Event]:
         """All events after a number, joined."""
         return [event for event, _ in self._between(number, self.count)]
-
-    def pieces(self, number: int) -> list[Event]:
-        """All events after a number, each as it came: the first has the number after that, and so on."""
-        pieces: list[Event] = []
-        for at in range(max(0, bisect_right(self._begins, number) - 1), len(self._kept)):
-            begin, one = self._begins[at], self._kept[at]
-            end = self._begins[at + 1] if at + 1 < len(self._begins) else self.count
-            if isinstance(one, _JoinedText):
-                pieces += one.pieces(max(0, number - begin), end - begin) if number < end else []
-            elif begin >= number:
-                pieces.append(one)
-        return pieces
 
     def keep(self) -> None:
         """Keep it for readers who come after the end: with nothing of the run that has told it."""
