@@ -255,6 +255,9 @@ class RedisLink:
         self.is_away = False
         self._pulses += 1
         self._pulse_at = at
+        if was_away:
+            # The others could not raise theirs either, and have the same time for it from now on.
+            self._others = {process: (number, loop.time()) for process, (number, _) in self._others.items()}
         self._see(pulses, loop.time())
         if self._pulses > 1 and (was_away or lapsed or forgotten):
             logger.warning("Redis is back%s", ", and has forgotten what it was told" if forgotten else "")

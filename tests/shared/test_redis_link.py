@@ -102,6 +102,23 @@ async def test_a_process_is_alive_while_its_pulse_goes_on(server: RedisServer) -
         await until(lambda: not one.is_alive(killed.process))
 
 
+async def test_once_redis_is_back_nobody_is_dead_who_had_no_time_to_tell_that_he_lives(server: RedisServer) -> None:
+    async with linked(server) as one:
+        other = RedisLink(Sharing(url=Secret(server.url), prefix="test"))
+        await other.start()
+        await until(lambda: one.is_alive(other.process))
+        alive: list[bool] = []
+        one.when_back(lambda: alive.append(one.is_alive(other.process)))
+        server.stop()
+        await until(lambda: not one.is_alive(other.process))
+        await kill(other)
+        server.start()
+
+        await until(lambda: alive)
+        assert alive == [True]
+        await until(lambda: not one.is_alive(other.process))
+
+
 async def test_a_letter_reaches_the_process_that_it_is_for(server: RedisServer) -> None:
     heard: list[tuple[str, Any]] = []
     async with linked(server) as one, linked(server) as other:
