@@ -149,7 +149,7 @@ class Relay:
                 return False
             await relayed.over
         except Away as error:
-            raise errors.BrokenStream(str(error)) from error
+            raise errors.BrokenStream(str(error), taken=relayed is not None) from error
         except BaseException:
             if relayed:
                 self._link.drop_letter(relayed.process, "drop", relayed.number)
