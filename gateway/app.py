@@ -75,6 +75,8 @@ def create_app(
         metrics.read("answers", "Answers of agents under way, streamed or not.", lambda: len(under_way.chats))
         metrics.read("runs", "Runs under way, those that nobody reads included.", lambda: len(runs.under_way))
         metrics.read("max_streams", "The most answers at one time.", lambda: settings.server.max_streams)
+        if link := together.link:
+            metrics.read("redis_up", "1 while the Redis that gateways share answers.", lambda: int(not link.is_away))
     in_force = InForce(settings)
     door = Door(settings.server.max_streams, "/v1/chat/completions")
     parts = Parts(

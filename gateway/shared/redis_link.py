@@ -91,6 +91,7 @@ class RedisLink:
         self._pulse_at = -LEASE_SECONDS
         """The moment at which the last pulse that was taken had been sent."""
         self._pulses = 0
+        self._began_at = 0.0
         self._others: dict[str, tuple[int, float]] = {}
         """Process → its pulse, and the moment at which that was seen to change."""
         self._hearers: dict[str, Callable[[str, msgspec.Raw], None]] = {}
@@ -122,6 +123,7 @@ class RedisLink:
         """Reach Redis, if it is there, and keep the link to it from now on; called again, it does nothing."""
         if self._tasks:
             return
+        self._began_at = asyncio.get_running_loop().time()
         self._tasks = [asyncio.create_task(work) for work in (self._send_all(), self._hear_all())]
         try:
             await self._pulse()
@@ -298,7 +300,10 @@ class RedisLink:
         One that does not may be dead, or may have lost touch with Redis and act as if it were alone.
         """
         now = asyncio.get_running_loop().time()
-        return self.is_current and all(now - at < RECENT_SECONDS for number, at in self._others.values() if number)
+        # Who has just begun does not know yet whose pulse goes on.
+        knows_them = now - self._began_at > RECENT_SECONDS
+        heard = all(now - at < RECENT_SECONDS for number, at in self._others.values() if number)
+        return self.is_current and knows_them and heard
 
     def when_back(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever Redis answers again, or has forgotten what it was told."""
