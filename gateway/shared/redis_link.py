@@ -48,9 +48,10 @@ Command = tuple[str | bytes | int | float, ...]
 
 # Which is small, and so is taken by a Redis that is full.
 _PULSE = Script.of("""#!lua flags=allow-oom
-local count = redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
+local before = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-return {count, redis.call('HGETALL', KEYS[1])}
+return {before, redis.call('HGETALL', KEYS[1])}
 """)
 
 
@@ -245,15 +246,15 @@ class RedisLink:
         """Raise the pulse of this process, and look at those of the others. Raises Away."""
         loop = asyncio.get_running_loop()
         at = loop.time()
-        command = ("EVAL", _PULSE.text, 1, self.key("pulses"), self.process, PULSES_SECONDS)
+        command = ("EVAL", _PULSE.text, 1, self.key("pulses"), self.process, PULSES_SECONDS, self._pulses + 1)
         try:
             # It is asked whether Redis is away or not.
-            count, pulses = await self._put(command)
+            before, pulses = await self._put(command)
         except Away:
             self.is_away = True
             raise
         was_away, lapsed = self.is_away, self._pulses > 0 and not self.is_current
-        forgotten = self._pulses > 0 and count <= 1
+        forgotten = self._pulses > 0 and not before
         self.is_away = False
         self._pulses += 1
         self._pulse_at = at
