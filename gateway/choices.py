@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.letta.embedded.directory import state_of
 from gateway.letta.upstream import Upstream
+from gateway.limits.counters import Counters
 from gateway.limits.own_counters import OwnCounters
 from gateway.pictures.shown import Fetch, Pictures
 from gateway.settings import Settings
@@ -19,6 +20,7 @@ from gateway.together import Together
 if TYPE_CHECKING:
     from gateway.http.seen.metrics import PrometheusMetrics
     from gateway.http.seen.traces import OtelTraces
+    from gateway.shared.redis_link import RedisLink
 
 
 def upstream_for(settings: Settings, together: Together | None = None) -> Upstream:
@@ -76,21 +78,32 @@ def state_for(settings: Settings) -> Path | None:
     return state_of(settings.letta.state) if settings.letta.kind == "embedded" else None
 
 
+def link_for(settings: Settings) -> "RedisLink | None":
+    """The link to the Redis that several gateways share, not yet started; None for a gateway that shares nothing."""
+    if settings.shared.url is None:
+        return None
+    from gateway.shared.redis_link import RedisLink
+
+    return RedisLink(settings.shared)
+
+
 def together_for(settings: Settings) -> Together:
     """The means by which the gateway agrees with others, not yet started."""
-    if settings.shared.url is None:
+    if (link := link_for(settings)) is None:
         return Together(OwnLines())
     from gateway.letta.elsewhere.relay import Relay
     from gateway.shared.redis_lines import RedisLines
-    from gateway.shared.redis_link import RedisLink
     from gateway.turns.elsewhere.directory import RunDirectory
 
-    link = RedisLink(settings.shared)
     return Together(RedisLines(link), link, RunDirectory(link, settings.chats.resend_seconds), Relay(link))
 
 
-def counters_for(settings: Settings) -> OwnCounters:
-    """The counters of requests, answers under way and tokens, not yet started."""
+def counters_for(settings: Settings, link: "RedisLink | None") -> Counters:
+    """The counters of requests, answers under way and tokens, not yet started; shared, where there is a link."""
+    if link:
+        from gateway.limits.shared_counters import SharedCounters
+
+        return SharedCounters(link)
     if not (state := state_for(settings)):
         return OwnCounters()
     from gateway.limits.usage_file import UsageBook

@@ -104,7 +104,7 @@ async def _serve(
         _close(sockets)
         raise
     together = together_for(settings)
-    upstream, counters = upstream_for(settings, together), counters_for(settings)
+    upstream, counters = upstream_for(settings, together), counters_for(settings, together.link)
 
     async def up(address: str) -> None:
         if isinstance(upstream, _Own):

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.commands.announcement import after, before, ended, left_out, listed, model_line, plain_address, waiting
 from gateway.domain import errors
-from gateway.settings import AgentType, Key, Letta, Provider, Secret, Server, Settings
+from gateway.settings import AgentType, Key, Letta, Provider, Secret, Server, Settings, Sharing
 from tests.turns.memory_letta import MemoryLetta
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +47,13 @@ BEFORE = {
     "a V1 server": (
         settings(NAMED, letta=Letta(base_url="https://me:sk-1@letta:8283")),
         ["Letta: a V1 server or Letta Cloud at https://letta:8283"],
+    ),
+    "one of several gateways": (
+        settings(letta=Letta(base_url="ws://l:1"), shared=Sharing(url=Secret("rediss://me:sk-1@r:6380/2"), prefix="p")),
+        [
+            "Letta: an App Server at ws://l:1",
+            "Shared: with all gateways that have the prefix `p` in the Redis at rediss://r:6380/2",
+        ],
     ),
 }
 

@@ -21,7 +21,17 @@ IN_ROOMS = [name for name in FILES if "/" in name]
 # room -> the modules of ours that it may import, beside its own; what stands beside the rooms may import them all
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": ("domain",),
-    "commands": ("letta", "turns", "limits", "http.seen.chats", "configuration", "choices", "settings", "domain"),
+    "commands": (
+        "letta",
+        "turns",
+        "limits",
+        "shared",
+        "http.seen.chats",
+        "configuration",
+        "choices",
+        "settings",
+        "domain",
+    ),
     "domain": (),
     "wires": ("domain",),
     "frontends": ("wires.chat_completions", "wires.sayings", "settings", "domain"),

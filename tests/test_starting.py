@@ -8,6 +8,7 @@ from tests.gateways import GatewayProcess
 from tests.imported import JWT_SECRET, Imports, config_of, importing, use
 from tests.servers.fake_letta import FakeLetta
 from tests.servers.otlp import received_traces
+from tests.servers.redis_server import RedisServer
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.threads import served
 from tests.test_smoke import NO_PROVIDER
@@ -22,6 +23,7 @@ HAS_ADDRESS = "[metrics]\nport = 0"
 TRACES = '[traces]\nendpoint = "http://127.0.0.1:9/v1/traces"'
 TASK_MODEL = '[tasks]\nanswer = "model"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"'
 KEEPS = '[server]\nstate = "{state}"'
+SHARES = '[shared]\nurl = "redis://127.0.0.1:9/0"'
 FETCHES = "[images]\nfetch = true"
 SIGNED = f'[[keys]]\nname = "k"\nkey = "sk-k"\nuser_from = ["jwt:X-User"]\njwt_secret = "{JWT_SECRET}"'
 # And not sqlite3, which whoever measures what tests cover imports as well.
@@ -36,6 +38,7 @@ LIBRARIES = {
         "openai",
         "prometheus_client",
         "pydantic",
+        "redis",
         USAGE_FILE,
         "websockets",
     ),
@@ -53,6 +56,9 @@ ASKED_FOR: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "pictures are fetched": ((APP_SERVER, FETCHES), {"websockets", "aiohttp"}),
     "tokens are read": ((APP_SERVER, SIGNED), {"websockets", "jwt"}),
     "what is used is kept": ((APP_SERVER, KEEPS), {"websockets", USAGE_FILE}),
+    # Redis' own client imports OpenTelemetry where that is installed.
+    "several gateways share a Redis": ((APP_SERVER, SHARES), {"websockets", "redis", "opentelemetry.sdk"}),
+    "what is used is kept in Redis": ((APP_SERVER, SHARES, KEEPS), {"websockets", "redis", "opentelemetry.sdk"}),
     "a plain model answers tasks": ((APP_SERVER, TASK_MODEL), {"websockets", "openai", "pydantic", "aiohttp"}),
 }
 OF_ITS_OWN = {
@@ -96,6 +102,14 @@ def test_in_front_of_a_letta_over_rest_it_imports_nothing_once_it_is_ready(tmp_p
         with importing(config_of(tmp_path, tables, tasks=tasks), OTEL_BSP_SCHEDULE_DELAY="100") as process:
             assert of_whole_use(process) == []
         assert receiver.spans
+
+
+@pytest.mark.full
+def test_with_a_redis_it_imports_nothing_once_it_is_ready(tmp_path: Path) -> None:
+    with FakeLetta() as letta, RedisServer() as redis:
+        tables = f'[letta]\nbase_url = "{letta.base_url}"\n\n[shared]\nurl = "{redis.url}"'
+        with importing(config_of(tmp_path, tables)) as process:
+            assert of_whole_use(process) == []
 
 
 @pytest.mark.smoke

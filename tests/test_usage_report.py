@@ -1,10 +1,12 @@
 """`letta-gateway usage`: what the operator is told of what people have used."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.cli import main
@@ -12,9 +14,11 @@ from gateway.commands.usage_report import UsageAsked, tell_usage_of
 from gateway.configuration import SettingsError
 from gateway.limits.counters import CannotKeep, Payer, Spent
 from gateway.limits.usage_file import FILE_NAME, UsageFile
-from gateway.settings import Key, Secret, Settings
+from gateway.settings import Key, Secret, Settings, Sharing
 from gateway.turns.chats.markers import user_digest
 from tests.gateways import settings_for
+from tests.limits.redis_counters import counting
+from tests.servers.redis_server import RedisServer
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 WEB = Key(name="web", key=Secret("1"), scope="people")
@@ -165,3 +169,29 @@ def test_the_command_exits_with_1_where_there_is_nothing(capsys: pytest.CaptureF
 
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"Nothing was used yet: there is no {tmp_path / FILE_NAME}.\n"
+
+
+@pytest.mark.full
+def test_what_several_gateways_share_is_told_as_the_file_is(
+    capsys: pytest.CaptureFixture[str], settings: Settings
+) -> None:
+    questions: list[dict[str, str]] = [{}, *(asked for asked, _ in ASKED.values())]
+    before = []
+    for asked in questions:
+        tell_usage_of(settings, UsageAsked(**asked), NOW)
+        before.append(capsys.readouterr().out.splitlines()[1:])
+    with RedisServer() as server:
+        shared = msgspec.structs.replace(settings, shared=Sharing(url=Secret(server.url)))
+
+        async def spend() -> None:
+            async with counting(server, "letta-gateway") as counters:
+                for (payer, period), spent in SPENT.items():
+                    await counters.spend(payer, (period,), spent)
+
+        asyncio.run(spend())
+        for asked, lines in zip(questions, before, strict=True):
+            tell_usage_of(shared, UsageAsked(**asked), NOW)
+            assert capsys.readouterr().out.splitlines() == [f"From {server.url}; times are UTC.", *lines]
+        server.stop()
+        with pytest.raises(CannotKeep, match="Redis does not tell what was used"):
+            tell_usage_of(shared, UsageAsked(), NOW)

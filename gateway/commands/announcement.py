@@ -27,6 +27,9 @@ def before(settings: Settings) -> Iterator[str]:
             yield f"Letta: an App Server at {plain_address(settings.letta.address)}"
         case "rest":
             yield f"Letta: a V1 server or Letta Cloud at {plain_address(settings.letta.address)}"
+    if settings.shared.url:
+        address, prefix = plain_address(settings.shared.url.reveal()), settings.shared.prefix
+        yield f"Shared: with all gateways that have the prefix `{prefix}` in the Redis at {address}"
 
 
 async def model_line(settings: Settings, upstream: Upstream) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.choices import state_for, upstream_for
 from gateway.commands import announcement
+from gateway.commands.check_shared import check_shared
 from gateway.commands.people_report import PeopleAsked, tell_people
 from gateway.domain import errors
 from gateway.letta.app_server.upstream import AppServerUpstream
@@ -31,8 +32,9 @@ async def check(settings: Settings, people: PeopleAsked | None = None, every_mod
     """
     async with AsyncExitStack() as opened:
         found = [problem async for problem in _find_problems(settings, opened, people, every_model)]
-    problems = [*_check_usage(settings), *found]
-    for warning in _warnings(settings):
+    shared = [finding async for finding in check_shared(settings)]
+    problems = [*_check_usage(settings), *found, *(each.words for each in shared if each.is_problem)]
+    for warning in (*_warnings(settings), *(each.words for each in shared if not each.is_problem)):
         print(f"warning: {warning}")
     for problem in problems:
         print(f"problem: {problem}")
@@ -120,7 +122,8 @@ async def _start(upstream: Upstream, settings: Settings, opened: AsyncExitStack)
 
 def _check_usage(settings: Settings) -> Iterator[str]:
     """Open what is kept of usage, if there is something already."""
-    state = state_for(settings)
+    # With a Redis that is shared it is not used.
+    state = None if settings.shared.url else state_for(settings)
     if state and (state / FILE_NAME).exists():
         try:
             UsageFile(state / FILE_NAME).close()

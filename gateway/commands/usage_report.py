@@ -1,22 +1,27 @@
-"""`letta-gateway usage`: what people have used, by key and by person, from the file in the state directory.
+"""`letta-gateway usage`: what people have used, by key and by person.
 
-It may be asked while the gateway runs, which writes what is used within a second. People are shown by the beginning of
+It is read from the file in the state directory, or from the Redis that several gateways share, and may be asked while
+the gateway runs, which writes what is used within a second. People are shown by the beginning of
 their digest, as `check --user ID` shows it; their ids are in no file.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
-from gateway.choices import state_for
+from gateway.choices import link_for, state_for
+from gateway.commands.announcement import plain_address
 from gateway.configuration import SettingsError
-from gateway.limits.counters import NOTHING_SPENT, CannotKeep, Payer, Spent
+from gateway.limits.counters import NOTHING_SPENT, CannotKeep, Payer, Row, Spent
 from gateway.limits.periods import day_of, month_of
 from gateway.limits.usage_file import FILE_NAME, UsageFile
 from gateway.settings import OPEN_KEY, Settings
+from gateway.shared.asking import Away
 from gateway.turns.chats.markers import user_digest
 
 # So many digits of a person's digest are shown: enough to tell a million people apart, mostly.
@@ -53,6 +58,58 @@ def tell_usage_of(settings: Settings, asked: UsageAsked, now: datetime, in_json:
     """Print the report. Raises SettingsError, CannotKeep."""
     if asked.month and not MONTH.fullmatch(asked.month):
         raise SettingsError("--month", "", f"`{asked.month}`: expected a month such as `{month_of(now)}`")
+    if settings.shared.url:
+        place = plain_address(settings.shared.url.reveal())
+        rows = list(_rows(asyncio.run(_read_shared(settings, asked.month or month_of(now))), settings, asked, now))
+    else:
+        place, rows = _from_file(settings, asked, now)
+    if in_json:
+        print(msgspec.json.encode(rows).decode())
+        return
+    print(f"From {place}; times are UTC.")
+    for line in _lines(rows):
+        print(line)
+    if not rows:
+        print("Nothing was used.")
+
+
+class _Kept(Protocol):
+    """A place that has sums."""
+
+    def payers(self, period: str) -> list[tuple[Payer, Spent]]: ...
+    def days(self, payer: Payer, month: str) -> list[tuple[str, Spent]]: ...
+
+
+class _SharedSums:
+    """The sums of a month that were read from a Redis; carries out `_Kept`."""
+
+    def __init__(self, rows: dict[Row, Spent]) -> None:
+        self._rows = sorted(rows.items(), key=lambda row: (row[0][0].key, row[0][0].person, row[0][1]))
+
+    def payers(self, period: str) -> list[tuple[Payer, Spent]]:
+        return [(payer, spent) for (payer, of), spent in self._rows if of == period]
+
+    def days(self, payer: Payer, month: str) -> list[tuple[str, Spent]]:
+        return [(of, spent) for (one, of), spent in self._rows if one == payer and of.startswith(f"{month}-")]
+
+
+async def _read_shared(settings: Settings, month: str) -> _SharedSums:
+    """Raises CannotKeep."""
+    from gateway.limits.shared_spending import read_shared_sums  # Redis' client, which not every gateway has
+
+    link = link_for(settings)
+    assert link
+    await link.start()
+    try:
+        return _SharedSums(await read_shared_sums(link, month))
+    except Away as error:
+        raise CannotKeep(f"Redis does not tell what was used: {error}. `letta-gateway check` says more.") from error
+    finally:
+        await link.aclose()
+
+
+def _from_file(settings: Settings, asked: UsageAsked, now: datetime) -> tuple[str, list[UsageRow]]:
+    """The place of the file, and what it has. Raises CannotKeep."""
     state = state_for(settings)
     if state is None:
         raise CannotKeep("Nothing is kept: set [server] state to the directory to keep in what is used.")
@@ -61,20 +118,12 @@ def tell_usage_of(settings: Settings, asked: UsageAsked, now: datetime, in_json:
         raise CannotKeep(f"Nothing was used yet: there is no {path}.")
     file = UsageFile(path, writes=False)
     try:
-        rows = list(_rows(file, settings, asked, now))
+        return str(path), list(_rows(file, settings, asked, now))
     finally:
         file.close()
-    if in_json:
-        print(msgspec.json.encode(rows).decode())
-        return
-    print(f"From {path}; times are UTC.")
-    for line in _lines(rows):
-        print(line)
-    if not rows:
-        print("Nothing was used.")
 
 
-def _rows(file: UsageFile, settings: Settings, asked: UsageAsked, now: datetime) -> Iterator[UsageRow]:
+def _rows(file: _Kept, settings: Settings, asked: UsageAsked, now: datetime) -> Iterator[UsageRow]:
     month = asked.month or month_of(now)
     people = _digests(settings, asked)
     today = {} if asked.month else dict(file.payers(day_of(now)))

@@ -37,6 +37,10 @@ class Cache(Generic[K, V]):
         """The entry that was used longest ago; None if there is none. To look at it is no use of it."""
         return next(((key, value) for key, (value, _) in self._values.items()), None)
 
+    def items(self) -> list[tuple[K, V]]:
+        """All entries, the one that was used longest ago first. To list them is no use of them."""
+        return [(key, value) for key, (value, _) in self._values.items()]
+
     def put(self, key: K, value: V, weight: int = 1) -> None:
         self.drop(key)
         self._values[key] = value, weight

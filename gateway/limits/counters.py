@@ -4,6 +4,7 @@ Everything that several gateways have to agree on goes through it. A counter has
 no clock of its own: the time is given to it. Performs no I/O.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -45,8 +46,19 @@ class Spent(Struct, frozen=True):
             self.estimated + other.estimated,
         )
 
+    def minus(self, other: "Spent") -> "Spent":
+        return Spent(
+            self.answers - other.answers,
+            self.prompt - other.prompt,
+            self.completion - other.completion,
+            self.total - other.total,
+            self.estimated - other.estimated,
+        )
+
 
 NOTHING_SPENT = Spent()
+Row = tuple[Payer, str]
+"""A payer and a period: `(Payer("open-webui"), "2026-11")`."""
 
 
 class Rate(Struct, frozen=True):
@@ -64,6 +76,9 @@ class Rate(Struct, frozen=True):
 
 class Counters(Protocol):
     """Counters that live longer than a request."""
+
+    are_shared: bool
+    """True: other processes ask them, too, and should soon know what a run has cost so far."""
 
     @property
     def since(self) -> datetime | None:
@@ -94,11 +109,15 @@ class Counters(Protocol):
         ...
 
     async def spend(self, payer: Payer, periods: tuple[str, ...], spent: Spent) -> None:
-        """Add to what a payer has spent in each of these periods: `2026-11-30` and `2026-11`."""
+        """Add to what a payer has spent in each of these periods: `2026-11-30` and `2026-11`; waits for nobody."""
         ...
 
     async def spent(self, payer: Payer, period: str) -> Spent:
         """All that a payer has spent in a period."""
+        ...
+
+    async def sums(self, rows: Sequence[Row]) -> list[Spent]:
+        """All that these payers have spent in these periods, in their order."""
         ...
 
     async def aclose(self) -> None:

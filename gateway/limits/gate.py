@@ -7,12 +7,12 @@ key of each request: they may change while the gateway runs, and what was counte
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 
 from msgspec import Struct
 
-from gateway.limits.counters import Counters, Payer, Spent
+from gateway.limits.counters import NOTHING_SPENT, Counters, Payer, Spent
 from gateway.limits.periods import at, day_of, in_openai_form, month_of, next_day, next_month
 from gateway.limits.refusals import BudgetSpent, LimitName, LimitReached, Scope, TooManyRequests, TooManyStreams
 from gateway.settings import Allowance, Key
@@ -81,14 +81,28 @@ class Admission:
         self._streams.append(payer.name)
 
 
+class _Bill(Struct, eq=False):
+    """The cost of a run under way to its payers, and what of it is counted already."""
+
+    payers: tuple[Payer, ...]
+    account: Account
+    counted: Spent = NOTHING_SPENT
+
+    def cost(self) -> Spent:
+        """All that it has cost so far. A run of nobody's, a task, is no answer."""
+        tokens = self.account.tokens
+        answers = 1 if self.account.is_closed and any(payer.person for payer in self.payers) else 0
+        return Spent(answers, tokens.prompt, tokens.completion, tokens.total, self.account.estimated.total)
+
+
 class Gate:
     """The gate of a gateway; `clock` gives the seconds since 1970 (UTC)."""
 
     def __init__(self, counters: Counters, clock: Callable[[], float] = time.time) -> None:
         self.counters = counters
         self.clock = clock
-        self._open: defaultdict[Payer, dict[int, Account]] = defaultdict(dict)
-        """The accounts that are not counted yet, of runs under way and of those that have just ended, by identity."""
+        self._open: defaultdict[Payer, dict[int, _Bill]] = defaultdict(dict)
+        """The bills of runs under way, and of those that have just ended, by the identities of their accounts."""
         self._counting: set[asyncio.Task[None]] = set()
 
     async def admit(self, key: Key, person: str) -> Admission:
@@ -108,15 +122,21 @@ class Gate:
         """Take what a run takes, the cheapest first, and of two alike that of the person. Raises LimitReached."""
         standings: list[Standing] = []
         limited = _limited(key, payers)
-        for payer, scope, allowance in limited:
-            if allowance.requests_per_minute:
-                standings.append(await admission.take_request(payer, scope, allowance.requests_per_minute))
-        for payer, scope, allowance in limited:
-            if allowance.streams:
-                await admission.take_stream(payer, scope, allowance.streams)
-        async for standing in self._budgets(limited):
-            _check(standing, at(self.clock()))
-            standings.append(standing)
+        # Counters in another place are asked for budgets together with the rest.
+        asked = asyncio.ensure_future(self._budgets(limited)) if self.counters.are_shared else None
+        try:
+            for payer, scope, allowance in limited:
+                if allowance.requests_per_minute:
+                    standings.append(await admission.take_request(payer, scope, allowance.requests_per_minute))
+            for payer, scope, allowance in limited:
+                if allowance.streams:
+                    await admission.take_stream(payer, scope, allowance.streams)
+            for standing in await (asked or self._budgets(limited)):
+                _check(standing, at(self.clock()))
+                standings.append(standing)
+        finally:
+            if asked:
+                asked.cancel()
         return standings
 
     async def admit_task(self, key: Key) -> Admission:
@@ -125,7 +145,7 @@ class Gate:
         It is no request of a person's, who need not even be named: what it costs, all users of the key pay together.
         """
         payers = (Payer(key.name),)
-        async for standing in self._budgets(_limited(key, payers)):
+        for standing in await self._budgets(_limited(key, payers)):
             _check(standing, at(self.clock()))
         return Admission(self, payers)
 
@@ -144,52 +164,65 @@ class Gate:
             if most := allowance.streams:
                 under_way = await self.counters.under_way(payer.name)
                 found.append(Standing(scope, "streams", most, max(most - under_way, 0), 0.0))
-        return found + [standing async for standing in self._budgets(limited)]
+        return found + await self._budgets(limited)
 
-    async def _budgets(self, limited: "_Limited") -> AsyncIterator[Standing]:
+    async def _budgets(self, limited: "_Limited") -> list[Standing]:
         """The standing of every limit of tokens."""
         moment = at(self.clock())
+        rows: list[tuple[Payer, Scope, LimitName, int, str, datetime]] = []
         for payer, scope, allowance in limited:
-            rows: list[tuple[LimitName, int | None, str, datetime]] = [
-                ("tokens_per_day", allowance.tokens_per_day, day_of(moment), next_day(moment)),
-                ("tokens_per_month", allowance.tokens_per_month, month_of(moment), next_month(moment)),
-            ]
-            for limit, allowed, period, resets in rows:
-                if allowed is not None:
-                    spent = (await self.counters.spent(payer, period)).total + self._under_way(payer)
-                    after = (resets - moment).total_seconds()
-                    yield Standing(scope, limit, allowed, max(allowed - spent, 0), after)
+            if (allowed := allowance.tokens_per_day) is not None:
+                rows.append((payer, scope, "tokens_per_day", allowed, day_of(moment), next_day(moment)))
+            if (allowed := allowance.tokens_per_month) is not None:
+                rows.append((payer, scope, "tokens_per_month", allowed, month_of(moment), next_month(moment)))
+        sums = await self.counters.sums([(payer, period) for payer, _, _, _, period, _ in rows])
+        standings = []
+        for (payer, scope, limit, allowed, _, resets), spent in zip(rows, sums, strict=True):
+            remaining = max(allowed - spent.total - self._under_way(payer), 0)
+            standings.append(Standing(scope, limit, allowed, remaining, (resets - moment).total_seconds()))
+        return standings
 
     def _under_way(self, payer: Payer) -> int:
         """The tokens that runs have cost which are not counted yet.
 
         A client has its whole answer a moment before Letta ends its run, and may ask again within that moment.
         """
-        return sum(account.tokens.total for account in self._open[payer].values()) if payer in self._open else 0
+        bills = self._open[payer].values() if payer in self._open else ()
+        return sum(bill.account.tokens.total - bill.counted.total for bill in bills)
 
     def count(self, payers: tuple[Payer, ...], account: Account) -> None:
-        """A run has begun that fills this account: count what it has cost once it is over."""
-        for payer in payers:
-            self._open[payer][id(account)] = account
-        account.when_closed(lambda: self._end(payers, account))
+        """A run has begun that fills this account: count what it has cost once it is over.
 
-    def _end(self, payers: tuple[Payer, ...], account: Account) -> None:
-        counting = asyncio.get_running_loop().create_task(self._count(payers, account))
+        Where other processes ask the same counters, each step is counted as soon as its cost is known: a client may ask
+        again at one of them within that moment.
+        """
+        bill = _Bill(payers, account)
+        for payer in payers:
+            self._open[payer][id(account)] = bill
+        account.when_closed(lambda: self._begin(self._end(bill)))
+        if self.counters.are_shared:
+            account.when_counted(lambda: self._begin(self._count(bill)))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        counting = asyncio.get_running_loop().create_task(work)
         self._counting.add(counting)
         counting.add_done_callback(self._counting.discard)
 
-    async def _count(self, payers: tuple[Payer, ...], account: Account) -> None:
-        tokens, moment = account.tokens, at(self.clock())
-        answers = 1 if any(payer.person for payer in payers) else 0
-        spent = Spent(answers, tokens.prompt, tokens.completion, tokens.total, account.estimated.total)
+    async def _count(self, bill: _Bill) -> None:
+        """Count what the run has cost since the last time."""
+        moment, cost = at(self.clock()), bill.cost()
+        more, bill.counted = cost.minus(bill.counted), cost
+        for payer in bill.payers:
+            await self.counters.spend(payer, (day_of(moment), month_of(moment)), more)
+
+    async def _end(self, bill: _Bill) -> None:
         try:
-            for payer in payers:
-                await self.counters.spend(payer, (day_of(moment), month_of(moment)), spent)
+            await self._count(bill)
         finally:
-            for payer in payers:
-                accounts = self._open[payer]
-                del accounts[id(account)]
-                if not accounts:
+            for payer in bill.payers:
+                bills = self._open[payer]
+                del bills[id(bill.account)]
+                if not bills:
                     del self._open[payer]
 
     async def aclose(self) -> None:

@@ -7,13 +7,13 @@ were asked about last. Nobody waits for the disk but who is asked about for the 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
 from gateway.domain.cache import Cache
-from gateway.limits.counters import NOTHING_SPENT, CannotKeep, Payer, Rate, Spent
+from gateway.limits.counters import NOTHING_SPENT, CannotKeep, Payer, Rate, Row, Spent
 from gateway.limits.rates import take
 
 logger = logging.getLogger(__name__)
@@ -25,9 +25,6 @@ MOST_SUMS = 20_000
 WRITE_SECONDS = 1.0
 # A disk that does not take it is tried again after so long.
 RETRY_SECONDS = 10.0
-
-Row = tuple[Payer, str]
-"""A payer and a period."""
 
 
 class Book(Protocol):
@@ -50,6 +47,8 @@ class Book(Protocol):
 
 class OwnCounters:
     """Counts in this process; without a book nothing outlives it, and of very many payers the last ones are known."""
+
+    are_shared = False
 
     def __init__(self, book: Book | None = None) -> None:
         self.since = None if book else datetime.now(UTC)
@@ -132,6 +131,9 @@ class OwnCounters:
                 logger.warning("what was spent cannot be read: %s", error)
                 return self._unwritten.get(row, NOTHING_SPENT)
         return self._know(row, kept)
+
+    async def sums(self, rows: Sequence[Row]) -> list[Spent]:
+        return [await self.spent(*row) for row in rows]
 
     def _know(self, row: Row, kept: Spent) -> Spent:
         """Know what the book has, and what it has not yet."""

@@ -11,7 +11,7 @@ from gateway.limits.counters import Rate
 
 MINUTE = 60.0
 # The part of a request that the inexactness of a clock's numbers may come to.
-_INEXACT = 0.01
+INEXACT = 0.01
 
 
 def take(paid_back: float, per_minute: int, now: float, count: int) -> tuple[Rate, float]:
@@ -21,9 +21,15 @@ def take(paid_back: float, per_minute: int, now: float, count: int) -> tuple[Rat
     """
     share = MINUTE / per_minute
     owed = min(max(paid_back - now, 0.0), MINUTE) / share
-    taken = owed + count <= per_minute + _INEXACT
+    taken = owed + count <= per_minute + INEXACT
     if taken:
         owed = max(owed + count, 0.0)
-    remaining = max(math.floor(per_minute - owed + _INEXACT), 0)
+    return rate_of(taken, owed, per_minute), now + owed * share
+
+
+def rate_of(taken: bool, owed: float, per_minute: int) -> Rate:
+    """The state of a counter of which so many requests are not paid back yet."""
+    share = MINUTE / per_minute
+    remaining = max(math.floor(per_minute - owed + INEXACT), 0)
     room_after = 0.0 if remaining else (owed + 1 - per_minute) * share
-    return Rate(taken, remaining, owed * share, room_after), now + owed * share
+    return Rate(taken, remaining, owed * share, room_after)

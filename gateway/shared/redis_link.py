@@ -82,6 +82,8 @@ class RedisLink:
         """The name of this process, never one that another has had."""
         self.is_away = True
         """True: Redis does not answer now."""
+        self.reason = ""
+        """The reason why it did not answer the last time, as far as is known."""
         # In braces: so a cluster has all keys on one node.
         # https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
         self._prefix = f"{{{sharing.prefix}}}:"
@@ -203,7 +205,7 @@ class RedisLink:
         except Exception as error:
             # What was on its way may have been done, or not. Whatever it is, the next question must have its answer.
             self._lose(error)
-            self._fail(asked, Away(type(error).__name__))
+            self._fail(asked, Away(f"{type(error).__name__}: {error}"[:200]))
             with suppress(RedisError, OSError):
                 await self._client.connection_pool.disconnect()
             return
@@ -250,8 +252,8 @@ class RedisLink:
         try:
             # It is asked whether Redis is away or not.
             before, pulses = await self._put(command)
-        except Away:
-            self.is_away = True
+        except Away as error:
+            self.is_away, self.reason = True, str(error)
             raise
         was_away, lapsed = self.is_away, self._pulses > 0 and not self.is_current
         forgotten = self._pulses > 0 and not before
@@ -293,6 +295,11 @@ class RedisLink:
         now = asyncio.get_running_loop().time()
         _, at = self._others.setdefault(process, (0, now))
         return now - at < LEASE_SECONDS
+
+    @property
+    def dead(self) -> list[str]:
+        """The processes whose pulse was seen, and goes on no more."""
+        return [process for process in self._others if not self.is_alive(process)]
 
     @property
     def hears_all(self) -> bool:

@@ -85,7 +85,7 @@ async def _tell(model: TaskModel, body: bytes, log: RunLog, account: Account) ->
             async for event in events:
                 log.append([event])
                 if isinstance(event, TokensCounted):
-                    account.tokens = account.tokens.plus(event)
+                    account.count(event)
     except asyncio.CancelledError:
         # Who reads it still is told why: it was not by a reader that left.
         log.fail(Stopped("the gateway is shutting down"))
@@ -96,4 +96,4 @@ async def _tell(model: TaskModel, body: bytes, log: RunLog, account: Account) ->
         log.end()
         if not account.tokens.total:
             # Some endpoints tell no usage, and none does of an answer that is broken off.
-            account.tokens = account.estimated = untold(log.since(0), len(body), cut=False)
+            account.count(untold(log.since(0), len(body), cut=False), estimated=True)

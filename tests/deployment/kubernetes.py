@@ -10,7 +10,7 @@ from tests.deployment.tools import tools
 from tests.readme import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
-OVERLAYS = ("base", "own-letta")
+OVERLAYS = ("base", "own-letta", "several")
 SECRET = "secret.example.yaml"
 # The files that kubectl puts together.
 PARTS = {
@@ -26,6 +26,11 @@ PARTS = {
     "own-letta/models.yaml",
     "own-letta/one-pod.yaml",
     "own-letta/state.yaml",
+    "several/address.yaml",
+    "several/any-pod.yaml",
+    "several/gateway.toml",
+    "several/kustomization.yaml",
+    "several/redis.yaml",
 }
 Manifest = dict[str, Any]
 
@@ -36,9 +41,9 @@ def rendered(overlay: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def manifests(overlay: str) -> dict[str, Manifest]:
-    """By their kinds, of which each comes once."""
-    found = [*yaml.safe_load_all(rendered(overlay))]
+def manifests(overlay: str, of: str = "letta-gateway") -> dict[str, Manifest]:
+    """Those of the gateway, or of what has another name, by their kinds, of which each comes once."""
+    found = [one for one in yaml.safe_load_all(rendered(overlay)) if one["metadata"]["name"] == of]
     by_kind = {one["kind"]: one for one in found}
     assert len(by_kind) == len(found)
     return by_kind

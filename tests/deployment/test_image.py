@@ -226,6 +226,15 @@ def test_no_line_takes_a_secret(image: str) -> None:
     assert ALL_LINES[image].last("USER") == Instruction("USER", {}, f"{USER}:{GROUP}")
 
 
+def test_every_image_has_what_traces_and_several_gateways_take() -> None:
+    lines = [
+        one.value for stage in STAGES for one in stage.instructions if "uv pip install --requirements" in one.value
+    ]
+
+    assert len(lines) == len(IMAGES)
+    assert all("--extra otel --extra redis" in line for line in lines)
+
+
 def test_an_engine_s_linter_finds_nothing_wrong() -> None:
     done = subprocess.run([tools() / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True)
 

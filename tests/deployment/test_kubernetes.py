@@ -5,14 +5,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from gateway.commands.check_shared import RIGHTS
 from gateway.configuration import load
 from gateway.settings import Server, Settings
 from tests.deployment.kubernetes import FOLDER, OVERLAYS, PARTS, SECRET, Manifest, container, manifests, pod, rendered
 from tests.deployment.tools import tools
+from tests.readme import ROOT
 
 LABELS = {"app.kubernetes.io/name": "letta-gateway"}
 # The oldest that knows all fields, and the newest whose schemas there are.
@@ -29,7 +32,11 @@ def settings(overlay: str, directory: Path) -> Settings:
     """What the gateway reads in a pod, as its arguments tell it where."""
     text = manifests(overlay)["ConfigMap"]["data"]["gateway.toml"]
     (directory / "gateway.toml").write_text(text)
-    return load(directory / "gateway.toml", secret()["stringData"])
+    environ: dict[str, str] = dict(secret()["stringData"])
+    for variable in container(overlay).get("env", []):
+        if "value" in variable:
+            environ[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda named: environ[named[1]], variable["value"])
+    return load(directory / "gateway.toml", environ)
 
 
 def problems(text: str, version: str, directory: Path) -> str:
@@ -69,7 +76,8 @@ def test_the_gateway_reads_its_configuration(overlay: str, tmp_path: Path) -> No
 
     assert (read.server.host, read.metrics.host) == ("0.0.0.0", "0.0.0.0")
     assert ports == {"http": read.server.port, "metrics": read.metrics.port}
-    assert read.letta.kind == {"base": "rest", "own-letta": "embedded"}[overlay]
+    assert read.letta.kind == {"base": "rest", "own-letta": "embedded", "several": "rest"}[overlay]
+    assert bool(read.shared.url) == (overlay == "several")
     assert len(read.keys) == 1
 
 
@@ -94,7 +102,7 @@ def test_every_selector_means_the_pods_of_the_gateway(overlay: str) -> None:
     selectors = [*selected(manifests(overlay))]
 
     assert deployment["template"]["metadata"]["labels"] == LABELS
-    assert len(selectors) == {"base": 5, "own-letta": 4}[overlay]
+    assert len(selectors) == {"base": 5, "own-letta": 4, "several": 5}[overlay]
     assert selectors == [LABELS] * len(selectors)
 
 
@@ -157,6 +165,41 @@ def test_a_letta_of_its_own_has_one_pod_with_a_volume() -> None:
     assert data["persistentVolumeClaim"]["claimName"] == own["PersistentVolumeClaim"]["metadata"]["name"]
     assert own["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteOncePod"]
     assert "/data" in container("own-letta")["args"]
+
+
+def test_several_gateways_share_a_redis_that_nobody_else_reaches(tmp_path: Path) -> None:
+    redis = manifests("several", "letta-gateway-redis")
+    pods, policy = redis["StatefulSet"]["spec"], redis["NetworkPolicy"]["spec"]
+    (one,) = pods["template"]["spec"]["containers"]
+    labels = {"app.kubernetes.io/name": "letta-gateway-redis"}
+    url = settings("several", tmp_path).shared.url
+    assert url
+    address = urlsplit(url.reveal())
+
+    assert (address.hostname, address.port) == (redis["Service"]["metadata"]["name"], one["ports"][0]["containerPort"])
+    last = manifests("several")["NetworkPolicy"]["spec"]["egress"][-1]
+    assert last["to"] == [{"podSelector": {"matchLabels": labels}}]
+    assert policy["ingress"] == [{"from": [{"podSelector": {"matchLabels": LABELS}}], "ports": [{"port": "redis"}]}]
+    assert "egress" not in policy
+    assert pods["selector"]["matchLabels"] == pods["template"]["metadata"]["labels"] == labels
+    assert redis["Service"]["spec"]["selector"] == policy["podSelector"]["matchLabels"] == labels
+    assert one["securityContext"] == container("base")["securityContext"]
+    assert pods["template"]["spec"]["securityContext"]["runAsNonRoot"]
+    assert pods["volumeClaimTemplates"][0]["metadata"]["name"] == one["volumeMounts"][0]["name"]
+    assert manifests("several")["Service"]["spec"]["sessionAffinity"] == "None"
+    assert manifests("several").keys() >= {"PodDisruptionBudget", "HorizontalPodAutoscaler"}
+
+
+def test_redis_is_told_the_same_by_an_engine_and_by_a_cluster() -> None:
+    pods = manifests("several", "letta-gateway-redis")["StatefulSet"]["spec"]["template"]["spec"]
+    (told,) = pods["containers"][0]["args"]
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    (script,) = compose["services"]["redis"]["command"]
+    own = (":", "maxmemory ")
+    here, there = ({each for each in text.splitlines() if not each.startswith(own)} for text in (told, script))
+
+    assert here == {each.replace("$$", "$") for each in there}
+    assert f"{{letta-gateway}}:* {RIGHTS}" in told
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -75,7 +75,10 @@ EXCEPTIONS = {
     "settings.tree.Settings.types_for": OPERATOR,
     "settings.values.digest_of": HEADERS,
     "settings.values.is_loopback": OPERATOR,
-    **{f"turns.runs.account.Account.{name}": SMALL for name in ("called", "returned", "when_closed")},
+    **{
+        f"turns.runs.account.Account.{name}": SMALL
+        for name in ("called", "count", "returned", "when_closed", "when_counted")
+    },
     **{f"turns.runs.course.Course.{name}": SMALL for name in ("fail", "is_not_begun", "retry")},
     "turns.runs.course.Filter.take": f"{BY_ANOTHER} (StrictCalls.take, AnswerGate.take)",
     "turns.runs.requirements.Requirement.is_met_by": SMALL,
@@ -88,8 +91,10 @@ EXCEPTIONS = {
             "counters.Counters.leave",
             "counters.Counters.spend",
             "counters.Counters.spent",
+            "counters.Counters.sums",
             "counters.Counters.take",
             "counters.Counters.under_way",
+            "counters.Spent.minus",
             "counters.Spent.plus",
             "periods.at",
             "periods.begin_of_day",
@@ -101,6 +106,7 @@ EXCEPTIONS = {
             "periods.next_month",
             "periods.oldest_kept",
             "periods.whole_seconds",
+            "rates.rate_of",
             "rates.take",
         )
     },

@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from gateway.limits.counters import NOTHING_SPENT, CannotKeep, Spent
-from gateway.limits.own_counters import Row
+from gateway.limits.counters import NOTHING_SPENT, CannotKeep, Row, Spent
 
 
 class MemoryBook:

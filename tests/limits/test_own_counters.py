@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limits import own_counters
-from gateway.limits.counters import NOTHING_SPENT, Payer, Spent
-from gateway.limits.own_counters import RETRY_SECONDS, WRITE_SECONDS, OwnCounters, Row
+from gateway.limits.counters import NOTHING_SPENT, Payer, Row, Spent
+from gateway.limits.own_counters import RETRY_SECONDS, WRITE_SECONDS, OwnCounters
 from tests.limits.books import MemoryBook
 from tests.turns.virtual_time import VirtualTimeLoop, idle
 

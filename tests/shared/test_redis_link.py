@@ -158,3 +158,23 @@ async def test_a_gateway_starts_without_redis(server: RedisServer, caplog: pytes
 
     assert "Redis is away" in caplog.text
     assert "secret" not in caplog.text
+
+
+async def test_a_link_ends_though_a_cancellation_is_swallowed(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with linked(server) as link:
+        is_sending = asyncio.Event()
+
+        async def send(asked: object) -> None:
+            is_sending.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+        monkeypatch.setattr(link, "_send", send)
+        left = link.begin("ECHO", "a")
+        await is_sending.wait()
+        link.is_away = True
+        async with asyncio.timeout(20):
+            await link.aclose()
+        assert not left.done() or left.exception()

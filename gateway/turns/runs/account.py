@@ -60,11 +60,24 @@ class Account(Struct):
     is_closed: bool = False
     """True: the run is over, and nothing changes any more."""
     _waiting: list[Callable[[], None]] = field(default_factory=list)
+    _counting: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def told(self) -> TokensCounted:
         """The usage as Letta has told it, without what is estimated."""
         return self.tokens.minus(self.estimated) if self.estimated.total else self.tokens
+
+    def count(self, more: TokensCounted, estimated: bool = False) -> None:
+        """Add to the usage, once a step; `estimated`: Letta has not told it."""
+        self.tokens = self.tokens.plus(more)
+        if estimated:
+            self.estimated = self.estimated.plus(more)
+        for call in self._counting:
+            call()
+
+    def when_counted(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever more tokens are known."""
+        self._counting.append(call)
 
     def called(self, call: CallPiece, clients: bool) -> None:
         """Note a call of a tool, or a further piece of one, which changes nothing."""

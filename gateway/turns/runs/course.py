@@ -279,7 +279,7 @@ class Course:
     def _note(self, event: Event) -> None:
         """Note what only the account of the run needs to know."""
         if isinstance(event, TokensCounted):
-            self._account.tokens = self._account.tokens.plus(event)
+            self._account.count(event)
         elif isinstance(event, ToolReturned):
             self._account.returned(event.call_id, event.failed)
 

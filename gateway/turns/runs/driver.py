@@ -329,7 +329,7 @@ class Run:
         events = self.log.since(begun) + [event for one in self._filters for event in one.held]
         characters = len(asked.instructions) + sum(len(message.content) for message in asked.path)
         more = untold(events, characters, cut=not well and (self.left or self._hanging))
-        account.tokens, account.estimated = account.tokens.plus(more), account.estimated.plus(more)
+        account.count(more, estimated=True)
 
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
         well = self._course.ended_well
