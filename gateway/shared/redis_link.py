@@ -141,7 +141,8 @@ class RedisLink:
                 await self.ask("HDEL", self.key("pulses"), self.process)
                 await self.tell_all("gone", None)
         await self._end_tasks()
-        self._fail(self._take_asked(), Away("the gateway ends"))
+        self.is_away, self.reason = True, "the gateway ends"
+        self._fail(self._take_asked(), Away(self.reason))
         await self._client.aclose()
 
     async def _end_tasks(self) -> None:

@@ -215,17 +215,20 @@ async def test_a_place_is_agreed_on_unless_a_process_may_act_as_if_it_were_alone
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_link, "RECENT_SECONDS", 0.3)
-    async with linked(server, "agreed") as link, linked(server, "agreed") as silent:
-        async with RedisLines(link).place("agreed", 8, LONG) as place:
+    async with (
+        linked(server, "agreed") as link,
+        linked(server, "agreed") as silent,
+        RedisLines(link).place("agreed", 8, LONG) as place,
+    ):
+        await until(lambda: place.is_agreed)
+        async with linked(server, "agreed") as leaving:
+            await until(lambda: link._others.get(leaving.process))
             await until(lambda: place.is_agreed)
-            async with linked(server, "agreed") as leaving:
-                await until(lambda: link._others.get(leaving.process))
-                await until(lambda: place.is_agreed)
-            # Who says that it goes is not waited for; who falls silent may have lost touch.
-            await until(lambda: place.is_agreed)
-            await kill(silent)
-            await until(lambda: not place.is_agreed)
-            assert place.is_shared
+        # Who says that it goes is not waited for; who falls silent may have lost touch.
+        await until(lambda: place.is_agreed)
+        await kill(silent)
+        await until(lambda: not place.is_agreed)
+        assert place.is_shared
 
 
 @pytest.mark.full
