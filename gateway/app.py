@@ -26,7 +26,7 @@ from gateway.http.middleware import Door, own_machine_only, with_request_id
 from gateway.http.models import list_models, retrieve_model
 from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
-from gateway.http.parts import Parts
+from gateway.http.parts import Parts, Whole
 from gateway.http.seen.routes import admit_at, admit_key, metrics_routes, nothing_else
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.lean import LeanLitestar
@@ -53,12 +53,13 @@ def create_app(
     fetch: Fetch | None = None,
     counters: Counters | None = None,
     together: Together | None = None,
+    whole: Whole | None = None,
 ) -> Litestar:
     """The gateway as an ASGI application.
 
     `upstream`, `counters` and `together` stand in for those of the settings, `fetch` for the web. `page_key` is
     filled into the chat page if that is opened on this machine: whoever sits there may use it. It is the key of the
-    demo, and no setting.
+    demo, and no setting. `whole` is the gateway that this is a process of, where there are several.
     """
     together = together or together_for(settings)
     letta, lines = upstream or upstream_for(settings, together), together.lines
@@ -92,6 +93,7 @@ def create_app(
         under_way=under_way,
         metrics=metrics,
         traces=traces,
+        whole=whole,
     )
 
     @asynccontextmanager

@@ -17,10 +17,11 @@ from gateway.configuration import Overrides, SettingsError, files_of, load, load
 from gateway.domain.errors import UpstreamError
 from gateway.letta.embedded.directory import state_of
 from gateway.limits.counters import CannotKeep
-from gateway.listening import CannotListen
+from gateway.listening import CannotListen, cores
 from gateway.logs import log_as, log_to_stderr
 from gateway.settings import Settings
 from gateway.starting import Source, serve
+from gateway.workers.begin import CannotWork
 
 logger = logging.getLogger(__name__)
 # The port that OpenTelemetry gives to metrics for Prometheus:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     try:
         _COMMANDS[arguments.command](arguments)
-    except (SettingsError, UpstreamError, CannotListen, CannotKeep) as error:
+    except (SettingsError, UpstreamError, CannotListen, CannotKeep, CannotWork) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command")
     serving = commands.add_parser("serve", help="serve the OpenAI API (starts without Letta, too)")
     serving.add_argument("--host", help="address to listen on")
+    serving.add_argument("--workers", type=int, metavar="N", help="processes that share the port; 0: one for each core")
     serving.add_argument("--chat-page", action="store_true", default=None, help="serve a page to chat on at /")
     serving.add_argument("--watch", action="store_true", help="take up changes of FILE by itself, not on SIGHUP only")
     checking = commands.add_parser("check", help="read the configuration, reach Letta, and say what is wrong")
@@ -64,13 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--users", action="store_true", help="count the people and agents in Letta, by agent type")
     checking.add_argument("--user", metavar="ID", help="show by what tag this person is known in Letta, and the agents")
     checking.add_argument("--key", metavar="NAME", help="with --user: the key that the person's requests come with")
-    checking.set_defaults(host=None, port=None, chat_page=None)
+    checking.set_defaults(host=None, port=None, workers=None, chat_page=None)
     telling = commands.add_parser("usage", help="tell what people have used, by key and by person")
     telling.add_argument("--key", metavar="NAME", help="of this key only")
     telling.add_argument("--user", metavar="ID", help="of this person only, by the id that requests name them by")
     telling.add_argument("--month", metavar="YYYY-MM", help="of this month, day by day; absent: today, and this month")
     telling.add_argument("--json", action="store_true", help="as JSON, for programs")
-    telling.set_defaults(host=None, port=None, chat_page=None, model=None)
+    telling.set_defaults(host=None, port=None, workers=None, chat_page=None, model=None)
     keys = commands.add_parser("key", help="make a key for callers, or tell the digest of one")
     kinds = keys.add_subparsers(dest="kind", required=True)
     making = kinds.add_parser("new", help="make a key, and print it with its line for the configuration")
@@ -104,6 +106,7 @@ def _load(arguments: argparse.Namespace) -> Settings:
     overrides = Overrides(
         host=arguments.host,
         port=arguments.port,
+        workers=arguments.workers,
         chat_page=arguments.chat_page,
         state=arguments.state,
         model=arguments.model,
@@ -138,7 +141,13 @@ def _serve(arguments: argparse.Namespace) -> None:
 
     for line in announcement.before(settings):
         logger.info("%s", line)
-    serve(settings, tell, logger.info, source=_source(arguments))
+    workers = settings.server.workers or cores()
+    if workers == 1:
+        serve(settings, tell, logger.info, source=_source(arguments))
+    else:
+        from gateway.workers.parent import serve_workers  # what one process alone does not need
+
+        serve_workers(settings, workers, tell, logger.info, source=_source(arguments))
 
 
 def _source(arguments: argparse.Namespace) -> Source | None:

@@ -51,6 +51,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
 
     host: str | None = None
     port: int | None = None
+    workers: int | None = None
     chat_page: bool | None = None
     state: str | None = None
     model: str | None = None
@@ -58,7 +59,10 @@ class Overrides(Struct, frozen=True, kw_only=True):
 
 
 NO_OVERRIDES = Overrides()
-_OVERRIDDEN = (("server", "host"), ("server", "port"), ("server", "chat_page"), ("letta", "state"))
+_OVERRIDDEN = (
+    *(("server", "host"), ("server", "port"), ("server", "workers"), ("server", "chat_page")),
+    ("letta", "state"),
+)
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = NO_OVERRIDES) -> Settings:

@@ -60,7 +60,7 @@ def bound(host: str, port: int, setting: str = SERVER_PORT) -> list[socket.socke
         raise CannotListen(host, port, error, setting) from error
 
 
-def _bind(family: int, address: object) -> socket.socket:
+def _bind(family: int, address: object, shared: bool = False) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
@@ -68,8 +68,54 @@ def _bind(family: int, address: object) -> socket.socket:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind(address)  # type: ignore[arg-type]
     except OSError:
         made.close()
         raise
     return made
+
+
+# Linux alone spreads connections over sockets of one address: https://man7.org/linux/man-pages/man7/socket.7.html
+SPREADS = sys.platform == "linux"
+
+
+def bound_for(host: str, port: int, count: int) -> list[list[socket.socket]]:
+    """The same for so many processes, each with sockets of its own, over which the system spreads connections.
+
+    Where it does not, all have the same, and whoever is idle takes a connection. Raises CannotListen.
+    """
+    first = bound(host, port)
+    if not SPREADS:
+        return [first] * count
+    of_each = [first]
+    try:
+        for each in first:
+            # Not before it is bound: so it has the address for itself, and nobody else's gateway shares it unasked.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for _ in range(count - 1):
+            of_each.append([])
+            for each in first:
+                of_each[-1].append(_bind(each.family, each.getsockname(), shared=True))
+    except OSError as error:
+        close_all(*of_each)
+        raise CannotListen(host, port, error) from error
+    return of_each
+
+
+def close_all(*of_each: list[socket.socket]) -> None:
+    for sockets in of_each:
+        for each in sockets:
+            each.close()
+
+
+def http_address(listener: socket.socket) -> str:
+    """`http://127.0.0.1:49152`"""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -43,6 +43,12 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.shared.url and not _is_redis_address(settings.shared.url.reveal()):
         # The address is not repeated: it may hold a password.
         yield "shared.url", f"expected an address such as `{REDIS_ADDRESS}` or `{REDIS_TLS_ADDRESS}`"
+    if settings.server.workers != 1 and not settings.shared.url:
+        yield (
+            "server.workers",
+            f"`{settings.server.workers}`: expected `[shared] url`, the address of a Redis: several processes must "
+            "agree on whose turn it is in a chat, and on what a key may still ask for",
+        )
     if settings.server.state is None and settings.letta.kind != "embedded" and not settings.shared.url:
         yield from _budget_mistakes(settings.keys)
     yield from _letta_mistakes(settings.letta)

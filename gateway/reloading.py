@@ -9,11 +9,11 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Protocol
 
 from gateway.choices import prepare_tokens
 from gateway.commands.announcement import listed
 from gateway.configuration import SettingsError
-from gateway.http.in_force import InForce
 from gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -23,10 +23,20 @@ STAYS = "The configuration stays as it was."
 TERMINAL = "/dev/tty"
 
 
+class Changeable(Protocol):
+    """Settings that are served by, and that others may take the place of."""
+
+    settings: Settings
+
+    def take_up(self, settings: Settings) -> Awaitable[None] | None:
+        """Have requests read other settings from now on, or once that is awaited. Raises nothing."""
+        ...
+
+
 class Reloading:
     """Takes up what has changed in a configuration."""
 
-    def __init__(self, read: Callable[[], Settings], in_force: InForce) -> None:
+    def __init__(self, read: Callable[[], Settings], in_force: Changeable) -> None:
         self._read = read
         self._in_force = in_force
         self._turn = asyncio.Lock()
@@ -50,7 +60,8 @@ class Reloading:
                 if asked:
                     logger.info("The configuration has not changed.")
                 return
-            self._in_force.take_up(settings)
+            if taken_up := self._in_force.take_up(settings):
+                await taken_up
             logger.info("The configuration was taken up: %s.", "; ".join(live_changes(before, settings)))
 
     def _read_and_prepare(self) -> Settings:

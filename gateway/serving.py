@@ -19,7 +19,7 @@ from gateway.commands.announcement import ended, waiting
 from gateway.connection import Connection, Limits
 from gateway.http.parts import Parts
 from gateway.http.seen.under_way import RequestsUnderWay
-from gateway.listening import METRICS_PORT, CannotListen, connections_for
+from gateway.listening import METRICS_PORT, CannotListen, connections_for, http_address
 from gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -69,15 +69,22 @@ class GatewayServer(uvicorn.Server):
         self._app = app
         self._up = up
         self._say = say
-        self._drain_seconds = settings.server.drain_seconds
+        self.drain_seconds = settings.server.drain_seconds
+        """The time for answers under way, once it was told to stop."""
         self._hurried = False
         self._place = (settings.server.host, settings.server.port)
         limits = Limits(connections=connections_for(settings))
-        parts: Parts = app.state.parts
+        parts = self.parts
         place = {"host": settings.server.host, "port": settings.server.port}
         super().__init__(configure(app, limits, parts.under_way, timeout_graceful_shutdown=LAST_SECONDS, **place))
         if parts.metrics:
             parts.metrics.read("connections", "Connections of clients.", lambda: len(self.server_state.connections))
+
+    @property
+    def parts(self) -> Parts:
+        """The parts that its application answers with."""
+        parts: Parts = self._app.state.parts
+        return parts
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -87,7 +94,7 @@ class GatewayServer(uvicorn.Server):
             await self.lifespan.shutdown()
             raise CannotListen(*self._place, error) from error
         if self.started and self._up:
-            await self._up(_address_of(self.servers[0].sockets[0]))
+            await self._up(http_address(self.servers[0].sockets[0]))
 
     def end(self) -> None:
         """Have it stop, as SIGTERM does."""
@@ -96,19 +103,31 @@ class GatewayServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # uvicorn itself would then leave everything as it is.
         if self.should_exit:
-            self._hurried = True
+            self.hurry()
         else:
             super().handle_exit(sig, frame)
 
+    def hurry(self) -> None:
+        """Have it stop at once, as a second SIGTERM does."""
+        self.should_exit = self._hurried = True
+
+    def tell_waiting(self, answers: int) -> None:
+        """Say that it waits for so many answers to come to their end."""
+        self._say(waiting(answers, self.drain_seconds))
+
+    def tell_ended(self, answers: int) -> None:
+        """Say that so many answers are ended."""
+        self._say(ended(answers))
+
     async def _drain(self) -> None:
         """Take nothing new, and return once nothing is under way, or the time for that is over."""
-        parts: Parts = self._app.state.parts
+        parts = self.parts
         parts.door.closed = True
-        self._say(waiting(parts.answers_under_way, self._drain_seconds))
+        self.tell_waiting(parts.answers_under_way)
         clock = asyncio.get_running_loop().time
-        until = clock() + self._drain_seconds
+        began = clock()
         ticks = 0
-        while parts.answers_under_way and not self._hurried and clock() < until:
+        while parts.answers_under_way and not self._hurried and clock() < began + self.drain_seconds:
             await asyncio.sleep(TICK_SECONDS)
             ticks += 1
             await self.on_tick(ticks)
@@ -116,9 +135,9 @@ class GatewayServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain; end what is still under way, with an error that its client is told; then connections, then Letta."""
         await self._drain()
-        parts: Parts = self._app.state.parts
+        parts = self.parts
         if parts.answers_under_way:
-            self._say(ended(parts.answers_under_way))
+            self.tell_ended(parts.answers_under_way)
         parts.runs.stop()
         parts.task_runs.stop()
         if self._hurried:
@@ -177,14 +196,8 @@ async def _served(config: uvicorn.Config, sockets: list[socket.socket]) -> Async
         # The serving ends before it is up where another has begun to listen at the same moment: it raises, below.
         if (await asyncio.wait({serving, up}, return_when=asyncio.FIRST_COMPLETED))[0] == {serving}:
             await serving
-        yield _address_of(sockets[0])
+        yield http_address(sockets[0])
     finally:
         server.should_exit = True
         server.force_exit = True  # nobody needs an answer that is still under way
         await serving
-
-
-def _address_of(listener: socket.socket) -> str:
-    """`http://127.0.0.1:49152`"""
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -20,11 +20,17 @@ from msgspec import Struct
 from gateway.choices import counters_for, together_for, upstream_for
 from gateway.commands import announcement
 from gateway.letta.embedded.directory import state_of
-from gateway.listening import METRICS_PORT, CannotListen, bound
+from gateway.letta.upstream import Upstream
+from gateway.listening import METRICS_PORT, CannotListen, bound, close_all
 from gateway.settings import Secret, Settings
+from gateway.together import Together
 
 if TYPE_CHECKING:  # what serves is imported later
-    from gateway.http.in_force import InForce
+    from litestar import Litestar
+
+    from gateway.http.parts import Whole
+    from gateway.reloading import Changeable
+    from gateway.serving import GatewayServer
 
 logger = logging.getLogger(__name__)
 
@@ -66,24 +72,39 @@ def serve(
     `page_key`: see `create_app`. `source`: where the settings are from, if they may change. Raises CannotListen,
     CannotKeep, UpstreamError.
     """
-    # At the level INFO httpx logs every request to Letta, watchfiles what happens in a folder, uvicorn each step.
-    for name in ("httpx", "watchfiles", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quiet_libraries()
     # uvicorn passes on the signal that stopped it, once it has stopped.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked_to_stop, lambda *_: sys.exit(0))
-    # Until it can be heeded, a hangup must not end what is about to heed it; what has just been read has not changed.
-    if source and sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
-    # Modules are made to stay: to look for garbage among them takes a tenth of the start.
-    gc.disable()
+    hold_hangups(source)
     try:
-        with asyncio.Runner(loop_factory=_new_loop()) as runner:
+        with starting_runner() as runner:
             started = runner.run(_serve(settings, tell, say, page_key, source))
     except CannotListen as error:
-        raise _known_holder(settings) or error from error
+        raise known_holder(settings) or error from error
     if not started:
         sys.exit(1)
+
+
+def quiet_libraries() -> None:
+    """At the level INFO httpx logs every request to Letta, watchfiles what happens in a folder, uvicorn each step."""
+    for name in ("httpx", "watchfiles", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def hold_hangups(source: Source | None) -> None:
+    """Until it can be heeded, a hangup must not end what is about to heed it; what was just read has not changed."""
+    if source and sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+def starting_runner() -> "asyncio.Runner":
+    """A runner of what serves, without a garbage collector until that is there.
+
+    Modules are made to stay: to look for garbage among them takes a tenth of the start.
+    """
+    gc.disable()
+    return asyncio.Runner(loop_factory=_new_loop())
 
 
 async def _serve(
@@ -101,10 +122,10 @@ async def _serve(
     try:
         for_metrics = [] if metrics.port is None else bound(metrics.host, metrics.port, METRICS_PORT)
     except CannotListen:
-        _close(sockets)
+        close_all(sockets)
         raise
     together = together_for(settings)
-    upstream, counters = upstream_for(settings, together), counters_for(settings, together.link)
+    upstream = upstream_for(settings, together)
 
     async def up(address: str) -> None:
         if isinstance(upstream, _Own):
@@ -113,16 +134,59 @@ async def _serve(
         async for warning in announcement.left_out(settings, upstream):
             logger.warning("%s", warning)
 
+    def make(app: "Litestar") -> "GatewayServer":
+        from gateway.serving import GatewayServer
+
+        return GatewayServer(app, settings, up, say)
+
+    def beside(server: "GatewayServer") -> AbstractContextManager[None]:
+        return taking_up(source, server.parts.in_force, server.end) if source else nullcontext()
+
+    return await serve_at(
+        Ground(sockets, for_metrics), Served(settings, upstream, together, page_key), make, beside, say
+    )
+
+
+class Ground(Struct, frozen=True):
+    """The sockets of a gateway, bound, and not listening yet: at its address, and at that for metrics."""
+
+    sockets: list[socket.socket]
+    for_metrics: list[socket.socket]
+
+
+class Served(Struct, frozen=True):
+    """All that a gateway is made of, not yet started."""
+
+    settings: Settings
+    upstream: Upstream
+    together: Together
+    page_key: Secret | None = None
+    whole: "Whole | None" = None
+
+
+async def serve_at(
+    ground: Ground,
+    served: Served,
+    make: "Callable[[Litestar], GatewayServer]",
+    beside: "Callable[[GatewayServer], AbstractContextManager[None]]",
+    say: Callable[[str], None],
+) -> bool:
+    """Start what is not yet started, and serve; returns False if that did not begin, and closes everything.
+
+    `make` makes the server, and `beside` is entered while it serves. Raises what `_serve` does.
+    """
+    settings, upstream, together = served.settings, served.upstream, served.together
+    counters = counters_for(settings, together.link)
     try:
         if isinstance(upstream, _Own):
             await upstream.begin()
         from gateway.app import create_app, create_metrics_app
-        from gateway.serving import GatewayServer, metrics_served
+        from gateway.serving import metrics_served
 
-        app = create_app(settings, upstream, page_key, counters=counters, together=together)
-        server = GatewayServer(app, settings, up, say)
-        metrics_app = create_metrics_app(app, settings) if for_metrics else None
-        taking_up = _taking_up(source, app.state.parts.in_force, server.end) if source else nullcontext()
+        app = create_app(settings, upstream, served.page_key, counters=counters, together=together, whole=served.whole)
+        server = make(app)
+        metrics_app = create_metrics_app(app, settings) if ground.for_metrics else None
+        meanwhile = beside(server)
         # Objects that live as long as the process need not be looked at by every garbage collection.
         gc.collect()
         gc.freeze()
@@ -134,25 +198,20 @@ async def _serve(
         await upstream.aclose()
         await counters.aclose()
         await together.aclose()
-        _close([*sockets, *for_metrics])
+        close_all(ground.sockets, ground.for_metrics)
         raise
-    async with AsyncExitStack() as beside:
+    async with AsyncExitStack() as entered:
         if metrics_app:
             # Answers for as long as the process lives: how it ends is worth watching, too.
-            address = await beside.enter_async_context(metrics_served(metrics_app, for_metrics))
+            address = await entered.enter_async_context(metrics_served(metrics_app, ground.for_metrics))
             say(f"Metrics at {address}/metrics")
-        beside.enter_context(taking_up)
-        await server.serve(sockets)
+        entered.enter_context(meanwhile)
+        await server.serve(ground.sockets)
     return server.started
 
 
-def _close(sockets: list[socket.socket]) -> None:
-    for each in sockets:
-        each.close()
-
-
 @contextmanager
-def _taking_up(source: Source, in_force: "InForce", end: Callable[[], None]) -> Iterator[None]:
+def taking_up(source: Source, in_force: "Changeable", end: Callable[[], None]) -> Iterator[None]:
     """While entered, changes of the configuration are taken up."""
     from gateway.reloading import HAS_HANGUPS, Hangups, Reloading
 
@@ -177,7 +236,7 @@ def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _known_holder(settings: Settings) -> Exception | None:
+def known_holder(settings: Settings) -> Exception | None:
     """It may be another gateway with the same Letta that listens there: that says more."""
     if settings.letta.kind != "embedded":
         return None

@@ -42,6 +42,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "limits": ("turns.runs.account", "shared", "settings", "domain"),
     "shared": ("settings", "domain"),
     "http": ("wires", "frontends", "tasks", "pictures", "turns", "limits", "settings", "trace_context", "domain"),
+    "workers": (
+        *("commands.announcement", "http", "letta", "limits", "settings", "domain"),
+        *("choices", "listening", "logs", "serving", "starting", "together"),
+    ),
     "offline": (),
 }
 ADDRESSES = {
@@ -85,7 +89,7 @@ LONGEST_MODULE = 400
 NAMED_ALIKE = {"logger", "T", "PROMPTS"}
 FUNCTIONS_ALIKE = {
     # Modules that are run as processes, and the command.
-    "main": ["cli.py", "letta/embedded/keeper.py", "turns/runs/judge.py"],
+    "main": ["cli.py", "letta/embedded/keeper.py", "turns/runs/judge.py", "workers/worker.py"],
     # Both kinds of Letta: what they are sent, and what they list.
     "to_input": ["letta/app_server/input.py", "letta/rest/input.py"],
     "to_past": ["letta/app_server/listing.py", "letta/rest/listing.py"],

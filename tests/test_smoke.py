@@ -1,7 +1,7 @@
 """The whole way in a minute: `letta-gateway serve` with a Letta of its own, and the openai SDK in front."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ NO_PROVIDER = {
 }
 
 
+Started = Callable[[Path], GatewayProcess]
+
+
 def config_in(directory: Path) -> Path:
     path = directory / "gateway.toml"
     path.write_text(CONFIG.format(state=directory / "state", key=KEY))
@@ -44,11 +47,14 @@ def config_in(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
-    with (
-        GatewayProcess(config_in(tmp_path_factory.mktemp("smoke")), **NO_PROVIDER) as process,
-        sdk(process.base_url) as client,
-    ):
+def started() -> Started:
+    """The way in which the gateway of a folder is started."""
+    return lambda directory: GatewayProcess(config_in(directory), **NO_PROVIDER)
+
+
+@pytest.fixture(scope="module")
+def client(started: Started, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
+    with started(tmp_path_factory.mktemp("smoke")) as process, sdk(process.base_url) as client:
         yield client
 
 
@@ -121,10 +127,10 @@ def test_after_stop_the_chat_goes_on(client: OpenAI) -> None:
     assert ask(client, "and on", user, "stopped") == "You said: and on"
 
 
-def test_after_a_restart_chat_and_memory_are_found_again(tmp_path: Path) -> None:
-    user, config = someone(), config_in(tmp_path)
-    with GatewayProcess(config, **NO_PROVIDER) as process, sdk(process.base_url) as client:
+def test_after_a_restart_chat_and_memory_are_found_again(started: Started, tmp_path: Path) -> None:
+    user = someone()
+    with started(tmp_path) as process, sdk(process.base_url) as client:
         assert ask(client, "My name is Ada.", user, "one") == "I will remember that."
-    with GatewayProcess(config, **NO_PROVIDER) as process, sdk(process.base_url) as client:
+    with started(tmp_path) as process, sdk(process.base_url) as client:
         assert ask(client, "and on", user, "one") == "You said: and on"
         assert ask(client, "What is my name?", user, "two") == "Your name is Ada."

@@ -15,9 +15,14 @@ async def healthz() -> dict[str, str]:
 
 @get("/readyz", name="readyz")
 async def readyz(request: Request[None, None, State]) -> dict[str, str]:
-    """Answer ok if Letta answers. Raises UpstreamError if not, and Overloaded if the gateway is about to end."""
+    """Answer ok if Letta answers. Raises UpstreamError if not, and Overloaded if the gateway is about to end.
+
+    Of several processes all must be up.
+    """
     parts = parts_of(request)
     if parts.door.closed:
         raise Overloaded(ENDING)
     await parts.check_letta()
+    if parts.whole:
+        await parts.whole.check()
     return {"status": "ok"}

@@ -10,6 +10,7 @@ from gateway.http.in_force import InForce
 from gateway.http.incoming.auth import Admitted
 from gateway.http.middleware import Door
 from gateway.http.record import Record, record_of
+from gateway.http.seen.chats import ChatsUnderWay
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.limits.gate import Gate
 from gateway.pictures.shown import Pictures
@@ -50,6 +51,22 @@ class Others(Protocol):
         ...
 
 
+class Whole(Protocol):
+    """The whole of a gateway of several processes, as one of them sees it. Its calls raise Overloaded."""
+
+    async def check(self) -> None:
+        """Return if every process serves, is not about to end, and has a Letta that answers."""
+        ...
+
+    async def numbers(self) -> bytes:
+        """The sums of all metrics, in the format in which each process gives its own."""
+        ...
+
+    async def chats(self) -> ChatsUnderWay:
+        """The answers under way in all of them."""
+        ...
+
+
 class Parts(Struct, frozen=True, kw_only=True):
     """Everything that a handler needs beside its request. They are no dependencies of Litestar's: none ever changes."""
 
@@ -69,6 +86,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     """None: nothing is counted, and there is no `/metrics`."""
     traces: Spans | None
     """None: nothing is traced."""
+    whole: Whole | None = None
+    """None: this process is all there is of the gateway."""
 
     @property
     def settings(self) -> Settings:

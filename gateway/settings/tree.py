@@ -26,6 +26,8 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The address to listen on; without keys only a loopback one."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """The port to listen on; 0 takes a free one."""
+    workers: Annotated[int, Meta(ge=0, le=256)] = 1
+    """The number of processes that share the port; 0: one for each core. More than one takes `[shared] url`."""
     ping_seconds: Seconds = 10.0
     """The length of silence in a stream after which a comment is sent, again and again."""
     first_event_seconds: Seconds = 0.9

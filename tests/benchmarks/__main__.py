@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each candidate takes its turn (5)")
     parser.add_argument(
-        "--rows", default=",".join(DEFAULT_ROWS), help=f"what is measured, of {','.join(ROWS)} (all but the last)"
+        "--rows", default=",".join(DEFAULT_ROWS), help=f"what is measured, of {','.join(ROWS)} (all but the last two)"
     )
     parser.add_argument("--python", metavar="PATH", help="the Python that runs the gateway and its yardstick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a file that every sample is added to, a line each")

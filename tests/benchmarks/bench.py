@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from msgspec import Struct, structs
 
@@ -37,18 +38,25 @@ class Bench:
         self._load = native.build("load", directory)
         self._letta = native.build("letta", directory)
 
+    def on_all_cores(self) -> Self:
+        """The same, with nothing that has a core for itself."""
+        every = structs.replace(self.own, cores=f"{self.own.cores},{self.others.cores}")
+        spread = copy(self)
+        spread.own = spread.others = every
+        return spread
+
     @contextmanager
     def letta(self) -> Iterator[Program]:
         """A mock of Letta that knows nobody yet."""
         with Program([str(self._letta)], self.others, self._directory / "letta.log") as program:
             yield program
 
-    def gateway(self, checkout: Checkout, kind: Kind, letta: Program | None) -> Gateway:
-        """A gateway that is not started yet."""
+    def gateway(self, checkout: Checkout, kind: Kind, letta: Program | None, *more: str) -> Gateway:
+        """A gateway that is not started yet; `more` are further options of its command."""
         # A Letta of its own is its child, and not to take its core.
         everywhere = structs.replace(self.own, cores=f"{self.own.cores},{self.others.cores}")
         place = everywhere if kind == "embedded" else self.own
-        return Gateway(checkout, kind, letta.port if letta else 0, place, self._directory)
+        return Gateway(checkout, kind, letta.port if letta else 0, place, self._directory, *more)
 
     def yardstick(self, python: Path, letta: Program) -> Program:
         """The yardstick, not started yet."""
@@ -61,6 +69,6 @@ class Bench:
     def measure(self, target: Program, load: Load, letta: Program, api: Api = "openai") -> Measured:
         """Ask for streams once the machine is quiet, and see what they cost."""
         machine.wait_for_quiet(self._patience)
-        with machine.Watch([target.pid], [letta.pid] if letta is not target else []) as watch:
+        with machine.Watch(machine.family(target.pid), [letta.pid] if letta is not target else []) as watch:
             arrived = self.load(target, load, api)
         return Measured(arrived, watch.cpu_seconds, watch.others)

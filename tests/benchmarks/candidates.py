@@ -119,7 +119,9 @@ def raw_pass(python: Path, letta_port: int, place: Place, log: Path) -> Program:
 class Gateway(Program):
     """`letta-gateway serve` of a checkout, in front of one kind of Letta; every start is a new process."""
 
-    def __init__(self, checkout: Checkout, kind: Kind, letta_port: int, place: Place, directory: Path) -> None:
+    def __init__(
+        self, checkout: Checkout, kind: Kind, letta_port: int, place: Place, directory: Path, *more: str
+    ) -> None:
         self.config = directory / f"{checkout.name}-{kind}.toml"
         self.kind = kind
         self.up_ms = 0.0
@@ -128,16 +130,8 @@ class Gateway(Program):
         """The time from its start to when it says that its Letta is there, too."""
         self._state = directory / f"{checkout.name}-state"
         self.config.write_text(_configuration(kind, letta_port) + checkout.more)
-        command = [
-            str(checkout.python.absolute()),
-            "-m",
-            "gateway",
-            "serve",
-            "--config",
-            str(self.config),
-            "--port",
-            "0",
-        ]
+        python = str(checkout.python.absolute())
+        command = [python, "-m", "gateway", "serve", "--config", str(self.config), "--port", "0", *more]
         if kind == "embedded":
             command += ["--state", str(self._state)]
         super().__init__(command, place, self.config.with_suffix(".log"), checkout.directory)

@@ -7,6 +7,7 @@ from tests.benchmarks.fresh import first_turns, memory, people, starts
 from tests.benchmarks.history import history
 from tests.benchmarks.loads import crowd, larger_scale, lengths, requests, scale, streams
 from tests.benchmarks.plan import Plan, Sample
+from tests.benchmarks.several import workers
 
 ROWS: dict[str, Callable[[Bench, Plan], Iterator[Sample]]] = {
     "streams": streams,
@@ -20,5 +21,6 @@ ROWS: dict[str, Callable[[Bench, Plan], Iterator[Sample]]] = {
     "starts": starts,
     "crowd": crowd,
     "larger-scale": larger_scale,
+    "workers": workers,
 }
-DEFAULT_ROWS = [name for name in ROWS if name != "larger-scale"]
+DEFAULT_ROWS = [name for name in ROWS if name not in ("larger-scale", "workers")]

@@ -67,6 +67,8 @@ EXCEPTIONS = {
     **{f"commands.top_picture.{name}": METRICS for name in ("Reading.by", "Reading.since", "Reading.value", "picture")},
     **{f"commands.top_picture.{name}": METRICS for name in ("quantile", "to_reading")},
     "http.seen.chats.to_chats": "sorts the answers under way, which the settings bound",
+    "workers.sums.joined_chats": "sorts a few chats of each worker",
+    **{f"workers.begin.{name}": OPERATOR for name in ("from_json_settings", "share_of", "to_json_settings")},
     "trace_context.read_traceparent": HEADERS,
     "trace_context.trace_of": SMALL,
     "settings.keys.Key.may_use": OPERATOR,

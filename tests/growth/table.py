@@ -67,6 +67,7 @@ from gateway.wires.client_calls import ClientCalls
 from gateway.wires.narrator import Narrator
 from gateway.wires.sayings import ClientCallBegun, ClientCallContinued, Finished, Saying
 from gateway.wires.visible_text import visible_text
+from gateway.workers import sums
 from tests.asking import path_shown
 from tests.growth.kinds import (
     ASKED,
@@ -105,6 +106,12 @@ def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], 
             read(value, *arguments)
 
     return tried
+
+
+def series(count: int) -> str:
+    """So many series of a metric, as its writer writes them."""
+    lines = "".join(f'a_total{{b="{i}"}} 1.0\n' for i in range(count))
+    return f"# HELP a_total Told.\n# TYPE a_total counter\n{lines}"
 
 
 def encoder() -> ChatCompletionEncoder:
@@ -545,6 +552,7 @@ TABLE: dict[str, dict[str, Make]] = {
     ),
     "http.texts.visible": of_text(texts.visible, ended=Shape("", "<think></think>", "")),
     "http.texts.visible_of_items": of_text(texts.visible_of_items, ended=Shape("", "<think></think>", "")),
+    "workers.sums.summed": {"series": of(series, lambda text: sums.summed([text, text], [text]))},
     "turns.runs.course.Course.hear": {"words": in_pieces(begun, word, 20)},
     "turns.runs.account.untold": {"steps": of(in_steps, uncounted)},
     "turns.runs.strict.StrictCalls.take": {

@@ -30,8 +30,9 @@ def metrics_routes(lets_in: Admit) -> list[HTTPRouteHandler]:
     async def show_metrics(request: Request[None, None, State]) -> Response[bytes]:
         """Show all metrics, as Prometheus reads them. Raises GatewayError."""
         lets_in(request)
-        numbers = _numbers(request)
-        return Response(await numbers.exposed(), media_type=numbers.content_type, headers=_HEADERS)
+        numbers, whole = _numbers(request), parts_of(request).whole
+        shown = await (whole.numbers() if whole else numbers.exposed())
+        return Response(shown, media_type=numbers.content_type, headers=_HEADERS)
 
     @get("/metrics/chats", name="chats_under_way")
     async def show_chats(request: Request[None, None, State]) -> Response[ChatsUnderWay]:
@@ -41,7 +42,9 @@ def metrics_routes(lets_in: Admit) -> list[HTTPRouteHandler]:
         """
         lets_in(request)
         _numbers(request)
-        return Response(to_chats(parts_of(request).under_way.chats), headers=_HEADERS)
+        parts = parts_of(request)
+        shown = await parts.whole.chats() if parts.whole else to_chats(parts.under_way.chats)
+        return Response(shown, headers=_HEADERS)
 
     return [show_metrics, show_chats]
 

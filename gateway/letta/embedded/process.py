@@ -84,11 +84,6 @@ class AppServerProcess:
         return self._state / "app-server.log"
 
     @property
-    def memories(self) -> Path:
-        """The folder of the memories of its agents, a Git repository each."""
-        return self.backend / "memfs"
-
-    @property
     def pid(self) -> int | None:
         """The process of the App Server itself."""
         return self._child.pid if self._child else None
@@ -127,7 +122,9 @@ class AppServerProcess:
         Whoever comes here has no connection, or lost it: one that does not answer at all is replaced.
         """
         if (child := self._child) and await _hangs(child.url):
-            logger.warning("The App Server hangs; another takes its place")
+            # Of several who have looked at it one says so.
+            if not child.is_ending:
+                logger.warning("The App Server hangs; another takes its place")
             await child.end()
         with suppress(TimeoutError):
             async with asyncio.timeout(RESTART_SECONDS):
@@ -219,6 +216,8 @@ class _Child:
         self.pid: int | None = None
         self.url = ""
         self.token = token
+        self.is_ending = False
+        """True: it was let go of."""
         self._process = process
         self._announced = asyncio.Event()
         self._copying = asyncio.create_task(self._copy(log))
@@ -239,6 +238,7 @@ class _Child:
     async def end(self) -> None:
         """Let go of the child, so that its keeper ends it, and wait for that."""
         assert self._process.stdin
+        self.is_ending = True
         self._process.stdin.close()
         try:
             async with asyncio.timeout(END_SECONDS):

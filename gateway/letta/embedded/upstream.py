@@ -2,35 +2,29 @@
 
 import asyncio
 import logging
-import re
-import shutil
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import msgspec
 
 from gateway.domain import errors
-from gateway.domain.messages import Message
 from gateway.letta.app_server.connection import AppServerConnection
 from gateway.letta.app_server.frames import ProvidersListed, ServerAnswer
 from gateway.letta.app_server.upstream import AppServerUpstream
 from gateway.letta.embedded.directory import state_of
+from gateway.letta.embedded.kept import KeptUpstream
 from gateway.letta.embedded.models import models_mod
 from gateway.letta.embedded.process import AppServerProcess
-from gateway.letta.embedded.state import MEMORY_AUTHOR, AgentFiles, garbled_conversations
-from gateway.letta.upstream import Agent, Conversation, Fork, Sending, Take, Template
 from gateway.settings import Provider, Settings
 
 logger = logging.getLogger(__name__)
 OfflineModel = Callable[[], AbstractAsyncContextManager[str]]
-# Bytes of the disk that a turn must not begin without.
-RESERVE = 1_000_000
-# What may be the name of a directory, and no way to another.
-AGENT_ID = re.compile(r"agent-[A-Za-z0-9-]+")
+# How often one App Server may take the place of another while somebody waits for its address.
+MOST_LIVES = 3
 
 
-class EmbeddedUpstream(AppServerUpstream):
+class EmbeddedUpstream(KeptUpstream):
     """An `Upstream` that brings its Letta along: `process`, or one for the state directory of the settings.
 
     `offline_model` serves the offline model while it is entered, and yields its address, `http://127.0.0.1:40123`. It
@@ -46,11 +40,14 @@ class EmbeddedUpstream(AppServerUpstream):
         self._provider = settings.provider
         models = _models_mod(settings.provider)
         self.process = process or AppServerProcess(state_of(settings.letta.state), models)
-        self._files = AgentFiles(self.process.backend)
         self._offline_model = offline_model
         self._beside = AsyncExitStack()
         self._started = False
-        super().__init__(settings.letta, self.process.address, settings.chats.tool_wait_seconds, self._set_up)
+        self._asked_for = ""
+        """The token of the App Server to which the present connection was made, or is being made."""
+        self._set_up_for = ""
+        """The token of the App Server to which the provider was connected last."""
+        super().__init__(settings, self.process.backend, self._address, self._read_again, self._set_up)
 
     async def begin(self) -> None:
         """Start the process; `start` waits until it answers. Raises CannotStart, Unreachable."""
@@ -66,7 +63,7 @@ class EmbeddedUpstream(AppServerUpstream):
         if self._provider is None:
             url = await self._beside.enter_async_context(self._offline_model())
             self._provider = Provider(id="openai-compatible", base_url=f"{url}/v1")
-        for problem in await asyncio.to_thread(lambda: [*self._garbled(with_messages=False)]):
+        for problem in await asyncio.to_thread(lambda: [*self.garbled(with_messages=False)]):
             logger.warning("%s", problem)
         await self.process.start()
 
@@ -74,86 +71,50 @@ class EmbeddedUpstream(AppServerUpstream):
         """Tell gateways that are started beside this one where it serves."""
         self.process.tell_address(address)
 
-    async def find_garbled(self) -> list[str]:
-        """List the App Server's files that cannot be read, each with what to do about it."""
-        return await asyncio.to_thread(lambda: [*self._garbled(with_messages=True)])
+    async def _address(self) -> tuple[str, str]:
+        url, token = await self.process.address()
+        self._asked_for = token
+        return url, token
 
-    def _garbled(self, with_messages: bool) -> Iterator[str]:
-        for file in self._files.read():
-            if not file.whole:
-                yield (
-                    f"the file of {_whose(file.names)} is damaged: {file.path}. Whose it is gets an error until it is "
-                    "replaced by a copy of it, or deleted; then they are given a new agent, without this one's memory."
-                )
-        for path in garbled_conversations(self.process.backend, with_messages):
-            yield (
-                f"a file of a conversation is damaged: {path}. The chat fails, or begins afresh, until the file is "
-                f"replaced by a copy of it; deleting {path.parent} gives the chat up."
-            )
+    async def place(self) -> tuple[str, str]:
+        """The address and the token of the present App Server, once its provider is connected: for others to use it.
 
-    async def run(
-        self, agent_id: str, conversation_id: str, sending: Sending, tools: Iterable[str], take: Take
-    ) -> None:
-        self._check_room(sum(message.weight for message in sending.messages))
-        await super().run(agent_id, conversation_id, sending, tools, take)
+        One that hangs is replaced. Raises UpstreamError.
+        """
+        for _ in range(MOST_LIVES):
+            url, token = await self.process.address()
+            try:
+                # That connects, and whoever connects connects the provider.
+                await self.check_health()
+            except errors.BrokenStream:
+                # That was the connection to one that has ended.
+                continue
+            if self._set_up_for == token:
+                return url, token
+        raise errors.Unreachable("the App Server ends again and again")
 
-    async def create_conversation(
-        self, agent_id: str, summary: str, path: list[Message], fork: Fork | None = None
-    ) -> Conversation:
-        self._check_room(sum(message.weight for message in path))
-        return await super().create_conversation(agent_id, summary, path, fork)
-
-    async def recompile(self, conversation_id: str) -> str:
-        self._check_room()
-        return await super().recompile(conversation_id)
-
-    def _check_room(self, weight: int = 0) -> None:
-        """Raises NoSpace before the App Server hears of it: on a full disk it empties the files that it changes."""
-        if shutil.disk_usage(self.process.backend.parent).free < RESERVE + 4 * weight:
-            raise errors.NoSpace("there is hardly any room in the state directory", taken=False)
-
-    async def create_agent(self, template: Template) -> Agent:
-        """Make an agent, unless the App Server has a file of it that it cannot read. Raises Garbled, NoSpace."""
-        self._check_room()
-        kept = [file for file in await asyncio.to_thread(self._files.read) if file.is_of(template)]
-        if not kept:
-            return await super().create_agent(template)
-        if not all(file.whole for file in kept):
-            raise errors.Garbled("an agent's file is damaged")
-        # It was damaged when the App Server read it, and is not any more.
+    async def _read_again(self) -> bool:
+        """Have the process started again, unless a turn is under way."""
         if self.turns_under_way:
-            raise errors.Garbled("an agent's file was mended, and is read as soon as no turn is under way")
+            return False
+        await self.read_again()
+        return True
+
+    async def read_again(self) -> None:
+        """Have the process started again, whatever is under way."""
         logger.warning("An agent's file was mended: the App Server starts again to read it")
         await self.process.restart()
-        if agents := await self._find_anew(template):
-            return agents[0]
-        raise errors.Garbled("an agent's file was mended, and is not read")
-
-    async def _find_anew(self, template: Template) -> list[Agent]:
-        try:
-            return await self._find_of(template)
-        except errors.BrokenStream:
-            # That was the connection to the one that has ended.
-            return await self._find_of(template)
-
-    async def _find_of(self, template: Template) -> list[Agent]:
-        return [agent for each in template.known_as for agent in await self.find_agents(each.tags)]
 
     async def _set_up(self, connection: AppServerConnection) -> None:
         """Connect the provider, and it alone: one of an earlier start may be gone."""
         assert self._provider
+        token = self._asked_for
         known = await connection.request("list_connect_providers", ProvidersListed, target="local")
         for id in [provider.id for provider in known.providers if provider.connected.is_connected]:
             if id != self._provider.id:
                 await connection.request("disconnect_provider", ServerAnswer, target="local", provider_id=id)
         await _connect(connection, self._provider)
-
-    async def delete_agent(self, agent: Agent) -> None:
-        """Delete an agent with the repository of its memory, which an App Server leaves where it is."""
-        await super().delete_agent(agent)
-        if AGENT_ID.fullmatch(agent.id):
-            repository = self.process.memories / agent.id
-            await asyncio.to_thread(shutil.rmtree, repository, ignore_errors=True)
+        self._set_up_for = token
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -167,11 +128,6 @@ async def _connect(connection: AppServerConnection, provider: Provider) -> None:
     key = key or ("none" if provider.id == "openai-compatible" else None)
     fields = {name: value for name, value in (("baseUrl", provider.base_url), ("apiKey", key)) if value}
     await connection.request("connect_provider", ServerAnswer, target="local", provider_id=provider.id, fields=fields)
-
-
-def _whose(names: frozenset[str]) -> str:
-    named = " or ".join(f"`{name}`" for name in sorted(names) if name != MEMORY_AUTHOR)
-    return f"the agent {named}" if named else "an agent of which nobody can tell whose it is"
 
 
 def _models_mod(provider: Provider | None) -> bytes | None:
