@@ -18,7 +18,8 @@ import msgspec
 from gateway.domain.errors import Overtaken, QueueFull
 from gateway.shared.asking import Away, Script
 from gateway.shared.lines import OwnLines, Place, Wanted
-from gateway.shared.redis_link import LEASE_SECONDS, RedisLink
+from gateway.shared.pulses import LEASE_SECONDS
+from gateway.shared.redis_link import RedisLink
 
 logger = logging.getLogger(__name__)
 # A line that nobody changes for so long is forgotten: those who have a place for longer tell it again.

@@ -21,20 +21,15 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from gateway.settings import Sharing
 from gateway.shared.asking import Away, Script
+from gateway.shared.pulses import LEASE_SECONDS, Pulses
 
 logger = logging.getLogger(__name__)
 # Redis answers within a millisecond, or is away.
 REDIS_SECONDS = 1.0
 LAST_LOOK_SECONDS = 0.1
 PULSE_SECONDS = 1.0
-# A process whose pulse has not changed for so long is dead, and what it held is free.
-LEASE_SECONDS = 5.0
-# A pulse that has changed within this time goes on now.
-RECENT_SECONDS = 2.5
 # So much sooner a process takes itself for dead: the others must be later.
 MARGIN_SECONDS = 1.0
-# The pulses of those who have gone are forgotten after so long.
-GONE_SECONDS = 60.0
 # The pause between two attempts to reach a Redis that is away.
 REACH_SECONDS = 0.25
 # The most questions that wait to be sent.
@@ -94,9 +89,7 @@ class RedisLink:
         self._pulse_at = -LEASE_SECONDS
         """The moment at which the last pulse that was taken had been sent."""
         self._pulses = 0
-        self._began_at = 0.0
-        self._others: dict[str, tuple[int, float]] = {}
-        """Process → its pulse, and the moment at which that was seen to change."""
+        self._others = Pulses(0.0)
         self._hearers: dict[str, Callable[[str, msgspec.Raw], None]] = {}
         self._when_back: list[Callable[[], None]] = []
         self._when_deaf: list[Callable[[], None]] = []
@@ -126,7 +119,7 @@ class RedisLink:
         """Reach Redis, if it is there, and keep the link to it from now on; called again, it does nothing."""
         if self._tasks:
             return
-        self._began_at = asyncio.get_running_loop().time()
+        self._others = Pulses(asyncio.get_running_loop().time())
         self._tasks = [asyncio.create_task(work) for work in (self._send_all(), self._hear_all())]
         try:
             await self._pulse()
@@ -287,26 +280,17 @@ class RedisLink:
         self._pulse_at = at
         if was_away:
             # The others could not raise theirs either, and have the same time for it from now on.
-            self._others = {process: (number, loop.time()) for process, (number, _) in self._others.items()}
-        self._see(pulses, loop.time())
+            self._others.begin_anew(loop.time())
+        # Names and numbers, by turns.
+        numbers = {name.decode(): int(count) for name, count in zip(pulses[::2], pulses[1::2], strict=True)}
+        for process in self._others.see(numbers, loop.time()):
+            self.begin("HDEL", self.key("pulses"), process)
         if self._pulses > 1 and (was_away or lapsed or forgotten):
             logger.warning("Redis is back%s", ", and has forgotten what it was told" if forgotten else "")
             for call in self._when_back:
                 call()
         for call in self._at_pulse:
             call()
-
-    def _see(self, pulses: list[bytes], now: float) -> None:
-        """Take note of the pulses: names and numbers, by turns."""
-        for name, count in zip(pulses[::2], pulses[1::2], strict=True):
-            process, number = name.decode(), int(count)
-            known = self._others.get(process)
-            if known is None or known[0] != number:
-                self._others[process] = number, now
-        gone = [process for process, (_, at) in self._others.items() if now - at > GONE_SECONDS]
-        for process in gone:
-            del self._others[process]
-            self.begin("HDEL", self.key("pulses"), process)
 
     @property
     def is_current(self) -> bool:
@@ -315,28 +299,17 @@ class RedisLink:
 
     def is_alive(self, process: str) -> bool:
         """True for a process whose pulse goes on; for a while also for one never seen, which may just have begun."""
-        if process == self.process:
-            return True
-        now = asyncio.get_running_loop().time()
-        _, at = self._others.setdefault(process, (0, now))
-        return now - at < LEASE_SECONDS
+        return process == self.process or self._others.is_alive(process, asyncio.get_running_loop().time())
 
     @property
     def dead(self) -> list[str]:
         """The processes whose pulse was seen, and goes on no more."""
-        return [process for process in self._others if not self.is_alive(process)]
+        return self._others.dead(asyncio.get_running_loop().time())
 
     @property
     def hears_all(self) -> bool:
-        """True: the pulse of every process goes on, but for those that have said that they go.
-
-        One that does not may be dead, or may have lost touch with Redis and act as if it were alone.
-        """
-        now = asyncio.get_running_loop().time()
-        # Who has just begun does not know yet whose pulse goes on.
-        knows_them = now - self._began_at > RECENT_SECONDS
-        heard = all(now - at < RECENT_SECONDS for number, at in self._others.values() if number)
-        return self.is_current and knows_them and heard
+        """True: no process that may live has lost touch with Redis, this one neither."""
+        return self.is_current and self._others.all_go_on(asyncio.get_running_loop().time())
 
     def when_back(self, call: Callable[[], None]) -> None:
         """Have `call` called whenever Redis answers again, or has forgotten what it was told."""
@@ -396,7 +369,7 @@ class RedisLink:
             logger.warning("a letter of another gateway's could not be read")
             return
         if letter.kind == "gone":
-            self._others[letter.sender] = 0, asyncio.get_running_loop().time() - LEASE_SECONDS
+            self._others.say_gone(letter.sender, asyncio.get_running_loop().time())
         if hear := self._hearers.get(letter.kind):
             hear(letter.sender, letter.content)
 

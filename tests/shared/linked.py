@@ -7,16 +7,17 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.settings import Secret, Sharing
-from gateway.shared import redis_lines, redis_link
+from gateway.shared import pulses, redis_lines, redis_link
 from gateway.shared.redis_link import RedisLink
 from tests.servers.redis_server import RedisServer
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have pulses, leases and looks take a tenth of the time or less."""
-    for name, seconds in (("PULSE", 0.05), ("REACH", 0.02), ("REDIS", 0.3), ("LEASE", 1.0), ("MARGIN", 0.2)):
+    for name, seconds in (("PULSE", 0.05), ("REACH", 0.02), ("REDIS", 0.3), ("MARGIN", 0.2)):
         monkeypatch.setattr(redis_link, f"{name}_SECONDS", seconds)
-    monkeypatch.setattr(redis_lines, "LEASE_SECONDS", 1.0)
+    for module in (pulses, redis_link, redis_lines):
+        monkeypatch.setattr(module, "LEASE_SECONDS", 1.0)
     monkeypatch.setattr(redis_lines, "GLANCE_SECONDS", 0.05)
 
 

@@ -8,7 +8,7 @@ from itertools import cycle
 import pytest
 
 from gateway.domain.errors import Overtaken, QueueFull
-from gateway.shared import redis_link
+from gateway.shared import pulses
 from gateway.shared.lines import Lines, OwnLines, Place
 from gateway.shared.redis_lines import RedisLines
 from gateway.shared.redis_link import RedisLink
@@ -214,7 +214,7 @@ async def test_a_place_is_free_once_its_process_is_dead(links: list[RedisLink], 
 async def test_a_place_is_agreed_on_unless_a_process_may_act_as_if_it_were_alone(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_link, "RECENT_SECONDS", 0.3)
+    monkeypatch.setattr(pulses, "RECENT_SECONDS", 0.3)
     async with (
         linked(server, "agreed") as link,
         linked(server, "agreed") as silent,
@@ -222,7 +222,7 @@ async def test_a_place_is_agreed_on_unless_a_process_may_act_as_if_it_were_alone
     ):
         await until(lambda: place.is_agreed)
         async with linked(server, "agreed") as leaving:
-            await until(lambda: link._others.get(leaving.process))
+            await until(lambda: link._others._seen.get(leaving.process))
             await until(lambda: place.is_agreed)
         # Who says that it goes is not waited for; who falls silent may have lost touch.
         await until(lambda: place.is_agreed)
