@@ -115,8 +115,8 @@ class Worker:
         await asyncio.wait([working, orphaned], return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             if self._made.is_set():
-                logger.warning("The gateway's parent process is gone: this worker ends")
                 self._server.orphan()
+                logger.warning("The gateway's parent process is gone: this worker ends")
             else:
                 working.cancel()
             await asyncio.wait([working])
