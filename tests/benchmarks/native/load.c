@@ -107,9 +107,11 @@ static void ask(stream *s, int number) {
                                 (unsigned long long)run, number, marker);
     int all = snprintf(request, sizeof request,
                        "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\nauthorization: Bearer %s\r\n"
-                       "content-type: application/json\r\naccept: text/event-stream\r\ncontent-length: %d\r\n\r\n%s",
+                       "content-type: application/json\r\naccept: text/event-stream\r\n%scontent-length: %d\r\n\r\n%s",
                        letta ? "/v1/conversations/conv-0/messages" : "/v1/chat/completions", want.port,
-                       key ? key : "none", size, body);
+                       key ? key : "none",
+                       // As OpenAI's SDKs do, which say so of what they send again: its answer is worth keeping.
+                       letta ? "" : "x-stainless-retry-count: 0\r\n", size, body);
     s->asked = now_ns();
     if (send(s->fd, request, (size_t)all, MSG_NOSIGNAL) != all) {
         end(s, &broken);
