@@ -21,10 +21,12 @@ from tests.servers.app_server import AppServer
 from tests.servers.embedded_letta import EmbeddedLetta
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
+from tests.servers.redis_server import RedisServer
 from tests.servers.scripted_model import ScriptedModel
 from tests.servers.threads import served
+from tests.servers.trio import Threes
 from tests.tiers import choose_tier, is_named, leave_to_themselves, mark_the_full_tier
-from tests.workers import Scheduling, asks, sort_by_group, tell_groups
+from tests.workers import ONE_GATEWAY, Scheduling, sort_by_group, tell_groups
 
 settings.register_profile("any", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -166,12 +168,30 @@ def embedded_letta(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactor
         yield server
 
 
-KINDS = {"v1": "letta_v1", "app-server": "app_server", "embedded": "embedded_letta"}
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A real Redis, for tests that leave it alive."""
+    with RedisServer() as server:
+        yield server
 
 
-@pytest.fixture(scope="session", params=[asks(server, id=id) for id, server in KINDS.items()])
+@pytest.fixture(scope="session")
+def v1_in_threes(letta_v1: LettaV1, redis_server: RedisServer) -> Iterator[LettaV1]:
+    """The V1 server, in front of which gateways come in threes."""
+    with Threes(redis_server) as threes:
+        yield letta_v1.in_threes(threes)
+
+
+@pytest.fixture(scope="session")
+def app_server_in_threes(app_server: AppServer, redis_server: RedisServer) -> Iterator[AppServer]:
+    """The App Server, in front of which gateways come in threes."""
+    with Threes(redis_server) as threes:
+        yield app_server.in_threes(threes)
+
+
+@pytest.fixture(scope="session", params=ONE_GATEWAY)
 def letta(request: pytest.FixtureRequest) -> RealLetta:
-    """Each kind of a real Letta in turn."""
+    """Each kind of a real Letta in turn; with the mark `also_in_threes` those before which gateways come in threes."""
     server: RealLetta = request.getfixturevalue(request.param)
     return server
 

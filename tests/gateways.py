@@ -43,7 +43,7 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
     upstream = {"settle_seconds": 0.05, **upstream}
     provider = None
     if isinstance(letta, str):
-        settings = Letta(base_url=letta, **upstream)
+        settings = Letta(base_url=str(letta), **upstream)
     else:
         settings, provider = letta.settings(**upstream), letta.provider
         handle = changes.pop("model", letta.model)
@@ -56,8 +56,13 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
 def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
     """A gateway in a thread; gives its base URL. `page_key` is for the chat page, `fetch` stands for the web.
 
-    `limits` are those of its connections, `upstream` stands for the way to `letta`.
+    `limits` are those of its connections, `upstream` stands for the way to `letta`. In front of a Letta before which
+    gateways come in threes (see `tests.servers.trio`), it is three processes, which know neither of these.
     """
+    if threes := getattr(letta, "threes", None):
+        with threes.serve(settings_for(letta, **changes)) as url:
+            yield url
+        return
     more = {name: changes.pop(name, None) for name in ("page_key", "fetch")}
     limits, upstream = changes.pop("limits", LIMITS), changes.pop("upstream", None)
     settings = settings_for(letta, **changes)

@@ -21,9 +21,28 @@ SECONDS = {
 OTHERS = 0.2
 
 
-def asks(server: str, *more: Any, id: str) -> Any:
-    """A parameter of a fixture: the name of a server's own fixture, alone or first of several."""
-    return pytest.param((server, *more) if more else server, id=id, marks=pytest.mark.xdist_group(server))
+def asks(fixture: str, *more: Any, id: str, server: str = "") -> Any:
+    """A parameter of a fixture: the name of a server's own fixture, alone or first of several.
+
+    `server` is that of the server, where `fixture` is made of it.
+    """
+    marks = pytest.mark.xdist_group(server or fixture)
+    return pytest.param((fixture, *more) if more else fixture, id=id, marks=marks)
+
+
+# The real Lettas, by what their tests are called; then those with three gateways in front of them, for whom nobody
+# starts an embedded one.
+ONE_GATEWAY = [asks("letta_v1", id="v1"), asks("app_server", id="app-server"), asks("embedded_letta", id="embedded")]
+IN_THREES = [
+    asks("v1_in_threes", id="v1-trio", server="letta_v1"),
+    asks("app_server_in_threes", id="app-server-trio", server="app_server"),
+]
+also_in_threes = pytest.mark.parametrize("letta", [*ONE_GATEWAY, *IN_THREES], indirect=True, scope="session")
+"""The mark of a test that is passed by one gateway and by three that are one, whichever of them is asked."""
+by_three_too = pytest.mark.parametrize(
+    "letta", ["alone", pytest.param("in threes", id="trio", marks=pytest.mark.full)], indirect=True
+)
+"""The same of a test of HTTP behaviour, whose Letta is a fake."""
 
 
 def sort_by_group(items: list[pytest.Item]) -> None:

@@ -19,12 +19,11 @@ from tests.frontend import Frontend
 from tests.gateways import sdk
 from tests.integration.words import someone
 from tests.servers.scripted_model import ScriptedModel
-from tests.workers import asks
+from tests.workers import IN_THREES, ONE_GATEWAY
 
-REAL = {"v1": "letta_v1", "app-server": "app_server", "embedded": "embedded_letta"}
 SCRIPTED = ("memory-v1", "memory-app-server", "scripted-rest", "scripted-app-server")
 # Where frontends tell the ids of their messages: of each kind of a Letta, and of each stand-in's, one each way.
-TELL_IDS = ("letta_v1", "embedded_letta", "memory-v1", "scripted-app-server")
+TELL_IDS = ("letta_v1", "embedded_letta", "memory-v1", "scripted-app-server", "app_server_in_threes")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -34,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
 
 
-@pytest.fixture(scope="session", params=[*SCRIPTED, *(asks(server, id=id) for id, server in REAL.items())])
+@pytest.fixture(scope="session", params=[*SCRIPTED, *ONE_GATEWAY, *IN_THREES])
 def kind(request: pytest.FixtureRequest) -> str:
     """The name of a stand-in, or of the fixture that has a real server."""
     name: str = request.param

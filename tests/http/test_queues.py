@@ -13,6 +13,7 @@ import pytest
 from gateway.settings import Chats
 from tests.gateways import chat, gateway, http
 from tests.servers.fake_letta import ANSWER, PING, FakeLetta
+from tests.workers import by_three_too
 
 URL = "/v1/chat/completions"
 MODES = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -39,6 +40,7 @@ def busy(
         assert first.result(30).status_code == 200
 
 
+@by_three_too
 @MODES
 def test_a_full_queue_is_told_at_once_with_the_time_to_try_again(letta: FakeLetta, stream: bool) -> None:
     with busy(letta, Chats(queue_length=0)) as (client, _, _):
@@ -72,6 +74,7 @@ def test_waiting_too_long_is_told_in_the_stream_where_bytes_were_sent(letta: Fak
     assert letta.said == [["first"]]
 
 
+@by_three_too
 def test_turns_of_a_chat_come_one_after_the_other_in_their_order(letta: FakeLetta) -> None:
     waiting: list[Future[httpx.Response]] = []
     with busy(letta, Chats()) as (client, pool, done):
@@ -104,6 +107,7 @@ def test_nobody_waits_for_another_chat(letta: FakeLetta, body: dict[str, Any]) -
     assert len(letta.conversations) == 2
 
 
+@by_three_too
 def test_equal_prompts_at_once_without_a_chat_are_turns_of_their_own(letta: FakeLetta) -> None:
     with gateway(letta.base_url) as url, http(url) as client, ThreadPoolExecutor() as pool:
         asking = [pool.submit(client.post, URL, json=chat()) for _ in range(5)]

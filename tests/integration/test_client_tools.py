@@ -14,7 +14,7 @@ from tests.programs import CALLS, Talk, called, heard, tool
 from tests.servers.app_server import AppServer
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import THOUGHT, ScriptedModel
-from tests.workers import asks
+from tests.workers import also_in_threes, asks
 
 
 @pytest.fixture(params=["whole", "streamed"])
@@ -93,6 +93,7 @@ def await_interruption(letta: RealLetta, talk: Talk) -> None:
             pass
 
 
+@also_in_threes
 def test_calls_that_nobody_answers_in_time_do_not_lock_the_chat(letta: RealLetta, model: ScriptedModel) -> None:
     script, more = f"{CALLS}\n{unheard()}", unheard("and more")
     with gateway(letta, chats=Chats(tool_wait_seconds=0.1)) as url, sdk(url) as client:
@@ -104,6 +105,7 @@ def test_calls_that_nobody_answers_in_time_do_not_lock_the_chat(letta: RealLetta
     assert told == ["user", "assistant", "tool", "tool", "user"]
 
 
+@also_in_threes
 def test_results_that_come_late_are_heard(letta: RealLetta, model: ScriptedModel) -> None:
     script = f"{CALLS}\n{unheard()}"
     with gateway(letta, chats=Chats(tool_wait_seconds=0.1)) as url, sdk(url) as client:
@@ -129,6 +131,7 @@ def test_results_reach_the_agent_through_another_gateway(letta: RealLetta, url: 
     assert ("tool", "sunny") in told if letta.name == "v1" else '"result":"sunny"' in told[0][1]
 
 
+@also_in_threes
 def test_results_reach_the_agent_after_a_restart_of_the_gateway(letta: RealLetta, model: ScriptedModel) -> None:
     script, more = f"{CALLS}\n{unheard()}", unheard("and more")
     with gateway(letta) as before, sdk(before) as client:

@@ -1,9 +1,7 @@
 """The proxies whose configurations are there to be copied, nginx and Caddy, told so, in front of gateways."""
 
-import grp
 import json
 import os
-import pwd
 import shutil
 import signal
 import ssl
@@ -27,6 +25,7 @@ from tests.one_by_one import PATIENCE_SECONDS, OneByOne
 from tests.readme import ROOT
 from tests.servers.fake_letta import PING, STOP, USAGE, WORD, FakeLetta, Hold
 from tests.servers.health import await_health, held_port
+from tests.servers.nginx import nginx_command, replaced
 
 NAME, GATEWAY = "chat.example.org", "127.0.0.1:8000"
 CONFIG = f'[[agent_types]]\nid = "tutor"\n[[keys]]\nname = "programs"\nkey = "{KEY}"\n'
@@ -49,23 +48,6 @@ key = "{COMPRESSED_KEY}"
 compress = true
 """
 URL = "/v1/chat/completions"
-# What nginx.conf says around the file that the guide prints, and where it may write.
-AROUND = """
-user {user} {group};
-daemon off;
-pid {here}/pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {here}/body;
-    proxy_temp_path {here}/proxy;
-    fastcgi_temp_path {here}/fastcgi;
-    uwsgi_temp_path {here}/uwsgi;
-    scgi_temp_path {here}/scgi;
-    {server}
-}}
-"""
 START_SECONDS = 30
 SILENCE_SECONDS, WORDS = 3, 150
 STREAMS = 20
@@ -80,14 +62,6 @@ class Proxied(Struct, frozen=True):
     """The file with the authority of its certificate."""
 
 
-def replaced(text: str, **changes: str) -> str:
-    """What is printed, with the operator's own names in the place of the printed ones."""
-    for printed, own in changes.items():
-        assert printed in text
-        text = text.replace(printed, own)
-    return text
-
-
 def nginx(here: Path, port: int, gateway: str) -> list[str]:
     own = {
         # Whoever comes without TLS is sent to the port of TLS; that is no part of these tests.
@@ -97,10 +71,7 @@ def nginx(here: Path, port: int, gateway: str) -> list[str]:
         f"/etc/ssl/{NAME}.key": str(here / "key"),
         GATEWAY: gateway,
     }
-    user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
-    server = replaced((ROOT / "deploy/nginx/letta-gateway.conf").read_text(encoding="utf-8"), **own)
-    (here / "nginx.conf").write_text(AROUND.format(user=user, group=group, here=here, server=server))
-    return ["nginx", "-e", "stderr", "-c", str(here / "nginx.conf")]
+    return nginx_command(here, **own)
 
 
 def caddy(here: Path, port: int, gateway: str) -> list[str]:

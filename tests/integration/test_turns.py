@@ -18,6 +18,7 @@ from tests.integration.words import someone, unheard
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
+from tests.workers import also_in_threes
 
 ENDLESS = AgentType(id="endless", model="any", system=TUTOR.system, conversations="single")
 OTHER = AgentType(id="other", model="any", system="You are another.")
@@ -73,6 +74,7 @@ def everything(model: ScriptedModel, last: str) -> str:
 # Clients that keep no history
 
 
+@also_in_threes
 def test_a_lone_message_on_a_known_chat_is_the_next_one(client: OpenAI, model: ScriptedModel) -> None:
     user, one, two = someone(), unheard("one"), unheard("two")
     answer = tell(client, user, one)
@@ -81,6 +83,7 @@ def test_a_lone_message_on_a_known_chat_is_the_next_one(client: OpenAI, model: S
     assert model.said(two) == [[("user", one), ("assistant", answer), ("user", two)]]
 
 
+@also_in_threes
 @pytest.mark.parametrize("restarts", [False, True], ids=["at once", "after a restart"])
 @pytest.mark.parametrize("agent_type", ["tutor", "endless"])
 def test_what_was_stopped_is_brought_back_once(
@@ -107,6 +110,7 @@ def test_what_was_stopped_is_brought_back_once(
     assert model.said(three) == [[*earlier, brought_back, last, ("assistant", again), ("user", three)]]
 
 
+@also_in_threes
 def test_one_endless_thread_is_sent_only_the_new_message(client: OpenAI, model: ScriptedModel) -> None:
     user, one, two = someone(), unheard("one"), unheard("two")
     answer = tell(client, user, one, chat_id="here", model="endless")
@@ -118,6 +122,7 @@ def test_one_endless_thread_is_sent_only_the_new_message(client: OpenAI, model: 
     assert model.said(two) == [thread, [*thread, ("assistant", again), ("user", two)]]
 
 
+@also_in_threes
 def test_five_equal_prompts_at_once_without_ids_are_five_turns(client: OpenAI, model: ScriptedModel) -> None:
     user, text = someone(), unheard("hello")
     with ThreadPoolExecutor(5) as pool:
@@ -161,6 +166,7 @@ def test_the_system_text_of_a_client_is_not_written_into_memory(frontend: OpenAI
     assert not any(pirate in text for text in letta.memory(agent).values())
 
 
+@also_in_threes
 def test_several_models_in_one_chat_are_several_agents(frontend: OpenAI, model: ScriptedModel) -> None:
     user, one, two = someone(), unheard("one"), unheard("two")
     sides = [Frontend(frontend, user, chat="both"), Frontend(frontend, user, chat="both")]
@@ -210,6 +216,7 @@ def test_a_temporary_chat_goes_on_and_then_goes_away(
 # What comes twice, or at once
 
 
+@also_in_threes
 def test_a_request_sent_again_takes_over_the_run_under_way(letta: RealLetta, model: ScriptedModel) -> None:
     # Slow enough to be still under way when the request is sent again, and waited for, however busy the machine.
     text = unheard("!slow 300\n!say one two three")
@@ -224,6 +231,7 @@ def test_a_request_sent_again_takes_over_the_run_under_way(letta: RealLetta, mod
     assert len(model.said(text)) == 1
 
 
+@also_in_threes
 def test_stop_reaches_the_model_within_two_seconds_also_before_the_first_byte(
     frontend: OpenAI, model: ScriptedModel
 ) -> None:
@@ -237,6 +245,7 @@ def test_stop_reaches_the_model_within_two_seconds_also_before_the_first_byte(
     assert time.monotonic() - left < WAIT_SECONDS
 
 
+@also_in_threes
 def test_messages_sent_while_one_is_answered_wait_and_too_many_are_told_at_once(
     letta: RealLetta, model: ScriptedModel
 ) -> None:

@@ -20,6 +20,7 @@ from tests.gateways import KEY, GatewayProcess, chat, gateway, http, sdk
 from tests.integration.test_processes import CONFIG
 from tests.integration.words import someone
 from tests.servers.real_letta import RealLetta
+from tests.workers import also_in_threes
 
 USAGE = "/v1/usage"
 SECONDS = 30
@@ -91,6 +92,7 @@ def fail(client: OpenAI, user: str) -> None:
             pass
 
 
+@also_in_threes
 @pytest.mark.parametrize("end", [stop, fail], ids=["stopped", "failed"])
 def test_what_letta_does_not_tell_is_estimated(url: str, client: OpenAI, end: Callable[[OpenAI, str], None]) -> None:
     user = someone()
@@ -139,6 +141,7 @@ def test_a_budget_that_is_spent_is_so_for_a_gateway_that_was_killed_and_started_
     assert caught.value.code == "insufficient_quota"
 
 
+@also_in_threes
 def test_two_people_of_one_key_never_pay_for_each_other(letta: RealLetta) -> None:
     key = Key(name="programs", key=Secret(KEY), user_limits=Allowance(tokens_per_month=1, requests_per_minute=5))
     people = [someone() for _ in range(3)]

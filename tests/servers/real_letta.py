@@ -1,12 +1,16 @@
 """What the real servers have in common for the tests: where they are, and what can be seen behind the gateway."""
 
 from collections.abc import Iterable
+from copy import copy
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from gateway.choices import upstream_for
 from gateway.letta.upstream import Upstream
 from gateway.settings import AgentType, Letta, Provider, Secret, Settings
+
+if TYPE_CHECKING:  # a gateway's tests know both
+    from tests.servers.trio import Threes
 
 
 class RealLetta(Protocol):
@@ -25,6 +29,8 @@ class RealLetta(Protocol):
 
     provider: Provider | None
     """Whose models it has, where the gateway's settings say so."""
+    threes: "Threes | None"
+    """The deployment of the gateways in front of it, where they come in threes."""
 
     def settings(self, **changes: Any) -> Letta:
         """The settings of a gateway in front of it."""
@@ -61,6 +67,13 @@ class AtAddress:
     base_url: str
     api_key: str
     provider: Provider | None = None
+    threes: "Threes | None" = None
+
+    def in_threes(self, threes: "Threes") -> Self:
+        """The same Letta, in front of which gateways come in threes."""
+        same = copy(self)
+        same.threes = threes
+        return same
 
     def settings(self, **changes: Any) -> Letta:
         fields: dict[str, Any] = {"base_url": self.base_url, "api_key": Secret(self.api_key), **changes}

@@ -1,5 +1,6 @@
 """A real Redis of the test's own: started, hung, restarted without its data, filled."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -27,9 +28,10 @@ def redis_binary() -> str:
 class RedisServer:
     """A Redis on a free port of the loopback, which keeps nothing on disk."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, **environ: str) -> None:
         self._binary = redis_binary()
         self._options = options
+        self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -49,7 +51,9 @@ class RedisServer:
     def start(self) -> None:
         """Start it, at the same port as ever, with nothing in it."""
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL, cwd=Path("/"))
+        self._process = subprocess.Popen(
+            [*command, *self._options], stdout=subprocess.DEVNULL, cwd=Path("/"), env=os.environ | self._environ
+        )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with self.client() as client:
