@@ -30,9 +30,9 @@ PATIENCE_SECONDS = 60 + 2 * STREAMS
 
 def seen(read: Read) -> str:
     """The end of an answer, as its client saw it. Fails if it looked like one that it was not."""
-    if is_whole(read):
-        return "whole"
-    return "cut off" if read[1] else told_error(read)
+    if read[1]:
+        return "cut off"
+    return "whole" if '"error"' not in read[0] and is_whole(read) else told_error(read)
 
 
 # An embedded Letta has one gateway.
