@@ -115,11 +115,14 @@ ALONE = {"resends", "client tools' results", "limits", "budgets", "turns of one 
 AMISS: dict[str, tuple[Callable[[Ailing], AbstractContextManager[None]], set[str]]] = {
     "hung": (hung, ALONE),
     "emptied": (emptied, ALONE),
-    "full": (full, ALONE),
-    "an hour ahead": (jumping(3600), set()),
 }
 if ALL:
-    AMISS |= {"stopped": (stopped, ALONE), "an hour behind": (jumping(-3600), set())}
+    AMISS |= {
+        "stopped": (stopped, ALONE),
+        "full": (full, ALONE),
+        "an hour ahead": (jumping(3600), set()),
+        "an hour behind": (jumping(-3600), set()),
+    }
 
 
 def chatting(probed: Probed, done: threading.Event) -> tuple[int, float]:

@@ -87,7 +87,7 @@ class Runs:
 
         Raises GatewayError, AnsweredElsewhere.
         """
-        if not self._directory or not (sent.may_come_again or sent.alive) or self._find(sent):
+        if not self._directory or not sent.names or self._find(sent):
             return self.start(turn, sent)
         run_id = new_run_id()
         if reader := await self._directory.claim(sent, run_id):
