@@ -42,7 +42,11 @@ also_in_threes = pytest.mark.parametrize("letta", [*ONE_GATEWAY, *IN_THREES], in
 by_three_too = pytest.mark.parametrize(
     "letta", ["alone", pytest.param("in threes", id="trio", marks=pytest.mark.full)], indirect=True
 )
-"""The same of a test of HTTP behaviour, whose Letta is a fake."""
+"""The same of a test of HTTP behaviour, whose Letta is a fake: one or two of each kind are in the full tier."""
+by_three_at_length = pytest.mark.parametrize(
+    "letta", ["alone", pytest.param("in threes", id="trio", marks=pytest.mark.e2e)], indirect=True
+)
+"""The others, for which three gateways are started in the longest tier only."""
 
 
 def sort_by_group(items: list[pytest.Item]) -> None:

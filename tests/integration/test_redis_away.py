@@ -114,11 +114,11 @@ ALONE = {"resends", "client tools' results", "limits", "budgets", "turns of one 
 # what happens -> how, and the probes that need not say then what they say otherwise
 AMISS: dict[str, tuple[Callable[[Ailing], AbstractContextManager[None]], set[str]]] = {
     "hung": (hung, ALONE),
-    "emptied": (emptied, ALONE),
 }
 if ALL:
     AMISS |= {
         "stopped": (stopped, ALONE),
+        "emptied": (emptied, ALONE),
         "full": (full, ALONE),
         "an hour ahead": (jumping(3600), set()),
         "an hour behind": (jumping(-3600), set()),
