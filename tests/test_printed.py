@@ -27,7 +27,7 @@ OF_OTHERS = {
         for name in {*PARTS, SECRET} - {"own-letta/gateway.toml"}
     },
     "deploy/librechat/librechat.yaml": "tests/clients/test_librechat.py",
-    "deploy/nginx/letta-gateway.conf": "tests/integration/test_proxies.py",
+    "deploy/nginx/letta-gateway.conf": "tests/servers/nginx.py",
     "deploy/open-webui/open-webui.env": "tests/servers/open_webui.py",
     "deploy/systemd/letta-gateway.service": "tests/deployment/test_systemd.py",
 }

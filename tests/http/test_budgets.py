@@ -23,7 +23,7 @@ from tests.http.seen.numbers import of, until
 from tests.servers.fake_letta import ANSWER, PING, THOUGHT, WORD, Cut, FakeLetta, Hold
 from tests.servers.scripted_model import ScriptedModel
 from tests.turns.memory_letta import MemoryLetta
-from tests.workers import by_three_at_length, by_three_too
+from tests.workers import by_three_too
 
 T = TypeVar("T")
 URL, USAGE = "/v1/chat/completions", "/v1/usage"
@@ -150,7 +150,7 @@ def test_a_web_page_may_read_what_is_told(letta: FakeLetta) -> None:
 # Who pays
 
 
-@by_three_at_length
+@by_three_too
 def test_two_people_of_one_key_never_pay_for_each_other(letta: FakeLetta) -> None:
     key = programs(Allowance(requests_per_minute=1, tokens_per_day=TOLD), Allowance(tokens_per_day=3 * TOLD))
     with limited(letta, key) as url, http(url) as client:
@@ -172,7 +172,7 @@ def test_a_budget_is_overdrawn_once_and_then_it_is_spent(letta: FakeLetta) -> No
     assert "this month" in answers[2].json()["error"]["message"]
 
 
-@by_three_at_length
+@by_three_too
 def test_a_request_that_is_sent_again_is_free(letta: FakeLetta) -> None:
     key = programs(Allowance(requests_per_minute=1, streams=1, tokens_per_day=TOLD))
     named = {"idempotency-key": "order-7"}
@@ -184,7 +184,7 @@ def test_a_request_that_is_sent_again_is_free(letta: FakeLetta) -> None:
     assert (told["answers"], told["total_tokens"]) == (1, TOLD)
 
 
-@by_three_at_length
+@by_three_too
 def test_two_that_come_at_once_under_one_name_are_paid_once(letta: FakeLetta) -> None:
     held = threading.Event()
     letta.steps = [PING, WORD, held, *ANSWER[3:]]

@@ -13,7 +13,7 @@ import pytest
 from gateway.settings import Chats
 from tests.gateways import chat, gateway, http
 from tests.servers.fake_letta import ANSWER, PING, FakeLetta
-from tests.workers import by_three_at_length, by_three_too
+from tests.workers import by_three_too
 
 URL = "/v1/chat/completions"
 MODES = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -40,7 +40,7 @@ def busy(
         assert first.result(30).status_code == 200
 
 
-@by_three_at_length
+@by_three_too
 @MODES
 def test_a_full_queue_is_told_at_once_with_the_time_to_try_again(letta: FakeLetta, stream: bool) -> None:
     with busy(letta, Chats(queue_length=0)) as (client, _, _):
@@ -107,7 +107,7 @@ def test_nobody_waits_for_another_chat(letta: FakeLetta, body: dict[str, Any]) -
     assert len(letta.conversations) == 2
 
 
-@by_three_at_length
+@by_three_too
 def test_equal_prompts_at_once_without_a_chat_are_turns_of_their_own(letta: FakeLetta) -> None:
     with gateway(letta.base_url) as url, http(url) as client, ThreadPoolExecutor() as pool:
         asking = [pool.submit(client.post, URL, json=chat()) for _ in range(5)]

@@ -15,7 +15,7 @@ from gateway.settings import Chats
 from tests.gateways import KEY, chat, gateway, http, sdk
 from tests.servers.fake_letta import ANSWER, PING, STOP, THOUGHT, USAGE, WORD, FakeLetta, Hold, Step
 from tests.servers.proxy import Proxy
-from tests.workers import by_three_at_length, by_three_too
+from tests.workers import by_three_too
 
 URL = "/v1/chat/completions"
 CHAT = chat(metadata={"chat_id": "c"})
@@ -66,7 +66,7 @@ def have_had_all(client: httpx.Client) -> None:
 # The SDK's own retries
 
 
-@by_three_at_length
+@by_three_too
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("ends", ["before the retry", "after the retry"])
 def test_a_connection_that_is_cut_after_letta_took_the_message_costs_nothing(
@@ -147,7 +147,7 @@ def test_the_sdk_sends_again_what_letta_has_not_taken_and_gets_the_answer(letta:
 # Other clients that say they send again
 
 
-@by_three_at_length
+@by_three_too
 def test_a_client_that_sends_a_failure_again_is_told_it_again(letta: FakeLetta) -> None:
     letta.coming = [[500]]
     with gateway(letta.base_url) as url, http(url) as client:
@@ -224,7 +224,7 @@ def test_an_answer_is_kept_for_resend_seconds_only(letta: FakeLetta) -> None:
     assert len(letta.runs) == 2
 
 
-@by_three_at_length
+@by_three_too
 def test_another_message_in_the_chat_ends_the_run_of_a_client_that_left(letta: FakeLetta) -> None:
     letta.coming = [[PING, THOUGHT, Hold()]]
     with gateway(letta.base_url, chats=LONG_GRACE) as url, http(url) as client:
@@ -241,7 +241,7 @@ def test_another_message_in_the_chat_ends_the_run_of_a_client_that_left(letta: F
 # Idempotency keys
 
 
-@by_three_at_length
+@by_three_too
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_an_idempotency_key_gets_the_answer_that_it_got(letta: FakeLetta, stream: bool) -> None:
     with gateway(letta.base_url) as url, sdk(url) as client:
@@ -265,7 +265,7 @@ def test_an_idempotency_key_takes_over_the_run_under_way(letta: FakeLetta) -> No
     assert letta.said == [["hello"]]
 
 
-@by_three_at_length
+@by_three_too
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_an_idempotency_key_with_another_body_is_refused(letta: FakeLetta, stream: bool) -> None:
     with gateway(letta.base_url) as url, http(url) as client:
@@ -286,7 +286,7 @@ def test_an_idempotency_key_counts_for_its_user_only(letta: FakeLetta) -> None:
     assert len(letta.runs) == 3
 
 
-@by_three_at_length
+@by_three_too
 def test_an_idempotency_key_of_what_letta_did_not_take_is_asked_again(letta: FakeLetta) -> None:
     letta.coming = [[401]]
     with gateway(letta.base_url) as url, http(url) as client:

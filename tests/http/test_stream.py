@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 from gateway.settings import Chats
 from tests.gateways import KEY, chat, gateway, http, sdk
 from tests.servers.fake_letta import ANSWER, PING, STOP, THOUGHT, USAGE, WORD, FakeLetta, Hold, Step
-from tests.workers import by_three_at_length
+from tests.workers import by_three_too
 
 URL = "/v1/chat/completions"
 CHAT = chat(metadata={"chat_id": "c"})
@@ -98,7 +98,7 @@ def test_a_run_whose_model_says_nothing_is_left_once_it_is_cancelled(letta: Fake
         assert letta.run_left.wait(10)
 
 
-@by_three_at_length
+@by_three_too
 def test_the_next_turn_starts_only_when_the_cancel_has_returned(letta: FakeLetta) -> None:
     let_go = threading.Event()
     letta.steps, letta.cancel_steps = [PING, THOUGHT, Hold()], [let_go]
@@ -130,7 +130,7 @@ def test_a_run_that_letta_has_not_named_yet_is_cancelled_once_it_has(letta: Fake
         assert letta.cancelled.wait(10)
 
 
-@by_three_at_length
+@by_three_too
 def test_a_turn_that_waits_for_another_can_be_given_up(letta: FakeLetta) -> None:
     finish = threading.Event()
     letta.steps = [PING, THOUGHT, finish, WORD, STOP, USAGE]

@@ -36,10 +36,8 @@ def seen(read: Read) -> str:
 
 
 # An embedded Letta has one gateway.
-@pytest.mark.parametrize(
-    "in_time",
-    [pytest.param(True, id="drained in time"), pytest.param(False, id="not in time", marks=pytest.mark.e2e)],
-)
+@pytest.mark.e2e
+@pytest.mark.parametrize("in_time", [True, False], ids=["drained in time", "not in time"])
 @pytest.mark.parametrize(
     "letta", [asks("letta_v1", id="v1"), asks("app_server", id="app-server")], indirect=True, scope="session"
 )

@@ -143,6 +143,7 @@ def chatting(probed: Probed, done: threading.Event) -> tuple[int, float]:
     return count, slowest
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("happens", "changed"), AMISS.values(), ids=AMISS)
 @pytest.mark.parametrize("letta", LETTAS, indirect=True, scope="session")
 def test_chats_go_on_and_everything_recovers_by_itself(

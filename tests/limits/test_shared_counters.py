@@ -95,7 +95,7 @@ async def back(*counters: SharedCounters) -> None:
         await until(is_so)
 
 
-@pytest.mark.parametrize("how", ["hang", "stop"])
+@pytest.mark.parametrize("how", ["hang", pytest.param("stop", marks=pytest.mark.e2e)])
 async def test_while_redis_is_away_each_process_counts_for_itself_and_nothing_is_lost_or_counted_twice(
     redis_server: RedisServer, pair: Pair, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -279,12 +279,12 @@ async def test_while_redis_is_away_places_are_those_of_a_process(
 async def test_what_redis_has_forgotten_is_told_again(server: RedisServer, lines: list[RedisLines]) -> None:
     holder = Holder(lines[0], "forgotten")
     place = await had(holder)
-    waiting = Holder(lines[1], "forgotten")
-    async with asyncio.timeout(20):
-        await holder.wanted.wait()
     with server.client() as client:
         client.flushall()
         await until(lambda: "{test}:line:forgotten" in server.names())
+    waiting = Holder(lines[1], "forgotten")
+    async with asyncio.timeout(20):
+        await holder.wanted.wait()
     place.check()
     await holder.leave()
     await had(waiting)
