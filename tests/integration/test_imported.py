@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.imported import config_of, importing
 from tests.integration.several import WORKERS, shared, workers
 from tests.servers.real_letta import RealLetta
