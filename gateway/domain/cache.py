@@ -1,7 +1,6 @@
 """A bounded map that forgets the entry used longest ago; only for values that can be found or made again."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -25,10 +24,6 @@ class Cache(Generic[K, V]):
             return None
         self._values.move_to_end(key)
         return found[0]
-
-    def __iter__(self) -> Iterator[V]:
-        """All values; to look at them is no use of them."""
-        return iter([value for value, _ in self._values.values()])
 
     def __len__(self) -> int:
         return len(self._values)

@@ -1,7 +1,7 @@
 """Requests that come again at another process, on a real Redis: one run answers them, followed from its begin."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -21,12 +21,12 @@ from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.resend import Sent
 from tests.events import answer, ping, stop, text_in, usage
 from tests.servers.redis_server import RedisServer
-from tests.shared.linked import hurry, kill, linked, until
+from tests.shared.linked import kill, linked, until
 from tests.turns.memory_letta import MemoryLetta, Step
 from tests.turns.turns import AGAIN, FIRST, read, turn
 from tests.turns.virtual_time import Gate
 
-pytestmark = [pytest.mark.anyio, pytest.mark.full]
+pytestmark = [pytest.mark.anyio, pytest.mark.full, pytest.mark.usefixtures("hurried")]
 
 CHATS = Chats(grace_seconds=0.3, resend_seconds=30.0)
 NAMED = Sent(request="request", alive=True)
@@ -42,15 +42,8 @@ class Process(Struct):
     directory: RunDirectory
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
+def asking_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_follower, "ASK_AFTER_SECONDS", 0.1)
 
 

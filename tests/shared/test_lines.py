@@ -13,22 +13,11 @@ from gateway.shared.lines import Lines, OwnLines, Place
 from gateway.shared.redis_lines import RedisLines
 from gateway.shared.redis_link import RedisLink
 from tests.servers.redis_server import RedisServer
-from tests.shared.linked import hurry, kill, linked, until
+from tests.shared.linked import kill, linked, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("hurried")]
 
 LONG = 60.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
 
 
 @pytest.fixture

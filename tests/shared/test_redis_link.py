@@ -1,7 +1,6 @@
 """The link to a Redis, shown on a real one."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -12,22 +11,11 @@ from gateway.settings import Secret, Sharing
 from gateway.shared.asking import Away, Script
 from gateway.shared.redis_link import RedisLink
 from tests.servers.redis_server import RedisServer
-from tests.shared.linked import hurry, kill, linked, until
+from tests.shared.linked import kill, linked, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.full]
+pytestmark = [pytest.mark.anyio, pytest.mark.full, pytest.mark.usefixtures("hurried")]
 
 TWICE = Script.of("return ARGV[1] .. ARGV[1]")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
 
 
 async def test_a_question_has_its_answer_and_a_script_its_result(server: RedisServer) -> None:

@@ -1,7 +1,7 @@
 """Turns that wait in another process, on a real Redis: that process goes on with them, and is told who has left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 
 import pytest
@@ -15,9 +15,9 @@ from gateway.letta.upstream import Sending, Take
 from gateway.shared.redis_link import RedisLink
 from tests.events import answer, stop, text_in, usage
 from tests.servers.redis_server import RedisServer
-from tests.shared.linked import hurry, kill, linked, until
+from tests.shared.linked import kill, linked, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.full]
+pytestmark = [pytest.mark.anyio, pytest.mark.full, pytest.mark.usefixtures("hurried")]
 
 CALLS = (PendingCall("call-1", "weather"), PendingCall("call-2", "clock"))
 SENDING = Sending(
@@ -58,17 +58,6 @@ class Turns:
         self.cancelled.append(conversation)
         self.failure = errors.Stopped("cancelled")
         self.goes_on.set()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch)
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ class Agents:
 
     def hear_nothing(self) -> None:
         """It is not known any more whose memory another gateway's turns have changed: it may be any."""
-        for agent in self._known:
+        for _, agent in self._known.items():
             agent.memory_version += 1
 
     def forget(self, agent_type: AgentType, user: User) -> None:
