@@ -143,6 +143,15 @@ class ApprovalDecision(Struct, frozen=True):
     reason: str = ""
 
 
+class GoesOn(Struct, frozen=True):
+    """The place where a request goes on, as the client names it: `GoesOn("resp_…", "previous_response_id")`."""
+
+    id: str
+    """The id of a response, of an item of one, or of a conversation; nobody has looked at it yet."""
+    place: str
+    """The name of the field that names it; its errors name it."""
+
+
 class Request(Struct, frozen=True):
     """A request as the core takes it: what is asked of which kind of agent, and in which form the answer is wanted.
 
@@ -168,6 +177,14 @@ class Request(Struct, frozen=True):
     users: dict[str, str] = {}
     """The users that the body names, by its fields."""
     metadata: dict[str, Any] = {}
+    goes_on: GoesOn | None = None
+    """The response or the conversation that it goes on with; None: its messages, or its headers, tell the chat."""
+    keeps: bool = True
+    """False: the chat is not to be kept, and can be gone on with by its messages only."""
+    background: bool = False
+    """True: the answer is given whether or not somebody waits for it."""
+    call_id_field: str = "tool_call_id"
+    """The field of a result that names its call, in the wire's words."""
 
     def check_calls(self) -> None:
         """Raises InvalidRequest for a result of a call that nobody made, and for calls at the end, without results.
@@ -178,8 +195,9 @@ class Request(Struct, frozen=True):
         for message in self.messages:
             if message.calls:
                 made |= {call.id for call in message.calls}
-            if message.role == "tool" and message.call_id not in made:
-                place = f"{message.place}.tool_call_id"
+            # Where it goes on with something, the call may be told there.
+            if message.role == "tool" and message.call_id not in made and not self.goes_on:
+                place = f"{message.place}.{self.call_id_field}"
                 raise InvalidRequest(f"`{place}`: no message before it makes a call of this id.", place)
         if self.messages[-1].role == "assistant" and self.messages[-1].calls:
             raise InvalidRequest(

@@ -5,10 +5,10 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
-from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, NO_TOOLS, ClientTools, Options
+from gateway.domain.texts.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.letta.notes import GO_AHEAD
 from gateway.settings import AgentType, Key
 from gateway.turns.chats.markers import (

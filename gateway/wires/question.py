@@ -4,7 +4,7 @@ import json
 import re
 
 from gateway.domain.events import MAX_SHOWN, CallPiece, shortened
-from gateway.domain.halves import mend, whole
+from gateway.domain.texts.halves import mend, whole
 
 _INTRODUCTION = "**May I do this?** It needs your approval:"
 _ANSWER = "Please answer **yes** or **no** (or “no, because …”); anything else counts as a no."

@@ -14,6 +14,7 @@ METRICS = "reads the gateway's own metrics, the labels of which are bounded"
 EXCEPTIONS = {
     **{f"frontends.headers.{name}": HEADERS for name in ("names", "read_header", "read_id", "read_person")},
     **{f"frontends.librechat.{name}": HEADERS for name in ("decode_header", "is_placeholder")},
+    "domain.places.short_digest": IDS,
     "frontends.prompts.Prompt.fits": f"{BY_ANOTHER} (find_task)",
     "frontends.prompts.worded": f"{BY_ANOTHER} (find_task)",
     **{f"frontends.reading.{name}": HEADERS for name in ("read_named", "takes_items")},

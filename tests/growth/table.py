@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.domain import errors as wire_errors
-from gateway.domain import halves, joining, messages, tasks
+from gateway.domain import messages, tasks
 from gateway.domain.event_bytes import events_from_bytes, events_to_bytes, failure_from_bytes, failure_to_bytes
 from gateway.domain.events import (
     CallPiece,
@@ -24,11 +24,12 @@ from gateway.domain.events import (
     ToolReturned,
     shortened,
 )
-from gateway.domain.halves import UNREADABLE
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.look import Look, ToolActivity
 from gateway.domain.messages import Message, PendingCall, ToolResult, last_answer, message_of
 from gateway.domain.request import NEVER_SENT, NO_TOOLS, ClientTool, ClientTools, RequestMessage, ShownPicture
+from gateway.domain.texts import halves, joining
+from gateway.domain.texts.halves import UNREADABLE
 from gateway.frontends import reading
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.open_webui.cards import Cards
@@ -300,16 +301,18 @@ WRITER = {"half tags": Shape("", "<", "")}
 HALVES = {"halves": Shape('"', "\\ud83d", '"'), "backslashes": Shape('"', "\\", '\\ud83d"')}
 UNPAIRED = {"lone": Shape("", "\ud83d", ""), "pairs": Shape("", "\ud83d\ude00", "")}
 TABLE: dict[str, dict[str, Make]] = {
-    "domain.halves.Mender.feed": of_text(lambda text: halves.Mender().feed(text), **HALVES)
+    "domain.texts.halves.Mender.feed": of_text(lambda text: halves.Mender().feed(text), **HALVES)
     | {"pieces": in_pieces(lambda: halves.Mender().feed, lambda i: "\\", 1)},
-    "domain.halves.decode": of_text(refused(lambda text: halves.decode(text, str)), **HALVES),
-    "domain.halves.decode_pieces": of_text(refused(lambda text: halves.decode_pieces(text.encode(), str)), **HALVES),
-    "domain.halves.joined": of_text(halves.joined, **UNPAIRED),
-    "domain.halves.mend": of_text(halves.mend, **HALVES),
-    "domain.halves.mended": of_text(
+    "domain.texts.halves.decode": of_text(refused(lambda text: halves.decode(text, str)), **HALVES),
+    "domain.texts.halves.decode_pieces": of_text(
+        refused(lambda text: halves.decode_pieces(text.encode(), str)), **HALVES
+    ),
+    "domain.texts.halves.joined": of_text(halves.joined, **UNPAIRED),
+    "domain.texts.halves.mend": of_text(halves.mend, **HALVES),
+    "domain.texts.halves.mended": of_text(
         lambda text: halves.mended(text.encode("utf-8", "surrogatepass")), **HALVES, **UNPAIRED
     ),
-    "domain.halves.whole": of_text(halves.whole, **UNPAIRED),
+    "domain.texts.halves.whole": of_text(halves.whole, **UNPAIRED),
     "http.answers.compressor.compressor_for": of_text(
         compressor.compressor_for,
         commas=Shape("", ",", ""),
@@ -345,7 +348,7 @@ TABLE: dict[str, dict[str, Make]] = {
     ),
     "letta.rest.input.to_input": {"messages": of(with_options, input.to_input)},
     "letta.rest.input.to_prompt": of_text(lambda text: input.to_prompt(Instructions(text, "", text))),
-    "domain.joining.Joiner.join": {
+    "domain.texts.joining.Joiner.join": {
         "halves": in_pieces(lambda: joining.Joiner().join, lambda i: [Text("so \ud83d")]),
         "calls": in_pieces(
             lambda: joining.Joiner().join, lambda i: [ToolCalled(CallPiece(f"call-{i}", "x", "\ud83d"))]

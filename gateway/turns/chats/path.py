@@ -6,10 +6,10 @@ from itertools import groupby, pairwise
 import msgspec
 from msgspec import Struct
 
-from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.messages import Image, Message, ToolResult, last_answer, message_of
 from gateway.domain.request import SYSTEM_ROLES, ApprovalDecision, Request, RequestMessage, Unusable
+from gateway.domain.texts.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.turns.chats.tool_history import results_of, tool_notes
 

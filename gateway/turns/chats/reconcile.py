@@ -9,8 +9,8 @@ from itertools import islice, product
 
 from msgspec import Struct
 
-from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.messages import Message
+from gateway.domain.texts.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.letta.notes import CONTINUE, GO_AHEAD, STAND_INS
 from gateway.letta.upstream import Past
 from gateway.turns.chats.likeness import readings, seen

@@ -5,7 +5,7 @@ of events in the call that appends them, and takes them as they are. What is kep
 text: the pieces of one text are joined, and keep where each of them began, so that whoever follows from a number
 within a text gets exactly the rest of it.
 
-Signs of life have no number, and are not told: nothing is shown of them.
+Signs of life and empty texts have no number, and are not told: nothing is shown of them.
 """
 
 import asyncio
@@ -103,7 +103,8 @@ class _JoinedText:
         if end > len(self._blocks) * JOINED_PIECES:
             blocks.extend(self._tail)
         skipped = self._begins[start] - self._begins[block * JOINED_PIECES]
-        return self._kind("".join(blocks)[skipped : skipped + self.characters(start, end)], self._step)
+        joined = "".join(blocks)[skipped : skipped + self.characters(start, end)]
+        return self._kind(joined, self._step, end - start)
 
 
 class RunLog:
@@ -137,9 +138,9 @@ class RunLog:
         """Keep events, and tell the readers of them at once; no reader raises."""
         before, numbered = self.count, events
         for event in events:
-            if isinstance(event, Text | Thought):
+            if isinstance(event, Text | Thought) and event.text:
                 self._join(event)
-            elif isinstance(event, SignOfLife):
+            elif is_silent(event):
                 numbered = []
                 continue
             else:
@@ -148,7 +149,7 @@ class RunLog:
         if self.count == before:
             return
         # Almost always the list that came is the one that is told.
-        numbered = numbered or [event for event in events if not isinstance(event, SignOfLife)]
+        numbered = numbered or [event for event in events if not is_silent(event)]
         if self.watch:
             self.watch(numbered)
         first = before + 1
@@ -329,6 +330,11 @@ class Reader:
         """Read no more. Returns at once; called again, it does nothing."""
         self._listener = None
         self._log.leave(self)
+
+
+def is_silent(event: Event) -> bool:
+    """True: nothing is shown of it."""
+    return isinstance(event, SignOfLife) or (isinstance(event, Text | Thought) and not event.text)
 
 
 def _no_matter() -> None: ...

@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.domain.errors import InvalidRequest
-from gateway.domain.halves import decode
 from gateway.domain.request import RequestRole
+from gateway.domain.texts.halves import decode
 from gateway.wires.chat_completions.limits import MESSAGES, PARTS, check_count, check_values
 from gateway.wires.chat_completions.tools import Tool, ToolCall
 
