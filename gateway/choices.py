@@ -95,7 +95,7 @@ def together_for(settings: Settings) -> Together:
     from gateway.shared.redis_lines import RedisLines
     from gateway.turns.elsewhere.directory import RunDirectory
 
-    return Together(RedisLines(link), link, RunDirectory(link, settings.chats.resend_seconds), Relay(link))
+    return Together(RedisLines(link), link, RunDirectory(link), Relay(link))
 
 
 def counters_for(settings: Settings, link: "RedisLink | None") -> Counters:

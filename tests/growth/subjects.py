@@ -118,8 +118,14 @@ EXCEPTIONS = {
     "turns.people.identity.message_ids": HEADERS,
     **{
         f"turns.chats.markers.{name}": "digests ids, each of at most 512 characters"
-        for name in ("agent_name", "agent_tags", "conversation_marker", "id_digest", "thread_marker", "user_digest")
+        for name in (
+            *("agent_name", "agent_tags", "conversation_marker", "given_marker", "id_digest", "thread_marker"),
+            "user_digest",
+        )
     },
+    "turns.chats.exact.begins": f"{BY_ANOTHER} (parse_client_id)",
+    "turns.runs.resend.name_of_response": SMALL,
+    "turns.turn.placed": SMALL,
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",
     **{f"frontends.header_text.{name}": HEADERS for name in ("as_text", "former")},

@@ -46,13 +46,13 @@ from gateway.letta.app_server.turn_machine import TurnMachine
 from gateway.letta.rest import decoder as letta
 from gateway.letta.rest import input, listing
 from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
-from gateway.letta.upstream import Instructions, Past, Sending
+from gateway.letta.upstream import Conversation, Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
 from gateway.pictures import data_urls
 from gateway.settings import OPEN_KEY
 from gateway.tasks import answers
-from gateway.turns.chats import likeness, markers, matched, to_send, tool_history, unkept
+from gateway.turns.chats import exact, likeness, markers, to_send, tool_history, unkept
 from gateway.turns.chats import reconcile as chats
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.runs import pending_calls, requirements, resend, strict
@@ -289,9 +289,9 @@ def follow(pair: tuple[list[Message], list[Message]]) -> tuple[int, int]:
     return chats.follow(*pair, lenient=True)
 
 
-def compared(count: int) -> tuple[matched.Matched, list[Message]]:
+def compared(count: int) -> tuple[likeness.Matched, list[Message]]:
     """A chat of so many messages, and what is remembered of its comparison."""
-    known, said = matched.Matched(), dialogue(count)
+    known, said = likeness.Matched(), dialogue(count)
     chats.follow(said, said, lenient=False, matched=known)
     return known, said
 
@@ -527,13 +527,13 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.chats.markers.parse_summary": of_text(markers.parse_summary, states=Shape("", " (replaced)", " [] gw1:x")),
     "turns.chats.markers.scratch_marker": of_text(lambda text: markers.scratch_marker("t", "s", "u", text)),
     "turns.runs.resend.to_sent": of_text(lambda text: resend.to_sent(OPEN_KEY, NEVER_SENT, turn("Hi"), text.encode())),
-    "turns.chats.matched.Matched.note": {
-        "a long chat": of(dialogue, lambda said: matched.Matched().note(said, said, 0, (len(said), len(said)))),
+    "turns.chats.likeness.Matched.note": {
+        "a long chat": of(dialogue, lambda said: likeness.Matched().note(said, said, 0, (len(said), len(said)))),
         "respaced": of(
-            dialogue, lambda said: matched.Matched().note([], respaced(len(said)), 0, (len(said), len(said)))
+            dialogue, lambda said: likeness.Matched().note([], respaced(len(said)), 0, (len(said), len(said)))
         ),
     },
-    "turns.chats.matched.Matched.skip": {"a long chat": of(compared, lambda pair: pair[0].skip(pair[1], pair[1]))},
+    "turns.chats.likeness.Matched.skip": {"a long chat": of(compared, lambda pair: pair[0].skip(pair[1], pair[1]))},
     "turns.chats.likeness.readings": of_text(
         lambda text: [*likeness.readings(text)], escapes=Shape("", "&amp;", ""), numbers=Shape("&#", "1", ";")
     ),
@@ -577,6 +577,19 @@ TABLE: dict[str, dict[str, Make]] = {
             lambda count: (RequestedPath(respaced(count | 1)), one_id(count)),
             lambda pair: chats.decide(pair[0], chats.Ids("b", "c", "a"), True, pair[1]),
         ),
+    },
+    "turns.chats.exact.decide_after": {
+        "a long chat": of(
+            dialogue,
+            lambda said: exact.decide_after("c", RequestedPath([Message("user", "Hi")]), [Past(said)], [said]),
+        )
+    },
+    "turns.chats.exact.end_of": {"a long chat": of(dialogue, lambda said: exact.end_of("c", said))},
+    "turns.chats.exact.that_may_hold": {
+        "chats that begin alike": of(
+            lambda count: [Conversation(f"{i}", summary="Letta Gateway gw1:kept:1") for i in range(count)],
+            lambda listed: [*exact.that_may_hold(0, "gw1:kept:1", listed)],
+        )
     },
     "turns.chats.reconcile.follow": {
         "respaced": of(

@@ -15,10 +15,10 @@ from gateway.shared.redis_lines import RedisLines
 from gateway.shared.redis_link import RedisLink
 from gateway.turns.elsewhere import log_follower, log_writer
 from gateway.turns.elsewhere.directory import RunDirectory
-from gateway.turns.runs.log import Reader
+from gateway.turns.runs.log import NOTHING_NEW, Reader
 from gateway.turns.runs.means import means_of
 from gateway.turns.runs.registry import Runs
-from gateway.turns.runs.resend import Sent
+from gateway.turns.runs.resend import Sent, name_of_response
 from tests.events import answer, ping, stop, text_in, usage
 from tests.servers.redis_server import RedisServer
 from tests.shared.linked import kill, linked, until
@@ -58,9 +58,9 @@ async def processes(server: RedisServer) -> AsyncIterator[list[Process]]:
         for _ in range(3):
             link = await stack.enter_async_context(linked(server))
             letta = MemoryLetta(first.store)
-            directory = RunDirectory(link, CHATS.resend_seconds)
+            directory = RunDirectory(link)
             stack.push_async_callback(directory.aclose)
-            runs = Runs(means_of(letta, 0.01, 300.0, CHATS, RedisLines(link)), CHATS.resend_seconds, directory)
+            runs = Runs(means_of(letta, 0.01, 300.0, CHATS, RedisLines(link)), CHATS.resend_seconds, directory, 30.0)
             stack.push_async_callback(runs.aclose)
             made.append(Process(link, letta, runs, directory))
         await until(lambda: all(one.link.is_alive(other.link.process) for one in made for other in made))
@@ -102,6 +102,46 @@ async def test_a_request_that_comes_again_elsewhere_gets_the_run_under_way_from_
     assert [await all_of(reader) for reader in (first, *readers)] == ["Hello!"] * 4
     assert one.letta.count("run") == 1
     assert other.letta.count("run") == third.letta.count("run") == 0
+
+
+RESPONSE = Sent(request="request", response=name_of_response("1" * 16))
+
+
+@pytest.mark.parametrize("when", ["before it speaks", "while it speaks", "when it has ended"])
+async def test_whoever_asks_for_a_response_elsewhere_follows_its_run(processes: list[Process], when: str) -> None:
+    one, other, _ = processes
+    gate = held(one.letta)
+    if when == "before it speaks":
+        one.letta.scripts = [[Gate(), [answer("never")]], *one.letta.scripts]
+    first = await one.runs.take(turn(), RESPONSE, b"its head")
+    if when == "before it speaks":
+        reader = await other.runs.follow(RESPONSE.response)
+        assert reader
+        assert (reader.head, reader.take()) == (b"its head", NOTHING_NEW)
+        return
+    await first.news()
+    if when == "when it has ended":
+        gate.open()
+        assert await all_of(first) == "Hello!"
+        await until(lambda: not one.runs.under_way)
+    reader = await other.runs.follow(RESPONSE.response)
+    assert reader
+    gate.open()
+
+    assert (reader.head, await all_of(reader)) == (b"its head", "Hello!")
+    assert await other.runs.follow(name_of_response("2" * 16)) is None
+
+
+async def test_whoever_cancels_a_response_elsewhere_ends_its_run(processes: list[Process]) -> None:
+    one, other, _ = processes
+    reader, _ = await begun(one, RESPONSE)
+
+    assert await other.runs.cancel(RESPONSE.response)
+    with pytest.raises(errors.Unwanted):
+        await all_of(reader)
+    await until(lambda: not one.runs.under_way)
+    assert one.letta.count("cancel") == 1
+    assert not await other.runs.cancel(RESPONSE.response)
 
 
 async def test_a_request_that_is_not_the_same_is_a_run_of_its_own(processes: list[Process]) -> None:

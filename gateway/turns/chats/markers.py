@@ -15,6 +15,8 @@ GATEWAY_TAG, USER_TAG = "gateway", "gw-user:"
 # The beginning of every marker; `gw1` is its version.
 MARKER = "gw1:"
 SCRATCH = f"{MARKER}scratch:"
+# Chats without an id that are kept: responses of them may be gone on with.
+KEPT_WITHOUT_ID = f"{MARKER}kept:"
 REPLACED, TEMPORARY = "(replaced)", "(temporary)"
 SUMMARY_TITLE = "Letta Gateway"
 
@@ -66,9 +68,14 @@ def thread_marker(type_id: str, scope: str, user: str) -> str:
     return f"{MARKER}{_digest(scope, user, type_id)}"
 
 
-def scratch_marker(type_id: str, scope: str, user: str, first: str) -> str:
-    """The marker of a chat without an id, made of its first message, `first`."""
-    return f"{SCRATCH}{_digest(scope, user, type_id, first)}"
+def scratch_marker(type_id: str, scope: str, user: str, first: str, keeps: bool = False) -> str:
+    """The marker of a chat without an id, made of its first message, `first`; `keeps`: it is kept for ever."""
+    return f"{KEPT_WITHOUT_ID if keeps else SCRATCH}{_digest(scope, user, type_id, first)}"
+
+
+def given_marker(scope: str, nonce: str) -> str:
+    """The marker of a chat to which the gateway has given its id."""
+    return f"{MARKER}{_digest('given', scope, nonce)}"
 
 
 class Summary(Struct, frozen=True):
@@ -116,7 +123,7 @@ class ClientId(Struct, frozen=True):
     """The content of the client id of a user message: digests, of the frontend's ids among others, or empty.
 
     Its text is `gw1-ANSWER-PARENT-PATH-NONCE`, with pictures `gw1-ANSWER-PARENT-PATH-PICTURES-NONCE`; the nonce makes
-    it new for every send.
+    it new for every send. That of a turn with an id begins with it: `TURN.NONCE`.
     """
 
     answer: str = ""
@@ -127,16 +134,23 @@ class ClientId(Struct, frozen=True):
     """All texts of the chat up to it; empty where the frontend sent ids."""
     pictures: str = ""
     """The pictures shown with it; empty if it has none."""
+    turn: str = ""
+    """The id of the turn that it begins; empty where the turn has none."""
 
     def new(self) -> str:
         pictures = [self.pictures] if self.pictures else []
-        return "-".join(["gw1", self.answer, self.parent, self.path, *pictures, uuid.uuid4().hex[:12]])
+        nonce = f"{self.turn}.{uuid.uuid4().hex[:6]}" if self.turn else uuid.uuid4().hex[:12]
+        return "-".join(["gw1", self.answer, self.parent, self.path, *pictures, nonce])
 
 
 def parse_client_id(text: str) -> ClientId:
     """The content of a client id; all of it empty for an id that is not the gateway's."""
     parts = text.split("-")
-    return ClientId(*parts[1:-1]) if parts[0] == "gw1" and len(parts) in (5, 6) else ClientId()
+    if parts[0] != "gw1" or len(parts) not in (5, 6):
+        return ClientId()
+    turn, dot, _ = parts[-1].partition(".")
+    pictures = parts[4] if len(parts) == 6 else ""
+    return ClientId(parts[1], parts[2], parts[3], pictures, turn if dot else "")
 
 
 def id_digest(chat: str | None, id: str) -> str:

@@ -66,7 +66,9 @@ def read_path(request: Request, texts: ClientTexts = PLAIN_TEXTS) -> RequestedPa
     """
     messages, place = request.messages, request.place
     request.check_calls()
-    last, told, answered = messages[-1], tool_notes(messages, texts), last_answer(messages)
+    # Where it goes on with something, nothing that it tells was said there before.
+    answered = -1 if request.goes_on else last_answer(messages)
+    last, told = messages[-1], tool_notes(messages, texts)
     said = [_message(message, i > answered, told.get(i, ""), texts) for i, message in enumerate(messages)]
     path = _joined([message for message in said if message])
     while last.role == "tool" and path and path[-1].role == "assistant":

@@ -7,6 +7,7 @@ letter to its process, and follows its log. A joined run has a reader more, who 
 import asyncio
 import logging
 import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -17,7 +18,7 @@ from gateway.domain.errors import AnsweredElsewhere, IdempotencyKeyReused
 from gateway.shared.asking import Away, Script
 from gateway.shared.redis_link import RedisLink
 from gateway.turns.elsewhere.log_follower import LogFollower
-from gateway.turns.elsewhere.log_writer import LogWriter
+from gateway.turns.elsewhere.log_writer import LogWriter, head_in
 from gateway.turns.runs.driver import Run
 from gateway.turns.runs.log import Reader
 from gateway.turns.runs.resend import Sent
@@ -68,7 +69,7 @@ class Entry(Struct, frozen=True):
 
 
 class _Listed:
-    """A run of this process that has entries."""
+    """A run of this process that has entries, by all its names."""
 
     def __init__(self, run: Run, sent: Sent, entry: Entry, at: float) -> None:
         self.run, self.sent, self.entry, self.told_at = run, sent, entry, at
@@ -79,14 +80,14 @@ class _Listed:
 class RunDirectory:
     """The directory, as a process sees it."""
 
-    def __init__(self, link: RedisLink, resend_seconds: float) -> None:
+    def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._resend_seconds = resend_seconds
         self._writer = LogWriter(link)
         self._follower = LogFollower(link)
         self._listed: dict[str, _Listed] = {}
         self._joining: dict[str, asyncio.Future[bool]] = {}
         link.hear("join", self._hear_join)
+        link.hear("cancel", self._hear_cancel)
         link.hear("joined", self._hear_joined)
         link.hear("leave", self._hear_leave)
         link.hear("broken", self._hear_broken)
@@ -94,7 +95,10 @@ class RunDirectory:
 
     def _names(self, sent: Sent) -> list[str]:
         """The keys of a request's names; what decides comes first."""
-        return [self._link.key("sent", name) for name in reversed(sent.names)]
+        return [self._key(name) for name in reversed(sent.names)]
+
+    def _key(self, name: str) -> str:
+        return self._link.key("sent", name)
 
     # Runs elsewhere
 
@@ -125,6 +129,26 @@ class RunDirectory:
             pass  # As if the gateway were alone.
         return None
 
+    async def follow(self, name: str) -> Reader | None:
+        """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
+        try:
+            entry = _read(await self._link.ask("GET", self._key(name)))
+            if entry is None or entry.process == self._link.process:
+                return None
+            return await self._join(entry)
+        except Away:
+            raise AnsweredElsewhere("Redis is away") from None
+
+    async def cancel(self, name: str) -> bool:
+        """Have another process end the run that it has under a name; False if none has one."""
+        try:
+            entry = _read(await self._link.ask("GET", self._key(name)))
+            if entry is None or entry.state == ENDED or not self._link.is_alive(entry.process):
+                return False
+            return await self._is_heard(entry.process, "cancel", entry.run_id)
+        except Away:
+            return False
+
     async def _join(self, entry: Entry) -> Reader | None:
         """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away."""
         process = None if entry.state == ENDED else entry.process
@@ -132,19 +156,23 @@ class RunDirectory:
             return None
         if entry.state == BROKEN:
             raise AnsweredElsewhere("its log is broken")
-        if process and not await self._is_let_join(process, entry.run_id):
+        if process and not await self._is_heard(process, "join", entry.run_id):
             return None
         leave = partial(self._link.drop_letter, process, "leave", entry.run_id) if process else _nobody_is_told
-        log = self._follower.follow(entry.run_id, self._writer.stream_of(entry.run_id), process, leave)
+        stream = self._writer.stream_of(entry.run_id)
+        # What the run is shown by comes before all events, and there may be none yet.
+        first = await self._link.ask("XRANGE", stream, "-", "+", "COUNT", 1)
+        log = self._follower.follow(entry.run_id, stream, process, leave)
+        log.head = head_in(first)
         return log.follow()
 
-    async def _is_let_join(self, process: str, run_id: str) -> bool:
-        """Ask a process to have a reader more. Raises Away."""
+    async def _is_heard(self, process: str, letter: str, run_id: str) -> bool:
+        """Ask a process to do what a letter says with a run; False if it has no such run. Raises Away."""
         number = secrets.token_hex(8)
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._joining[number] = answer
         try:
-            if not await self._link.tell(process, "join", (number, run_id)):
+            if not await self._link.tell(process, letter, (number, run_id)):
                 return False
             async with asyncio.timeout(JOIN_SECONDS):
                 return await answer
@@ -169,32 +197,42 @@ class RunDirectory:
         self._listed[run.id] = _Listed(run, sent, entry, asyncio.get_running_loop().time())
         self._writer.copy(run.id, run.log, partial(self._break, run.id))
 
-    def end(self, run: Run, keeps: bool) -> None:
-        """A run has ended; `keeps`: its answer is worth keeping for requests that are sent again."""
+    def end(self, run: Run, kept: Mapping[str, float]) -> None:
+        """A run has ended; `kept`: each of its names by which it may still be asked for, and for how many seconds."""
         listed = self._listed.pop(run.id, None)
         if listed is None:
             return
         for reader in listed.readers.values():
             reader.leave()
-        if listed.entry.state == BROKEN:
-            self._change(listed, None)
-            return
-        self._change(listed, ENDED if keeps else None)
-        self._writer.close(run.id, self._resend_seconds if keeps else 0.0)
+        kept = {} if listed.entry.state == BROKEN else kept
+        for name in listed.sent.names:
+            self._change(listed, ENDED if name in kept else None, [name], kept.get(name))
+        if listed.entry.state != BROKEN:
+            self._writer.close(run.id, max(kept.values(), default=0.0))
 
-    def _change(self, listed: _Listed, state: str | None, again: bool = False) -> None:
-        """Say another thing of a run, or nothing more; `again`: also where nothing is said."""
+    def _change(
+        self,
+        listed: _Listed,
+        state: str | None,
+        names: Sequence[str],
+        seconds: float | None = None,
+        again: bool = False,
+    ) -> None:
+        """Say another thing of a run by some of its names, for so long, or nothing more.
+
+        `again`: also where nothing is said.
+        """
         entry = msgspec.structs.replace(listed.entry, state=state or "")
-        listed.entry = entry
-        milliseconds = int(self._resend_seconds * 1000) if state == ENDED else NAME_MS
+        milliseconds = NAME_MS if seconds is None else int(seconds * 1000)
         said = (entry.begin, str(entry) if state else "", max(milliseconds, 1), int(again))
-        task = asyncio.ensure_future(self._link.run(_CHANGE, self._names(listed.sent), *said))
+        task = asyncio.ensure_future(self._link.run(_CHANGE, [*map(self._key, names)], *said))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _break(self, run_id: str) -> None:
         """A run's log cannot be followed any more."""
         if listed := self._listed.get(run_id):
-            self._change(listed, BROKEN, again=True)
+            listed.entry = msgspec.structs.replace(listed.entry, state=BROKEN)
+            self._change(listed, BROKEN, listed.sent.names, again=True)
             for process in listed.readers:
                 self._link.drop_letter(process, "broken", run_id)
 
@@ -208,6 +246,12 @@ class RunDirectory:
             _pass_by(reader)
         self._link.drop_letter(sender, "joined", (number, lets))
 
+    def _hear_cancel(self, sender: str, content: msgspec.Raw) -> None:
+        number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
+        if listed := self._listed.get(run_id):
+            listed.run.cancel()
+        self._link.drop_letter(sender, "joined", (number, listed is not None))
+
     def _hear_leave(self, sender: str, content: msgspec.Raw) -> None:
         if (listed := self._listed.get(msgspec.msgpack.decode(content, type=str))) and sender in listed.readers:
             listed.readers.pop(sender).leave()
@@ -220,7 +264,7 @@ class RunDirectory:
                 listed.readers.pop(process).leave()
             if now - listed.told_at > TELL_NAMES_SECONDS:
                 listed.told_at = now
-                self._change(listed, listed.entry.state, again=True)
+                self._change(listed, listed.entry.state, listed.sent.names, again=True)
 
     async def aclose(self) -> None:
         """Write the ends of all logs, and follow no other."""

@@ -110,7 +110,9 @@ class _JoinedText:
 class RunLog:
     """A run's events, then an end or a failure. `unread` is called when the last reader has left."""
 
-    def __init__(self, unread: Callable[[], None]) -> None:
+    def __init__(self, unread: Callable[[], None], head: bytes = b"") -> None:
+        self.head = head
+        """The words of a wire about the run, for those who did not ask for it; nobody here reads them."""
         self.failure: Exception | None = None
         self.ended = False
         self.count = 0
@@ -297,6 +299,11 @@ class Reader:
             return told
         log.raise_failure()
         return None if log.ended else told
+
+    @property
+    def head(self) -> bytes:
+        """The head of the run's log."""
+        return self._log.head
 
     @property
     def has_news(self) -> bool:
