@@ -160,7 +160,7 @@ class Request(Struct, frozen=True):
 
     model: str
     messages: tuple[RequestMessage, ...]
-    """At least one."""
+    """At least one, unless there are decisions."""
     place: str = "messages"
     """The place of the messages, in the wire's words."""
     tools: ClientTools | InvalidRequest = NO_TOOLS

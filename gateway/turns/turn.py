@@ -44,6 +44,8 @@ class Turn(Struct, frozen=True, dict=True):
     """The functions that read the texts of its client."""
     id: str = ""
     """16 hex digits by which it is found again in Letta; empty where nobody will look for it."""
+    part: str = ""
+    """The digest of the calls whose answers it brings; empty where it has a message of its own."""
     given: str = ""
     """The marker of the chat, where the request names one of the gateway's own ids."""
     after: After | None = None
@@ -156,14 +158,3 @@ def to_turn(
         # A client shows no more than a part of the one thread: only its last message is new, wherever it stands.
         asked, ids, whole = msgspec.structs.replace(asked, path=asked.path[-1:], new=1), NO_IDS, False
     return Turn(agent_type, caller, asked, ids, whole, tools, options, json, texts)
-
-
-def placed(turn: Turn, id: str, keeps: bool, given: str = "", after: After | None = None) -> Turn:
-    """The turn with an id by which it is found again, in the chat and at the place that the request names, if it does.
-
-    `given` is the marker of that chat.
-    """
-    if turn.agent_type.conversations == "single":
-        return msgspec.structs.replace(turn, id=id)
-    whole = turn.keeps_history and not given
-    return msgspec.structs.replace(turn, id=id, keeps=keeps, given=given, after=after, keeps_history=whole)

@@ -14,7 +14,7 @@ from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sendi
 from gateway.shared.lines import Lines, OwnLines, Place
 from gateway.turns.chats.exact import After, begins, decide_after, that_may_hold
 from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones
-from gateway.turns.chats.markers import Summary, parse_summary
+from gateway.turns.chats.markers import Summary, parse_summary, turn_id
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
 from gateway.turns.chats.summaries import Summaries
 from gateway.turns.chats.to_send import identified, with_exchanges
@@ -82,6 +82,22 @@ class Conversations:
         return conversation, Sending(
             sent, instructions, told.denied, told.results, told.approved, told.reason, turn.tools.tools, turn.options
         )
+
+    async def question_of(self, agent: KnownAgent, turn: Turn) -> str:
+        """The id of the turn whose calls wait for the answers that this one brings; empty if none waits.
+
+        Raises UpstreamError.
+        """
+        chat = self._chat(turn)
+        answered = {result.tool_call_id for result in turn.asked.results}
+        answered |= {decision.call_id for decision in turn.asked.decisions}
+        for _ in range(2):
+            decision, known = self._decide(chat, turn)
+            past = known[decision.at].past if isinstance(decision, Append) else Past([])
+            if any(call.tool_call_id in answered for call in past.pending):
+                return next((turn_id(m.client_id) for m in reversed(past.messages) if m.role == "user"), "")
+            await self._load(agent, chat, turn, patient=False)
+        return ""
 
     async def _ended(self, chat: Chat | None) -> None:
         """Wait until the turns of a chat that have their answers are settled.
@@ -169,7 +185,8 @@ class Conversations:
         """
         known = chat.known
         unkept = [one.unkept for one in known] if turn.scratch else [chat.missing]
-        decision = decide_after(after.turn, turn.asked, [one.past for one in known], unkept)
+        gone = [one.summary.gone for one in known]
+        decision = decide_after(after.turn, turn.asked, [one.past for one in known], unkept, gone)
         busy = self._in_use | chat.elsewhere
         if isinstance(decision, Append) and known[decision.at].id in busy:
             decision = Branch(decision.at, len(known[decision.at].past.messages), decision.news)

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gateway.domain.messages import Message
 from gateway.letta.upstream import Conversation, Past
-from gateway.turns.chats.markers import Summary, parse_client_id, parse_summary
+from gateway.turns.chats.markers import Summary, parse_summary, turn_id
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import Append, Branch
 
@@ -29,14 +29,20 @@ class After(Struct, frozen=True):
 
 
 def decide_after(
-    turn: str, request: RequestedPath, known: Sequence[Past], unkept: Sequence[Sequence[Message]]
+    turn: str,
+    request: RequestedPath,
+    known: Sequence[Past],
+    unkept: Sequence[Sequence[Message]],
+    gone: Sequence[str] = (),
 ) -> Append | Branch | None:
     """Decide where a request goes on that names the turn behind which it does; None if that is nowhere among `known`.
 
     It is appended where that turn is the last of a conversation, or where its calls wait; else it is a branch. `unkept`
-    are the messages that each of the `known` lacks: a turn that is among them is told again.
+    are the messages that each of the `known` lacks: a turn that is among them is told again. `gone` are the turns that
+    were deleted of each.
     """
-    ends = [(at, end) for at, past in enumerate(known) if (end := end_of(turn, past.messages)) is not None]
+    shown = [up_to(gone[at] if gone else "", past.messages) for at, past in enumerate(known)]
+    ends = [(at, end) for at, messages in enumerate(shown) if (end := end_of(turn, messages)) is not None]
     last = [(at, end) for at, end in ends if known[at].appendable and end == len(known[at].messages)]
     answered = {result.tool_call_id for result in request.results} | {one.call_id for one in request.decisions}
     for at, _ in last:
@@ -61,10 +67,16 @@ def end_of(turn: str, messages: Sequence[Message]) -> int | None:
     return next((i for i in range(begun + 1, len(messages)) if messages[i].role == "user"), len(messages))
 
 
+def up_to(gone: str, messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages before a turn that was deleted; all where none was."""
+    if not gone:
+        return messages
+    return messages[: next((i for i, message in enumerate(messages) if begins(gone, message)), len(messages))]
+
+
 def begins(turn: str, message: Message) -> bool:
     """True of the message with which a turn begins."""
-    # Nearly all ids hold others: only those that hold this one are read.
-    return turn in message.client_id and parse_client_id(message.client_id).turn == turn
+    return turn_id(message.client_id) == turn
 
 
 def that_may_hold(made_at: int, marker: str, listed: Iterable[Conversation]) -> Iterator[tuple[Conversation, Summary]]:

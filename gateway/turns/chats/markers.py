@@ -3,6 +3,7 @@
 Users and chats appear in them as hashes only: others can list tags and summaries.
 """
 
+import re
 import uuid
 from collections.abc import Collection, Iterable
 from hashlib import sha256
@@ -17,8 +18,9 @@ MARKER = "gw1:"
 SCRATCH = f"{MARKER}scratch:"
 # Chats without an id that are kept: responses of them may be gone on with.
 KEPT_WITHOUT_ID = f"{MARKER}kept:"
-REPLACED, TEMPORARY = "(replaced)", "(temporary)"
+REPLACED, TEMPORARY, WITH_GAP = "(replaced)", "(temporary)", "(deleted"
 SUMMARY_TITLE = "Letta Gateway"
+_GONE = re.compile(r" \(deleted ([0-9a-f]{16})\)\Z")
 
 
 def _digest(*parts: str) -> str:
@@ -90,11 +92,14 @@ class Summary(Struct, frozen=True):
     temporary: bool = False
     note: str = ""
     """A JSON array of the messages of the chat that the conversation lacks; empty if it lacks none."""
+    gone: str = ""
+    """The id of the turn that was deleted: nobody goes on behind it, or behind what came after it."""
     title: str = SUMMARY_TITLE
     """The title for people who look into Letta; they may change it."""
 
     def __str__(self) -> str:
         states = [REPLACED] * self.replaced + [TEMPORARY] * self.temporary
+        states += [f"{WITH_GAP} {self.gone})"] if self.gone else []
         return " ".join([self.title, *states, *([self.note] if self.note else []), self.marker])
 
 
@@ -104,15 +109,22 @@ def parse_summary(summary: str | None) -> Summary | None:
     if not space or not marker.startswith(MARKER) or marker == MARKER or marker.split() != [marker]:
         return None
     told, note = _without_note(told)
+    told, gone = _without_gone(told)
     told, temporary = _without(told, f" {TEMPORARY}")
     told, replaced = _without(told, f" {REPLACED}")
-    return Summary(marker, replaced, temporary, note, told)
+    return Summary(marker, replaced, temporary, note, gone, told)
 
 
 def _without_note(text: str) -> tuple[str, str]:
     """A text without its note, and the note, which begins with the first bracket and ends the text."""
     title, bracket, rest = text.partition(" [")
     return (title, f"[{rest}") if bracket and rest.endswith("]") else (text, "")
+
+
+def _without_gone(text: str) -> tuple[str, str]:
+    """A text without what it says of a deleted turn at its end, and the id of that."""
+    found = _GONE.search(text)
+    return (text[: found.start()], found[1]) if found else (text, "")
 
 
 def _without(text: str, end: str) -> tuple[str, bool]:
@@ -141,6 +153,13 @@ class ClientId(Struct, frozen=True):
         pictures = [self.pictures] if self.pictures else []
         nonce = f"{self.turn}.{uuid.uuid4().hex[:6]}" if self.turn else uuid.uuid4().hex[:12]
         return "-".join(["gw1", self.answer, self.parent, self.path, *pictures, nonce])
+
+
+def turn_id(client_id: str) -> str:
+    """The id of the turn that the message with this client id begins: 16 hex digits; empty for one that is not ours."""
+    if not client_id.startswith("gw1-"):
+        return ""
+    return parse_client_id(client_id).turn or _digest(client_id)[:16]
 
 
 def parse_client_id(text: str) -> ClientId:

@@ -65,6 +65,8 @@ def read_path(request: Request, texts: ClientTexts = PLAIN_TEXTS) -> RequestedPa
     the message that they served to answer, should that message have to be sent again.
     """
     messages, place = request.messages, request.place
+    if not messages and request.decisions:
+        return RequestedPath([Message("user", GO_AHEAD)], only_results=True, decisions=request.decisions)
     request.check_calls()
     # Where it goes on with something, nothing that it tells was said there before.
     answered = -1 if request.goes_on else last_answer(messages)

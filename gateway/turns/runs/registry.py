@@ -108,6 +108,14 @@ class Runs:
             return reader
         return self.start(turn, sent, run_id, head)
 
+    async def question_of(self, turn: Turn) -> str:
+        """The id of the turn whose calls wait for the answers that this one brings; empty if none waits.
+
+        Raises UpstreamError.
+        """
+        agent = await self.means.agents.get(turn.agent_type, turn.caller.user)
+        return await self.means.conversations.question_of(agent, turn)
+
     async def follow(self, name: str, after: int = 0) -> Reader | None:
         """A reader of the run that is, or was, known by a name (of `Sent.names`), here or in another process.
 

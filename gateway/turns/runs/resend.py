@@ -40,9 +40,9 @@ class Sent(Struct, frozen=True):
 NEW = Sent()
 
 
-def name_of_response(turn_id: str) -> str:
-    """The name by which the run of a turn is known to those who ask for its response."""
-    return f"response:{turn_id}"
+def name_of_response(turn_id: str, part: str = "") -> str:
+    """The name by which the run of a turn, or of a part of one, is known to those who ask for its response."""
+    return f"response:{turn_id}{part}"
 
 
 def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
@@ -56,7 +56,7 @@ def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
         again=bool(resend.tries),
         may_come_again=bool(resend.idempotency_key) or resend.tries is not None,
         alive=ids.answer is not None and ids.user is not None,
-        response=name_of_response(turn.id) if turn.id and (turn.keeps or not turn.scratch) else "",
+        response=name_of_response(turn.id, turn.part) if turn.id and turn.keeps else "",
     )
 
 

@@ -14,7 +14,8 @@ from gateway.turns.chats.exact import MOST_SEARCHED, SLACK, After, that_may_hold
 from gateway.turns.chats.markers import Summary, given_marker
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.people.agents import KnownAgent
-from gateway.turns.turn import Turn, placed
+from gateway.turns.places import placed
+from gateway.turns.turn import Turn
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import START
 from tests.turns.turns import path_of, say, turn
