@@ -59,8 +59,8 @@ from gateway.turns.runs import pending_calls, requirements, resend, strict
 from gateway.turns.runs.account import untold
 from gateway.turns.runs.course import Course
 from gateway.turns.turn import Turn
-from gateway.wires import question, schemas
-from gateway.wires.chat_completions import json_format, limits, request, response, think_tags, tools
+from gateway.wires import json_format, limits, question, schemas
+from gateway.wires.chat_completions import request, response, think_tags, tools
 from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
 from gateway.wires.chat_completions.read import to_request
 from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage
@@ -466,14 +466,14 @@ TABLE: dict[str, dict[str, Make]] = {
     "domain.json_format.JsonFormat.find": of_text(
         JsonFormat().find, lines=Shape("```json\n", "\n", "\n```"), deep=nested("[", "")
     ),
-    "wires.chat_completions.json_format.to_json_format": {
+    "wires.json_format.to_json_format": {
         "referring": of(lambda count: formed(referring(count)), refused(json_format.to_json_format), 60),
         "doubling": of(lambda count: formed(doubling(count)), refused(json_format.to_json_format), 60),
     },
-    "wires.chat_completions.limits.check_depth": {
+    "wires.limits.check_depth": {
         "wide": of(lambda count: [[]] * count, lambda value: limits.check_depth(value, "x")),
     },
-    "wires.chat_completions.limits.check_values": of_text(
+    "wires.limits.check_values": of_text(
         lambda text: refused(limits.check_values)(body(text)), commas=Shape("", ",", "")
     ),
     "wires.chat_completions.request.decode_request": of_text(
