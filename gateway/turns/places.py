@@ -74,9 +74,7 @@ def answering(turn: Turn, question: str) -> Turn:
 
     It has no message of its own, and is found by that one's and by the calls.
     """
-    asked = turn.asked
-    calls = [*(result.tool_call_id for result in asked.results), *(one.call_id for one in asked.decisions)]
-    return msgspec.structs.replace(turn, id=question, part=part_of(calls))
+    return msgspec.structs.replace(turn, id=question, part=part_of(turn.asked.answered))
 
 
 def part_of(call_ids: Iterable[str]) -> str:

@@ -12,8 +12,8 @@ from gateway.domain.errors import NotFoundHere
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
 from gateway.shared.lines import Lines, OwnLines, Place
-from gateway.turns.chats.exact import After, begins, decide_after, that_may_hold
-from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones
+from gateway.turns.chats.exact import After, begins, decide_after, that_may_hold, waits_for
+from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones, line_of
 from gateway.turns.chats.markers import Summary, parse_summary, turn_id
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
 from gateway.turns.chats.summaries import Summaries
@@ -88,15 +88,12 @@ class Conversations:
 
         Raises UpstreamError.
         """
-        chat = self._chat(turn)
-        answered = {result.tool_call_id for result in turn.asked.results}
-        answered |= {decision.call_id for decision in turn.asked.decisions}
-        for _ in range(2):
-            decision, known = self._decide(chat, turn)
-            past = known[decision.at].past if isinstance(decision, Append) else Past([])
-            if any(call.tool_call_id in answered for call in past.pending):
+        for looks_again in (True, False):
+            decision, known = self._decide(self._chat(turn), turn)
+            if isinstance(decision, Append) and waits_for(turn.asked, past := known[decision.at].past):
                 return next((turn_id(m.client_id) for m in reversed(past.messages) if m.role == "user"), "")
-            await self._load(agent, chat, turn, patient=False)
+            if looks_again:
+                await self._load(agent, self._chat(turn), turn, patient=False)
         return ""
 
     async def _ended(self, chat: Chat | None) -> None:
@@ -402,8 +399,3 @@ class Conversations:
 
     def is_in_use(self, conversation_id: str) -> bool:
         return conversation_id in self._in_use
-
-
-def line_of(conversation_id: str) -> str:
-    """The name of the line for a conversation of a chat without an id."""
-    return f"conversation:{conversation_id}"

@@ -44,10 +44,9 @@ def decide_after(
     shown = [up_to(gone[at] if gone else "", past.messages) for at, past in enumerate(known)]
     ends = [(at, end) for at, messages in enumerate(shown) if (end := end_of(turn, messages)) is not None]
     last = [(at, end) for at, end in ends if known[at].appendable and end == len(known[at].messages)]
-    answered = {result.tool_call_id for result in request.results} | {one.call_id for one in request.decisions}
     for at, _ in last:
         # Models may give the same id to another call, so it must be the last turn's.
-        if any(call.tool_call_id in answered for call in known[at].pending):
+        if waits_for(request, known[at]):
             return Append(at, request.beside_results)
     if found := next(iter(last or ends), None):
         at, end = found
@@ -57,6 +56,11 @@ def decide_after(
         return None
     news, past = [*unkept[lost], *request.path], known[lost]
     return Append(lost, news) if past.appendable else Branch(lost, len(past.messages), news)
+
+
+def waits_for(request: RequestedPath, past: Past) -> bool:
+    """True if calls wait in a conversation for the answers that a request brings."""
+    return any(call.tool_call_id in request.answered for call in past.pending)
 
 
 def end_of(turn: str, messages: Sequence[Message]) -> int | None:

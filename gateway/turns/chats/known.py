@@ -92,3 +92,8 @@ class Chat:
 def light_ones(messages: Iterable[Message]) -> list[Message]:
     """The messages without what is heavy about them."""
     return [message.light for message in messages]
+
+
+def line_of(conversation_id: str) -> str:
+    """The name of the line for a conversation of a chat without an id."""
+    return f"conversation:{conversation_id}"

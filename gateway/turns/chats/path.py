@@ -37,6 +37,11 @@ class RequestedPath(Struct, frozen=True):
     """True: the last answer asks for an approval."""
 
     @property
+    def answered(self) -> frozenset[str]:
+        """The ids of the calls whose results or decisions it brings."""
+        return frozenset(result.tool_call_id for result in self.results) | {one.call_id for one in self.decisions}
+
+    @property
     def lone(self) -> bool:
         """True: nothing was said before, as far as the client tells."""
         return len(self.path) == 1 and not self.results
