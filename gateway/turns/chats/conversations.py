@@ -176,10 +176,7 @@ class Conversations:
         return decide(asked, turn.ids, whole, pasts, chat.missing, not turn.scratch, turn.texts, matched), free
 
     def _decide_after(self, after: After, chat: Chat, turn: Turn) -> tuple[Decision | None, list[KnownConversation]]:
-        """The decision for a turn that names the place; a branch leaves a conversation where another turn is under way.
-
-        Its own predecessor is over: it has waited for that in line.
-        """
+        """The decision for a turn that names the place; where another turn is under way, it is a branch."""
         known = chat.known
         unkept = [one.unkept for one in known] if turn.scratch else [chat.missing]
         gone = [one.summary.gone for one in known]
