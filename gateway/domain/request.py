@@ -135,7 +135,8 @@ class RequestMessage(Struct, frozen=True, gc=False):
 class ApprovalDecision(Struct, frozen=True):
     """A person's word on a call that waits for an approval: `ApprovalDecision("call_1", False, "too late")`.
 
-    Chat Completions has no field for it: there a yes or a no is a message.
+    Chat Completions has no field for it: there a yes or a no is a message. Where a wire has ids of its own for what it
+    asks, the call has such an id until somebody has read it.
     """
 
     call_id: str
@@ -160,7 +161,7 @@ class Request(Struct, frozen=True):
 
     model: str
     messages: tuple[RequestMessage, ...]
-    """At least one, unless there are decisions."""
+    """At least one, but where nothing is new except `decisions`."""
     place: str = "messages"
     """The place of the messages, in the wire's words."""
     tools: ClientTools | InvalidRequest = NO_TOOLS
@@ -199,7 +200,7 @@ class Request(Struct, frozen=True):
             if message.role == "tool" and message.call_id not in made and not self.goes_on:
                 place = f"{message.place}.{self.call_id_field}"
                 raise InvalidRequest(f"`{place}`: no message before it makes a call of this id.", place)
-        if self.messages[-1].role == "assistant" and self.messages[-1].calls:
+        if self.messages and self.messages[-1].role == "assistant" and self.messages[-1].calls:
             raise InvalidRequest(
                 f"`{self.place}` ends with tool calls: expected a `tool` message with the result of each.", self.place
             )

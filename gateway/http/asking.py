@@ -159,7 +159,8 @@ def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: NeutralRequ
     reasoning, activity = key.reasoning or turn.agent_type.reasoning, key.tool_activity
     if chat.hides_reasoning or (chat.wants_json and reasoning == "think_tags"):
         reasoning = "hidden"
-    if activity == "rich" and not (chat.stream and turn.caller.frontend and takes_items(key, headers)):
+    takes_rich = chat.stream and turn.caller.frontend and takes_items(key, headers)
+    if activity == "mcp_calls" or (activity == "rich" and not takes_rich):
         activity = "thoughts"
     return Look(reasoning, activity)
 

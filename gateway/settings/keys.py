@@ -81,7 +81,10 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     client_tools: ClientToolUse | None = None
     """`forward`: agents may call tools that its requests bring; `ignore`: they may not; absent: as the type says."""
     tool_activity: ToolActivity = "thoughts"
-    """The way in which tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
+    """The way in which tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client.
+
+    `mcp_calls` is for responses, and as `thoughts` in chat completions.
+    """
     origins: tuple[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+\Z")], ...] = ()
     """The origins of web pages, and programs made of them, that may use this key from a browser (CORS)."""
     compress: bool = False
