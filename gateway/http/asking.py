@@ -1,7 +1,9 @@
 """The way of a request to its run, the same for every wire, cheap checks before dear ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
+import msgspec
 from litestar.datastructures import Headers
 from msgspec import Struct
 
@@ -25,11 +27,28 @@ from gateway.trace_context import TRACEPARENT, TRACEPARENT_HEADER, read_tracepar
 from gateway.turns.chats.path import read_path
 from gateway.turns.people.identity import identify, message_ids
 from gateway.turns.runs.log import Reader
-from gateway.turns.runs.resend import to_sent
+from gateway.turns.runs.resend import response_of, to_sent
 from gateway.turns.turn import Turn, forwards_tools, to_turn
 
-MakeHead = Callable[[Turn, Look], bytes]
-"""Makes the `RunLog.head` of the run of a turn that is shown so."""
+
+class Way(Protocol):
+    """The part of the way that is not the same for every wire."""
+
+    def place(self, turn: Turn) -> Turn:
+        """The turn at its place in a chat, where its request names one. Raises GatewayError."""
+        ...
+
+    async def find(self, turn: Turn) -> Turn:
+        """The turn, once it was let in and may be looked up. Raises GatewayError, UpstreamError."""
+        ...
+
+    def look(self, turn: Turn) -> Look:
+        """The look of the answer."""
+        ...
+
+    def head(self, turn: Turn, look: Look) -> bytes:
+        """The `RunLog.head` of its run."""
+        ...
 
 
 class Asker(Struct, frozen=True):
@@ -71,31 +90,19 @@ class Begun(Struct, frozen=True):
         if self.admission:
             await self.admission.leave()
 
+    def leave_at_its_end(self) -> None:
+        """Nobody waits for the answer, which counts until its run is over."""
+        if self.admission and self.run.account:
+            self.admission.leave_with(self.run.account)
+
 
 def asker_of(parts: Parts, admitted: Admitted, headers: Headers, record: Record) -> Asker:
     """Whoever asks with these headers. Raises AmbiguousHeader."""
     return Asker(parts, admitted, headers, record, read_headers(admitted.key, headers))
 
 
-def as_it_is(turn: Turn) -> Turn:
-    return turn
-
-
-def no_head(turn: Turn, look: Look) -> bytes:
-    return b""
-
-
-async def begin(
-    asker: Asker,
-    asked: NeutralRequest,
-    body: bytes,
-    place: Callable[[Turn], Turn] = as_it_is,
-    head: MakeHead = no_head,
-) -> Begun:
-    """The run that answers a request: one that it has, or a new one. Raises GatewayError.
-
-    `place` gives the turn its place in a chat, where the request names that itself; it may raise GatewayError.
-    """
+async def begin(asker: Asker, asked: NeutralRequest, body: bytes, way: Way) -> Begun:
+    """The run that answers a request: one that it has, or a new one. Raises GatewayError, UpstreamError."""
     parts, record, key, named = asker.parts, asker.record, asker.key, asker.named
     settings = parts.settings
     record.model = asked.model if has_model(settings, key, asked.model) else None
@@ -111,20 +118,24 @@ async def begin(
         return Begun(run, PLAIN)
     if parts.pictures and shows_addresses(asked):
         # Nothing is fetched for who may not ask.
-        place(read_turn(settings, key, named, without_addresses(asked)))
+        way.place(read_turn(settings, key, named, without_addresses(asked)))
         asked = await parts.pictures.bring(asked)
-    turn = place(read_turn(settings, key, named, asked))
+    turn = way.place(read_turn(settings, key, named, asked))
     await let_others(body)
     record.agent_type, record.agent, record.chat = turn.agent_type.id, turn.agent_name, turn.digits
     await parts.schemas.check(turn.json)
     await parts.schemas.check_strict(turn.tools)
-    sent, look = to_sent(key, read_resend(named), turn, body), look_for(key, named, turn, asked)
+    sent = to_sent(key, read_resend(named), turn, body)
     # A request that was sent before is free.
     again = await parts.runs.has(sent)
     admission = Admission(parts.gate) if again else await let_in(parts.gate, key, turn.caller.user, record)
     _take_up_trace(parts, asker.headers, record)
     try:
-        reader = await parts.runs.take(turn, sent, head(turn, look))
+        if not again:
+            turn = await way.find(turn)
+            sent = msgspec.structs.replace(sent, response=response_of(turn))
+        look = way.look(turn)
+        reader = await parts.runs.take(turn, sent, way.head(turn, look))
         record.joined, record.account = reader.joined, reader.account
         # The same request may have come at the same moment, and have begun the run.
         await admission.pay_for(reader.account)
@@ -152,17 +163,6 @@ def read_turn(settings: Settings, key: Key, headers: Mapping[str, str], request:
     named = read_named(key, headers, request, read_claims(key, headers))
     caller = identify(key, named, settings.former_scope(key))
     return to_turn(key, agent_type, caller, path, message_ids(named, caller), tools, request.options, json, texts)
-
-
-def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: NeutralRequest) -> Look:
-    """Only a stream to Open WebUI can be told more than chunks: any other client breaks at a frame that is none."""
-    reasoning, activity = key.reasoning or turn.agent_type.reasoning, key.tool_activity
-    if chat.hides_reasoning or (chat.wants_json and reasoning == "think_tags"):
-        reasoning = "hidden"
-    takes_rich = chat.stream and turn.caller.frontend and takes_items(key, headers)
-    if activity == "mcp_calls" or (activity == "rich" and not takes_rich):
-        activity = "thoughts"
-    return Look(reasoning, activity)
 
 
 def has_model(settings: Settings, key: Key, model: str) -> bool:

@@ -2,17 +2,23 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 
 from litestar import Request, post
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
+from gateway.domain.look import Look
+from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
+from gateway.frontends.reading import takes_items
 from gateway.http.answers.responding import respond
-from gateway.http.asking import asker_of, begin
+from gateway.http.asking import Asker, asker_of, begin
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.parts import admit, parts_of
 from gateway.http.record import record_of
+from gateway.settings import Key
+from gateway.turns.turn import Turn
 from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
 from gateway.wires.chat_completions.read import to_request
 from gateway.wires.chat_completions.request import decode_request
@@ -29,7 +35,7 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     await let_others(body)
     asked = to_request(decoded)
     await let_others(body)
-    begun = await begin(asker, asked, body)
+    begun = await begin(asker, asked, body, _Way(asker, asked))
     id, look, include_usage = f"chatcmpl-{uuid.uuid4().hex}", begun.look, asked.include_usage or not asked.stream
     encoder = ChatCompletionEncoder(
         id=id,
@@ -41,3 +47,33 @@ async def create_chat_completion(request: Request[None, None, State]) -> ASGIApp
     )
     narrator = Narrator(look, begun.tools, awaits_usage=include_usage)
     return await respond(request, asker, begun, narrator, encoder, asked.stream)
+
+
+class _Way:
+    """The way of a chat completion: its chat is told by headers and messages."""
+
+    def __init__(self, asker: Asker, asked: NeutralRequest) -> None:
+        self._key, self._named, self._asked = asker.key, asker.named, asked
+
+    def place(self, turn: Turn) -> Turn:
+        return turn
+
+    async def find(self, turn: Turn) -> Turn:
+        return turn
+
+    def look(self, turn: Turn) -> Look:
+        return look_for(self._key, self._named, turn, self._asked)
+
+    def head(self, turn: Turn, look: Look) -> bytes:
+        return b""
+
+
+def look_for(key: Key, headers: Mapping[str, str], turn: Turn, chat: NeutralRequest) -> Look:
+    """Only a stream to Open WebUI can be told more than chunks: any other client breaks at a frame that is none."""
+    reasoning, activity = key.reasoning or turn.agent_type.reasoning, key.tool_activity
+    if chat.hides_reasoning or (chat.wants_json and reasoning == "think_tags"):
+        reasoning = "hidden"
+    takes_rich = chat.stream and turn.caller.frontend and takes_items(key, headers)
+    if activity == "mcp_calls" or (activity == "rich" and not takes_rich):
+        activity = "thoughts"
+    return Look(reasoning, activity)

@@ -129,6 +129,7 @@ EXCEPTIONS = {
     },
     "turns.chats.exact.begins": f"{BY_ANOTHER} (parse_client_id)",
     "turns.runs.resend.name_of_response": SMALL,
+    "turns.runs.resend.response_of": SMALL,
     **{
         f"turns.places.{name}": SMALL
         for name in ("answering", "is_for", "is_open_to", "marker_at", "marker_given", "part_of", "place_of", "placed")

@@ -208,11 +208,11 @@ class RunLog:
     def answer(self, whole: bool) -> str:
         """The text of the answer; unless it is `whole`, what its readers have had, or will have, of it."""
         end = self.count if whole or self._readers else self._read
-        return "".join(event.text for event, _ in self._between(0, end) if isinstance(event, Text))
+        return "".join(event.text for event, _ in self.between(0, end) if isinstance(event, Text))
 
     def since(self, number: int) -> list[Event]:
         """All events after a number, joined."""
-        return [event for event, _ in self._between(number, self.count)]
+        return [event for event, _ in self.between(number, self.count)]
 
     def keep(self) -> None:
         """Keep it for readers who come after the end: with nothing of the run that has told it."""
@@ -241,11 +241,11 @@ class RunLog:
         elif number >= self.count:
             return NOTHING_NEW
         else:
-            told = Told(*map(list, zip(*self._between(number, self.count, TAKEN_AT_ONCE), strict=True)))
+            told = Told(*map(list, zip(*self.between(number, self.count, TAKEN_AT_ONCE), strict=True)))
         self._read = max(self._read, told.numbers[-1])
         return told
 
-    def _between(self, start: int, end: int, most: int | None = None) -> Iterator[tuple[Event, int]]:
+    def between(self, start: int, end: int, most: int | None = None) -> Iterator[tuple[Event, int]]:
         """The events after one number up to another, joined, each with its number; `most`: the most characters."""
         room = sys.maxsize if most is None else most
         if start >= end:
@@ -316,6 +316,10 @@ class Reader:
         while not self.has_news:
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
+
+    def between(self, start: int, end: int) -> list[Event]:
+        """The events after one number up to another, joined; all of them must have come."""
+        return [event for event, _ in self._log.between(start, end)]
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Have `listener` called at every news from now on."""

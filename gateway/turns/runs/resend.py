@@ -45,6 +45,11 @@ def name_of_response(turn_id: str, part: str = "") -> str:
     return f"response:{turn_id}{part}"
 
 
+def response_of(turn: Turn) -> str:
+    """The name of the response to a turn; empty for one that nobody can ask for."""
+    return name_of_response(turn.id, turn.part) if turn.id and turn.keeps else ""
+
+
 def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
     """The names of the request with this body, which asks for `turn`."""
     caller, ids = turn.caller, turn.ids
@@ -56,7 +61,7 @@ def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
         again=bool(resend.tries),
         may_come_again=bool(resend.idempotency_key) or resend.tries is not None,
         alive=ids.answer is not None and ids.user is not None,
-        response=name_of_response(turn.id, turn.part) if turn.id and turn.keeps else "",
+        response=response_of(turn),
     )
 
 
