@@ -588,7 +588,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.chats.exact.that_may_hold": {
         "chats that begin alike": of(
             lambda count: [Conversation(f"{i}", summary="Letta Gateway gw1:kept:1") for i in range(count)],
-            lambda listed: [*exact.that_may_hold(0, "gw1:kept:1", listed)],
+            lambda listed: [*exact.that_may_hold(exact.After("c", 0), "gw1:kept:1", listed)],
         )
     },
     "turns.chats.reconcile.follow": {

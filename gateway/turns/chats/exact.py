@@ -24,7 +24,7 @@ class After(Struct, frozen=True):
     """The id of the turn behind which it does."""
     made_at: int
     """The second at which that turn was asked for."""
-    place: str
+    place: str = ""
     """The field of the request that names it; its errors name it."""
 
 
@@ -83,15 +83,18 @@ def begins(turn: str, message: Message) -> bool:
     return turn_id(message.client_id) == turn
 
 
-def that_may_hold(made_at: int, marker: str, listed: Iterable[Conversation]) -> Iterator[tuple[Conversation, Summary]]:
-    """Those of a chat's conversations that may hold a turn of that second, the likeliest first; MOST_SEARCHED at most.
+def that_may_hold(after: After, marker: str, listed: Iterable[Conversation]) -> Iterator[tuple[Conversation, Summary]]:
+    """Those of a chat's conversations that may hold a turn, the likeliest first; MOST_SEARCHED at most.
 
-    Chats without an id that begin alike have one marker, and there may be any number of them.
+    Chats without an id that begin alike have one marker, and there may be any number of them. Where the turn was
+    deleted with its conversation, an empty one says so.
     """
-    at = datetime.fromtimestamp(made_at, UTC)
+    at = datetime.fromtimestamp(after.made_at, UTC)
     named = [(one, summary) for one in listed if (summary := parse_summary(one.summary)) and summary.marker == marker]
+    gone = [pair for pair in named if pair[1].gone == after.turn]
     then = [pair for pair in named if _made(pair[0]) <= at + SLACK and pair[0].used_at >= at - SLACK]
-    yield from sorted(then, key=lambda pair: (pair[0].used_at, pair[0].id))[:MOST_SEARCHED]
+    likely = sorted((pair for pair in then if pair not in gone), key=lambda pair: (pair[0].used_at, pair[0].id))
+    yield from (gone + likely)[:MOST_SEARCHED]
 
 
 def _made(conversation: Conversation) -> datetime:

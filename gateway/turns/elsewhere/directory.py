@@ -149,6 +149,12 @@ class RunDirectory:
         except Away:
             return False
 
+    async def forget(self, name: str) -> None:
+        """Forget the run that any process has had under a name: its log goes, too."""
+        with suppress(Away):
+            if entry := _read(await self._link.ask("GET", self._key(name))):
+                await self._link.ask("DEL", self._key(name), self._writer.stream_of(entry.run_id))
+
     async def _join(self, entry: Entry) -> Reader | None:
         """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away."""
         process = None if entry.state == ENDED else entry.process

@@ -65,6 +65,10 @@ class Directory(Protocol):
         """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
         ...
 
+    async def forget(self, name: str) -> None:
+        """Forget the run that any process has had under a name."""
+        ...
+
     async def cancel(self, name: str) -> bool:
         """Have another process end the run that it has under a name; False if none has one."""
         ...
@@ -108,8 +112,8 @@ class Runs:
             return reader
         return self.start(turn, sent, run_id, head)
 
-    async def question_of(self, turn: Turn) -> str:
-        """The id of the turn whose calls wait for the answers that this one brings; empty if none waits.
+    async def question_of(self, turn: Turn) -> tuple[str, int]:
+        """The turn whose calls wait for the answers that this one brings: its id, and the second of it; or ("", 0).
 
         Raises UpstreamError.
         """
@@ -132,6 +136,12 @@ class Runs:
             await asyncio.wait([known.run.task])
             return True
         return bool(self._directory and await self._directory.cancel(name))
+
+    async def forget(self, name: str) -> None:
+        """Forget the run that was known by a name, wherever it is kept."""
+        self._kept.drop(name)
+        if self._directory:
+            await self._directory.forget(name)
 
     def start(self, turn: Turn, sent: Sent = NEW, claimed: str = "", head: bytes = b"") -> Reader:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError.
