@@ -88,6 +88,9 @@ LONGEST_MODULE = 400
 # Each module has one, or each frontend.
 NAMED_ALIKE = {"logger", "T", "PROMPTS"}
 FUNCTIONS_ALIKE = {
+    # Every wire reads a body, and makes the neutral request of it.
+    "decode_request": ["wires/chat_completions/request.py", "wires/responses/request.py"],
+    "to_request": ["wires/chat_completions/read.py", "wires/responses/read.py"],
     # Modules that are run as processes, and the command.
     "main": ["cli.py", "letta/embedded/keeper.py", "turns/runs/judge.py", "workers/worker.py"],
     # Both kinds of Letta: what they are sent, and what they list.
