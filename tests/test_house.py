@@ -96,6 +96,7 @@ FUNCTIONS_ALIKE = {
     # Both kinds of Letta: what they are sent, and what they list.
     "to_input": ["letta/app_server/input.py", "letta/rest/input.py"],
     "to_past": ["letta/app_server/listing.py", "letta/rest/listing.py"],
+    "to_exchanges": ["letta/app_server/listing.py", "letta/rest/listing.py"],
 }
 # (module, private name of a library, why it is used all the same)
 PRIVATE = [

@@ -47,7 +47,7 @@ from gateway.letta.app_server.turn_machine import TurnMachine
 from gateway.letta.rest import decoder as letta
 from gateway.letta.rest import input, listing
 from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
-from gateway.letta.upstream import Conversation, Instructions, Past, Sending
+from gateway.letta.upstream import Conversation, Exchange, Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
 from gateway.pictures import data_urls
@@ -280,6 +280,25 @@ def rest_listed(count: int) -> list[listing.ListedMessage]:
     return [listing.ListedMessage(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
 
 
+def rest_answered(count: int) -> list[listing.ListedMessage]:
+    """The results of many calls, and what else came of them."""
+    ids = [f"call-{i}" for i in range(count)]
+    answers = [listing.ListedAnswer("tool", id, "so") for id in ids]
+    returns = [StreamedReturn(id, "success", "so") for id in [*ids, "call"]]
+    return [
+        listing.ListedMessage("m0", NOW, "approval_response_message", approvals=answers),
+        listing.ListedMessage("m1", NOW, "tool_return_message", tool_returns=returns),
+    ]
+
+
+def transcript(count: int) -> past.Transcript:
+    """Many questions, none of which was answered."""
+    reading = past.Transcript()
+    for i in range(count):
+        reading.ask(Message("user", "Hi"), run_id=f"run-{i}")
+    return reading
+
+
 def turn_of(count: int) -> tuple[Turn, list[PendingCall]]:
     """One that brings many tools and the results of half of its calls, of which all wait."""
     functions = ClientTools(tuple(ClientTool(f"t{i}") for i in range(min(count, 1_000))))
@@ -463,8 +482,16 @@ TABLE: dict[str, dict[str, Make]] = {
         "parts": of(lambda count: [{"text": "a"}] * count, lambda some: [*parts.from_parts(some)])
     },
     "letta.parts.to_parts": of_text(lambda text: parts.to_parts(Message("user", text))),
-    "letta.past.merge_answers": {"parts": of(lambda count: [Message("assistant", "so")] * count, past.merge_answers)},
+    "letta.past.messages_of": {
+        "parts": of(lambda count: [Exchange(events=[Text("so")] * count)], past.messages_of),
+        "answers": of(lambda count: [Exchange(events=[Text("so")])] * count, past.messages_of),
+    },
+    "letta.past.Transcript.exchanges": {"exchanges": of(transcript, past.Transcript.exchanges)},
     "letta.rest.listing.to_past": {"parts of an answer": of(rest_listed, listing.to_past)},
+    "letta.rest.listing.to_exchanges": {
+        "parts of an answer": of(rest_listed, lambda listed: listing.to_exchanges(listed, {})),
+        "results": of(rest_answered, lambda listed: listing.to_exchanges(listed, {})),
+    },
     "letta.stream_messages.content_text": {"parts": of(told_parts, stream_messages.content_text)},
     "letta.stream_messages.to_events": {
         "calls": of(calling, stream_messages.to_events),
@@ -482,6 +509,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.app_server.input.said_parts": of_text(lambda text: app_server_input.said_parts(Message("user", text))),
     "letta.app_server.input.to_input": {"messages": of(with_options, app_server_input.to_input)},
     "letta.app_server.listing.to_past": {"parts of an answer": of(listed, app_server_listing.to_past)},
+    "letta.app_server.listing.to_exchanges": {"parts of an answer": of(listed, app_server_listing.to_exchanges)},
     "letta.app_server.listing.unfinished": {
         "calls": of(
             lambda count: listed(count)[::-1], lambda newest: app_server_listing.unfinished(newest, "gw-2", True)
