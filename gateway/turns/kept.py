@@ -42,12 +42,13 @@ class KeptTurns:
                 return kept[at], at == len(kept) - 1 and await self._upstream.is_running(conversation.id)
         return None
 
-    async def delete(self, place: ResponsePlace, agent_type: AgentType) -> None:
-        """Delete a turn: nobody finds it again, or what came after it.
+    async def delete(self, place: ResponsePlace, agent_type: AgentType) -> list[KeptTurn]:
+        """Delete a turn: nobody finds it again, or what came after it. Gives all turns of which that is true now.
 
         Its text goes where a conversation has nothing else, and stays elsewhere. Raises UpstreamError; QueueFull where
         a turn of its chat goes on for too long.
         """
+        gone: list[KeptTurn] = []
         async for conversation, summary, kept in self._that_may_hold(place, agent_type):
             at = place_among(place.turn, place.results, kept)
             if at is None or is_gone(summary.gone, at, kept):
@@ -59,8 +60,10 @@ class KeptTurns:
                 if all(one.turn == place.turn for one in kept):
                     await self._replace(conversation, summary, place.turn)
                 else:
-                    gone = msgspec.structs.replace(summary, gone=place.turn)
-                    await self._upstream.rename_conversation(conversation.id, str(gone), hidden=summary.replaced)
+                    told = str(msgspec.structs.replace(summary, gone=place.turn))
+                    await self._upstream.rename_conversation(conversation.id, told, hidden=summary.replaced)
+                gone += kept[at:]
+        return gone
 
     async def _replace(self, conversation: Conversation, summary: Summary, turn: str) -> None:
         """Delete a conversation; an empty one says for a while what became of it."""

@@ -156,13 +156,18 @@ EXCEPTIONS = {
     "turns.chats.exact.begins": f"{BY_ANOTHER} (parse_client_id)",
     "turns.runs.resend.name_of_response": SMALL,
     "turns.runs.resend.response_of": SMALL,
+    **{f"http.responses.rebuilt.{name}": f"{BY_ANOTHER} (ResponsesEncoder.encode)" for name in ("lost", "rebuilt")},
+    **{
+        f"turns.exchanged.{name}": "reads the exchanges of a conversation, each once"
+        for name in ("is_gone", "place_among", "turns_in")
+    },
     **{
         f"turns.places.{name}": SMALL
         for name in ("answering", "is_for", "is_open_to", "marker_at", "marker_given", "part_of", "place_of", "placed")
     },
     "turns.chats.exact.waits_for": f"{BY_ANOTHER} (decide_after)",
     "turns.chats.exact.up_to": f"{BY_ANOTHER} (decide_after)",
-    "turns.chats.markers.turn_id": f"{BY_ANOTHER} (parse_client_id)",
+    **{f"turns.chats.markers.{name}": f"{BY_ANOTHER} (parse_client_id)" for name in ("turn_id", "turn_told")},
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",
     **{f"frontends.header_text.{name}": HEADERS for name in ("as_text", "former")},

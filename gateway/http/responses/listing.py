@@ -24,21 +24,21 @@ class DeletedResponse(Struct, frozen=True):
     deleted: bool = True
 
 
-class InputText(Struct, frozen=True, tag="input_text"):
+class GivenText(Struct, frozen=True, tag="input_text"):
     text: str
 
 
-class InputImage(Struct, frozen=True, tag="input_image"):
+class GivenImage(Struct, frozen=True, tag="input_image"):
     image_url: str
     detail: str = "auto"
     file_id: None = None
 
 
-class InputMessage(Struct, frozen=True, tag="message"):
+class GivenMessage(Struct, frozen=True, tag="message"):
     """A message of the input."""
 
     id: str
-    content: tuple[InputText | InputImage, ...]
+    content: tuple[GivenText | GivenImage, ...]
     role: Literal["user"] = "user"
     status: Literal["completed"] = "completed"
 
@@ -52,41 +52,41 @@ class CallOutput(Struct, frozen=True, tag="function_call_output"):
     status: Literal["completed"] = "completed"
 
 
-InputItem = InputMessage | CallOutput
-Item = InputItem | OutputItem
+GivenItem = GivenMessage | CallOutput
+ListedItem = GivenItem | OutputItem
 
 
 class ItemList(Struct, frozen=True):
     """A page of items."""
 
-    data: Sequence[Item]
+    data: Sequence[ListedItem]
     first_id: str | None
     last_id: str | None
     has_more: bool
     object: Literal["list"] = "list"
 
 
-def input_items(ids: SealedIds, kept: KeptTurn) -> list[InputItem]:
+def input_items(ids: SealedIds, kept: KeptTurn) -> list[GivenItem]:
     """The items of what a turn was asked, in order."""
-    items: list[InputItem] = [InputMessage("", tuple(_content(message))) for message in kept.asked]
+    items: list[GivenItem] = [GivenMessage("", tuple(_content(message))) for message in kept.asked]
     items += [CallOutput("", result.tool_call_id, result.text) for result in kept.results]
     return [_with_id(item, ids, FIRST_INPUT + i) for i, item in enumerate(items)]
 
 
-def _with_id(item: InputItem, ids: SealedIds, index: int) -> InputItem:
-    kind: ItemKind = "msg" if isinstance(item, InputMessage) else "fco"
+def _with_id(item: GivenItem, ids: SealedIds, index: int) -> GivenItem:
+    kind: ItemKind = "msg" if isinstance(item, GivenMessage) else "fco"
     return msgspec.structs.replace(item, id=ids.item(kind, index))
 
 
-def _content(message: Message) -> Iterator[InputText | InputImage]:
+def _content(message: Message) -> Iterator[GivenText | GivenImage]:
     for piece in message.pieces():
         if isinstance(piece, Image):
-            yield InputImage(f"data:{piece.media_type};base64,{piece.data}", piece.detail or "auto")
+            yield GivenImage(f"data:{piece.media_type};base64,{piece.data}", piece.detail or "auto")
         else:
-            yield InputText(piece)
+            yield GivenText(piece)
 
 
-def paged(request: Request[Any, Any, Any], items: Sequence[Item]) -> ItemList:
+def paged(request: Request[Any, Any, Any], items: Sequence[ListedItem]) -> ItemList:
     """The page that a request asks for by `after`, `limit` and `order`. Raises InvalidRequest, NotFoundHere."""
     query = request.query_params
     order, limit, after = query.get("order", "desc"), query.get("limit", str(DEFAULT_LIMIT)), query.get("after")

@@ -65,12 +65,12 @@ async def cancel_response(request: Request[None, None, State], response_id: From
 async def delete_response(request: Request[None, None, State], response_id: FromPath[str]) -> DeletedResponse:
     """Delete a response, which ends if it is under way: nobody finds it, or what came after it, again."""
     asker, place, agent_type = _asked(request, response_id)
-    name = name_of_response(place.turn, place.results)
-    if await asker.parts.runs.follow(name) is None:
+    runs, name = asker.parts.runs, name_of_response(place.turn, place.results)
+    if not await runs.cancel(name):
         await _kept(asker, place, agent_type)
-    await asker.parts.runs.cancel(name)
-    await asker.parts.kept.delete(place, agent_type)
-    await asker.parts.runs.forget(name)
+    gone = await asker.parts.kept.delete(place, agent_type)
+    for one in (name, *(name_of_response(turn.turn, turn.part) for turn in gone)):
+        await runs.forget(one)
     return DeletedResponse(response_id)
 
 
@@ -84,7 +84,7 @@ async def list_input_items(request: Request[None, None, State], response_id: Fro
 
 
 def _asked(request: Request[None, None, State], id: str) -> tuple[Asker, ResponsePlace, AgentType]:
-    """Who asks for which response. Raises NotFoundHere where it is not theirs, UserRequired."""
+    """The asker, and the response that is asked for. Raises NotFoundHere where it is not theirs, UserRequired."""
     asker = asker_of(parts_of(request), admit(request), request.headers, record_of(request.scope))
     missing = NotFoundHere("response", "response_id")
     place = asker.parts.seal.read_response(id)

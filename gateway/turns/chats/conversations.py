@@ -88,6 +88,7 @@ class Conversations:
 
         Raises UpstreamError.
         """
+        await self._ended(self._chat(turn))
         for looks_again in (True, False):
             decision, known = self._decide(self._chat(turn), turn)
             if isinstance(decision, Append) and waits_for(turn.asked, past := known[decision.at].past):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from msgspec import Struct
 
 from gateway.domain.messages import Message
@@ -54,8 +55,15 @@ def decide_after(
     lost = next((at for at, messages in enumerate(unkept) if any(begins(turn, message) for message in messages)), None)
     if lost is None:
         return None
-    news, past = [*unkept[lost], *request.path], known[lost]
-    return Append(lost, news) if past.appendable else Branch(lost, len(past.messages), news)
+    past, again = known[lost], [*unkept[lost]]
+    if request.only_results:
+        # Nobody waits for them any more: its question is asked again, with what came of its calls.
+        asked = next(i for i in reversed(range(len(again))) if again[i].role == "user")
+        again[asked] = msgspec.structs.replace(again[asked], exchanged=request.path[-1].exchanged)
+        again = again[: asked + 1]
+    else:
+        again += request.path
+    return Append(lost, again) if past.appendable else Branch(lost, len(past.messages), again)
 
 
 def waits_for(request: RequestedPath, past: Past) -> bool:
