@@ -59,7 +59,8 @@ class _Values:
 
     def _object(self, schema: Schema, depth: int) -> Schema:
         properties = schema.get("properties") or {}
-        return {name: self.of(properties.get(name), depth + 1) for name in schema.get("required", properties)}
+        names = properties if schema.get("required") is None else schema["required"]
+        return {name: self.of(properties.get(name), depth + 1) for name in names}
 
     def _plain(self, kind: Any) -> Any:
         plain = {"integer": int(self._number), "number": self._number, "boolean": True, "null": None}
