@@ -53,12 +53,14 @@ class Echo(Struct, frozen=True, omit_defaults=True):
     store: bool = True
     background: bool = False
     custom_tools: tuple[str, ...] = ()
-    """The names of the custom tools, whose calls are told in another way. No response repeats it."""
+    """The names of the custom tools, whose calls are told in another way. No response repeats it, nor the next."""
+    encrypted: bool = False
+    """True: the request asks for encrypted thoughts, so it is said that there are none."""
 
     def repeated(self) -> dict[str, Any]:
         """The fields of a response that repeat the request."""
         fields = msgspec.structs.asdict(self)
-        del fields["custom_tools"]
+        del fields["custom_tools"], fields["encrypted"]
         return fields
 
 
@@ -89,6 +91,7 @@ def to_echo(asked: ResponsesRequest) -> Echo:
         asked.store is not False,
         bool(asked.background),
         custom_names(offered),
+        asked.asks_for_encrypted,
     )
     return _bounded(echo)
 

@@ -35,6 +35,7 @@ from gateway.wires.responses.items import (
     OpenMessage,
     OpenOwnCall,
     OpenThoughts,
+    OpenUnencryptedThoughts,
 )
 from gateway.wires.responses.read import OWN_CALL
 from gateway.wires.responses.response import (
@@ -106,6 +107,7 @@ class ResponsesEncoder:
         """
         self._ids, self._created_at, self._echo, self._clock = ids, created_at, echo, clock
         self._custom = frozenset(echo.custom_tools)
+        self._thoughts = OpenUnencryptedThoughts if echo.encrypted else OpenThoughts
         self._rich = tool_activity == "rich"
         self._framing, self._after = framing, after
         self.number = 0
@@ -191,9 +193,9 @@ class ResponsesEncoder:
                     message = self._begin_text("msg", OpenMessage)
                 self._grow(message, text, pieces)
             case Thought(text, _, pieces):
-                self._grow(self._text or self._begin_text("rs", OpenThoughts), text, pieces)
+                self._grow(self._text or self._begin_text("rs", self._thoughts), text, pieces)
             case ThoughtsOpened():
-                self._begin_text("rs", OpenThoughts)
+                self._begin_text("rs", self._thoughts)
             case Finished(reason):
                 self._finish(reason)
             case BrokenOff():

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from gateway.domain.request import NO_ARGUMENTS
 from gateway.domain.texts.halves import Mender
@@ -121,9 +121,10 @@ class OpenThoughts(OpenItem):
     """A block of thoughts, told as the summary of some reasoning: this part has one name in every specification."""
 
     delta_event = SummaryTextDelta
+    encrypted: UnsetType | None = UNSET
 
     def item(self, status: ItemStatus) -> ReasoningOutput:
-        return ReasoningOutput(self.id, (SummaryText(self.text),) if self.pieces else ())
+        return ReasoningOutput(self.id, (SummaryText(self.text),) if self.pieces else (), self.encrypted)
 
     def opening(self) -> Sequence[ResponseEvent]:
         return [*super().opening(), SummaryPartAdded(self.id, self.index, 0, SummaryText(""))]
@@ -135,6 +136,12 @@ class OpenThoughts(OpenItem):
             SummaryPartDone(self.id, self.index, 0, SummaryText(text)),
             ItemDone(self.index, self.item(status)),
         ]
+
+
+class OpenUnencryptedThoughts(OpenThoughts):
+    """The same for a request that asks for encrypted ones."""
+
+    encrypted = None
 
 
 class OpenCall(OpenItem):

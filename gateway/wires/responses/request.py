@@ -111,6 +111,7 @@ class ResponsesRequest(Struct, frozen=True):
     store: bool | None = None
     background: bool | None = None
     stream: bool | None = None
+    include: Any = None
     top_logprobs: Any = None
     prompt: Any = None
 
@@ -127,6 +128,11 @@ class ResponsesRequest(Struct, frozen=True):
     @property
     def most_calls(self) -> int | None:
         return _limit(self.max_tool_calls)
+
+    @property
+    def asks_for_encrypted(self) -> bool:
+        """True if the thoughts are asked for in a form that OpenAI alone can read."""
+        return isinstance(self.include, list) and "reasoning.encrypted_content" in self.include
 
     @property
     def format(self) -> dict[str, Any] | None:

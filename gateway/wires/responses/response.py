@@ -46,7 +46,8 @@ class ReasoningOutput(Struct, frozen=True, tag="reasoning"):
 
     id: str
     summary: tuple[SummaryText, ...]
-    encrypted_content: None = None
+    encrypted_content: UnsetType | None = UNSET
+    """None where the request asks for it: nothing is encrypted. Else absent, as Open Responses has it."""
 
 
 class FunctionCallItem(Struct, frozen=True, tag="function_call"):

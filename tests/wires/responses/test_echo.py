@@ -167,3 +167,11 @@ def _read(fields: Json) -> Any:
         return decode_request(body(**fields))
     except (InvalidRequest, TypeError):
         return decoded()
+
+
+ENCRYPTED = ["reasoning.encrypted_content"]
+
+
+@pytest.mark.parametrize(("include", "encrypted"), [(None, False), ("all", False), ([7], False), (ENCRYPTED, True)])
+def test_encrypted_thoughts_are_asked_for_by_one_word(include: Any, encrypted: bool) -> None:
+    assert to_echo(decoded(include=include)).encrypted == encrypted

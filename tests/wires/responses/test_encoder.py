@@ -65,6 +65,12 @@ def item(stream: ResponseStream, index: int, **fields: Any) -> bool:
     return fields.items() <= stream.output[index].items()
 
 
+def test_thoughts_are_said_to_be_not_encrypted_where_that_is_asked_for() -> None:
+    stream = check_frames(played_frames([Thought("Hm."), Text("Yes."), END, USED], echo=Echo("tutor", encrypted=True)))
+
+    assert item(stream, 0, encrypted_content=None)
+
+
 def test_an_answer_that_thinks_and_speaks_in_the_order_of_the_specification() -> None:
     stream = check_frames(played_frames([Thought("Hm."), Text("Good "), Text("morning."), END, USED]))
 
@@ -77,7 +83,8 @@ def test_an_answer_that_thinks_and_speaks_in_the_order_of_the_specification() ->
         "completed",
     ]
     assert (stream.thoughts, stream.texts) == (["Hm."], ["Good morning."])
-    assert item(stream, 0, id=IDS.item("rs", 0), encrypted_content=None)
+    assert item(stream, 0, id=IDS.item("rs", 0))
+    assert "encrypted_content" not in stream.output[0]
     assert item(stream, 1, id=IDS.item("msg", 1), status="completed", phase="final_answer")
     assert (stream.end["id"], stream.end["created_at"], stream.end["completed_at"]) == (IDS.response, CREATED, DONE)
     assert stream.end["usage"] == {
