@@ -121,7 +121,7 @@ def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], 
     return tried
 
 
-def offering(text: str) -> offline_request.ChatRequest:
+def offline_with_a_tool(text: str) -> offline_request.ChatRequest:
     """A request for the offline model that offers it a tool."""
     tool = offline_request.Tool(offline_request.Function("get_weather"))
     return offline_request.ChatRequest([offline_request.Message("user", text)], tools=[tool])
@@ -533,7 +533,7 @@ TABLE: dict[str, dict[str, Make]] = {
         )
     },
     "offline.arguments.to_arguments": of_text(lambda text: arguments.to_arguments(ANY_OBJECT, text)),
-    "offline.calls.tool_for": of_text(lambda text: calls.tool_for(offering(text), text)),
+    "offline.calls.tool_for": of_text(lambda text: calls.tool_for(offline_with_a_tool(text), text)),
     "offline.request.decode": of_text(
         refused(lambda text: offline_request.decode(text.encode(), offline_request.ChatRequest))
     )
