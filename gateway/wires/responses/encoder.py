@@ -106,7 +106,7 @@ class ResponsesEncoder:
         No delta may stand for pieces on both sides of it: whoever follows from there splits the text.
         """
         self._ids, self._created_at, self._echo, self._clock = ids, created_at, echo, clock
-        self._custom = frozenset(echo.custom_tools)
+        self._custom, self._namespaces = frozenset(echo.custom_tools), echo.namespaces
         self._thoughts = OpenUnencryptedThoughts if echo.encrypted else OpenThoughts
         self._rich = tool_activity == "rich"
         self._framing, self._after = framing, after
@@ -244,9 +244,10 @@ class ResponsesEncoder:
 
     def _begin_call(self, id: str, name: str) -> OpenCall:
         index = len(self._output)
+        namespace, told = self._namespaces.get(name, (None, name))
         if name in self._custom:
-            return self._begin(OpenCustomCall(self._ids.item("ctc", index), index, id, name))
-        return self._begin(OpenCall(self._ids.item("fc", index), index, id, name))
+            return self._begin(OpenCustomCall(self._ids.item("ctc", index), index, id, told, namespace))
+        return self._begin(OpenCall(self._ids.item("fc", index), index, id, told, namespace))
 
     def _call_own(self, call: CallPiece, refusal: str) -> None:
         """Tell a call of a tool of Letta's own, or a piece of one."""

@@ -149,12 +149,13 @@ class OpenCall(OpenItem):
 
     delta_event: type[DeltaEvent] = FunctionArgumentsDelta
 
-    def __init__(self, id: str, index: int, call_id: str, name: str) -> None:
+    def __init__(self, id: str, index: int, call_id: str, name: str, namespace: str | None = None) -> None:
         super().__init__(id, index)
         self.call_id, self.name = call_id, name
+        self.namespace = UNSET if namespace is None else namespace
 
     def item(self, status: ItemStatus) -> OutputItem:
-        return FunctionCallItem(self.id, self.call_id, self.name, self.text, status)
+        return FunctionCallItem(self.id, self.call_id, self.name, self.text, status, self.namespace)
 
     def closing(self, status: ItemStatus) -> Sequence[ResponseEvent]:
         return [
@@ -168,8 +169,8 @@ class OpenCustomCall(OpenCall):
 
     delta_event = CustomInputDelta
 
-    def __init__(self, id: str, index: int, call_id: str, name: str) -> None:
-        super().__init__(id, index, call_id, name)
+    def __init__(self, id: str, index: int, call_id: str, name: str, namespace: str | None = None) -> None:
+        super().__init__(id, index, call_id, name, namespace)
         self._input = CustomInput()
 
     def read(self, text: str) -> str:
@@ -179,7 +180,7 @@ class OpenCustomCall(OpenCall):
         return self._input.flush()
 
     def item(self, status: ItemStatus) -> CustomCallItem:
-        return CustomCallItem(self.id, self.call_id, self.name, self.text)
+        return CustomCallItem(self.id, self.call_id, self.name, self.text, self.namespace)
 
     def closing(self, status: ItemStatus) -> Sequence[ResponseEvent]:
         return [CustomInputDone(self.id, self.index, self.text), ItemDone(self.index, self.item(status))]

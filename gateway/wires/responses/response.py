@@ -58,6 +58,7 @@ class FunctionCallItem(Struct, frozen=True, tag="function_call"):
     name: str
     arguments: str
     status: ItemStatus
+    namespace: str | UnsetType = UNSET
 
 
 class FunctionOutputItem(Struct, frozen=True, tag="function_call_output"):
@@ -76,6 +77,7 @@ class CustomCallItem(Struct, frozen=True, tag="custom_tool_call"):
     call_id: str
     name: str
     input: str
+    namespace: str | UnsetType = UNSET
 
 
 class McpExecutionError(Struct, frozen=True, tag="mcp_tool_execution_error"):

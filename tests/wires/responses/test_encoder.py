@@ -343,3 +343,15 @@ def test_a_message_of_a_websocket_is_a_line() -> None:
 
 def test_a_response_is_the_same_however_often_it_is_told() -> None:
     assert play_response([Text("a"), END], echo=ECHO) == play_response([Text("a"), END], echo=ECHO)
+
+
+NAMESPACES = Echo("tutor", custom_tools=("crm__b",), namespaces={"crm__a": ("crm", "a"), "crm__b": ("crm", "b")})
+
+
+def test_calls_of_tools_in_a_namespace_are_told_with_it() -> None:
+    calls = [CallWaits(CallPiece("1", "crm__a", "{}")), CallWaits(CallPiece("2", "crm__b", '{"input": "x"}'))]
+    tools = ClientTools((ClientTool("crm__a"), ClientTool("crm__b")))
+    stream = check_frames(played_frames([*calls, END, USED], clients=tools, echo=NAMESPACES))
+
+    assert item(stream, 0, type="function_call", namespace="crm", name="a")
+    assert item(stream, 1, type="custom_tool_call", namespace="crm", name="b")
