@@ -43,6 +43,7 @@ from gateway.wires.responses.response import (
     Framing,
     FunctionOutputItem,
     IncompleteDetails,
+    InputTextPart,
     InputTokensDetails,
     ItemAdded,
     ItemDone,
@@ -283,7 +284,7 @@ class ResponsesEncoder:
         if self._rich:
             told = NOT_RETURNED if output is None else output
             id = self._ids.item("fco", len(self._output))
-            self._add(FunctionOutputItem(id, own.call_id, told, status))
+            self._add(FunctionOutputItem(id, own.call_id, (InputTextPart(told),), status))
 
     def _ask(self, call: CallPiece) -> None:
         self._close_text("commentary")

@@ -61,12 +61,19 @@ class FunctionCallItem(Struct, frozen=True, tag="function_call"):
     namespace: str | UnsetType = UNSET
 
 
+class InputTextPart(Struct, frozen=True, tag="input_text"):
+    text: str
+
+
 class FunctionOutputItem(Struct, frozen=True, tag="function_call_output"):
-    """The text that a tool of Letta's own returned, where its call was told as one of a function."""
+    """The text that a tool of Letta's own returned, where its call was told as one of a function.
+
+    In a part: Open WebUI fails over a text alone.
+    """
 
     id: str
     call_id: str
-    output: str
+    output: tuple[InputTextPart]
     status: ItemStatus
 
 

@@ -232,7 +232,8 @@ def test_open_webui_is_shown_a_function_with_its_output(events: list[Event], sta
     stream = play_response(events, RICH)
 
     assert item(stream, 0, type="function_call", call_id=f"{OWN_CALL}c1", status=status)
-    assert item(stream, 1, type="function_call_output", call_id=f"{OWN_CALL}c1", status=status, output=output)
+    parts = [{"type": "input_text", "text": output}]
+    assert item(stream, 1, type="function_call_output", call_id=f"{OWN_CALL}c1", status=status, output=parts)
     assert item(stream, 1, id=IDS.item("fco", 1))
 
 
