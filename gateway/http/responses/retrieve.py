@@ -112,7 +112,7 @@ async def _as_it_is_kept(asker: Asker, place: ResponsePlace, agent_type: AgentTy
     """A response whose run is forgotten here, made of what Letta has. Raises NotFoundHere, UpstreamError."""
     key, seal = asker.key, asker.parts.seal
     activity = "thoughts" if key.tool_activity == "rich" else key.tool_activity
-    look = Look(key.reasoning or agent_type.reasoning, activity, key.approvals)
+    look = Look(key.reasoning or agent_type.reasoning, activity, key.approval_form)
     found = await _kept(asker, place, agent_type)
     return rebuilt(place, agent_type, look, seal, *found) if found else lost(place, agent_type, look, seal)
 
