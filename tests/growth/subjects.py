@@ -135,6 +135,7 @@ EXCEPTIONS = {
         for name in ("answering", "is_for", "is_open_to", "marker_at", "marker_given", "part_of", "place_of", "placed")
     },
     "turns.chats.exact.waits_for": f"{BY_ANOTHER} (decide_after)",
+    "turns.chats.exact.nowhere": f"{BY_ANOTHER} (decide_after)",
     "turns.chats.exact.up_to": f"{BY_ANOTHER} (decide_after)",
     "turns.chats.markers.turn_id": f"{BY_ANOTHER} (parse_client_id)",
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",

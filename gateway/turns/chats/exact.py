@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
+from gateway.domain.errors import NotFoundHere
 from gateway.domain.messages import Message
 from gateway.letta.upstream import Conversation, Past
 from gateway.turns.chats.markers import Summary, parse_summary, turn_id
@@ -13,6 +14,7 @@ from gateway.turns.chats.reconcile import Append, Branch
 
 # The clocks of a gateway and of its Letta differ by less, and a turn waits in line for less.
 SLACK = timedelta(minutes=10)
+NONE_WAITS = "There is no such response of yours in which one of these calls waits for an answer."
 # So many conversations are read in search of a turn.
 MOST_SEARCHED = 30
 
@@ -37,7 +39,8 @@ def decide_after(
 ) -> Append | Branch | None:
     """Decide where a request goes on that names the turn behind which it does; None if that is nowhere among `known`.
 
-    It is appended where that turn is the last of a conversation, or where its calls wait; else it is a branch. `unkept`
+    It is appended where that turn is the last of a conversation, or where its calls wait; else it is a branch. One that
+    brings nothing but answers to calls is nowhere unless one of them waits there. `unkept`
     are the messages that each of the `known` lacks: a turn that is among them is told again. `gone` are the turns that
     were deleted of each.
     """
@@ -48,6 +51,8 @@ def decide_after(
         # Models may give the same id to another call, so it must be the last turn's.
         if waits_for(request, known[at]):
             return Append(at, request.beside_results)
+    if request.only_results:
+        return None
     if found := next(iter(last or ends), None):
         at, end = found
         return Append(at, request.path) if last else Branch(at, end, request.path)
@@ -56,6 +61,11 @@ def decide_after(
         return None
     news, past = [*unkept[lost], *request.path], known[lost]
     return Append(lost, news) if past.appendable else Branch(lost, len(past.messages), news)
+
+
+def nowhere(after: After | None, request: RequestedPath) -> NotFoundHere:
+    """The error of a request for which there is no place."""
+    return NotFoundHere("previous_response", after.place if after else "", NONE_WAITS if request.only_results else "")
 
 
 def waits_for(request: RequestedPath, past: Past) -> bool:

@@ -137,6 +137,18 @@ async def test_results_go_where_their_calls_wait(gateway: Gateway) -> None:
     assert (found.id, [result.text for result in sending.results], sending.messages) == (conversation, ["12"], [])
 
 
+async def test_results_for_which_no_call_waits_there_go_nowhere(gateway: Gateway) -> None:
+    begun = first()
+    await gateway.say(begun)
+    path = RequestedPath(path_of([GO_AHEAD]), results=(ToolResult("call_1", "12"),), only_results=True)
+    asked = msgspec.structs.replace(behind(FIRST, "", SECOND, begun), asked=path)
+    with pytest.raises(NotFoundHere, match="one of these calls waits") as raised:
+        await gateway.say(asked)
+
+    assert raised.value.code == "previous_response_not_found"
+    assert heard(gateway.letta) == [["Hi", "Hello"]]
+
+
 async def test_while_another_turn_is_under_way_it_is_a_branch(either: MemoryLetta, agent: KnownAgent) -> None:
     conversations, begun = Conversations(either), first()
     await say(either, conversations, agent, begun)
