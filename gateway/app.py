@@ -30,6 +30,7 @@ from gateway.http.pages.connect_page import connect_page
 from gateway.http.parts import Parts, Whole
 from gateway.http.responses.create import create_response
 from gateway.http.responses.retrieve import retrieve_response
+from gateway.http.responses.socket import with_sockets
 from gateway.http.seen.routes import admit_at, admit_key, metrics_routes, nothing_else
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.lean import LeanLitestar
@@ -137,7 +138,7 @@ def create_app(
         logging_config=None,
     )
     # These layers are outermost: Litestar's middleware sees no unknown routes, and no refusals by other middleware.
-    app.asgi_handler = with_request_id(door.guard(app.asgi_handler), under_way)
+    app.asgi_handler = with_request_id(door.guard(with_sockets(app.asgi_handler, parts)), under_way)
     return app
 
 

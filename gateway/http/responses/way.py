@@ -2,18 +2,30 @@
 
 import secrets
 import time
+from collections.abc import Callable
 
 import msgspec
 
 from gateway.domain.errors import NotFoundHere
 from gateway.domain.look import Look
+from gateway.domain.places import ResponsePlace
 from gateway.domain.request import ApprovalDecision
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.reading import takes_items
 from gateway.http.asking import Asker
 from gateway.http.responses.heads import ResponseHead
 from gateway.turns.chats.exact import After
-from gateway.turns.places import answering, is_for, is_open_to, marker_at, marker_given, place_of, placed
+from gateway.turns.chats.markers import SCRATCH
+from gateway.turns.places import (
+    answering,
+    is_for,
+    is_of_its_user,
+    is_open_to,
+    marker_at,
+    marker_given,
+    place_of,
+    placed,
+)
 from gateway.turns.turn import Turn
 from gateway.wires.responses.echo import Echo
 
@@ -21,8 +33,12 @@ from gateway.wires.responses.echo import Echo
 class ResponsesWay:
     """The `Way` of one request for a response."""
 
-    def __init__(self, asker: Asker, asked: NeutralRequest, echo: Echo) -> None:
+    def __init__(
+        self, asker: Asker, asked: NeutralRequest, echo: Echo, recall: Callable[[ResponsePlace], str] | None = None
+    ) -> None:
+        """`recall` gives the marker of the chat of a response that is not kept; empty if nobody remembers that."""
         self._asker, self._asked, self._echo = asker, asked, echo
+        self._recall = recall
         self._seal = asker.parts.seal
         self._id, self._made_at = secrets.token_hex(8), int(time.time())
 
@@ -42,12 +58,22 @@ class ResponsesWay:
             by_response = goes_on.place == "previous_response_id"
             item = None if by_response else self._seal.read_item(goes_on.id)
             found = self._seal.read_response(goes_on.id) if by_response else item and item[0]
-            if not found or not is_for(found, turn):
+            marker = self._marker_at(found, turn) if found else ""
+            if not found or not marker:
                 raise NotFoundHere("previous_response" if by_response else "item", goes_on.place)
+            if marker.startswith(SCRATCH):
+                # The chat is not kept, whatever is asked of what follows in it.
+                keeps, self._echo = False, msgspec.structs.replace(self._echo, store=False)
             after = After(found.turn, found.made_at, goes_on.place)
-            placed_there = placed(turn, self._id, keeps, marker_at(found), after)
+            placed_there = placed(turn, self._id, keeps, marker, after)
         outlives = self._asked.background or self._asker.key.on_disconnect == "finish"
         return msgspec.structs.replace(placed_there, outlives=outlives)
+
+    def _marker_at(self, place: ResponsePlace, turn: Turn) -> str:
+        """The marker of the chat of a response; empty if whoever asks may not go on with that."""
+        if is_for(place, turn):
+            return marker_at(place)
+        return self._recall(place) if self._recall and is_of_its_user(place, turn) else ""
 
     def _decided(self, turn: Turn) -> Turn:
         """The turn with the ids of the calls that it decides about, in place of those of the items that asked."""
@@ -56,7 +82,7 @@ class ResponsesWay:
         decisions = []
         for decision in turn.asked.decisions:
             asked = self._seal.read_approval(decision.call_id)
-            if not asked or not is_for(asked[0], turn):
+            if not asked or not self._marker_at(asked[0], turn):
                 raise NotFoundHere("item", "input")
             decisions.append(ApprovalDecision(asked[1], decision.approved, decision.reason))
         path = msgspec.structs.replace(turn.asked, decisions=tuple(decisions))

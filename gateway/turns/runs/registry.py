@@ -108,6 +108,10 @@ class Runs:
             return reader
         return self.start(turn, sent, run_id, head)
 
+    async def prepare(self, turn: Turn) -> None:
+        """Find, or make, the agent of a turn that is to come. Raises UpstreamError."""
+        await self.means.agents.get(turn.agent_type, turn.caller.user)
+
     async def question_of(self, turn: Turn) -> str:
         """The id of the turn whose calls wait for the answers that this one brings; empty if none waits.
 

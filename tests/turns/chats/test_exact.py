@@ -33,7 +33,7 @@ def first(*texts: str, id: str = FIRST, keeps: bool = True) -> Turn:
 def behind(before: str, text: str, id: str, first: Turn) -> Turn:
     """The next message behind a turn, of a client that tells nothing else."""
     after = After(before, AT, "previous_response_id")
-    return placed(turn(text, chat=None, frontend=False), id, True, first.marker, after)
+    return placed(turn(text, chat=None, frontend=False), id, first.keeps, first.marker, after)
 
 
 def heard(letta: MemoryLetta) -> list[list[str]]:
@@ -60,8 +60,13 @@ def gateway(request: pytest.FixtureRequest, either: MemoryLetta) -> Gateway:
     return Gateway(either, request.param)
 
 
-async def test_it_is_appended_to_at_its_end(gateway: Gateway) -> None:
-    begun = first()
+@pytest.fixture(params=[True, False], ids=["kept", "not kept"])
+def keeps(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+async def test_it_is_appended_to_at_its_end(gateway: Gateway, keeps: bool) -> None:
+    begun = first(keeps=keeps)
     await gateway.say(begun)
     await gateway.say(behind(FIRST, "More", SECOND, begun), "Yes")
     await gateway.say(behind(SECOND, "And", THIRD, begun), "No")
@@ -69,8 +74,8 @@ async def test_it_is_appended_to_at_its_end(gateway: Gateway) -> None:
     assert heard(gateway.letta) == [["Hi", "Hello", "More", "Yes", "And", "No"]]
 
 
-async def test_anywhere_else_it_is_a_branch(gateway: Gateway) -> None:
-    begun = first()
+async def test_anywhere_else_it_is_a_branch(gateway: Gateway, keeps: bool) -> None:
+    begun = first(keeps=keeps)
     await gateway.say(begun)
     await gateway.say(behind(FIRST, "More", SECOND, begun), "Yes")
     await gateway.say(behind(FIRST, "Other", THIRD, begun), "No")
