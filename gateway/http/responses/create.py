@@ -52,4 +52,4 @@ def head_of_nothing(echo: Echo, look: Look) -> ResponseHead:
     """The head of a response that no turn of an agent is behind."""
     nobody, now = "0" * 8, int(time.time())
     place = ResponsePlace("0" * 32, nobody, nobody, "scratch", "0" * 32, secrets.token_hex(8), made_at=now)
-    return ResponseHead(place, echo, look)
+    return ResponseHead(place, now, echo, look)

@@ -9,20 +9,31 @@ from urllib.request import getproxies
 from gateway.domain import errors
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
-from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, NamedObject, decode_answer
+from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, NamedObject, RunState, decode_answer
 from gateway.letta.rest.decoder import RunReading
 from gateway.letta.rest.input import to_body, with_options
 from gateway.letta.rest.letta_clients import LEFT_OUT, LettaClients, Transport, letta_errors, tls_for
-from gateway.letta.rest.listing import ListedMessage, to_past
+from gateway.letta.rest.listing import ListedMessage, to_exchanges, to_past
 from gateway.letta.rest.turn_calls import DirectCalls, Moved, TurnCalls, reason_for_letta_client
 from gateway.letta.undisturbed import undisturbed
-from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template, making_tag
+from gateway.letta.upstream import (
+    Agent,
+    Capabilities,
+    Conversation,
+    Exchange,
+    Fork,
+    Past,
+    Sending,
+    Take,
+    Template,
+    making_tag,
+)
 from gateway.settings import Letta
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 PAGE_ROWS = 50
-MESSAGES_PAGE = 1000
+FULL_PAGE = 1000
 
 
 class RestUpstream:
@@ -181,16 +192,39 @@ class RestUpstream:
         return decode_answer(made, Conversation)
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
+        return to_past(await self._list_messages(conversation.id))
+
+    async def read_exchanges(self, agent_id: str, conversation: Conversation) -> list[Exchange]:
+        # The runs first: of one that ends meanwhile the end is not told, rather than that of what was not read.
+        runs = await self._list_runs(conversation.id)
+        return to_exchanges(await self._list_messages(conversation.id), {run.id: run.stop for run in runs})
+
+    async def _list_messages(self, conversation_id: str) -> list[ListedMessage]:
         listed: list[ListedMessage] = []
         while True:
             with letta_errors():
                 response = await self._letta.conversations.messages.with_raw_response.list(
-                    conversation.id, order="asc", limit=MESSAGES_PAGE, after=listed[-1].id if listed else LEFT_OUT
+                    conversation_id, order="asc", limit=FULL_PAGE, after=listed[-1].id if listed else LEFT_OUT
                 )
             page = _decoded(response, list[ListedMessage])
             listed += page
-            if len(page) < MESSAGES_PAGE:
-                return to_past(listed)
+            if len(page) < FULL_PAGE:
+                return listed
+
+    async def _list_runs(self, conversation_id: str) -> list[RunState]:
+        runs: list[RunState] = []
+        while True:
+            with letta_errors():
+                response = await self._letta.runs.with_raw_response.list(
+                    conversation_id=conversation_id,
+                    order="asc",
+                    limit=FULL_PAGE,
+                    after=runs[-1].id if runs else LEFT_OUT,
+                )
+            page = _decoded(response, list[RunState])
+            runs += page
+            if len(page) < FULL_PAGE:
+                return runs
 
     async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
         await self._call(lambda calls: calls.rename(conversation_id, summary))

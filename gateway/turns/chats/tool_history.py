@@ -11,17 +11,18 @@ from gateway.domain.texts.client_texts import ClientTexts
 from gateway.domain.texts.halves import decode
 
 
-def results_of(messages: Sequence[RequestMessage], told_before: bool = False) -> tuple[ToolResult, ...]:
+def results_of(messages: Sequence[RequestMessage], goes_on: bool = False) -> tuple[ToolResult, ...]:
     """The results of the calls that the last answer made; of two results for one call, the last.
 
-    `told_before`: that answer may be known already, and not be among the messages.
+    `goes_on`: the messages go on with something, and that answer may be there.
     """
     answered = last_answer(messages)
     called = {call.id for call in messages[answered].calls} if answered >= 0 else set()
+    anywhere = goes_on and answered < 0
     results = {
         message.call_id: _result(message)
         for message in messages[answered + 1 :]
-        if message.role == "tool" and message.call_id and (told_before or message.call_id in called)
+        if message.role == "tool" and message.call_id and (anywhere or message.call_id in called)
     }
     return tuple(results.values())
 
@@ -65,7 +66,7 @@ def tool_notes(messages: Sequence[RequestMessage], texts: ClientTexts) -> dict[i
         calls |= {call.id: call for call in message.calls}
         if message.role == "tool":
             result = "\n".join(filter(None, map(_words, message.pieces)))
-            lines.setdefault(question, []).append(_line(calls.get(message.call_id), result))
+            lines.setdefault(question, []).append(_line(calls.get(message.call_id, ToldCall(message.call_id)), result))
         elif message.role == "assistant" and i > open_since:
             lines.setdefault(question, []).extend(_said(message, texts))
     return {i: "\n".join(told) for i, told in lines.items()}
@@ -78,9 +79,9 @@ def _open_since(messages: Sequence[RequestMessage]) -> int:
     return max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
 
 
-def _line(call: ToldCall | None, result: str) -> str:
-    """A call with its result; a result alone, where the call was told before the messages."""
-    if call is None:
+def _line(call: ToldCall, result: str) -> str:
+    if not call.name:
+        # The call was told where the chat goes on, and not with its result.
         return _encode({"result": result})
     told = {"tool": call.name, "arguments": call.arguments, "result": result}
     try:

@@ -7,7 +7,7 @@ letter to its process, and follows its log. A joined run has a reader more, who 
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -85,9 +85,11 @@ class RunDirectory:
         self._writer = LogWriter(link)
         self._follower = LogFollower(link)
         self._listed: dict[str, _Listed] = {}
+        self.forgetting: Callable[[str], None] = _nobody_forgets
         self._joining: dict[str, asyncio.Future[bool]] = {}
         link.hear("join", self._hear_join)
         link.hear("cancel", self._hear_cancel)
+        link.hear("forget", self._hear_forget)
         link.hear("joined", self._hear_joined)
         link.hear("leave", self._hear_leave)
         link.hear("broken", self._hear_broken)
@@ -148,6 +150,16 @@ class RunDirectory:
             return await self._is_heard(entry.process, "cancel", entry.run_id)
         except Away:
             return False
+
+    async def forget(self, name: str) -> None:
+        """Have any process forget the run that it has had under a name: its log goes, too."""
+        with suppress(Away):
+            if entry := _read(await self._link.ask("GET", self._key(name))):
+                await self._link.ask("DEL", self._key(name), self._writer.stream_of(entry.run_id))
+                self._link.drop_letter(entry.process, "forget", name)
+
+    def _hear_forget(self, sender: str, content: msgspec.Raw) -> None:
+        self.forgetting(msgspec.msgpack.decode(content, type=str))
 
     async def _join(self, entry: Entry) -> Reader | None:
         """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away."""
@@ -293,3 +305,6 @@ def _pass_by(reader: Reader) -> None:
 
 
 def _nobody_is_told() -> None: ...
+
+
+def _nobody_forgets(name: str) -> None: ...

@@ -1,7 +1,7 @@
 """The registry of runs: starts them, and finds the run that answers a request which was sent before."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -65,6 +65,13 @@ class Directory(Protocol):
         """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
         ...
 
+    forgetting: Callable[[str], None]
+    """Called with a name whose run is to be forgotten, for another process says so; set by whoever has the runs."""
+
+    async def forget(self, name: str) -> None:
+        """Have any process forget the run that it has had under a name."""
+        ...
+
     async def cancel(self, name: str) -> bool:
         """Have another process end the run that it has under a name; False if none has one."""
         ...
@@ -79,6 +86,8 @@ class Runs:
         """`keep_seconds`: for so long a run is kept for those who ask for its response."""
         self.means = means
         self._directory = directory
+        if directory:
+            directory.forgetting = self._drop
         self._resend_seconds = resend_seconds
         self._keep_seconds = keep_seconds
         self._under_way: dict[str, set[Run]] = {}
@@ -112,8 +121,8 @@ class Runs:
         """Find, or make, the agent of a turn that is to come. Raises UpstreamError."""
         await self.means.agents.get(turn.agent_type, turn.caller.user)
 
-    async def question_of(self, turn: Turn) -> str:
-        """The id of the turn whose calls wait for the answers that this one brings; empty if none waits.
+    async def question_of(self, turn: Turn) -> tuple[str, int]:
+        """The turn whose calls wait for the answers that this one brings: its id, and the second of it; or ("", 0).
 
         Raises UpstreamError.
         """
@@ -136,6 +145,15 @@ class Runs:
             await asyncio.wait([known.run.task])
             return True
         return bool(self._directory and await self._directory.cancel(name))
+
+    async def forget(self, name: str) -> None:
+        """Forget the run that was known by a name, wherever it is kept."""
+        self._drop(name)
+        if self._directory:
+            await self._directory.forget(name)
+
+    def _drop(self, name: str) -> None:
+        self._kept.drop(name)
 
     def start(self, turn: Turn, sent: Sent = NEW, claimed: str = "", head: bytes = b"") -> Reader:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError.
