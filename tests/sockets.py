@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ssl import SSLContext
 from typing import Any
 
 import pytest
@@ -31,12 +32,15 @@ class Socket:
         frame: Frame = json.loads(self.connection.recv(timeout=30))
         return frame
 
+    def frames(self, *types: str) -> Iterator[Frame]:
+        """The frames up to the next of these types, as they come."""
+        yield (frame := self.read())
+        while frame["type"] not in types:
+            yield (frame := self.read())
+
     def until(self, *types: str) -> list[Frame]:
         """The frames up to the next of these types."""
-        frames = [self.read()]
-        while frames[-1]["type"] not in types:
-            frames.append(self.read())
-        return frames
+        return [*self.frames(*types)]
 
     def answer(self) -> list[Frame]:
         """The frames up to the end of a response."""
@@ -74,12 +78,14 @@ def text_of(response: Frame) -> str:
 
 
 @contextmanager
-def socket(url: str, key: str | None = KEY, path: str = PATH, **headers: str) -> Iterator[Socket]:
+def socket(
+    url: str, key: str | None = KEY, path: str = PATH, ssl: SSLContext | None = None, **headers: str
+) -> Iterator[Socket]:
     """A connection to a gateway. Raises websockets' InvalidStatus where it is refused."""
     shown = {"authorization": f"Bearer {key}"} if key else {}
     given = {**shown, **{name.replace("_", "-"): value for name, value in headers.items()}}
     address = url.replace("http", "ws", 1) + path
-    with connect(address, additional_headers=given, max_size=None, proxy=None) as connection:
+    with connect(address, additional_headers=given, max_size=None, proxy=None, ssl=ssl) as connection:
         yield Socket(connection)
 
 
