@@ -44,9 +44,11 @@ class ResponsesWay:
 
     def place(self, turn: Turn) -> Turn:
         """The turn at the place that its request names. Raises NotFoundHere for one that is none of the caller's."""
-        turn = self._decided(turn)
+        turn, asked_at = self._decided(turn)
         goes_on, keeps = self._asked.goes_on, self._asked.keeps
-        if goes_on is None:
+        if goes_on is None and asked_at:
+            placed_there = self._behind(turn, asked_at, "input", "item")
+        elif goes_on is None:
             placed_there = placed(turn, self._id, keeps, made_at=self._made_at)
         elif goes_on.place == "conversation":
             conversation = self._seal.read_conversation(goes_on.id)
@@ -54,39 +56,48 @@ class ResponsesWay:
                 raise NotFoundHere("conversation", goes_on.place)
             marker = marker_given(conversation, turn.caller.user.scope)
             placed_there = placed(turn, self._id, keeps, marker, made_at=self._made_at)
+        elif goes_on.place == "previous_response_id":
+            found = self._seal.read_response(goes_on.id)
+            placed_there = self._behind(turn, found, goes_on.place, "previous_response")
         else:
-            by_response = goes_on.place == "previous_response_id"
-            item = None if by_response else self._seal.read_item(goes_on.id)
-            found = self._seal.read_response(goes_on.id) if by_response else item and item[0]
-            marker = self._marker_at(found, turn) if found else ""
-            if not found or not marker:
-                raise NotFoundHere("previous_response" if by_response else "item", goes_on.place)
-            if marker.startswith(SCRATCH):
-                # The chat is not kept, whatever is asked of what follows in it.
-                keeps, self._echo = False, msgspec.structs.replace(self._echo, store=False)
-            after = After(found.turn, found.made_at, goes_on.place)
-            placed_there = placed(turn, self._id, keeps, marker, after, self._made_at)
+            item = self._seal.read_item(goes_on.id)
+            placed_there = self._behind(turn, item and item[0], goes_on.place, "item")
         outlives = self._asked.background or self._asker.key.on_disconnect == "finish"
         return msgspec.structs.replace(placed_there, outlives=outlives)
 
-    def _marker_at(self, place: ResponsePlace, turn: Turn) -> str:
+    def _behind(self, turn: Turn, place: ResponsePlace | None, named_by: str, what: str) -> Turn:
+        """The turn behind a response, which a field of the request names. Raises NotFoundHere."""
+        marker, keeps = self._marker_at(place, turn), self._asked.keeps
+        if not place or not marker:
+            raise NotFoundHere(what, named_by)
+        if marker.startswith(SCRATCH):
+            # The chat is not kept, whatever is asked of what follows in it.
+            keeps, self._echo = False, msgspec.structs.replace(self._echo, store=False)
+        after = After(place.turn, place.made_at, named_by)
+        return placed(turn, self._id, keeps, marker, after, self._made_at)
+
+    def _marker_at(self, place: ResponsePlace | None, turn: Turn) -> str:
         """The marker of the chat of a response; empty if whoever asks may not go on with that."""
+        if not place or not is_of_its_user(place, turn):
+            return ""
         if is_for(place, turn):
             return marker_at(place)
-        return self._recall(place) if self._recall and is_of_its_user(place, turn) else ""
+        return self._recall(place) if self._recall else ""
 
-    def _decided(self, turn: Turn) -> Turn:
-        """The turn with the ids of the calls that it decides about, in place of those of the items that asked."""
-        if not turn.asked.decisions:
-            return turn
-        decisions = []
+    def _decided(self, turn: Turn) -> tuple[Turn, ResponsePlace | None]:
+        """The turn with the ids of the calls that it decides about, in place of those of the items that asked.
+
+        And the place of the response that has asked. Raises NotFoundHere for items that asked somebody else.
+        """
+        place, decisions = None, []
         for decision in turn.asked.decisions:
             asked = self._seal.read_approval(decision.call_id)
             if not asked or not self._marker_at(asked[0], turn):
                 raise NotFoundHere("item", "input")
+            place = asked[0]
             decisions.append(ApprovalDecision(asked[1], decision.approved, decision.reason))
         path = msgspec.structs.replace(turn.asked, decisions=tuple(decisions))
-        return msgspec.structs.replace(turn, asked=path)
+        return msgspec.structs.replace(turn, asked=path), place
 
     async def find(self, turn: Turn) -> Turn:
         """The turn, which is a part of another one where it brings nothing but answers to calls of that."""
