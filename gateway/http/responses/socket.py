@@ -300,23 +300,27 @@ class ResponsesSocket:
         await self._send_frames(encoder.begin() + encoder.encode([TokensCounted()]) + encoder.end())
 
     async def _stream(self, answer: Answer, record: Record) -> None:
-        """Tell an answer as it comes. Raises what its run fails with before it has told anything."""
+        """Tell an answer as it comes. Raises what its run fails with before it has said anything."""
         # Until it has its end, it has none: nobody tells of a client that leaves.
         record.streamed, record.outcome = True, CLIENT_LEFT
         answer.listen(self._news.set)
         frames, more = await self._first_frames(answer)
+        has_said = bool(frames)
+        frames = frames or answer.begin()
         record.status = 200
         while True:
             await self._send_frames(frames)
             self._news.clear()
             if self._gone or not more:
                 return
-            frames, more = answer.take_frames_or_failure()
+            # An error has a status and any code; a response that has failed has neither.
+            frames, more = answer.take_frames_or_failure() if has_said else answer.take_frames()
+            has_said = has_said or bool(frames)
             if not frames and more:
                 await self._news.wait()
 
     async def _first_frames(self, answer: Answer) -> tuple[bytes, bool]:
-        """The first frames, for which one waits a moment: a run that fails at once is an error, and no response."""
+        """The first frames, for which one waits a moment; none if they take longer."""
         until = asyncio.get_running_loop().time() + self._parts.settings.server.first_event_seconds
         while not self._gone:
             self._news.clear()
@@ -325,7 +329,7 @@ class ResponsesSocket:
                 return frames, more
             if not await self._news_until(until):
                 break
-        return answer.begin(), True
+        return b"", True
 
     async def _send_frames(self, frames: bytes) -> None:
         for line in frames.splitlines():

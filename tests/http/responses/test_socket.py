@@ -104,6 +104,18 @@ def test_what_has_no_word_yet_is_begun_all_the_same(letta: FakeLetta) -> None:
         assert text_of(connection.answer()[-1]["response"]) == "Hello"
 
 
+def test_a_run_that_fails_before_it_has_said_anything_is_an_error_however_late(letta: FakeLetta) -> None:
+    go_on = threading.Event()
+    letta.steps = [PING, go_on, {"message_type": "error_message", "error_type": "internal_error"}]
+    with gateway(letta.base_url, first_event_seconds=0.01) as url, socket(url) as connection:
+        connection.send(store=False)
+        frames = connection.until("response.in_progress")
+        go_on.set()
+        frames = connection.answer()
+
+    assert [refusal(frame)[0] for frame in frames] == [502]
+
+
 def test_a_kept_response_is_there_on_other_connections_and_over_http(letta: FakeLetta) -> None:
     with gateway(letta.base_url) as url, sdk(url) as client:
         with socket(url) as connection:
