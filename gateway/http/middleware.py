@@ -24,6 +24,8 @@ FULL = "This gateway has as many answers under way as it takes. Please try again
 # The messages that begin an answer; the status of an upgrade is 101.
 _BEGINS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 SWITCHING_PROTOCOLS = 101
+# https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+POLICY_VIOLATED = 1008
 ENDING = "This gateway is being shut down or restarted. Please try again in a moment."
 
 
@@ -164,8 +166,13 @@ async def send_refusal(scope: Scope, send: Send, error: GatewayError, **more: st
     """Answer a request, or one for a WebSocket, with an error, which its record notes; outside of Litestar."""
     record_of(scope).fail(error)
     headers, body = _told(error, **more)
+    is_socket = scope["type"] == ScopeType.WEBSOCKET
+    if is_socket and "websocket.http.response" not in (scope.get("extensions") or {}):
+        # Of a server that knows no other way: a 403.
+        await send({"type": "websocket.close", "code": POLICY_VIOLATED, "reason": ""})
+        return
     # https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
-    prefix = "websocket." if scope["type"] == ScopeType.WEBSOCKET else ""
+    prefix = "websocket." if is_socket else ""
     start: Any = {"type": f"{prefix}http.response.start", "status": error.status_code, "headers": headers}
     await send(start)
     end: Any = {"type": f"{prefix}http.response.body", "body": body, "more_body": False}

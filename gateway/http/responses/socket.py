@@ -24,7 +24,7 @@ from gateway.http.errors import to_gateway_error
 from gateway.http.incoming.auth import Admitted
 from gateway.http.incoming.body import let_others
 from gateway.http.incoming.headers import IDEMPOTENCY_HEADER, RETRY_HEADER
-from gateway.http.middleware import check_own_machine, send_refusal
+from gateway.http.middleware import POLICY_VIOLATED, check_own_machine, send_refusal
 from gateway.http.parts import Parts
 from gateway.http.record import CLIENT_LEFT, REQUEST_ID, Record, new_request_id, record_of
 from gateway.http.responses.create import head_of_nothing, head_of_run
@@ -56,7 +56,7 @@ MOST_AHEAD = 16
 # Headers that name one request, and not all that come on a connection.
 _OF_ONE_REQUEST = frozenset({IDEMPOTENCY_HEADER, RETRY_HEADER})
 # https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
-NORMAL, GOING_AWAY, POLICY = 1000, 1001, 1008
+NORMAL, GOING_AWAY = 1000, 1001
 
 
 class Ending(Struct, frozen=True):
@@ -77,7 +77,7 @@ TOO_LONG = Ending(
     ),
 )
 QUIET = Ending(NORMAL, "nothing was asked for")
-FLOODED = Ending(POLICY, "too much was asked for at once")
+FLOODED = Ending(POLICY_VIOLATED, "too much was asked for at once")
 SHUT_DOWN = Ending(GOING_AWAY, "shut down or restarted")
 
 
@@ -137,7 +137,7 @@ class ResponsesSocket:
 
     def cut(self, error: GatewayError) -> None:
         """End the connection with an error; an answer under way tells it itself."""
-        self._end(Ending(POLICY, "the key is no longer valid", None if self._answers else error))
+        self._end(Ending(POLICY_VIOLATED, "the key is no longer valid", None if self._answers else error))
 
     def _end(self, ending: Ending) -> None:
         self._ending = self._ending or ending
