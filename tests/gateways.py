@@ -18,6 +18,7 @@ import msgspec
 from openai import OpenAI
 
 from gateway.app import create_app
+from gateway.serving import sockets_for
 from gateway.settings import (
     AgentType,
     Chats,
@@ -82,7 +83,7 @@ def gateway(letta: str | RealLetta, **changes: Any) -> Iterator[str]:
     settings = settings_for(letta, **changes)
     upstream = upstream if isinstance(letta, str) else letta.upstream(settings)
     app = create_app(settings, upstream, **more)
-    with served(app, limits, under_way=app.state.parts.under_way) as url:
+    with served(app, limits, under_way=app.state.parts.under_way, **sockets_for(settings)) as url:
         yield url
 
 
