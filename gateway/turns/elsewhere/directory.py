@@ -28,7 +28,7 @@ NAME_MS = 600_000
 TELL_NAMES_SECONDS = 120.0
 # The time for which a process is waited for that is asked to let one join.
 JOIN_SECONDS = 1.0
-UNDER_WAY, ENDED, BROKEN = "u", "e", "x"
+UNDER_WAY, ENDED, BROKEN, GONE = "u", "e", "x", ""
 
 # Take names for a run, unless the first of them is taken, and is not to be taken over: then who has it.
 _CLAIM = Script.of("""#!lua flags=allow-oom
@@ -114,12 +114,16 @@ class RunDirectory:
         """
         mine = str(Entry(self._link.process, run_id, UNDER_WAY, sent.request))
         try:
-            said = await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 0)
-            entry = _read(said)
-            if entry is None:
+            seen = None
+            # A run may end between the look at its entry and the word of its process: then the entry says so by now.
+            while (said := await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 0)) != seen:
+                entry, seen = _read(said), said
+                if entry is None or entry.process == self._link.process or not _answers(entry, sent):
+                    break
+                if reader := await self._join(entry):
+                    return reader
+            if said is None:
                 return None
-            if entry.process != self._link.process and _answers(entry, sent) and (reader := await self._join(entry)):
-                return reader
             await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 1)
         except Away:
             pass  # As if the gateway were alone.
@@ -171,29 +175,33 @@ class RunDirectory:
 
     def end(self, run: Run, keeps: bool) -> None:
         """A run has ended; `keeps`: its answer is worth keeping for requests that are sent again."""
-        listed = self._listed.pop(run.id, None)
+        listed = self._listed.get(run.id)
         if listed is None:
             return
         for reader in listed.readers.values():
             reader.leave()
-        if listed.entry.state == BROKEN:
-            self._change(listed, None)
-            return
-        self._change(listed, ENDED if keeps else None)
-        self._writer.close(run.id, self._resend_seconds if keeps else 0.0)
+        listed.readers.clear()
+        is_broken = listed.entry.state == BROKEN
+        changing = self._change(listed, ENDED if keeps and not is_broken else GONE)
+        # Until its entry says that it has ended, others ask for it here.
+        changing.add_done_callback(lambda _: self._listed.pop(run.id, None))
+        if not is_broken:
+            self._writer.close(run.id, self._resend_seconds if keeps else 0.0)
 
-    def _change(self, listed: _Listed, state: str | None, again: bool = False) -> None:
+    def _change(self, listed: _Listed, state: str, again: bool = False) -> "asyncio.Task[None]":
         """Say another thing of a run, or nothing more; `again`: also where nothing is said."""
-        entry = msgspec.structs.replace(listed.entry, state=state or "")
+        entry = msgspec.structs.replace(listed.entry, state=state)
         listed.entry = entry
         milliseconds = int(self._resend_seconds * 1000) if state == ENDED else NAME_MS
         said = (entry.begin, str(entry) if state else "", max(milliseconds, 1), int(again))
         task = asyncio.ensure_future(self._link.run(_CHANGE, self._names(listed.sent), *said))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
 
     def _break(self, run_id: str) -> None:
         """A run's log cannot be followed any more."""
-        if listed := self._listed.get(run_id):
+        listed = self._listed.get(run_id)
+        if listed and listed.entry.state != GONE:
             self._change(listed, BROKEN, again=True)
             for process in listed.readers:
                 self._link.drop_letter(process, "broken", run_id)
@@ -201,8 +209,8 @@ class RunDirectory:
     def _hear_join(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
         listed = self._listed.get(run_id)
-        lets = listed is not None and not listed.run.left
-        if listed and lets and sender not in listed.readers:
+        lets = listed is not None and not listed.run.left and listed.entry.state != GONE
+        if listed and lets and listed.entry.state != ENDED and sender not in listed.readers:
             reader = listed.readers[sender] = listed.run.follow()
             reader.listen(partial(_pass_by, reader))
             _pass_by(reader)
