@@ -123,14 +123,12 @@ def test_told_to_end_before_it_serves_it_ends_with_all_that_it_has_started(
     path.write_text(
         shared(redis.url) + CONFIG.format(letta=embedded_letta.config(tmp_path), model=embedded_letta.model)
     )
-    process = GatewayProcess(path, *MORE, GATEWAY_TEST_KEY=KEY).process
-    with process:
-        while not (below := descendants(process.pid)):
-            time.sleep(0.01)
-        process.terminate()
-        _, log = process.communicate(timeout=60)
+    gateway = GatewayProcess(path, *MORE, GATEWAY_TEST_KEY=KEY)
+    while not (below := descendants(gateway.process.pid)):
+        time.sleep(0.01)
 
-    assert process.returncode == 0
+    assert gateway.stop() == 0
     await_gone(below)
+    log = "".join(gateway.log)
     assert "Traceback" not in log
     assert "Serving at" not in log
