@@ -16,7 +16,7 @@ from gateway.limits.counters import Payer, Spent
 from gateway.limits.periods import day_of
 from gateway.limits.usage_file import FILE_NAME, UsageFile
 from gateway.settings import Allowance, Key, Secret
-from tests.gateways import KEY, GatewayProcess, chat, gateway, http, sdk
+from tests.gateways import KEY, ForkedGateway, GatewayProcess, chat, gateway, http, sdk
 from tests.integration.test_processes import CONFIG
 from tests.integration.words import someone
 from tests.servers.real_letta import RealLetta
@@ -107,7 +107,7 @@ def serving(letta: RealLetta, directory: Path) -> Iterator[GatewayProcess]:
     config = directory / "gateway.toml"
     limits = f'user_limits = {{tokens_per_day = 1}}\n\n[server]\nstate = "{directory / "used"}"\n'
     config.write_text(CONFIG.format(letta=letta.config(directory), model=letta.model) + limits)
-    with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as process:
+    with ForkedGateway(config, GATEWAY_TEST_KEY=KEY) as process:
         yield process
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from gateway.turns.chats.markers import agent_tags
-from tests.gateways import KEY, GatewayProcess, chat, http
+from tests.gateways import KEY, ForkedGateway, GatewayProcess, chat, http
 from tests.held import Read, held, is_whole
 from tests.integration.several import (
     WORKERS,
@@ -61,7 +61,7 @@ def started(letta: RealLetta, redis: RedisServer, folder: Path, in_letta: str = 
     path = folder / "gateway.toml"
     lines = letta.config(folder).replace("[letta]\n", f"[letta]\n{in_letta}\n")
     path.write_text(CONFIG.format(letta=lines, model=letta.model, more=shared(redis.url) + more))
-    return GatewayProcess(path, "--workers", str(WORKERS))
+    return ForkedGateway(path, "--workers", str(WORKERS))
 
 
 @pytest.fixture
