@@ -12,6 +12,7 @@ from gateway.choices import (
     metrics_for,
     pictures_for,
     prepare_tokens,
+    seal_for,
     task_model_for,
     together_for,
     traces_for,
@@ -27,6 +28,8 @@ from gateway.http.models import list_models, retrieve_model
 from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
 from gateway.http.parts import Parts, Whole
+from gateway.http.responses.create import create_response
+from gateway.http.responses.retrieve import retrieve_response
 from gateway.http.seen.routes import admit_at, admit_key, metrics_routes, nothing_else
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.lean import LeanLitestar
@@ -41,7 +44,12 @@ from gateway.turns.chats.pruning import Pruner
 from gateway.turns.runs.means import means_of
 from gateway.turns.runs.registry import Runs
 
-API = [create_chat_completion, list_models, retrieve_model, tell_usage, healthz, readyz]
+API = [
+    *(create_chat_completion, create_response, retrieve_response),
+    *(list_models, retrieve_model, tell_usage, healthz, readyz),
+]
+# Where answers are asked for.
+ANSWERS = frozenset({"/v1/chat/completions", "/v1/responses"})
 # What a web page may be let read beside a response's body.
 EXPOSED = ["x-request-id", "retry-after", *HEADERS]
 
@@ -65,7 +73,7 @@ def create_app(
     letta, lines = upstream or upstream_for(settings, together), together.lines
     means = means_of(letta, settings.letta.settle_seconds, settings.server.silence_seconds, settings.chats, lines)
     together.tell_news_of(means.agents)
-    runs = Runs(means, settings.chats.resend_seconds, together.directory)
+    runs = Runs(means, settings.chats.resend_seconds, together.directory, settings.responses.keep_seconds)
     task_runs = TaskRuns(settings.tasks, task_model_for(settings))
     gate = Gate(counters or counters_for(settings, together.link))
     prepare_tokens(settings)
@@ -79,7 +87,7 @@ def create_app(
         if link := together.link:
             metrics.read("redis_up", "1 while the Redis that gateways share answers.", lambda: int(not link.is_away))
     in_force = InForce(settings)
-    door = Door(settings.server.max_streams, "/v1/chat/completions")
+    door = Door(settings.server.max_streams, ANSWERS)
     parts = Parts(
         in_force=in_force,
         door=door,
@@ -88,6 +96,7 @@ def create_app(
         gate=gate,
         schemas=means.schemas,
         pictures=pictures_for(settings, fetch),
+        seal=seal_for(settings),
         check_letta=letta.check_health,
         together=together,
         under_way=under_way,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.letta.embedded.directory import state_of
+from gateway.letta.embedded.secret import kept_secret
 from gateway.letta.upstream import Upstream
 from gateway.limits.counters import Counters
 from gateway.limits.own_counters import OwnCounters
@@ -16,6 +17,7 @@ from gateway.settings import Settings
 from gateway.shared.lines import OwnLines
 from gateway.tasks.runs import TaskModel
 from gateway.together import Together
+from gateway.wires.responses.ids import Seal, derived_secret
 
 if TYPE_CHECKING:
     from gateway.http.seen.metrics import PrometheusMetrics
@@ -78,6 +80,19 @@ def state_for(settings: Settings) -> Path | None:
     return state_of(settings.letta.state) if settings.letta.kind == "embedded" else None
 
 
+def seal_for(settings: Settings) -> Seal:
+    """The seal of ids: with the secret of the settings, else with one that all gateways before the same Letta have.
+
+    An embedded Letta has one gateway, which keeps a secret beside it.
+    """
+    if settings.server.id_secret:
+        return Seal(tuple(secret.reveal().encode() for secret in settings.server.id_secret))
+    if settings.letta.kind == "embedded":
+        return Seal((kept_secret(state_of(settings.letta.state)),))
+    key = settings.letta.api_key
+    return Seal((derived_secret(settings.letta.address, key.reveal() if key else ""),))
+
+
 def link_for(settings: Settings) -> "RedisLink | None":
     """The link to the Redis that several gateways share, not yet started; None for a gateway that shares nothing."""
     if settings.shared.url is None:
@@ -95,7 +110,7 @@ def together_for(settings: Settings) -> Together:
     from gateway.shared.redis_lines import RedisLines
     from gateway.turns.elsewhere.directory import RunDirectory
 
-    return Together(RedisLines(link), link, RunDirectory(link, settings.chats.resend_seconds), Relay(link))
+    return Together(RedisLines(link), link, RunDirectory(link), Relay(link))
 
 
 def counters_for(settings: Settings, link: "RedisLink | None") -> Counters:

@@ -33,6 +33,7 @@ VARIABLE = re.compile(r"\$\{(\w+)\}")
 # The fields whose mistakes are told without the value: keys, and tables that may hold one.
 MAY_HOLD_A_KEY = re.compile(
     r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key|\.jwt_secret|\.sha256(?:\[\d+\](?:\.hash)?)?)?"
+    r"|server(?:\.id_secret(?:\[\d+\])?)?"
 )
 # The agent type of a gateway for which none is configured.
 ONLY_TYPE = {"id": "letta", "name": "Letta"}
@@ -70,6 +71,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Overrides = N
     source = str(path) if path else ENVIRONMENT
     raw = _expand(_read(path) if path else _from_environment(environ), environ, source)
     _unfold_hashes(raw)
+    _unfold_secrets(raw)
     _rename(raw, source)
     raw.setdefault("agent_types", [{**ONLY_TYPE, "description": DESCRIPTION}])
     for table, field in _OVERRIDDEN:
@@ -188,6 +190,13 @@ def _unfold_hashes(raw: dict[str, Any]) -> None:
         if isinstance(key, dict) and (hashes := key.get("sha256")) is not None:
             each = hashes if isinstance(hashes, list) else [hashes]
             key["sha256"] = [{"hash": one.lower()} if isinstance(one, str) else one for one in each]
+
+
+def _unfold_secrets(raw: dict[str, Any]) -> None:
+    """Write one secret of ids, `id_secret = "…"`, as a list of one."""
+    server = raw.get("server")
+    if isinstance(server, dict) and isinstance(server.get("id_secret"), str):
+        server["id_secret"] = [server["id_secret"]]
 
 
 # The tables with fields that had another name in earlier versions: the table, the name then, the name now.

@@ -21,6 +21,8 @@ TEMPLATE_FIELDS = ("model", "embedding", "system", "tools", "memory")
 # The provider whose models an App Server does not know to see pictures or not.
 BLIND_PROVIDER = "openai-compatible"
 
+# An id tells what a guess of its secret must give: it must not be one that can be tried out.
+SHORTEST_SECRET = 16
 TRACES_ENDPOINT = "http://127.0.0.1:4318/v1/traces"
 REDIS_ADDRESS, REDIS_TLS_ADDRESS = "redis://127.0.0.1:6379/0", "rediss://user:password@redis.example.org:6379/0"
 
@@ -40,6 +42,9 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "metrics.port", f"`{settings.metrics.port}`: expected another port than that of [server]"
     if settings.traces.endpoint and not _is_address(settings.traces.endpoint):
         yield "traces.endpoint", f"`{settings.traces.endpoint}`: expected an address such as `{TRACES_ENDPOINT}`"
+    for i, secret in enumerate(settings.server.id_secret):
+        if len(secret.reveal()) < SHORTEST_SECRET:
+            yield f"server.id_secret[{i}]", f"expected {SHORTEST_SECRET} characters or more"
     if settings.shared.url and not _is_redis_address(settings.shared.url.reveal()):
         # The address is not repeated: it may hold a password.
         yield "shared.url", f"expected an address such as `{REDIS_ADDRESS}` or `{REDIS_TLS_ADDRESS}`"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.domain.client_texts import ClientTexts
 from gateway.domain.named import Claims
 from gateway.domain.request import Request
+from gateway.domain.texts.client_texts import ClientTexts
 from gateway.frontends.reading import read_named
 from gateway.http.texts import TEXTS
 from gateway.pictures.shown import look_at

@@ -18,7 +18,19 @@ import msgspec
 from openai import OpenAI
 
 from gateway.app import create_app
-from gateway.settings import AgentType, Chats, Images, Key, Letta, Secret, Server, Settings, Tasks, UserSource
+from gateway.settings import (
+    AgentType,
+    Chats,
+    Images,
+    Key,
+    Letta,
+    Responses,
+    Secret,
+    Server,
+    Settings,
+    Tasks,
+    UserSource,
+)
 from tests.forked import Forked, fork
 from tests.servers.real_letta import RealLetta
 from tests.servers.threads import LIMITS, served
@@ -39,6 +51,7 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
     chats = changes.pop("chats", Chats())
     tasks = changes.pop("tasks", Tasks())
     images = changes.pop("images", Images())
+    responses = changes.pop("responses", Responses())
     keys = changes.pop("keys", (PROGRAMS, FRONTEND))
     upstream = {name.removeprefix("letta_"): changes.pop(name) for name in list(changes) if name.startswith("letta_")}
     upstream = {"settle_seconds": 0.05, **upstream}
@@ -50,6 +63,7 @@ def settings_for(letta: str | RealLetta, *, types: tuple[AgentType, ...] = (TUTO
         handle = changes.pop("model", letta.model)
         types = tuple(type if type.agent else msgspec.structs.replace(type, model=handle) for type in types)
     parts = {"letta": settings, "chats": chats, "tasks": tasks, "images": images, "agent_types": types, "keys": keys}
+    parts["responses"] = responses
     return Settings(server=Server(**changes), provider=provider, **parts)
 
 

@@ -14,19 +14,22 @@ from gateway.domain.errors import UpstreamError
 MAX_SHOWN = 20_000
 
 
-class Text(Struct, frozen=True, tag=True):
+class Text(Struct, frozen=True, tag=True, omit_defaults=True):
     """A piece of the answer: `Text("Good morn", "step-1")`."""
 
     text: str
     step: str | None = None
     """The step of the run that says it: one call of the model, with all that comes of it."""
+    pieces: int = 1
+    """So many events of the run it stands for: several where they were joined."""
 
 
-class Thought(Struct, frozen=True, tag=True):
+class Thought(Struct, frozen=True, tag=True, omit_defaults=True):
     """A piece of the agent's thoughts: `Thought("She has asked before.", "step-1")`."""
 
     text: str
     step: str | None = None
+    pieces: int = 1
 
 
 class CallPiece(Struct, frozen=True):

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.domain.halves import mend
+from gateway.domain.texts.halves import mend
 
 # What models put around JSON, for people to read it.
 _FENCE = "```"

@@ -135,12 +135,22 @@ class RequestMessage(Struct, frozen=True, gc=False):
 class ApprovalDecision(Struct, frozen=True):
     """A person's word on a call that waits for an approval: `ApprovalDecision("call_1", False, "too late")`.
 
-    Chat Completions has no field for it: there a yes or a no is a message.
+    Chat Completions has no field for it: there a yes or a no is a message. Where a wire has ids of its own for what it
+    asks, the call has such an id until somebody has read it.
     """
 
     call_id: str
     approved: bool
     reason: str = ""
+
+
+class GoesOn(Struct, frozen=True):
+    """The place where a request goes on, as the client names it: `GoesOn("resp_…", "previous_response_id")`."""
+
+    id: str
+    """The id of a response, of an item of one, or of a conversation; nobody has looked at it yet."""
+    place: str
+    """The name of the field that names it; its errors name it."""
 
 
 class Request(Struct, frozen=True):
@@ -151,7 +161,7 @@ class Request(Struct, frozen=True):
 
     model: str
     messages: tuple[RequestMessage, ...]
-    """At least one."""
+    """At least one, but where nothing is new except `decisions`."""
     place: str = "messages"
     """The place of the messages, in the wire's words."""
     tools: ClientTools | InvalidRequest = NO_TOOLS
@@ -168,6 +178,14 @@ class Request(Struct, frozen=True):
     users: dict[str, str] = {}
     """The users that the body names, by its fields."""
     metadata: dict[str, Any] = {}
+    goes_on: GoesOn | None = None
+    """The response or the conversation that it goes on with; None: its messages, or its headers, tell the chat."""
+    keeps: bool = True
+    """False: the chat is not to be kept, and can be gone on with by its messages only."""
+    background: bool = False
+    """True: the answer is given whether or not somebody waits for it."""
+    call_id_field: str = "tool_call_id"
+    """The field of a result that names its call, in the wire's words."""
 
     def check_calls(self) -> None:
         """Raises InvalidRequest for a result of a call that nobody made, and for calls at the end, without results.
@@ -178,10 +196,11 @@ class Request(Struct, frozen=True):
         for message in self.messages:
             if message.calls:
                 made |= {call.id for call in message.calls}
-            if message.role == "tool" and message.call_id not in made:
-                place = f"{message.place}.tool_call_id"
+            # Where it goes on with something, the call may be told there.
+            if message.role == "tool" and message.call_id not in made and not self.goes_on:
+                place = f"{message.place}.{self.call_id_field}"
                 raise InvalidRequest(f"`{place}`: no message before it makes a call of this id.", place)
-        if self.messages[-1].role == "assistant" and self.messages[-1].calls:
+        if self.messages and self.messages[-1].role == "assistant" and self.messages[-1].calls:
             raise InvalidRequest(
                 f"`{self.place}` ends with tool calls: expected a `tool` message with the result of each.", self.place
             )

@@ -81,23 +81,24 @@ class Door:
     It is no middleware of Litestar's: that would stand between an answer and its client for every event of a stream.
     """
 
-    def __init__(self, most: int, path: str) -> None:
-        """`path` is where answers are asked for; what else there is takes no time, and is not counted."""
+    def __init__(self, most: int, paths: frozenset[str]) -> None:
+        """`paths` are where answers are asked for; what else there is takes no time, and is not counted."""
         self.under_way = 0
         """How many answers are."""
         self.closed = False
         """True: the gateway is about to end."""
         self._most = most
-        self._path = path
+        self._paths = paths
 
     def guard(self, app: ASGIApp) -> ASGIApp:
         """`app` behind this door; what it does not let in is refused as Overloaded (503)."""
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
             path = plain(scope["path"]) if scope["type"] == ScopeType.HTTP else ""
+            is_asked = scope["type"] == ScopeType.HTTP and scope["method"] == "POST" and path in self._paths
             if self.closed and path.startswith("/v1"):
                 await _refuse(scope, send, Overloaded(ENDING), connection="close")
-            elif path != self._path:
+            elif not is_asked:
                 await app(scope, receive, send)
             elif self.under_way >= self._most:
                 await _refuse(scope, send, Overloaded(FULL))

@@ -5,7 +5,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 
 from gateway.frontends.open_webui.models import agent_info, hidden_info
-from gateway.http.chat import find_type
+from gateway.http.asking import find_type
 from gateway.http.parts import admit, parts_of
 from gateway.settings import TASK_MODEL, AgentType, Key
 from gateway.turns.turn import forwards_tools

@@ -18,6 +18,7 @@ from gateway.settings import Settings
 from gateway.tasks.runs import TaskRuns
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.schemas import Schemas
+from gateway.wires.responses.ids import Seal
 
 
 class Numbers(Protocol):
@@ -78,6 +79,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     schemas: Schemas
     pictures: Pictures | None
     """None: pictures that are shown by address are not fetched."""
+    seal: Seal
     check_letta: Callable[[], Awaitable[None]]
     """Returns if Letta answers. Raises UpstreamError."""
     together: Others

@@ -3,7 +3,7 @@
 Performs no I/O.
 """
 
-from gateway.domain.client_texts import ClientTexts
+from gateway.domain.texts.client_texts import ClientTexts
 from gateway.frontends.open_webui.messages import BLOCKS, bare_question
 from gateway.wires.chat_completions.think_tags import defuse_answer
 from gateway.wires.question import asks

@@ -25,7 +25,7 @@ from gateway.domain.errors import (
     TooLong,
     UpstreamError,
 )
-from gateway.domain.halves import UNREADABLE, decode
+from gateway.domain.texts.halves import UNREADABLE, decode
 from gateway.letta.provider_words import read_provider
 
 # `error_type` of an `error_message`. Those not listed (`internal_error`, `stream_incomplete`, …) are RunFailed.

@@ -16,7 +16,7 @@ from gateway.domain.errors import (
     RateLimited,
     UpstreamError,
 )
-from gateway.domain.halves import UNREADABLE, decode, whole
+from gateway.domain.texts.halves import UNREADABLE, decode, whole
 
 # How an App Server begins what a provider said, and how OpenAI's and Anthropic's SDKs in a V1 server do.
 _STATUS = re.compile(r"([45]\d\d)\b(?:: ?| )?")

@@ -65,6 +65,10 @@ class Admission:
         while self._streams:
             await self._gate.counters.leave(self._streams.pop())
 
+    def leave_with(self, account: Account) -> None:
+        """Leave once the run is over that fills this account."""
+        account.when_closed(lambda: self._gate.begin(self.leave()))
+
     async def take_request(self, payer: Payer, scope: Scope, per_minute: int) -> Standing:
         """Raises TooManyRequests."""
         rate = await self._gate.counters.take(payer.name, per_minute, self._gate.clock())
@@ -199,11 +203,12 @@ class Gate:
         bill = _Bill(payers, account)
         for payer in payers:
             self._open[payer][id(account)] = bill
-        account.when_closed(lambda: self._begin(self._end(bill)))
+        account.when_closed(lambda: self.begin(self._end(bill)))
         if self.counters.are_shared:
-            account.when_counted(lambda: self._begin(self._count(bill)))
+            account.when_counted(lambda: self.begin(self._count(bill)))
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Do work that need not be waited for, but before the gate is closed."""
         counting = asyncio.get_running_loop().create_task(work)
         self._counting.add(counting)
         counting.add_done_callback(self._counting.discard)

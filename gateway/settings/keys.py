@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gateway.domain.look import Reasoning, ToolActivity
+from gateway.domain.look import ApprovalForm, Reasoning, ToolActivity
 from gateway.settings.agent_types import AgentType, ClientToolUse
 from gateway.settings.values import HeaderName, Secret, UserSource, digest_of
 
@@ -81,7 +81,14 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     client_tools: ClientToolUse | None = None
     """`forward`: agents may call tools that its requests bring; `ignore`: they may not; absent: as the type says."""
     tool_activity: ToolActivity = "thoughts"
-    """The way in which tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client."""
+    """The way in which tools are shown; `rich` is for Open WebUI, and as `thoughts` to any other client.
+
+    `mcp_calls` is for responses, and as `thoughts` in chat completions.
+    """
+    approvals: ApprovalForm = "chat"
+    """The way in which a person is asked for an approval: in the chat, or of responses by `items` of their own."""
+    on_disconnect: Literal["cancel", "finish"] = "cancel"
+    """The fate of an answer whose client has left: it is cancelled, or it goes on and is kept for who asks again."""
     origins: tuple[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+\Z")], ...] = ()
     """The origins of web pages, and programs made of them, that may use this key from a browser (CORS)."""
     compress: bool = False

@@ -42,6 +42,9 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The most chat completions under way at one time, streamed or not; one more is a 503."""
     drain_seconds: Annotated[float, Meta(ge=0)] = 300.0
     """The time for which answers under way may go on after SIGTERM; an agent may work for minutes."""
+    id_secret: tuple[Secret, ...] = ()
+    """The secret that seals the ids of responses and conversations; of two the first seals, and both are read. Absent:
+    the gateway's own, or one made of the address of Letta and the key to it."""
     state: str | None = None
     """The directory of the gateway's own state, which is what its users have used; absent: an embedded Letta's."""
     chat_page: bool = False
@@ -99,6 +102,15 @@ class Chats(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The seconds without a turn after which conversations of temporary chats are deleted."""
     scratch_days: Annotated[float, Meta(gt=0)] = 7.0
     """The days without a turn after which conversations of chats without an id, and replaced ones, are deleted."""
+
+
+class Responses(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The responses that may be asked for again."""
+
+    keep_seconds: Annotated[float, Meta(ge=0)] = 600.0
+    """The time after its end for which a stream of a response can be gone on with."""
+    background_per_hour: Annotated[int, Meta(ge=0)] = 60
+    """The most responses that one person may have begun in the background within an hour; one more is a 429."""
 
 
 class Tasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -179,6 +191,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: Server = Server()
     letta: Letta = Letta()
     chats: Chats = Chats()
+    responses: Responses = Responses()
     tasks: Tasks = Tasks()
     images: Images = Images()
     log: Log = Log()

@@ -41,7 +41,7 @@ class ToldChat(Struct, frozen=True):
 
 def to_answer(task: Task, request: Request) -> str:
     """The answer to a task, in the form that the request or the task wants: `{"title":"Cats in Rome"}`."""
-    prompt = request.messages[-1].text
+    prompt = request.messages[-1].text if request.messages else ""
     return _formed(task, request, _ANSWERS[task.kind](prompt) if task.kind in _ANSWERS else "")
 
 

@@ -12,8 +12,8 @@ from openai.types.chat import ChatCompletionChunk
 
 from gateway.domain.errors import TaskModelFailed
 from gateway.domain.events import Event, Stop, StopReason, Text, TokensCounted
-from gateway.domain.halves import decode
-from gateway.domain.joining import Joiner
+from gateway.domain.texts.halves import decode
+from gateway.domain.texts.joining import Joiner
 from gateway.settings import Tasks
 
 logger = logging.getLogger(__name__)

@@ -5,13 +5,15 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
-from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, NO_TOOLS, ClientTools, Options
+from gateway.domain.texts.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.letta.notes import GO_AHEAD
 from gateway.settings import AgentType, Key
+from gateway.turns.chats.exact import After
 from gateway.turns.chats.markers import (
+    KEPT_WITHOUT_ID,
     TEMPORARY,
     agent_name,
     conversation_marker,
@@ -40,6 +42,18 @@ class Turn(Struct, frozen=True, dict=True):
     """The form of JSON that an answer in words must have; None: any text will do."""
     texts: ClientTexts = PLAIN_TEXTS
     """The functions that read the texts of its client."""
+    id: str = ""
+    """16 hex digits by which it is found again in Letta; empty where nobody will look for it."""
+    part: str = ""
+    """The digest of the calls whose answers it brings; empty where it has a message of its own."""
+    given: str = ""
+    """The marker of the chat, where the request names one of the gateway's own ids."""
+    after: After | None = None
+    """The only place where it may go on; None: its chat and its messages tell."""
+    keeps: bool = False
+    """True: a chat without an id is kept, for its responses may be gone on with."""
+    outlives: bool = False
+    """True: its run goes on to its end, whether or not somebody reads it."""
 
     @property
     def agent_name(self) -> str:
@@ -50,12 +64,18 @@ class Turn(Struct, frozen=True, dict=True):
     @property
     def scratch(self) -> bool:
         """True if the chat has no id: only its history tells which chat it is."""
-        return self.caller.chat is None and self.agent_type.conversations == "chat"
+        named = not self.given.startswith(KEPT_WITHOUT_ID) if self.given else self.caller.chat is not None
+        return not named and self.agent_type.conversations == "chat"
 
     @cached_property
     def marker(self) -> str:
         """The name of the chat in Letta, `gw1:…`; chats without an id that begin alike share one."""
-        return self._marker(self.caller.user.scope, self.caller.user.id, self.caller.chat)
+        return self.given or self._marker(self.caller.user.scope, self.caller.user.id, self.caller.chat)
+
+    @property
+    def is_told_once(self) -> bool:
+        """True: its client may not send its messages again."""
+        return not self.keeps_history or self.keeps
 
     @property
     def digits(self) -> str:
@@ -67,6 +87,8 @@ class Turn(Struct, frozen=True, dict=True):
 
         There are none if they gave it the one that it has.
         """
+        if self.given or self.keeps:
+            return []
         caller = self.caller
         user, former_user = caller.user.id, caller.user.former_id or caller.user.id
         names = {
@@ -102,7 +124,7 @@ class Turn(Struct, frozen=True, dict=True):
     def _scratch_marker(self, first: Message, scope: str, user: str) -> str:
         # A temporary chat and a kept one are two, though they begin alike.
         begins = self.texts.bare(first.content) + pictures_of(first) + f" {TEMPORARY}" * self.temporary
-        return scratch_marker(self.agent_type.id, scope, user, begins)
+        return scratch_marker(self.agent_type.id, scope, user, begins, self.keeps and not self.temporary)
 
     def told(self, words: str) -> "Turn":
         """The turn with `words` added to its system text."""

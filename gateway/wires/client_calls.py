@@ -1,8 +1,8 @@
 """The agent's calls of tools that the client carries out, put together from their pieces. Performs no I/O."""
 
 from gateway.domain.events import CallPiece
-from gateway.domain.halves import Mender
 from gateway.domain.request import NO_ARGUMENTS, ClientTools
+from gateway.domain.texts.halves import Mender
 from gateway.wires.sayings import ClientCallBegun, ClientCallContinued, Saying
 
 

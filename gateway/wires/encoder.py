@@ -12,6 +12,10 @@ from gateway.wires.sayings import Saying
 class Encoder(Protocol):
     """Writes one answer in a wire's format, as it comes or whole."""
 
+    def begin(self) -> bytes:
+        """The bytes that begin a stream, whatever is said; empty where the wire has none."""
+        ...
+
     def encode(self, sayings: Iterable[Saying]) -> bytes:
         """The bytes of the sayings that follow those before; empty where the wire has no word for them."""
         ...

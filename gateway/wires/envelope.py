@@ -106,6 +106,7 @@ UPSTREAM: dict[type[errors.UpstreamError], _Row] = {
     errors.BrokenStream: _Row(BAD_GATEWAY, "upstream_broken", "The connection to Letta broke before the answer's end."),
     errors.TimedOut: _Row(HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "Letta did not answer in time."),
     errors.Stopped: _Row(BAD_GATEWAY, "run_cancelled", "The answer was stopped before its end."),
+    errors.Unwanted: _Row(BAD_GATEWAY, "response_cancelled", "The response was cancelled."),
     errors.RateLimited: _Row(
         HTTPStatus.TOO_MANY_REQUESTS,
         "rate_limit_exceeded",

@@ -6,8 +6,8 @@ Events of a run go in, sayings come out (`sayings.py`); an encoder makes a wire'
   of a tool that is shown, an error or the end.
 - Lines about tools (`Using web_search…`) and remarks stand in the thoughts, each on a line of its own.
 - Nothing is said of thoughts or tools that are to be hidden, but that a tool's return interrupts the text.
-- Calls of the client's tools are said as they come. Other calls that wait become one question to the person, and only
-  where no tool of the client's was called.
+- Calls of the client's tools are said as they come. Other calls that wait become one question to the person, or
+  an item of the wire's each, and only where no tool of the client's was called.
 
     state     receives                        becomes   says
     OPEN      Stop of a good reason           FINISHED  what closes the answer, then Finished
@@ -45,7 +45,16 @@ from gateway.domain.look import Look
 from gateway.domain.request import NO_TOOLS, ClientTools
 from gateway.wires.client_calls import ClientCalls
 from gateway.wires.question import Questions
-from gateway.wires.sayings import BrokenOff, Finished, Saying, TextPaused, ThoughtsClosed, ThoughtsOpened, ToolsOver
+from gateway.wires.sayings import (
+    ApprovalAsked,
+    BrokenOff,
+    Finished,
+    Saying,
+    TextPaused,
+    ThoughtsClosed,
+    ThoughtsOpened,
+    ToolsOver,
+)
 
 
 class NarratorState(Enum):
@@ -184,7 +193,7 @@ class Narrator:
     def _show_tool(self, event: ToolCalled | CallRefused | ToolReturned) -> list[Saying]:
         """Say what a tool of Letta's own does: all of it, a line in the thoughts, or nothing."""
         returned = isinstance(event, ToolReturned)
-        if self._look.tool_activity == "rich":
+        if self._look.shows_tools:
             return [*self._close_thoughts(), event] if returned else [event]
         if self._look.tool_activity == "hidden":
             return [*self._close_thoughts(), TextPaused()] if returned else []
@@ -219,10 +228,12 @@ class Narrator:
         return [*said, *self._ask(), Finished(StopReason.END)]
 
     def _end_tools(self) -> list[Saying]:
-        return [ToolsOver()] if self._look.tool_activity == "rich" else []
+        return [ToolsOver()] if self._look.shows_tools else []
 
     def _ask(self) -> list[Saying]:
         """Say the question about the calls that wait, apart from what the agent said."""
+        if self._look.approvals == "items":
+            return [ApprovalAsked(call) for call in self._questions.calls()]
         question = self._questions.ask()
         return [TextPaused(), Text(f"\n\n{question}" if self._answered else question)] if question else []
 

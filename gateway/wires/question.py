@@ -4,7 +4,8 @@ import json
 import re
 
 from gateway.domain.events import MAX_SHOWN, CallPiece, shortened
-from gateway.domain.halves import mend, whole
+from gateway.domain.request import NO_ARGUMENTS
+from gateway.domain.texts.halves import mend, whole
 
 _INTRODUCTION = "**May I do this?** It needs your approval:"
 _ANSWER = "Please answer **yes** or **no** (or “no, because …”); anything else counts as a no."
@@ -42,6 +43,11 @@ class Questions:
         """Take a call, or a piece of one."""
         self._names[call.id] = call.name or self._names.get(call.id, "")
         self._arguments.setdefault(call.id, []).append(call.arguments)
+
+    def calls(self) -> list[CallPiece]:
+        """All calls, whole, with arguments that every client decodes."""
+        joined = {id: "".join(pieces) for id, pieces in self._arguments.items()}
+        return [CallPiece(id, name, mend(joined[id]) or NO_ARGUMENTS) for id, name in self._names.items()]
 
     def ask(self) -> str:
         """Word the question about all calls; it is empty where nothing waits."""

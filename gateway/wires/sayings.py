@@ -8,7 +8,16 @@ are the events themselves. An answer that thinks, speaks and ends is these:
 
 from msgspec import Struct
 
-from gateway.domain.events import CallRefused, StopReason, Text, Thought, TokensCounted, ToolCalled, ToolReturned
+from gateway.domain.events import (
+    CallPiece,
+    CallRefused,
+    StopReason,
+    Text,
+    Thought,
+    TokensCounted,
+    ToolCalled,
+    ToolReturned,
+)
 
 
 class ThoughtsOpened(Struct, frozen=True):
@@ -40,6 +49,16 @@ class ClientCallContinued(Struct, frozen=True):
     """A piece of JSON, never empty."""
 
 
+class ApprovalAsked(Struct, frozen=True):
+    """A call waits for a person's approval: `ApprovalAsked(CallPiece("call_1", "Bash", "{}"))`. The text pauses.
+
+    It is said only where approvals are items of a wire; elsewhere the question is text.
+    """
+
+    call: CallPiece
+    """All of the call; its arguments are JSON, never empty."""
+
+
 class ToolsOver(Struct, frozen=True):
     """No tool of Letta's own runs any more: what has not returned yet never does."""
 
@@ -65,6 +84,7 @@ Saying = (
     | TextPaused
     | ClientCallBegun
     | ClientCallContinued
+    | ApprovalAsked
     | ToolCalled
     | CallRefused
     | ToolReturned

@@ -14,6 +14,7 @@ METRICS = "reads the gateway's own metrics, the labels of which are bounded"
 EXCEPTIONS = {
     **{f"frontends.headers.{name}": HEADERS for name in ("names", "read_header", "read_id", "read_person")},
     **{f"frontends.librechat.{name}": HEADERS for name in ("decode_header", "is_placeholder")},
+    "domain.places.short_digest": IDS,
     "frontends.prompts.Prompt.fits": f"{BY_ANOTHER} (find_task)",
     "frontends.prompts.worded": f"{BY_ANOTHER} (find_task)",
     **{f"frontends.reading.{name}": HEADERS for name in ("read_named", "takes_items")},
@@ -51,7 +52,11 @@ EXCEPTIONS = {
     "frontends.open_webui.frames.tool_card": SMALL,
     "frontends.open_webui.items.Items.card": SMALL,
     "frontends.open_webui.items.Items.open": SMALL,
-    "wires.chat_completions.limits.check_count": SMALL,
+    "wires.limits.check_count": SMALL,
+    "wires.bodies.decode_body": f"{BY_ANOTHER} (decode_request)",
+    "wires.bodies.missing": SMALL,
+    **{f"wires.offered_tools.{name}": f"{BY_ANOTHER} (to_client_tools)" for name in ("check_tool", "to_offered")},
+    "wires.offered_tools.check_tool_count": SMALL,
     **{f"frontends.open_webui.models.{name}": OPERATOR for name in ("agent_info", "hidden_info")},
     "wires.chat_completions.encoder.Additions.frames": "a Protocol",
     "wires.chat_completions.encoder.ChatCompletionEncoder.encode": f"{BY_ANOTHER} (chunks)",
@@ -117,8 +122,21 @@ EXCEPTIONS = {
     "turns.people.identity.message_ids": HEADERS,
     **{
         f"turns.chats.markers.{name}": "digests ids, each of at most 512 characters"
-        for name in ("agent_name", "agent_tags", "conversation_marker", "id_digest", "thread_marker", "user_digest")
+        for name in (
+            *("agent_name", "agent_tags", "conversation_marker", "given_marker", "id_digest", "thread_marker"),
+            "user_digest",
+        )
     },
+    "turns.chats.exact.begins": f"{BY_ANOTHER} (parse_client_id)",
+    "turns.runs.resend.name_of_response": SMALL,
+    "turns.runs.resend.response_of": SMALL,
+    **{
+        f"turns.places.{name}": SMALL
+        for name in ("answering", "is_for", "is_open_to", "marker_at", "marker_given", "part_of", "place_of", "placed")
+    },
+    "turns.chats.exact.waits_for": f"{BY_ANOTHER} (decide_after)",
+    "turns.chats.exact.up_to": f"{BY_ANOTHER} (decide_after)",
+    "turns.chats.markers.turn_id": f"{BY_ANOTHER} (parse_client_id)",
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",
     **{f"frontends.header_text.{name}": HEADERS for name in ("as_text", "former")},

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.domain import errors as wire_errors
-from gateway.domain import halves, joining, messages, tasks
+from gateway.domain import messages, tasks
 from gateway.domain.event_bytes import events_from_bytes, events_to_bytes, failure_from_bytes, failure_to_bytes
 from gateway.domain.events import (
     CallPiece,
@@ -24,11 +24,12 @@ from gateway.domain.events import (
     ToolReturned,
     shortened,
 )
-from gateway.domain.halves import UNREADABLE
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.look import Look, ToolActivity
 from gateway.domain.messages import Message, PendingCall, ToolResult, last_answer, message_of
 from gateway.domain.request import NEVER_SENT, NO_TOOLS, ClientTool, ClientTools, RequestMessage, ShownPicture
+from gateway.domain.texts import halves, joining
+from gateway.domain.texts.halves import UNREADABLE
 from gateway.frontends import reading
 from gateway.frontends.open_webui.answer import OpenWebUIAdditions
 from gateway.frontends.open_webui.cards import Cards
@@ -45,21 +46,21 @@ from gateway.letta.app_server.turn_machine import TurnMachine
 from gateway.letta.rest import decoder as letta
 from gateway.letta.rest import input, listing
 from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
-from gateway.letta.upstream import Instructions, Past, Sending
+from gateway.letta.upstream import Conversation, Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
 from gateway.pictures import data_urls
 from gateway.settings import OPEN_KEY
 from gateway.tasks import answers
-from gateway.turns.chats import likeness, markers, matched, to_send, tool_history, unkept
+from gateway.turns.chats import exact, likeness, markers, to_send, tool_history, unkept
 from gateway.turns.chats import reconcile as chats
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.runs import pending_calls, requirements, resend, strict
 from gateway.turns.runs.account import untold
 from gateway.turns.runs.course import Course
 from gateway.turns.turn import Turn
-from gateway.wires import question, schemas
-from gateway.wires.chat_completions import json_format, limits, request, response, think_tags, tools
+from gateway.wires import json_format, limits, question, schemas
+from gateway.wires.chat_completions import request, response, think_tags, tools
 from gateway.wires.chat_completions.encoder import ChatCompletionEncoder
 from gateway.wires.chat_completions.read import to_request
 from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage
@@ -288,9 +289,9 @@ def follow(pair: tuple[list[Message], list[Message]]) -> tuple[int, int]:
     return chats.follow(*pair, lenient=True)
 
 
-def compared(count: int) -> tuple[matched.Matched, list[Message]]:
+def compared(count: int) -> tuple[likeness.Matched, list[Message]]:
     """A chat of so many messages, and what is remembered of its comparison."""
-    known, said = matched.Matched(), dialogue(count)
+    known, said = likeness.Matched(), dialogue(count)
     chats.follow(said, said, lenient=False, matched=known)
     return known, said
 
@@ -300,16 +301,18 @@ WRITER = {"half tags": Shape("", "<", "")}
 HALVES = {"halves": Shape('"', "\\ud83d", '"'), "backslashes": Shape('"', "\\", '\\ud83d"')}
 UNPAIRED = {"lone": Shape("", "\ud83d", ""), "pairs": Shape("", "\ud83d\ude00", "")}
 TABLE: dict[str, dict[str, Make]] = {
-    "domain.halves.Mender.feed": of_text(lambda text: halves.Mender().feed(text), **HALVES)
+    "domain.texts.halves.Mender.feed": of_text(lambda text: halves.Mender().feed(text), **HALVES)
     | {"pieces": in_pieces(lambda: halves.Mender().feed, lambda i: "\\", 1)},
-    "domain.halves.decode": of_text(refused(lambda text: halves.decode(text, str)), **HALVES),
-    "domain.halves.decode_pieces": of_text(refused(lambda text: halves.decode_pieces(text.encode(), str)), **HALVES),
-    "domain.halves.joined": of_text(halves.joined, **UNPAIRED),
-    "domain.halves.mend": of_text(halves.mend, **HALVES),
-    "domain.halves.mended": of_text(
+    "domain.texts.halves.decode": of_text(refused(lambda text: halves.decode(text, str)), **HALVES),
+    "domain.texts.halves.decode_pieces": of_text(
+        refused(lambda text: halves.decode_pieces(text.encode(), str)), **HALVES
+    ),
+    "domain.texts.halves.joined": of_text(halves.joined, **UNPAIRED),
+    "domain.texts.halves.mend": of_text(halves.mend, **HALVES),
+    "domain.texts.halves.mended": of_text(
         lambda text: halves.mended(text.encode("utf-8", "surrogatepass")), **HALVES, **UNPAIRED
     ),
-    "domain.halves.whole": of_text(halves.whole, **UNPAIRED),
+    "domain.texts.halves.whole": of_text(halves.whole, **UNPAIRED),
     "http.answers.compressor.compressor_for": of_text(
         compressor.compressor_for,
         commas=Shape("", ",", ""),
@@ -345,7 +348,7 @@ TABLE: dict[str, dict[str, Make]] = {
     ),
     "letta.rest.input.to_input": {"messages": of(with_options, input.to_input)},
     "letta.rest.input.to_prompt": of_text(lambda text: input.to_prompt(Instructions(text, "", text))),
-    "domain.joining.Joiner.join": {
+    "domain.texts.joining.Joiner.join": {
         "halves": in_pieces(lambda: joining.Joiner().join, lambda i: [Text("so \ud83d")]),
         "calls": in_pieces(
             lambda: joining.Joiner().join, lambda i: [ToolCalled(CallPiece(f"call-{i}", "x", "\ud83d"))]
@@ -463,14 +466,14 @@ TABLE: dict[str, dict[str, Make]] = {
     "domain.json_format.JsonFormat.find": of_text(
         JsonFormat().find, lines=Shape("```json\n", "\n", "\n```"), deep=nested("[", "")
     ),
-    "wires.chat_completions.json_format.to_json_format": {
+    "wires.json_format.to_json_format": {
         "referring": of(lambda count: formed(referring(count)), refused(json_format.to_json_format), 60),
         "doubling": of(lambda count: formed(doubling(count)), refused(json_format.to_json_format), 60),
     },
-    "wires.chat_completions.limits.check_depth": {
+    "wires.limits.check_depth": {
         "wide": of(lambda count: [[]] * count, lambda value: limits.check_depth(value, "x")),
     },
-    "wires.chat_completions.limits.check_values": of_text(
+    "wires.limits.check_values": of_text(
         lambda text: refused(limits.check_values)(body(text)), commas=Shape("", ",", "")
     ),
     "wires.chat_completions.request.decode_request": of_text(
@@ -524,13 +527,13 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.chats.markers.parse_summary": of_text(markers.parse_summary, states=Shape("", " (replaced)", " [] gw1:x")),
     "turns.chats.markers.scratch_marker": of_text(lambda text: markers.scratch_marker("t", "s", "u", text)),
     "turns.runs.resend.to_sent": of_text(lambda text: resend.to_sent(OPEN_KEY, NEVER_SENT, turn("Hi"), text.encode())),
-    "turns.chats.matched.Matched.note": {
-        "a long chat": of(dialogue, lambda said: matched.Matched().note(said, said, 0, (len(said), len(said)))),
+    "turns.chats.likeness.Matched.note": {
+        "a long chat": of(dialogue, lambda said: likeness.Matched().note(said, said, 0, (len(said), len(said)))),
         "respaced": of(
-            dialogue, lambda said: matched.Matched().note([], respaced(len(said)), 0, (len(said), len(said)))
+            dialogue, lambda said: likeness.Matched().note([], respaced(len(said)), 0, (len(said), len(said)))
         ),
     },
-    "turns.chats.matched.Matched.skip": {"a long chat": of(compared, lambda pair: pair[0].skip(pair[1], pair[1]))},
+    "turns.chats.likeness.Matched.skip": {"a long chat": of(compared, lambda pair: pair[0].skip(pair[1], pair[1]))},
     "turns.chats.likeness.readings": of_text(
         lambda text: [*likeness.readings(text)], escapes=Shape("", "&amp;", ""), numbers=Shape("&#", "1", ";")
     ),
@@ -574,6 +577,19 @@ TABLE: dict[str, dict[str, Make]] = {
             lambda count: (RequestedPath(respaced(count | 1)), one_id(count)),
             lambda pair: chats.decide(pair[0], chats.Ids("b", "c", "a"), True, pair[1]),
         ),
+    },
+    "turns.chats.exact.decide_after": {
+        "a long chat": of(
+            dialogue,
+            lambda said: exact.decide_after("c", RequestedPath([Message("user", "Hi")]), [Past(said)], [said]),
+        )
+    },
+    "turns.chats.exact.end_of": {"a long chat": of(dialogue, lambda said: exact.end_of("c", said))},
+    "turns.chats.exact.that_may_hold": {
+        "chats that begin alike": of(
+            lambda count: [Conversation(f"{i}", summary="Letta Gateway gw1:kept:1") for i in range(count)],
+            lambda listed: [*exact.that_may_hold(0, "gw1:kept:1", listed)],
+        )
     },
     "turns.chats.reconcile.follow": {
         "respaced": of(

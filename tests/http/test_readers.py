@@ -155,9 +155,7 @@ def in_its_loop(gateway: Served, work: Coroutine[Any, Any, T]) -> T:
 def reader_of(gateway: Served, after: int) -> Reader:
     """Whoever comes back to the run that is under way."""
     (run,) = gateway.runs.under_way
-    reader = gateway.runs.follow(run.id, run.owner, after)
-    assert reader
-    return reader
+    return run.follow(after)
 
 
 async def heard_all(gateway: Served, count: int) -> None:

@@ -100,7 +100,7 @@ def test_any_other_client_gets_chunks_alone(letta: FakeLetta, key: Key, headers:
     assert ("Hm. " in told) == (key.reasoning != "hidden")
 
 
-@pytest.mark.parametrize("tools", ["thoughts", "rich", "hidden"])
+@pytest.mark.parametrize("tools", ["thoughts", "rich", "mcp_calls", "hidden"])
 def test_a_whole_answer_is_one_completion(letta: FakeLetta, tools: ToolActivity) -> None:
     letta.steps = USED
     with gateway(letta.base_url, keys=(key(tools),)) as url:

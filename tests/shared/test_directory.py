@@ -17,10 +17,10 @@ from gateway.shared.redis_lines import RedisLines
 from gateway.shared.redis_link import RedisLink
 from gateway.turns.elsewhere import directory, log_follower, log_writer
 from gateway.turns.elsewhere.directory import RunDirectory
-from gateway.turns.runs.log import Reader
+from gateway.turns.runs.log import NOTHING_NEW, Reader
 from gateway.turns.runs.means import means_of
 from gateway.turns.runs.registry import Runs
-from gateway.turns.runs.resend import Sent
+from gateway.turns.runs.resend import Sent, name_of_response
 from tests.events import answer, ping, stop, text_in, usage
 from tests.servers.redis_server import RedisServer
 from tests.shared.linked import kill, linked, until
@@ -60,9 +60,10 @@ async def processes(server: RedisServer) -> AsyncIterator[list[Process]]:
         for _ in range(3):
             link = await stack.enter_async_context(linked(server))
             letta = MemoryLetta(first.store)
-            runs_elsewhere = RunDirectory(link, CHATS.resend_seconds)
+            runs_elsewhere = RunDirectory(link)
             stack.push_async_callback(runs_elsewhere.aclose)
-            runs = Runs(means_of(letta, 0.01, 300.0, CHATS, RedisLines(link)), CHATS.resend_seconds, runs_elsewhere)
+            means = means_of(letta, 0.01, 300.0, CHATS, RedisLines(link))
+            runs = Runs(means, CHATS.resend_seconds, runs_elsewhere, 30.0)
             stack.push_async_callback(runs.aclose)
             made.append(Process(link, letta, runs, runs_elsewhere))
         await until(lambda: all(one.link.is_alive(other.link.process) for one in made for other in made))
@@ -106,6 +107,46 @@ async def test_a_request_that_comes_again_elsewhere_gets_the_run_under_way_from_
     assert other.letta.count("run") == third.letta.count("run") == 0
 
 
+RESPONSE = Sent(request="request", response=name_of_response("1" * 16))
+
+
+@pytest.mark.parametrize("when", ["before it speaks", "while it speaks", "when it has ended"])
+async def test_whoever_asks_for_a_response_elsewhere_follows_its_run(processes: list[Process], when: str) -> None:
+    one, other, _ = processes
+    gate = held(one.letta)
+    if when == "before it speaks":
+        one.letta.scripts = [[Gate(), [answer("never")]], *one.letta.scripts]
+    first = await one.runs.take(turn(), RESPONSE, b"its head")
+    if when == "before it speaks":
+        reader = await other.runs.follow(RESPONSE.response)
+        assert reader
+        assert (reader.head, reader.take()) == (b"its head", NOTHING_NEW)
+        return
+    await first.news()
+    if when == "when it has ended":
+        gate.open()
+        assert await all_of(first) == "Hello!"
+        await until(lambda: not one.runs.under_way)
+    reader = await other.runs.follow(RESPONSE.response)
+    assert reader
+    gate.open()
+
+    assert (reader.head, await all_of(reader)) == (b"its head", "Hello!")
+    assert await other.runs.follow(name_of_response("2" * 16)) is None
+
+
+async def test_whoever_cancels_a_response_elsewhere_ends_its_run(processes: list[Process]) -> None:
+    one, other, _ = processes
+    reader, _ = await begun(one, RESPONSE)
+
+    assert await other.runs.cancel(RESPONSE.response)
+    with pytest.raises(errors.Unwanted):
+        await all_of(reader)
+    await until(lambda: not one.runs.under_way)
+    assert one.letta.count("cancel") == 1
+    assert not await other.runs.cancel(RESPONSE.response)
+
+
 async def test_a_request_that_is_not_the_same_is_a_run_of_its_own(processes: list[Process]) -> None:
     one, other, _ = processes
     first, gate = await begun(one)
@@ -143,27 +184,29 @@ async def test_a_run_that_ends_while_it_is_asked_after_answers_all_the_same(
     one, other, _ = processes
     first, gate = await begun(one)
     may_go_on, asked = asyncio.Event(), asyncio.Event()
-    run, is_let_join = one.link.run, other.directory._is_let_join
+    run, is_heard = one.link.run, other.directory._is_heard
 
     async def say_later(script: Script, *more: Any) -> Any:
         if script is directory._CHANGE:
             await may_go_on.wait()
         return await run(script, *more)
 
-    async def ask_later(process: str, run_id: str) -> bool:
+    async def ask_later(process: str, letter: str, run_id: str) -> bool:
         asked.set()
         await may_go_on.wait()
-        return await is_let_join(process, run_id)
+        return await is_heard(process, letter, run_id)
 
     if late == "the entry":
         monkeypatch.setattr(one.link, "run", say_later)
         gate.open()
         assert await all_of(first) == "Hello!"
         await until(lambda: not one.runs.under_way)
-        again = await other.runs.take(turn(), AGAIN)
+        taking = asyncio.create_task(other.runs.take(turn(), AGAIN))
+        await until(lambda: other.directory._joining)
         may_go_on.set()
+        again = await taking
     else:
-        monkeypatch.setattr(other.directory, "_is_let_join", ask_later)
+        monkeypatch.setattr(other.directory, "_is_heard", ask_later)
         taking = asyncio.create_task(other.runs.take(turn(), AGAIN))
         await asked.wait()
         gate.open()

@@ -53,6 +53,7 @@ STATUSES: dict[type[letta.UpstreamError], tuple[int, str, str]] = {
     letta.BrokenStream: (502, "api_error", "upstream_broken"),
     letta.TimedOut: (504, "api_error", "upstream_timeout"),
     letta.Stopped: (502, "api_error", "run_cancelled"),
+    letta.Unwanted: (502, "api_error", "response_cancelled"),
     letta.RateLimited: (429, "rate_limit_error", "rate_limit_exceeded"),
     letta.OutOfCredits: (429, "insufficient_quota", "insufficient_quota"),
     letta.ModelRefused: (502, "api_error", "model_authentication"),

@@ -27,6 +27,7 @@ from gateway.domain.look import Look
 from gateway.domain.request import NO_TOOLS, ClientTool, ClientTools
 from gateway.wires.narrator import Narrator
 from gateway.wires.sayings import (
+    ApprovalAsked,
     BrokenOff,
     ClientCallBegun,
     ClientCallContinued,
@@ -44,6 +45,8 @@ TAGS = Look("think_tags", "thoughts")
 FIELDS = Look("reasoning_content", "thoughts")
 NO_THOUGHTS = Look("hidden", "thoughts")
 RICH = Look("think_tags", "rich")
+MCP = Look("think_tags", "mcp_calls")
+ASKING = Look("think_tags", "thoughts", "items")
 QUIET = Look("think_tags", "hidden")
 OPENED, CLOSED, PAUSED, OVER, BROKEN = ThoughtsOpened(), ThoughtsClosed(), TextPaused(), ToolsOver(), BrokenOff()
 WELL, AT_THE_LIMIT, WAITING = (Finished(why) for why in (StopReason.END, StopReason.LIMIT, StopReason.WAITING))
@@ -126,6 +129,11 @@ SAID: dict[str, tuple[Look, list[Event], list[Saying]]] = {
     ),
     "tools with all they take and give": (
         RICH,
+        [Thought("Hm.", "s1"), SEARCH, FOUND, DENIED, Text("a"), END],
+        [OPENED, Thought("Hm.", "s1"), SEARCH, CLOSED, FOUND, DENIED, Text("a"), OVER, WELL],
+    ),
+    "tools as calls of a server's": (
+        MCP,
         [Thought("Hm.", "s1"), SEARCH, FOUND, DENIED, Text("a"), END],
         [OPENED, Thought("Hm.", "s1"), SEARCH, CLOSED, FOUND, DENIED, Text("a"), OVER, WELL],
     ),
@@ -217,6 +225,18 @@ def test_a_call_that_nobody_else_carries_out_becomes_a_question(before: list[Eve
     assert (said, paused, finished) == (before, PAUSED, WELL)
     assert isinstance(question, Text)
     assert question.text.startswith("\n\n**May I do this?**" if before else "**May I do this?**")
+
+
+def test_calls_that_need_an_approval_are_told_whole_where_they_are_items() -> None:
+    bash, clock = CallWaits(CallPiece("c1", "Bash", '{"command"')), CallWaits(CallPiece("c2", "clock"))
+    more = CallWaits(CallPiece("c1", "", ':"\\ud83d"}'))
+
+    assert sayings([Text("a"), bash, clock, more, WAITS], ASKING) == [
+        Text("a"),
+        ApprovalAsked(CallPiece("c1", "Bash", '{"command":"\\ufffd"}')),
+        ApprovalAsked(CallPiece("c2", "clock", "{}")),
+        WELL,
+    ]
 
 
 # the states, and how they are reached
@@ -312,7 +332,8 @@ def test_an_error_is_raised_as_a_copy_of_the_event_s() -> None:
 LOOKS = st.builds(
     Look,
     st.sampled_from(["think_tags", "reasoning_content", "hidden"]),
-    st.sampled_from(["thoughts", "rich", "hidden"]),
+    st.sampled_from(["thoughts", "rich", "mcp_calls", "hidden"]),
+    st.sampled_from(["chat", "items"]),
 )
 
 
@@ -325,7 +346,8 @@ def test_any_events_become_sayings_in_order(events: list[Event], look: Look, too
         assert not ended or isinstance(one, TokensCounted), "only the usage follows the end"
         assert not thinking or isinstance(one, Thought | ThoughtsClosed | ToolCalled | CallRefused)
         assert not isinstance(one, Thought | Text) or one.text
-        assert look.tool_activity == "rich" or not isinstance(one, ToolCalled | CallRefused | ToolReturned | ToolsOver)
+        assert look.approvals == "items" or not isinstance(one, ApprovalAsked)
+        assert look.shows_tools or not isinstance(one, ToolCalled | CallRefused | ToolReturned | ToolsOver)
         match one:
             case Thought() | ThoughtsClosed():
                 assert thinking

@@ -17,6 +17,7 @@ from gateway.domain.errors.told import (
     InvalidUserToken,
     MethodNotAllowed,
     ModelNotFound,
+    NotFoundHere,
     Overloaded,
     PicturesUnseen,
     RequestTimeout,
@@ -54,6 +55,7 @@ from gateway.domain.errors.upstream import (
     TooLong,
     UnknownStopReason,
     Unreachable,
+    Unwanted,
     UpstreamError,
 )
 
@@ -87,6 +89,7 @@ __all__ = [
     "ModelTimedOut",
     "NoSpace",
     "NotFound",
+    "NotFoundHere",
     "OutOfCredits",
     "Overloaded",
     "Overtaken",
@@ -108,6 +111,7 @@ __all__ = [
     "UnknownEncoding",
     "UnknownStopReason",
     "Unreachable",
+    "Unwanted",
     "UpstreamError",
     "UserRequired",
 ]

@@ -11,6 +11,7 @@ GatewayError
     PicturesUnseen    400 pictures_unseen
     UserRequired      400 user_required
     ModelNotFound     404 model_not_found
+    NotFoundHere      404 previous_response_not_found, response_not_found, conversation_not_found, item_not_found
     RouteNotFound     404
     MethodNotAllowed  405
     BodyTooLarge      413
@@ -116,6 +117,16 @@ class ModelNotFound(InvalidRequest):
         self.model = model
         shown = model if len(model) <= LONGEST_SHOWN else f"{model[:LONGEST_SHOWN]}…"
         super().__init__(f"The model `{shown}` does not exist or you do not have access to it.", "model")
+
+
+class NotFoundHere(InvalidRequest):
+    """A response, an item or a conversation that is not there, or is not for whoever asks; nobody is told which."""
+
+    status_code = HTTPStatus.NOT_FOUND
+
+    def __init__(self, what: str, param: str) -> None:
+        """`what`: `previous_response`, `response`, `item` or `conversation`; `param` is the field that names it."""
+        super().__init__(f"There is no such {what.replace('_', ' ')}, or it is not yours.", param, f"{what}_not_found")
 
 
 class RouteNotFound(InvalidRequest):

@@ -23,6 +23,7 @@ UpstreamError
     BrokenStream      the stream ended early or held what is no event
     TimedOut          no sign of life, or of progress
     Stopped           somebody, or the gateway's own end, stopped the run
+      Unwanted        whoever asked for it did
     RateLimited       the model provider's limit
     OutOfCredits      Letta's account is empty
     ModelRefused      the model provider does not take Letta's key
@@ -136,6 +137,10 @@ class TimedOut(RunFailed): ...
 
 
 class Stopped(RunFailed): ...
+
+
+class Unwanted(Stopped):
+    """Whoever asked for the run has cancelled it."""
 
 
 class RateLimited(RunFailed): ...

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 from litestar import MediaType, Request, Response
@@ -15,7 +15,7 @@ from gateway.http.answers.event_stream import PING_FRAME, EventStream
 from gateway.http.errors import to_gateway_error
 from gateway.http.incoming.encodings import PIECE_BYTES
 from gateway.http.record import CLIENT_LEFT, Record
-from gateway.turns.runs.log import Reader
+from gateway.turns.runs.log import Told
 from gateway.wires.encoder import Encoder
 from gateway.wires.narrator import Narrator
 from gateway.wires.sayings import Saying
@@ -25,10 +25,24 @@ SHORT = 1024
 NO_HEADERS: Mapping[str, str] = {}
 
 
+class Readable(Protocol):
+    """A reader of a run, as an answer sees it (`turns/runs/log.py:Reader`)."""
+
+    def take(self) -> Told | None: ...
+
+    async def news(self) -> None: ...
+
+    def listen(self, listener: Callable[[], None]) -> None: ...
+
+    def interrupt(self) -> None: ...
+
+    def leave(self) -> None: ...
+
+
 class Answer:
     """One run as one client is told it: joins the reader of the run, a narrator and the encoder of a wire."""
 
-    def __init__(self, run: Reader, narrator: Narrator, encoder: Encoder, record: Record) -> None:
+    def __init__(self, run: Readable, narrator: Narrator, encoder: Encoder, record: Record) -> None:
         self.record = record
         self._run = run
         self._narrator = narrator
@@ -37,6 +51,13 @@ class Answer:
         """Called with the answer when the run is no longer read."""
         self._failure: UpstreamError | GatewayError | None = None
         """The end of the answer, once what came before it in the same read was said."""
+        self._begun = False
+        """True: what comes before all that is said was told."""
+
+    def begin(self) -> bytes:
+        """The frames that come before all that is said; none the second time, and where the wire has none."""
+        begun, self._begun = self._begun, True
+        return b"" if begun else self._encoder.begin()
 
     def take_frames(self) -> tuple[bytes, bool]:
         """The frames of what has come since the last time, perhaps none; and False if they are the last ones.
@@ -44,7 +65,9 @@ class Answer:
         Raises what the run failed with, after what came before that.
         """
         said, over = self._take()
-        frames = self._encoder.encode(said) if said else b""
+        frames = b""
+        if said or over:
+            frames = self._encoder.encode(said) if self._begun else self.begin() + self._encoder.encode(said)
         if over:
             self.record.has_last_frame()
             frames += self._encoder.end()
@@ -155,7 +178,7 @@ async def stream(
 
 
 async def _first_frames(answer: Answer, seconds: float) -> tuple[bytes, bool]:
-    """The first frames; a ping if none came in time."""
+    """The first frames; if none came in time those that need not wait for any, or a ping."""
     try:
         async with asyncio.timeout(seconds):
             while True:
@@ -164,7 +187,7 @@ async def _first_frames(answer: Answer, seconds: float) -> tuple[bytes, bool]:
                     return frames, more
                 await answer.news()
     except TimeoutError:
-        return PING_FRAME, True
+        return answer.begin() or PING_FRAME, True
 
 
 async def in_one_piece(answer: Answer, request: Request[Any, Any, Any]) -> Struct | None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from gateway.domain.halves import whole
 from gateway.domain.named import Claims
+from gateway.domain.texts.halves import whole
 from gateway.frontends.headers import read_header
 from gateway.settings import Key
 

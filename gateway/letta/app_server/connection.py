@@ -21,7 +21,7 @@ from websockets.frames import Frame as WebSocketFrame
 from websockets.protocol import Event, State
 
 from gateway.domain import errors
-from gateway.domain.halves import UNREADABLE, decode, decode_pieces, mended
+from gateway.domain.texts.halves import UNREADABLE, decode, decode_pieces, mended
 from gateway.letta import error_words
 from gateway.letta.app_server.frames import RUNTIME_FRAMES, Arrival, Frame, HalvedFrame, Head, ServerAnswer
 from gateway.settings import is_loopback

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from gateway.domain import errors
-from gateway.domain.halves import UNREADABLE
 from gateway.domain.messages import Message
+from gateway.domain.texts.halves import UNREADABLE
 from gateway.letta.app_server.connection import AppServerConnection
 from gateway.letta.app_server.frames import DeviceUpdate, File, MessagesListed, ServerAnswer
 from gateway.letta.app_server.history_format import backend_of, emptied, folder_of, is_known_format, with_history

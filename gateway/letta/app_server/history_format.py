@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.domain.halves import UNREADABLE, decode
 from gateway.domain.messages import Message
+from gateway.domain.texts.halves import UNREADABLE, decode
 from gateway.letta.app_server.input import new_client_id, said_parts
 from gateway.letta.parts import flattened
 

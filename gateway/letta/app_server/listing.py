@@ -2,8 +2,8 @@
 
 import msgspec
 
-from gateway.domain.halves import UNREADABLE
 from gateway.domain.messages import Image, Message, message_of
+from gateway.domain.texts.halves import UNREADABLE
 from gateway.letta.app_server import memory
 from gateway.letta.app_server.frames import KeptMessage
 from gateway.letta.app_server.input import EarlierLine

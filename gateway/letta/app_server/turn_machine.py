@@ -27,8 +27,8 @@ from gateway.domain.events import (
     Thought,
     ToolCalled,
 )
-from gateway.domain.joining import Joiner
 from gateway.domain.messages import PendingCall
+from gateway.domain.texts.joining import Joiner
 from gateway.letta.app_server.frames import (
     Arrival,
     ControlRequest,

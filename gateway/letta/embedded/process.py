@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.domain import errors
-from gateway.domain.halves import decode
+from gateway.domain.texts.halves import decode
 from gateway.letta.embedded.directory import state_backend
 from gateway.letta.embedded.lock import StateLock, take_lock
 from gateway.letta.notes import with_notes

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from gateway.domain.errors import Refused
-from gateway.domain.halves import UNREADABLE, decode
+from gateway.domain.texts.halves import UNREADABLE, decode
 
 T = TypeVar("T")
 

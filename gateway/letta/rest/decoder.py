@@ -5,8 +5,8 @@ from msgspec import Struct
 
 from gateway.domain.errors import BrokenStream
 from gateway.domain.events import Event
-from gateway.domain.halves import UNREADABLE, decode, decode_pieces
-from gateway.domain.joining import Joiner
+from gateway.domain.texts.halves import UNREADABLE, decode, decode_pieces
+from gateway.domain.texts.joining import Joiner
 from gateway.letta.stream_messages import StreamMessage, to_events
 from gateway.letta.upstream import Take
 

@@ -8,14 +8,17 @@ import msgspec
 
 from gateway.domain import errors
 from gateway.domain.cache import Cache
+from gateway.domain.errors import NotFoundHere
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
 from gateway.shared.lines import Lines, OwnLines, Place
-from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones
-from gateway.turns.chats.markers import Summary, parse_summary
+from gateway.turns.chats.exact import After, begins, decide_after, that_may_hold, waits_for
+from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones, line_of
+from gateway.turns.chats.markers import Summary, parse_summary, turn_id
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
+from gateway.turns.chats.summaries import Summaries
 from gateway.turns.chats.to_send import identified, with_exchanges
-from gateway.turns.chats.unkept import from_note, is_kept, missing_in, to_note
+from gateway.turns.chats.unkept import from_note, is_kept, missing_in
 from gateway.turns.people.agents import KnownAgent
 from gateway.turns.runs.pending_calls import answers
 from gateway.turns.turn import Turn
@@ -34,6 +37,7 @@ class Conversations:
 
     def __init__(self, upstream: Upstream, lines: Lines | None = None) -> None:
         self._upstream = upstream
+        self._summaries = Summaries(upstream)
         self._lines = lines or OwnLines()
         self._chats: Cache[str, Chat] = Cache(CACHED_CHARACTERS)
         self._former: Cache[str, str] = Cache(FORMER_MARKERS)
@@ -66,8 +70,8 @@ class Conversations:
         past = conversation.past
         try:
             prompt = await self._compile(agent, conversation, version, bool(turn.asked.instructions))
-            sent = identified(conversation.said, news, turn.ids)
-            await self._note_begun(turn, conversation, sent)
+            sent = identified(conversation.said, news, turn.ids, turn.id)
+            await self._summaries.note_begun(turn, conversation, sent)
         except BaseException:
             self._free(conversation.id)
             raise
@@ -78,6 +82,19 @@ class Conversations:
         return conversation, Sending(
             sent, instructions, told.denied, told.results, told.approved, told.reason, turn.tools.tools, turn.options
         )
+
+    async def question_of(self, agent: KnownAgent, turn: Turn) -> str:
+        """The id of the turn whose calls wait for the answers that this one brings; empty if none waits.
+
+        Raises UpstreamError.
+        """
+        for looks_again in (True, False):
+            decision, known = self._decide(self._chat(turn), turn)
+            if isinstance(decision, Append) and waits_for(turn.asked, past := known[decision.at].past):
+                return next((turn_id(m.client_id) for m in reversed(past.messages) if m.role == "user"), "")
+            if looks_again:
+                await self._load(agent, self._chat(turn), turn, patient=False)
+        return ""
 
     async def _ended(self, chat: Chat | None) -> None:
         """Wait until the turns of a chat that have their answers are settled.
@@ -127,11 +144,13 @@ class Conversations:
         decision, free = self._decide(chat, turn)
         # A lone first message without a chat id always starts a conversation. Any other request that is not simply the
         # next message makes Letta be read again first: another gateway may have had a turn in this chat.
-        begins = turn.scratch and turn.asked.lone
+        begins = turn.scratch and turn.asked.lone and not turn.after
         simple = isinstance(decision, Append) and len(decision.news) <= 1
         if not begins and (chat.stale or not simple):
-            await self._load(agent, chat, turn, patient)
+            await (self._load_place if turn.after and turn.scratch else self._load)(agent, chat, turn, patient)
             decision, free = self._decide(chat, turn)
+        if decision is None:
+            raise NotFoundHere("previous_response", turn.after.place if turn.after else "")
         if isinstance(decision, Start):
             # Only what has a conversation was spoken to, and only the agent that stays may be.
             await agent.settled()
@@ -144,12 +163,28 @@ class Conversations:
             return known, decision.news
         return await self._branch(agent, turn, version, decision, known.id, known.past.messages)
 
-    def _decide(self, chat: Chat, turn: Turn) -> tuple[Decision, list[KnownConversation]]:
-        """The decision, and the conversations among which it counts: those in which no turn is under way."""
+    def _decide(self, chat: Chat, turn: Turn) -> tuple[Decision | None, list[KnownConversation]]:
+        """The decision, and the conversations among which it counts: those in which no turn is under way.
+
+        None if the place that the turn names is nowhere.
+        """
+        if turn.after:
+            return self._decide_after(turn.after, chat, turn)
         free = [known for known in chat.known if known.id not in self._in_use | chat.elsewhere]
         pasts = [known.past for known in free]
         asked, whole, matched = turn.asked, turn.keeps_history, [known.matched for known in free]
         return decide(asked, turn.ids, whole, pasts, chat.missing, not turn.scratch, turn.texts, matched), free
+
+    def _decide_after(self, after: After, chat: Chat, turn: Turn) -> tuple[Decision | None, list[KnownConversation]]:
+        """The decision for a turn that names the place; where another turn is under way, it is a branch."""
+        known = chat.known
+        unkept = [one.unkept for one in known] if turn.scratch else [chat.missing]
+        gone = [one.summary.gone for one in known]
+        decision = decide_after(after.turn, turn.asked, [one.past for one in known], unkept, gone)
+        busy = self._in_use | chat.elsewhere
+        if isinstance(decision, Append) and known[decision.at].id in busy:
+            decision = Branch(decision.at, len(known[decision.at].past.messages), decision.news)
+        return decision, known
 
     async def _branch(
         self, agent: KnownAgent, turn: Turn, version: int, decision: Append | Branch, id: str, messages: list[Message]
@@ -215,25 +250,32 @@ class Conversations:
             known.past = msgspec.structs.replace(known.past, unfinished=[])
         chat.known, chat.stale = loaded, False
 
+    async def _load_place(self, agent: KnownAgent, chat: Chat, turn: Turn, patient: bool) -> None:
+        """Read the conversation from Letta that has the place which the turn names, in a chat without an id.
+
+        Raises what `_load` does.
+        """
+        assert turn.after
+        before = {known.id: known for known in chat.known}
+        chat.known, chat.stale = [], False
+        listed = await self._upstream.find_conversations(agent.id, turn.marker)
+        for one, summary in that_may_hold(turn.after.made_at, turn.marker, listed):
+            known = await self._known(agent, one, summary, before.get(one.id))
+            noted = from_note(summary.note)
+            if noted.begun and not is_kept(noted.messages, known.past):
+                await self._end_run(agent, known, patient)
+                known = await self._known(agent, one, summary, None)
+            known.unkept = missing_in(known.past, noted.messages)
+            if any(begins(turn.after.turn, message) for message in (*known.past.messages, *known.unkept)):
+                chat.use(known)
+                return
+
     async def _end_run(self, agent: KnownAgent, conversation: KnownConversation, patient: bool) -> None:
         """End a run that another gateway has begun, and perhaps left behind; if `patient`, raise Abandoned instead."""
         if await self._upstream.is_running(conversation.id):
             if patient:
                 raise errors.Abandoned("a run of the conversation is under way that was begun elsewhere")
             await self._upstream.cancel(agent.id, conversation.id)
-
-    async def _note_begun(self, turn: Turn, conversation: KnownConversation, sent: list[Message]) -> None:
-        """Note in the summary the messages of a turn that begins, if its client does not send them again.
-
-        So they are not lost should this gateway not see the turn's end. A Letta that forks keeps them by itself, in
-        the conversation. Raises nothing.
-        """
-        if turn.keeps_history or self._upstream.capabilities.forks:
-            return
-        try:
-            await self._rename(conversation, msgspec.structs.replace(conversation.summary, note=to_note(sent, True)))
-        except errors.UpstreamError as error:
-            logger.warning("what a turn begins with could not be noted: %s: %s", type(error).__name__, error)
 
     async def _known(
         self, agent: KnownAgent, one: Conversation, summary: Summary, before: KnownConversation | None
@@ -279,11 +321,13 @@ class Conversations:
         if well:
             conversation.add(sending, answer, pending)
             chat.unkept = []
-        elif not turn.keeps_history:
+        elif turn.is_told_once:
             chat.unkept = [*sending.messages, *([Message("assistant", answer)] if answer else [])]
         try:
             if not turn.scratch:
-                await self._mark(chat, conversation)
+                await self._summaries.mark(chat, conversation)
+            elif turn.keeps:
+                await self._summaries.note(conversation, [] if well else chat.unkept or [])
             elif well and not pending:
                 await self._name(turn, conversation)
         except errors.UpstreamError as error:
@@ -313,13 +357,6 @@ class Conversations:
         self._free(conversation.id)
         self._chat(turn).drop(conversation)
 
-    async def _mark(self, chat: Chat, present: KnownConversation) -> None:
-        """Write into the summaries in which conversation the chat goes on, and which messages it lacks."""
-        wanted = msgspec.structs.replace(present.summary, replaced=False, note=to_note(chat.unkept or []))
-        await self._rename(present, wanted)
-        for other in chat.known[1:]:
-            await self._rename(other, msgspec.structs.replace(other.summary, replaced=True, note=""))
-
     async def _name(self, turn: Turn, conversation: KnownConversation) -> None:
         """Give a chat without an id the marker made of the first message that its client will send of it."""
         marker = turn.marker_after(conversation.past.messages)
@@ -328,12 +365,7 @@ class Conversations:
         chat = self._chats.get(marker) or Chat()
         chat.use(conversation)
         self._chats.put(marker, chat, chat.weight)
-        await self._rename(conversation, msgspec.structs.replace(conversation.summary, marker=marker))
-
-    async def _rename(self, known: KnownConversation, summary: Summary) -> None:
-        if known.summary != summary:
-            await self._upstream.rename_conversation(known.id, str(summary), hidden=summary.replaced)
-            known.summary = summary
+        await self._summaries.rename(conversation, msgspec.structs.replace(conversation.summary, marker=marker))
 
     def look_again(self, marker: str) -> None:
         """Have a chat read again from Letta before its next turn: another gateway may have had one in it."""
@@ -364,8 +396,3 @@ class Conversations:
 
     def is_in_use(self, conversation_id: str) -> bool:
         return conversation_id in self._in_use
-
-
-def line_of(conversation_id: str) -> str:
-    """The name of the line for a conversation of a chat without an id."""
-    return f"conversation:{conversation_id}"

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Past, Sending
+from gateway.turns.chats.likeness import Matched
 from gateway.turns.chats.markers import PathDigest, Summary
-from gateway.turns.chats.matched import Matched
 from gateway.turns.chats.reconcile import is_same
 
 # The most conversations of one chat that are looked at: the present one, and the branches used last.
@@ -22,6 +22,8 @@ class KnownConversation:
         self.compiled = compiled
         """A version of its agent's memory: its system prompt shows it, or a later one; None if not known."""
         self.matched = Matched()
+        self.unkept: list[Message] = []
+        """The messages of a turn that it lacks, in a chat without an id; for any other `Chat.unkept` has them."""
         self._characters = sum(message.weight for message in past.messages)
         self._digest, self._digested = PathDigest(), 0
         """The digest of its messages but the last, which may be an answer that goes on; and the number of them."""
@@ -90,3 +92,8 @@ class Chat:
 def light_ones(messages: Iterable[Message]) -> list[Message]:
     """The messages without what is heavy about them."""
     return [message.light for message in messages]
+
+
+def line_of(conversation_id: str) -> str:
+    """The name of the line for a conversation of a chat without an id."""
+    return f"conversation:{conversation_id}"

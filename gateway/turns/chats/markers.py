@@ -3,6 +3,7 @@
 Users and chats appear in them as hashes only: others can list tags and summaries.
 """
 
+import re
 import uuid
 from collections.abc import Collection, Iterable
 from hashlib import sha256
@@ -15,8 +16,11 @@ GATEWAY_TAG, USER_TAG = "gateway", "gw-user:"
 # The beginning of every marker; `gw1` is its version.
 MARKER = "gw1:"
 SCRATCH = f"{MARKER}scratch:"
-REPLACED, TEMPORARY = "(replaced)", "(temporary)"
+# Chats without an id that are kept: responses of them may be gone on with.
+KEPT_WITHOUT_ID = f"{MARKER}kept:"
+REPLACED, TEMPORARY, WITH_GAP = "(replaced)", "(temporary)", "(deleted"
 SUMMARY_TITLE = "Letta Gateway"
+_GONE = re.compile(r" \(deleted ([0-9a-f]{16})\)\Z")
 
 
 def _digest(*parts: str) -> str:
@@ -66,9 +70,14 @@ def thread_marker(type_id: str, scope: str, user: str) -> str:
     return f"{MARKER}{_digest(scope, user, type_id)}"
 
 
-def scratch_marker(type_id: str, scope: str, user: str, first: str) -> str:
-    """The marker of a chat without an id, made of its first message, `first`."""
-    return f"{SCRATCH}{_digest(scope, user, type_id, first)}"
+def scratch_marker(type_id: str, scope: str, user: str, first: str, keeps: bool = False) -> str:
+    """The marker of a chat without an id, made of its first message, `first`; `keeps`: it is kept for ever."""
+    return f"{KEPT_WITHOUT_ID if keeps else SCRATCH}{_digest(scope, user, type_id, first)}"
+
+
+def given_marker(scope: str, nonce: str) -> str:
+    """The marker of a chat to which the gateway has given its id."""
+    return f"{MARKER}{_digest('given', scope, nonce)}"
 
 
 class Summary(Struct, frozen=True):
@@ -83,11 +92,14 @@ class Summary(Struct, frozen=True):
     temporary: bool = False
     note: str = ""
     """A JSON array of the messages of the chat that the conversation lacks; empty if it lacks none."""
+    gone: str = ""
+    """The id of the turn that was deleted: nobody goes on behind it, or behind what came after it."""
     title: str = SUMMARY_TITLE
     """The title for people who look into Letta; they may change it."""
 
     def __str__(self) -> str:
         states = [REPLACED] * self.replaced + [TEMPORARY] * self.temporary
+        states += [f"{WITH_GAP} {self.gone})"] if self.gone else []
         return " ".join([self.title, *states, *([self.note] if self.note else []), self.marker])
 
 
@@ -97,15 +109,22 @@ def parse_summary(summary: str | None) -> Summary | None:
     if not space or not marker.startswith(MARKER) or marker == MARKER or marker.split() != [marker]:
         return None
     told, note = _without_note(told)
+    told, gone = _without_gone(told)
     told, temporary = _without(told, f" {TEMPORARY}")
     told, replaced = _without(told, f" {REPLACED}")
-    return Summary(marker, replaced, temporary, note, told)
+    return Summary(marker, replaced, temporary, note, gone, told)
 
 
 def _without_note(text: str) -> tuple[str, str]:
     """A text without its note, and the note, which begins with the first bracket and ends the text."""
     title, bracket, rest = text.partition(" [")
     return (title, f"[{rest}") if bracket and rest.endswith("]") else (text, "")
+
+
+def _without_gone(text: str) -> tuple[str, str]:
+    """A text without what it says of a deleted turn at its end, and the id of that."""
+    found = _GONE.search(text)
+    return (text[: found.start()], found[1]) if found else (text, "")
 
 
 def _without(text: str, end: str) -> tuple[str, bool]:
@@ -116,7 +135,7 @@ class ClientId(Struct, frozen=True):
     """The content of the client id of a user message: digests, of the frontend's ids among others, or empty.
 
     Its text is `gw1-ANSWER-PARENT-PATH-NONCE`, with pictures `gw1-ANSWER-PARENT-PATH-PICTURES-NONCE`; the nonce makes
-    it new for every send.
+    it new for every send. That of a turn with an id begins with it: `TURN.NONCE`.
     """
 
     answer: str = ""
@@ -127,16 +146,30 @@ class ClientId(Struct, frozen=True):
     """All texts of the chat up to it; empty where the frontend sent ids."""
     pictures: str = ""
     """The pictures shown with it; empty if it has none."""
+    turn: str = ""
+    """The id of the turn that it begins; empty where the turn has none."""
 
     def new(self) -> str:
         pictures = [self.pictures] if self.pictures else []
-        return "-".join(["gw1", self.answer, self.parent, self.path, *pictures, uuid.uuid4().hex[:12]])
+        nonce = f"{self.turn}.{uuid.uuid4().hex[:6]}" if self.turn else uuid.uuid4().hex[:12]
+        return "-".join(["gw1", self.answer, self.parent, self.path, *pictures, nonce])
+
+
+def turn_id(client_id: str) -> str:
+    """The id of the turn that the message with this client id begins: 16 hex digits; empty for one that is not ours."""
+    if not client_id.startswith("gw1-"):
+        return ""
+    return parse_client_id(client_id).turn or _digest(client_id)[:16]
 
 
 def parse_client_id(text: str) -> ClientId:
     """The content of a client id; all of it empty for an id that is not the gateway's."""
     parts = text.split("-")
-    return ClientId(*parts[1:-1]) if parts[0] == "gw1" and len(parts) in (5, 6) else ClientId()
+    if parts[0] != "gw1" or len(parts) not in (5, 6):
+        return ClientId()
+    turn, dot, _ = parts[-1].partition(".")
+    pictures = parts[4] if len(parts) == 6 else ""
+    return ClientId(parts[1], parts[2], parts[3], pictures, turn if dot else "")
 
 
 def id_digest(chat: str | None, id: str) -> str:

@@ -6,10 +6,10 @@ from itertools import groupby, pairwise
 import msgspec
 from msgspec import Struct
 
-from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.messages import Image, Message, ToolResult, last_answer, message_of
 from gateway.domain.request import SYSTEM_ROLES, ApprovalDecision, Request, RequestMessage, Unusable
+from gateway.domain.texts.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.turns.chats.tool_history import results_of, tool_notes
 
@@ -35,6 +35,11 @@ class RequestedPath(Struct, frozen=True):
     """The ids of all calls in the request's messages."""
     was_asked: bool = False
     """True: the last answer asks for an approval."""
+
+    @property
+    def answered(self) -> frozenset[str]:
+        """The ids of the calls whose results or decisions it brings."""
+        return frozenset(result.tool_call_id for result in self.results) | {one.call_id for one in self.decisions}
 
     @property
     def lone(self) -> bool:
@@ -65,8 +70,12 @@ def read_path(request: Request, texts: ClientTexts = PLAIN_TEXTS) -> RequestedPa
     the message that they served to answer, should that message have to be sent again.
     """
     messages, place = request.messages, request.place
+    if not messages and request.decisions:
+        return RequestedPath([Message("user", GO_AHEAD)], only_results=True, decisions=request.decisions)
     request.check_calls()
-    last, told, answered = messages[-1], tool_notes(messages, texts), last_answer(messages)
+    # Where it goes on with something, nothing that it tells was said there before.
+    answered = -1 if request.goes_on else last_answer(messages)
+    last, told = messages[-1], tool_notes(messages, texts)
     said = [_message(message, i > answered, told.get(i, ""), texts) for i, message in enumerate(messages)]
     path = _joined([message for message in said if message])
     while last.role == "tool" and path and path[-1].role == "assistant":

@@ -9,7 +9,8 @@ from gateway.domain import errors
 from gateway.letta.upstream import Conversation, Upstream
 from gateway.settings import Chats
 from gateway.shared.lines import Lines, OwnLines
-from gateway.turns.chats.conversations import Conversations, line_of
+from gateway.turns.chats.conversations import Conversations
+from gateway.turns.chats.known import line_of
 from gateway.turns.chats.markers import REPLACED, SCRATCH, TEMPORARY, parse_summary
 
 logger = logging.getLogger(__name__)

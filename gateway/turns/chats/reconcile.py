@@ -9,13 +9,12 @@ from itertools import islice, product
 
 from msgspec import Struct
 
-from gateway.domain.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.domain.messages import Message
+from gateway.domain.texts.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.letta.notes import CONTINUE, GO_AHEAD, STAND_INS
 from gateway.letta.upstream import Past
-from gateway.turns.chats.likeness import readings, seen
+from gateway.turns.chats.likeness import Matched, readings, seen
 from gateway.turns.chats.markers import ClientId, parse_client_id, pictures_of
-from gateway.turns.chats.matched import Matched
 from gateway.turns.chats.path import RequestedPath
 
 # The most places in one conversation at which the message of an id is looked for, the latest first.

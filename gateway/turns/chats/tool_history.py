@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.domain.client_texts import ClientTexts
-from gateway.domain.halves import decode
 from gateway.domain.messages import Image, ToolResult, last_answer, message_of
 from gateway.domain.request import Piece, RequestMessage, ToldCall, Unusable
+from gateway.domain.texts.client_texts import ClientTexts
+from gateway.domain.texts.halves import decode
 
 
 def results_of(messages: Sequence[RequestMessage]) -> tuple[ToolResult, ...]:

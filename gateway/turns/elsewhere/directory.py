@@ -7,8 +7,10 @@ letter to its process, and follows its log. A joined run has a reader more, who 
 import asyncio
 import logging
 import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -17,7 +19,7 @@ from gateway.domain.errors import AnsweredElsewhere, IdempotencyKeyReused
 from gateway.shared.asking import Away, Script
 from gateway.shared.redis_link import RedisLink
 from gateway.turns.elsewhere.log_follower import LogFollower
-from gateway.turns.elsewhere.log_writer import LogWriter
+from gateway.turns.elsewhere.log_writer import LogWriter, head_in
 from gateway.turns.runs.driver import Run
 from gateway.turns.runs.log import Reader
 from gateway.turns.runs.resend import Sent
@@ -28,7 +30,7 @@ NAME_MS = 600_000
 TELL_NAMES_SECONDS = 120.0
 # The time for which a process is waited for that is asked to let one join.
 JOIN_SECONDS = 1.0
-UNDER_WAY, ENDED, BROKEN, GONE = "u", "e", "x", ""
+UNDER_WAY, ENDED, BROKEN = "u", "e", "x"
 
 # Take names for a run, unless the first of them is taken, and is not to be taken over: then who has it.
 _CLAIM = Script.of("""#!lua flags=allow-oom
@@ -68,25 +70,27 @@ class Entry(Struct, frozen=True):
 
 
 class _Listed:
-    """A run of this process that has entries."""
+    """A run of this process that has entries, by all its names."""
 
     def __init__(self, run: Run, sent: Sent, entry: Entry, at: float) -> None:
         self.run, self.sent, self.entry, self.told_at = run, sent, entry, at
         self.readers: dict[str, Reader] = {}
         """Process → the reader that stands for those there."""
+        self.ending: asyncio.Future[Any] | None = None
+        """Done once its entries say that it has ended; None before its end."""
 
 
 class RunDirectory:
     """The directory, as a process sees it."""
 
-    def __init__(self, link: RedisLink, resend_seconds: float) -> None:
+    def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._resend_seconds = resend_seconds
         self._writer = LogWriter(link)
         self._follower = LogFollower(link)
         self._listed: dict[str, _Listed] = {}
         self._joining: dict[str, asyncio.Future[bool]] = {}
         link.hear("join", self._hear_join)
+        link.hear("cancel", self._hear_cancel)
         link.hear("joined", self._hear_joined)
         link.hear("leave", self._hear_leave)
         link.hear("broken", self._hear_broken)
@@ -94,7 +98,10 @@ class RunDirectory:
 
     def _names(self, sent: Sent) -> list[str]:
         """The keys of a request's names; what decides comes first."""
-        return [self._link.key("sent", name) for name in reversed(sent.names)]
+        return [self._key(name) for name in reversed(sent.names)]
+
+    def _key(self, name: str) -> str:
+        return self._link.key("sent", name)
 
     # Runs elsewhere
 
@@ -115,7 +122,7 @@ class RunDirectory:
         mine = str(Entry(self._link.process, run_id, UNDER_WAY, sent.request))
         try:
             seen = None
-            # A run may end between the look at its entry and the word of its process: then the entry says so by now.
+            # What has ended since it was looked at says so by now.
             while (said := await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 0)) != seen:
                 entry, seen = _read(said), said
                 if entry is None or entry.process == self._link.process or not _answers(entry, sent):
@@ -129,6 +136,30 @@ class RunDirectory:
             pass  # As if the gateway were alone.
         return None
 
+    async def follow(self, name: str) -> Reader | None:
+        """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
+        try:
+            seen = None
+            while (said := await self._link.ask("GET", self._key(name))) != seen:
+                entry, seen = _read(said), said
+                if entry is None or entry.process == self._link.process:
+                    return None
+                if reader := await self._join(entry):
+                    return reader
+            return None
+        except Away:
+            raise AnsweredElsewhere("Redis is away") from None
+
+    async def cancel(self, name: str) -> bool:
+        """Have another process end the run that it has under a name; False if none has one."""
+        try:
+            entry = _read(await self._link.ask("GET", self._key(name)))
+            if entry is None or entry.state == ENDED or not self._link.is_alive(entry.process):
+                return False
+            return await self._is_heard(entry.process, "cancel", entry.run_id)
+        except Away:
+            return False
+
     async def _join(self, entry: Entry) -> Reader | None:
         """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away."""
         process = None if entry.state == ENDED else entry.process
@@ -136,19 +167,23 @@ class RunDirectory:
             return None
         if entry.state == BROKEN:
             raise AnsweredElsewhere("its log is broken")
-        if process and not await self._is_let_join(process, entry.run_id):
+        if process and not await self._is_heard(process, "join", entry.run_id):
             return None
         leave = partial(self._link.drop_letter, process, "leave", entry.run_id) if process else _nobody_is_told
-        log = self._follower.follow(entry.run_id, self._writer.stream_of(entry.run_id), process, leave)
+        stream = self._writer.stream_of(entry.run_id)
+        # What the run is shown by comes before all events, and there may be none yet.
+        first = await self._link.ask("XRANGE", stream, "-", "+", "COUNT", 1)
+        log = self._follower.follow(entry.run_id, stream, process, leave)
+        log.head = head_in(first)
         return log.follow()
 
-    async def _is_let_join(self, process: str, run_id: str) -> bool:
-        """Ask a process to have a reader more. Raises Away."""
+    async def _is_heard(self, process: str, letter: str, run_id: str) -> bool:
+        """Ask a process to do what a letter says with a run; False if it has no such run. Raises Away."""
         number = secrets.token_hex(8)
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._joining[number] = answer
         try:
-            if not await self._link.tell(process, "join", (number, run_id)):
+            if not await self._link.tell(process, letter, (number, run_id)):
                 return False
             async with asyncio.timeout(JOIN_SECONDS):
                 return await answer
@@ -173,48 +208,74 @@ class RunDirectory:
         self._listed[run.id] = _Listed(run, sent, entry, asyncio.get_running_loop().time())
         self._writer.copy(run.id, run.log, partial(self._break, run.id))
 
-    def end(self, run: Run, keeps: bool) -> None:
-        """A run has ended; `keeps`: its answer is worth keeping for requests that are sent again."""
+    def end(self, run: Run, kept: Mapping[str, float]) -> None:
+        """A run has ended; `kept`: each of its names by which it may still be asked for, and for how many seconds."""
         listed = self._listed.get(run.id)
         if listed is None:
             return
         for reader in listed.readers.values():
             reader.leave()
         listed.readers.clear()
-        is_broken = listed.entry.state == BROKEN
-        changing = self._change(listed, ENDED if keeps and not is_broken else GONE)
-        # Until its entry says that it has ended, others ask for it here.
-        changing.add_done_callback(lambda _: self._listed.pop(run.id, None))
-        if not is_broken:
-            self._writer.close(run.id, self._resend_seconds if keeps else 0.0)
+        kept = {} if listed.entry.state == BROKEN else kept
+        changes = [
+            self._change(listed, ENDED if name in kept else None, [name], kept.get(name)) for name in listed.sent.names
+        ]
+        listed.ending = asyncio.gather(*changes, return_exceptions=True)
+        listed.ending.add_done_callback(lambda _: self._listed.pop(run.id, None))
+        if listed.entry.state != BROKEN:
+            self._writer.close(run.id, max(kept.values(), default=0.0))
 
-    def _change(self, listed: _Listed, state: str, again: bool = False) -> "asyncio.Task[None]":
-        """Say another thing of a run, or nothing more; `again`: also where nothing is said."""
-        entry = msgspec.structs.replace(listed.entry, state=state)
-        listed.entry = entry
-        milliseconds = int(self._resend_seconds * 1000) if state == ENDED else NAME_MS
+    def _change(
+        self,
+        listed: _Listed,
+        state: str | None,
+        names: Sequence[str],
+        seconds: float | None = None,
+        again: bool = False,
+    ) -> "asyncio.Task[Any]":
+        """Say another thing of a run by some of its names, for so long, or nothing more.
+
+        `again`: also where nothing is said.
+        """
+        entry = msgspec.structs.replace(listed.entry, state=state or "")
+        milliseconds = NAME_MS if seconds is None else int(seconds * 1000)
         said = (entry.begin, str(entry) if state else "", max(milliseconds, 1), int(again))
-        task = asyncio.ensure_future(self._link.run(_CHANGE, self._names(listed.sent), *said))
+        task = asyncio.ensure_future(self._link.run(_CHANGE, [*map(self._key, names)], *said))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
     def _break(self, run_id: str) -> None:
         """A run's log cannot be followed any more."""
-        listed = self._listed.get(run_id)
-        if listed and listed.entry.state != GONE:
-            self._change(listed, BROKEN, again=True)
+        if listed := self._under_way(run_id):
+            listed.entry = msgspec.structs.replace(listed.entry, state=BROKEN)
+            self._change(listed, BROKEN, listed.sent.names, again=True)
             for process in listed.readers:
                 self._link.drop_letter(process, "broken", run_id)
 
+    def _under_way(self, run_id: str) -> _Listed | None:
+        listed = self._listed.get(run_id)
+        return listed if listed and not listed.ending else None
+
     def _hear_join(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
-        listed = self._listed.get(run_id)
-        lets = listed is not None and not listed.run.left and listed.entry.state != GONE
-        if listed and lets and listed.entry.state != ENDED and sender not in listed.readers:
+        listed = self._under_way(run_id)
+        lets = listed is not None and not listed.run.left
+        if listed and lets and sender not in listed.readers:
             reader = listed.readers[sender] = listed.run.follow()
             reader.listen(partial(_pass_by, reader))
             _pass_by(reader)
-        self._link.drop_letter(sender, "joined", (number, lets))
+        answer = partial(self._link.drop_letter, sender, "joined", (number, lets))
+        if (ended := self._listed.get(run_id)) and ended.ending:
+            # Whoever is told no looks again, and is to see then that it has ended.
+            ended.ending.add_done_callback(lambda _: answer())
+        else:
+            answer()
+
+    def _hear_cancel(self, sender: str, content: msgspec.Raw) -> None:
+        number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
+        if listed := self._under_way(run_id):
+            listed.run.cancel()
+        self._link.drop_letter(sender, "joined", (number, listed is not None))
 
     def _hear_leave(self, sender: str, content: msgspec.Raw) -> None:
         if (listed := self._listed.get(msgspec.msgpack.decode(content, type=str))) and sender in listed.readers:
@@ -226,9 +287,9 @@ class RunDirectory:
         for listed in list(self._listed.values()):
             for process in [one for one in listed.readers if not self._link.is_alive(one)]:
                 listed.readers.pop(process).leave()
-            if now - listed.told_at > TELL_NAMES_SECONDS:
+            if not listed.ending and now - listed.told_at > TELL_NAMES_SECONDS:
                 listed.told_at = now
-                self._change(listed, listed.entry.state, again=True)
+                self._change(listed, listed.entry.state, listed.sent.names, again=True)
 
     async def aclose(self) -> None:
         """Write the ends of all logs, and follow no other."""

@@ -10,7 +10,7 @@ from gateway.domain.errors import AnsweredElsewhere, BrokenStream
 from gateway.domain.event_bytes import events_from_bytes, failure_from_bytes
 from gateway.shared.asking import Away
 from gateway.shared.redis_link import RedisLink
-from gateway.turns.elsewhere.log_writer import WELL_ENDED
+from gateway.turns.elsewhere.log_writer import HEAD, WELL_ENDED
 from gateway.turns.runs.log import RunLog
 
 logger = logging.getLogger(__name__)
@@ -99,6 +99,8 @@ class LogFollower:
                 if b"f" in told:
                     self._end(run_id, one, told[b"f"])
                     return
+                if HEAD.encode() in told:
+                    continue
                 if int(told[b"n"]) != one.log.count + 1:
                     raise AnsweredElsewhere("a part of the answer is missing")
                 one.log.append(events_from_bytes(told[b"e"]))

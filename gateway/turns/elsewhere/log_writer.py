@@ -53,6 +53,8 @@ end
 return 1
 """)
 WELL_ENDED = b"."
+HEAD = "h"
+"""The field of the first entry of a log that has a head."""
 
 
 class _Copied:
@@ -99,6 +101,10 @@ class LogWriter:
     def copy(self, run_id: str, log: RunLog, when_broken: Callable[[], None]) -> None:
         """Copy a log from its begin to its end; `when_broken` is called should that not be possible."""
         copied = self._copied[run_id] = _Copied(log, when_broken)
+        if log.head:
+            copied.size += len(log.head)
+            self._link.begin("XADD", self.stream_of(run_id), "*", HEAD, log.head)
+            self._link.begin("PEXPIRE", self.stream_of(run_id), STREAM_MS)
 
         # With every event: nothing is looked at here.
         def hear(events: Sequence[Event]) -> None:
@@ -202,6 +208,11 @@ class LogWriter:
             if self._writing:
                 await asyncio.wait([self._writing])
                 await asyncio.sleep(0)
+
+
+def head_in(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> bytes:
+    """The head of a log, by the first entries of its stream; empty if it has none."""
+    return next((told.get(HEAD.encode(), b"") for _, told in entries), b"")
 
 
 def _encoded(events: list[Event]) -> Iterator[tuple[int, bytes]]:

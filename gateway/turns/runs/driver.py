@@ -50,12 +50,14 @@ def new_run_id() -> str:
 class Run:
     """A turn under way, or one that has ended. Whoever reads it follows it from its beginning."""
 
-    def __init__(self, turn: Turn, means: Means, requirement: Requirement | None = None, id: str = "") -> None:
+    def __init__(
+        self, turn: Turn, means: Means, requirement: Requirement | None = None, id: str = "", head: bytes = b""
+    ) -> None:
         self.id = id or new_run_id()
         self.owner = owner_of(turn)
         self.turn = turn
         self.account = Account()
-        self.log = RunLog(self._unread)
+        self.log = RunLog(self._unread, head)
         self._means = means
         self._gate = AnswerGate(requirement)
         self._strict = StrictCalls(turn.tools.tools)
@@ -102,7 +104,7 @@ class Run:
         return self._course.ended_well and self.log.is_read
 
     def _unread(self) -> None:
-        if not self.task.done() and not self.left:
+        if not (self.task.done() or self.left or self.turn.outlives):
             self._grace = asyncio.get_running_loop().call_later(self._means.grace_seconds, self.leave)
 
     def leave(self) -> None:
@@ -128,6 +130,11 @@ class Run:
         self.log.fail(errors.Stopped("the gateway is shutting down"))
         self.leave()
 
+    def cancel(self) -> None:
+        """End the run, for whoever asked for it does not want it any more; its readers are told."""
+        self.log.fail(errors.Unwanted("its client has cancelled it"))
+        self.leave()
+
     # From the turn down to one call of the upstream: each does one thing more than the next
 
     async def _drive(self) -> None:
@@ -137,7 +144,7 @@ class Run:
         try:
             async with self._means.place_of(turn, self.give_way) as self._place:
                 self.account.queued_seconds = loop.time() - began
-                if not self._place.is_unbroken:
+                if not (turn.scratch or self._place.is_unbroken):
                     self._means.conversations.look_again(turn.marker)
                 await self._run_as_required()
         except Exception as error:

@@ -5,7 +5,7 @@ of events in the call that appends them, and takes them as they are. What is kep
 text: the pieces of one text are joined, and keep where each of them began, so that whoever follows from a number
 within a text gets exactly the rest of it.
 
-Signs of life have no number, and are not told: nothing is shown of them.
+Signs of life and empty texts have no number, and are not told: nothing is shown of them.
 """
 
 import asyncio
@@ -103,13 +103,16 @@ class _JoinedText:
         if end > len(self._blocks) * JOINED_PIECES:
             blocks.extend(self._tail)
         skipped = self._begins[start] - self._begins[block * JOINED_PIECES]
-        return self._kind("".join(blocks)[skipped : skipped + self.characters(start, end)], self._step)
+        joined = "".join(blocks)[skipped : skipped + self.characters(start, end)]
+        return self._kind(joined, self._step, end - start)
 
 
 class RunLog:
     """A run's events, then an end or a failure. `unread` is called when the last reader has left."""
 
-    def __init__(self, unread: Callable[[], None]) -> None:
+    def __init__(self, unread: Callable[[], None], head: bytes = b"") -> None:
+        self.head = head
+        """The words of a wire about the run, for those who did not ask for it; nobody here reads them."""
         self.failure: Exception | None = None
         self.ended = False
         self.count = 0
@@ -137,9 +140,9 @@ class RunLog:
         """Keep events, and tell the readers of them at once; no reader raises."""
         before, numbered = self.count, events
         for event in events:
-            if isinstance(event, Text | Thought):
+            if isinstance(event, Text | Thought) and event.text:
                 self._join(event)
-            elif isinstance(event, SignOfLife):
+            elif is_silent(event):
                 numbered = []
                 continue
             else:
@@ -148,7 +151,7 @@ class RunLog:
         if self.count == before:
             return
         # Almost always the list that came is the one that is told.
-        numbered = numbered or [event for event in events if not isinstance(event, SignOfLife)]
+        numbered = numbered or [event for event in events if not is_silent(event)]
         if self.watch:
             self.watch(numbered)
         first = before + 1
@@ -205,11 +208,11 @@ class RunLog:
     def answer(self, whole: bool) -> str:
         """The text of the answer; unless it is `whole`, what its readers have had, or will have, of it."""
         end = self.count if whole or self._readers else self._read
-        return "".join(event.text for event, _ in self._between(0, end) if isinstance(event, Text))
+        return "".join(event.text for event, _ in self.between(0, end) if isinstance(event, Text))
 
     def since(self, number: int) -> list[Event]:
         """All events after a number, joined."""
-        return [event for event, _ in self._between(number, self.count)]
+        return [event for event, _ in self.between(number, self.count)]
 
     def keep(self) -> None:
         """Keep it for readers who come after the end: with nothing of the run that has told it."""
@@ -238,11 +241,11 @@ class RunLog:
         elif number >= self.count:
             return NOTHING_NEW
         else:
-            told = Told(*map(list, zip(*self._between(number, self.count, TAKEN_AT_ONCE), strict=True)))
+            told = Told(*map(list, zip(*self.between(number, self.count, TAKEN_AT_ONCE), strict=True)))
         self._read = max(self._read, told.numbers[-1])
         return told
 
-    def _between(self, start: int, end: int, most: int | None = None) -> Iterator[tuple[Event, int]]:
+    def between(self, start: int, end: int, most: int | None = None) -> Iterator[tuple[Event, int]]:
         """The events after one number up to another, joined, each with its number; `most`: the most characters."""
         room = sys.maxsize if most is None else most
         if start >= end:
@@ -298,6 +301,11 @@ class Reader:
         return None if log.ended else told
 
     @property
+    def head(self) -> bytes:
+        """The head of the run's log."""
+        return self._log.head
+
+    @property
     def has_news(self) -> bool:
         """True: there is something to take, nothing follows, or the reader was interrupted."""
         log = self._log
@@ -308,6 +316,10 @@ class Reader:
         while not self.has_news:
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
+
+    def between(self, start: int, end: int) -> list[Event]:
+        """The events after one number up to another, joined; all of them must have come."""
+        return [event for event, _ in self._log.between(start, end)]
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Have `listener` called at every news from now on."""
@@ -329,6 +341,11 @@ class Reader:
         """Read no more. Returns at once; called again, it does nothing."""
         self._listener = None
         self._log.leave(self)
+
+
+def is_silent(event: Event) -> bool:
+    """True: nothing is shown of it."""
+    return isinstance(event, SignOfLife) or (isinstance(event, Text | Thought) and not event.text)
 
 
 def _no_matter() -> None: ...

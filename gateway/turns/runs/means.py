@@ -1,7 +1,7 @@
 """The means of runs: all that the runs of a gateway have in common."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from msgspec import Struct
 
@@ -36,14 +36,32 @@ class Means(Struct, frozen=True):
 
         Nobody else has a chat without an id. `wanted` is called when the next turn begins to wait.
         """
+        if turn.scratch and turn.keeps:
+            return self._place_behind(turn, wanted)
         if turn.scratch:
             return nullcontext(OWN_PLACE)
         return self.lines.place(turn.marker, self.queue_length, self.queue_seconds, wanted)
+
+    @asynccontextmanager
+    async def _place_behind(self, turn: Turn, wanted: Callable[[], None]) -> AsyncGenerator[Place]:
+        """The place of a turn in a chat without an id: those who go on behind it wait for its end.
+
+        Raises QueueFull.
+        """
+        if turn.after:
+            async with self.lines.place(_line_behind(turn.after.turn), self.queue_length, self.queue_seconds):
+                pass
+        async with self.lines.place(_line_behind(turn.id), self.queue_length, self.queue_seconds, wanted) as place:
+            yield place
 
     def forget(self, turn: Turn) -> None:
         """Look agent and conversation up again: Letta does not know one of them any more."""
         self.agents.forget(turn.agent_type, turn.caller.user)
         self.conversations.forget(turn.marker)
+
+
+def _line_behind(turn_id: str) -> str:
+    return f"turn:{turn_id}"
 
 
 def means_of(

@@ -1,6 +1,7 @@
 """The registry of runs: starts them, and finds the run that answers a request which was sent before."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -10,7 +11,7 @@ from gateway.domain.cache import Cache
 from gateway.domain.errors import IdempotencyKeyReused
 from gateway.turns.runs.driver import Run, new_run_id
 from gateway.turns.runs.log import Reader, RunLog
-from gateway.turns.runs.means import Means, Owner
+from gateway.turns.runs.means import Means
 from gateway.turns.runs.requirements import to_requirement
 from gateway.turns.runs.resend import NEW, Sent
 from gateway.turns.turn import Turn
@@ -56,18 +57,30 @@ class Directory(Protocol):
         """A run has begun whose names were claimed."""
         ...
 
-    def end(self, run: Run, keeps: bool) -> None:
-        """A run has ended; `keeps`: its answer is worth keeping for requests that are sent again."""
+    def end(self, run: Run, kept: Mapping[str, float]) -> None:
+        """A run has ended; `kept`: each of its names by which it may still be asked for, and for how many seconds."""
+        ...
+
+    async def follow(self, name: str) -> Reader | None:
+        """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
+        ...
+
+    async def cancel(self, name: str) -> bool:
+        """Have another process end the run that it has under a name; False if none has one."""
         ...
 
 
 class Runs:
     """The runs under way, and the answers that are kept for `resend_seconds`; `directory` has those elsewhere."""
 
-    def __init__(self, means: Means, resend_seconds: float, directory: Directory | None = None) -> None:
+    def __init__(
+        self, means: Means, resend_seconds: float, directory: Directory | None = None, keep_seconds: float = 0.0
+    ) -> None:
+        """`keep_seconds`: for so long a run is kept for those who ask for its response."""
         self.means = means
         self._directory = directory
         self._resend_seconds = resend_seconds
+        self._keep_seconds = keep_seconds
         self._under_way: dict[str, set[Run]] = {}
         self._sent: dict[str, Known] = {}
         """Request digest or idempotency key → the run under way."""
@@ -82,20 +95,45 @@ class Runs:
         asks = self._directory and (sent.again or sent.idempotency_key)
         return bool(self._directory and asks and await self._directory.find(sent))
 
-    async def take(self, turn: Turn, sent: Sent) -> Reader:
+    async def take(self, turn: Turn, sent: Sent, head: bytes = b"") -> Reader:
         """The run that answers a request: the one that it has, here or in another process, or a new one.
 
-        Raises GatewayError, AnsweredElsewhere.
+        `head` is the `RunLog.head` of a new one. Raises GatewayError, AnsweredElsewhere.
         """
         if not self._directory or not sent.names or self._find(sent):
-            return self.start(turn, sent)
+            return self.start(turn, sent, head=head)
         run_id = new_run_id()
         if reader := await self._directory.claim(sent, run_id):
             reader.joined = True
             return reader
-        return self.start(turn, sent, run_id)
+        return self.start(turn, sent, run_id, head)
 
-    def start(self, turn: Turn, sent: Sent = NEW, claimed: str = "") -> Reader:
+    async def question_of(self, turn: Turn) -> str:
+        """The id of the turn whose calls wait for the answers that this one brings; empty if none waits.
+
+        Raises UpstreamError.
+        """
+        agent = await self.means.agents.get(turn.agent_type, turn.caller.user)
+        return await self.means.conversations.question_of(agent, turn)
+
+    async def follow(self, name: str, after: int = 0) -> Reader | None:
+        """A reader of the run that is, or was, known by a name (of `Sent.names`), here or in another process.
+
+        It has all but the first `after` events. None if there is none. Raises AnsweredElsewhere.
+        """
+        if known := self._sent.get(name) or self._kept.get(name):
+            return (known.run or known.log).follow(after)
+        return await self._directory.follow(name) if self._directory else None
+
+    async def cancel(self, name: str) -> bool:
+        """End the run under way with a name, wherever it is; False if there is none. Its readers are told."""
+        if (known := self._sent.get(name)) and known.run:
+            known.run.cancel()
+            await asyncio.wait([known.run.task])
+            return True
+        return bool(self._directory and await self._directory.cancel(name))
+
+    def start(self, turn: Turn, sent: Sent = NEW, claimed: str = "", head: bytes = b"") -> Reader:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError.
 
         `claimed` is the id for which its names were claimed among all processes, if they were.
@@ -109,7 +147,7 @@ class Runs:
         # A run that nobody reads any more gives way to the next turn of its chat.
         for other in [] if turn.scratch else list(self._under_way.get(turn.marker, ())):
             other.give_way()
-        run, marker = Run(turn, self.means, requirement, claimed), turn.marker
+        run, marker = Run(turn, self.means, requirement, claimed, head), turn.marker
         self._under_way.setdefault(marker, set()).add(run)
         self._know(sent, run)
         if self._directory and claimed:
@@ -118,14 +156,6 @@ class Runs:
         reader = run.follow()
         reader.account = run.account
         return reader
-
-    def follow(self, id: str, owner: Owner, after: int = 0) -> Reader | None:
-        """A reader of the run with this id, without its first `after` events.
-
-        None for a run that is not under way, and alike for one of somebody else's.
-        """
-        run = next((run for run in self.under_way if run.id == id and run.owner == owner), None)
-        return run.follow(after) if run else None
 
     def _find(self, sent: Sent) -> Known | None:
         """The run or the log that answers the request; None if it is new, or a new run must answer it.
@@ -154,20 +184,23 @@ class Runs:
         if not others:
             del self._under_way[marker]
         keeps = sent.may_come_again and _is_answered(run)
+        kept = dict.fromkeys(sent.again_names, self._resend_seconds) if keeps else {}
+        if sent.response:
+            kept[sent.response] = self._keep_seconds
         if self._directory:
-            self._directory.end(run, keeps)
-        if keeps:
+            self._directory.end(run, kept)
+        if kept:
             run.log.keep()
         for name in sent.names:
             known = self._sent.get(name)
             if known and known.run is run:
                 del self._sent[name]
-                if keeps:
-                    self._keep(name, known)
+                if name in kept:
+                    self._keep(name, known, kept[name])
 
-    def _keep(self, name: str, known: Known) -> None:
+    def _keep(self, name: str, known: Known, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._resend_seconds
+        until = loop.time() + seconds
         self._kept.put(name, Known(known.request, known.log, until=until), known.log.weight)
         loop.call_at(until, self._forget, name, until)
 

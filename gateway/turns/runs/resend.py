@@ -23,14 +23,31 @@ class Sent(Struct, frozen=True):
     """True: its client marks requests that it sends again, so its answer is worth keeping."""
     alive: bool = False
     """True: it names its messages by ids, so the same request is the same turn while that turn is under way."""
+    response: str = ""
+    """The name of its response (`name_of_response`); empty if nobody can ask for that."""
+
+    @property
+    def again_names(self) -> list[str]:
+        """The names by which the request is known: `request` and `idempotency_key`, if they are not empty."""
+        return [name for name in (self.request, self.idempotency_key) if name]
 
     @property
     def names(self) -> list[str]:
-        """The names by which it is known: those of `request` and `idempotency_key` that are not empty."""
-        return [name for name in (self.request, self.idempotency_key) if name]
+        """All names by which its run is known; what decides if it is sent again comes last."""
+        return [self.response, *self.again_names] if self.response else self.again_names
 
 
 NEW = Sent()
+
+
+def name_of_response(turn_id: str, part: str = "") -> str:
+    """The name by which the run of a turn, or of a part of one, is known to those who ask for its response."""
+    return f"response:{turn_id}{part}"
+
+
+def response_of(turn: Turn) -> str:
+    """The name of the response to a turn; empty for one that nobody can ask for."""
+    return name_of_response(turn.id, turn.part) if turn.id and turn.keeps else ""
 
 
 def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
@@ -44,6 +61,7 @@ def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
         again=bool(resend.tries),
         may_come_again=bool(resend.idempotency_key) or resend.tries is not None,
         alive=ids.answer is not None and ids.user is not None,
+        response=response_of(turn),
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from gateway.domain.events import CallWaits, Event, Stop
-from gateway.domain.halves import mend
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.request import NO_ARGUMENTS, ClientTool
+from gateway.domain.texts.halves import mend
 from gateway.turns.runs.requirements import Fits
 
 

@@ -92,6 +92,9 @@ class ChatCompletionEncoder:
         self._text = Defuser()
         self._thoughts = Defuser()
 
+    def begin(self) -> bytes:
+        return b""
+
     def encode(self, sayings: Iterable[Saying]) -> bytes:
         return b"".join([frame(chunk) for saying in sayings for chunk in self.chunks(saying)])
 

@@ -15,13 +15,13 @@ from gateway.domain.request import (
     ToldCall,
     Unusable,
 )
-from gateway.wires.chat_completions.json_format import to_json_format
 from gateway.wires.chat_completions.request import (
     ChatCompletionRequest,
     ChatMessage,
     ContentPart,
 )
 from gateway.wires.chat_completions.tools import to_client_tools
+from gateway.wires.json_format import to_json_format
 
 OTHER_PART = "this gateway takes parts of the types `text` and `image_url` only"
 # The fields that may say who asks.

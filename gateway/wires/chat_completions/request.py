@@ -4,18 +4,16 @@ Fields it does not name are accepted and ignored; deploy/guide/api.md has the ta
 https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create
 """
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
-import msgspec
 from msgspec import Meta, Struct
 
 from gateway.domain.errors import InvalidRequest
-from gateway.domain.halves import decode
 from gateway.domain.request import RequestRole
-from gateway.wires.chat_completions.limits import MESSAGES, PARTS, check_count, check_values
+from gateway.wires.bodies import decode_body
 from gateway.wires.chat_completions.tools import Tool, ToolCall
+from gateway.wires.limits import MESSAGES, PARTS, check_count
 
 Detail = Literal["auto", "low", "high"]
 # Programs that send every option say so by this, or by 0: https://lmstudio.ai/docs/app/api/endpoints/openai
@@ -110,17 +108,7 @@ _UNSUPPORTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def decode_request(body: bytes) -> ChatCompletionRequest:
     """The request in `body`. Raises InvalidRequest, with `param` where one is at fault."""
-    if not body.strip():
-        raise InvalidRequest("The request has no body: expected a JSON object.")
-    check_values(body)
-    try:
-        # As text: what no field reads is not checked to be UTF-8.
-        request = decode(body.decode(), ChatCompletionRequest)
-    except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
-    # Invalid UTF-8 within a string comes as UnicodeDecodeError.
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidRequest("The body is not valid JSON in UTF-8.") from None
+    request = decode_body(body, ChatCompletionRequest, "a chat completion request", get_args(RequestRole))
     if not request.messages:
         raise InvalidRequest("`messages` is empty: expected at least one message.", "messages")
     check_count(len(request.messages), MESSAGES, "messages", "messages")
@@ -137,18 +125,3 @@ def _parts(message: ChatMessage) -> int:
     """How many parts and calls there are in it."""
     parts = message.content if isinstance(message.content, list) else ()
     return len(parts) + len(message.tool_calls or ())
-
-
-def _invalid(problem: str) -> InvalidRequest:
-    """msgspec's "Expected `str`, got `int` - at `$.messages[0].role`", with OpenAI's `param`."""
-    reason, _, path = problem.partition(" - at `$")
-    param = path.strip("`.")
-    if missing := re.fullmatch(r"Object missing required field `(\w+)`", reason):
-        param = f"{param}.{missing[1]}".strip(".")
-        return InvalidRequest(f"`{param}` is missing.", param)
-    if reason.startswith("Invalid enum value"):
-        # The value is not repeated: it may be anything.
-        reason = f"Expected one of {', '.join(get_args(RequestRole))}"
-    if not param:
-        return InvalidRequest(f"The body is not a chat completion request: {reason}.")
-    return InvalidRequest(f"`{param}`: {reason}.", param)

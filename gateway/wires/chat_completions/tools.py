@@ -3,18 +3,14 @@
 https://developers.openai.com/api/docs/guides/function-calling
 """
 
-import re
-from collections.abc import Collection, Container
 from typing import Any
 
 from msgspec import Struct
 
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.request import ClientTool, ClientTools, no_parameters
-from gateway.wires.chat_completions.limits import TOOLS, check_count, check_depth
-from gateway.wires.schemas import check_expansions
-
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+from gateway.wires.bodies import missing
+from gateway.wires.offered_tools import ToolChoice, check_tool, check_tool_count, to_offered
 
 
 class Function(Struct, frozen=True):
@@ -46,68 +42,39 @@ class ToolCall(Struct, frozen=True):
 
 def to_client_tools(tools: list[Tool] | None, choice: Any, parallel: bool | None) -> ClientTools:
     """`tools`, `tool_choice` and `parallel_tool_calls`. Raises InvalidRequest for what no agent can be given."""
-    check_count(len(tools or ()), TOOLS, "tools", "tools")
-    functions = [_function(tool, f"tools[{i}]") for i, tool in enumerate(tools or ())]
-    names: dict[str, None] = {}
-    for i, function in enumerate(functions):
-        if function.name in names:
-            raise InvalidRequest(f"`tools[{i}].function.name`: another tool has this name.", "tools")
-        names[function.name] = None
-    chosen = _chosen(choice, names)
-    return ClientTools(
-        tuple(_to_client_tool(function) for function in functions if function.name in chosen),
-        required=_is_required(choice),
-        parallel=parallel is not False,
-    )
+    check_tool_count(tools or ())
+    offered = [(_to_client_tool(tool, f"tools[{i}]"), f"tools[{i}].function") for i, tool in enumerate(tools or ())]
+    return to_offered(offered, _to_choice(choice), parallel is not False)
 
 
-def _to_client_tool(function: Function) -> ClientTool:
-    parameters = function.parameters or no_parameters()
-    return ClientTool(function.name, function.description or "", parameters, bool(function.strict))
-
-
-def _function(tool: Tool, param: str) -> Function:
+def _to_client_tool(tool: Tool, place: str) -> ClientTool:
     if tool.type != "function":
         raise InvalidRequest(
-            f"`{param}.type`: this gateway takes tools of the type `function` only.", param, "unsupported_parameter"
+            f"`{place}.type`: this gateway takes tools of the type `function` only.", place, "unsupported_parameter"
         )
-    if tool.function is None:
-        raise InvalidRequest(f"`{param}.function` is missing.", f"{param}.function")
-    if not _NAME.fullmatch(tool.function.name):
-        raise InvalidRequest(
-            f"`{param}.function.name`: expected 1 to 64 letters, digits, `_` or `-`.", f"{param}.function.name"
-        )
-    check_depth(tool.function.parameters, f"{param}.function.parameters")
-    if tool.function.strict and tool.function.parameters:
-        check_expansions(tool.function.parameters, f"{param}.function.parameters")
-    return tool.function
+    function = tool.function
+    if function is None:
+        raise missing(f"{place}.function")
+    parameters = function.parameters or no_parameters()
+    offered = ClientTool(function.name, function.description or "", parameters, bool(function.strict))
+    check_tool(offered, f"{place}.function")
+    return offered
 
 
-def _chosen(choice: Any, names: Collection[str]) -> Container[str]:
-    """The names of the tools that may be called. Raises InvalidRequest."""
+def _to_choice(choice: Any) -> ToolChoice | None:
     match choice:
         case None | "auto":
-            return names
+            return ToolChoice()
         case "none":
-            return []
-        case "required" if names:
-            return names
-        case {"type": "function", "function": {"name": str(name)}} if name in names:
-            return [name]
-        case {"type": "allowed_tools", "allowed_tools": {"tools": list(allowed)}}:
-            named = {name for one in allowed if isinstance(name := _named(one), str)}
-            if named.intersection(names) or not _is_required(choice):
-                return named
-    raise InvalidRequest(
-        "`tool_choice`: expected `auto`, `none`, `required` or the name of one of `tools`.", "tool_choice"
-    )
-
-
-def _is_required(choice: Any) -> bool:
-    match choice:
-        case "required" | {"type": "function"} | {"allowed_tools": {"mode": "required"}}:
-            return True
-    return False
+            return ToolChoice(frozenset())
+        case "required":
+            return ToolChoice(required=True)
+        case {"type": "function", "function": {"name": str(name)}}:
+            return ToolChoice(frozenset({name}), required=True)
+        case {"type": "allowed_tools", "allowed_tools": {"tools": list(allowed), **more}}:
+            names = frozenset(name for one in allowed if isinstance(name := _named(one), str))
+            return ToolChoice(names, required=more.get("mode") == "required")
+    return None
 
 
 def _named(allowed: Any) -> Any:

@@ -185,6 +185,10 @@ SUMMARIES: dict[str, tuple[Summary, str]] = {
         Summary(MARKER, temporary=True, note="[1]"),
         f"Letta Gateway (temporary) [1] {MARKER}",
     ),
+    "one of which a turn was deleted": (
+        Summary(MARKER, gone="c0ffee0123456789"),
+        f"Letta Gateway (deleted c0ffee0123456789) {MARKER}",
+    ),
     "the scratch": (Summary(f"{SCRATCH}0123"), f"Letta Gateway {SCRATCH}0123"),
 }
 
@@ -195,10 +199,10 @@ def test_a_summary_says_what_its_conversation_is(summary: Summary, text: str) ->
     assert parse_summary(text) == summary
 
 
-@given(st.booleans(), st.booleans(), st.text(max_size=30), IDS)
-def test_a_summary_is_read_as_it_was_written(replaced: bool, temporary: bool, note: str, chat: str) -> None:
+@given(st.booleans(), st.booleans(), st.text(max_size=30), st.sampled_from(["", "c0ffee0123456789"]), IDS)
+def test_a_summary_is_read_as_it_was_written(replaced: bool, temporary: bool, note: str, gone: str, chat: str) -> None:
     marker = conversation_marker("tutor", "school", "ada", chat)
-    summary = Summary(marker, replaced, temporary, f"[{note}]")
+    summary = Summary(marker, replaced, temporary, f"[{note}]", gone)
 
     assert parse_summary(str(summary)) == summary
 

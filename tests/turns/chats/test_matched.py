@@ -11,8 +11,8 @@ from gateway.domain.messages import Message, image_of
 from gateway.letta.notes import CONTINUE, GO_AHEAD
 from gateway.letta.upstream import Past, Sending
 from gateway.turns.chats.known import KnownConversation
+from gateway.turns.chats.likeness import Matched
 from gateway.turns.chats.markers import PathDigest, Summary, pictures_of
-from gateway.turns.chats.matched import Matched
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import NO_IDS, Ids, decide, follow
 from tests.growth.kinds import dialogue, respaced

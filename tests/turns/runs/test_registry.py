@@ -5,19 +5,21 @@ import gc
 from collections.abc import Sequence
 from copy import copy
 
+import msgspec
 import pytest
 
 from gateway.domain import errors
 from gateway.domain.errors import IdempotencyKeyReused
-from gateway.settings import AgentType, Chats
+from gateway.domain.events import Event, Failure
+from gateway.settings import Chats
 from gateway.turns.runs.driver import Run
-from gateway.turns.runs.means import owner_of
+from gateway.turns.runs.means import means_of
 from gateway.turns.runs.registry import KEPT_CHARACTERS, Runs
-from gateway.turns.runs.resend import Sent
+from gateway.turns.runs.resend import Sent, name_of_response
 from gateway.turns.turn import Turn
-from tests.events import answer, ping, stop, text_in, usage
+from tests.events import answer, error, ping, stop, text_in, usage
 from tests.turns.memory_letta import MemoryLetta, Step
-from tests.turns.turns import AGAIN, FIRST, in_conversations, leave_after, play, read, runs_for, spoken, turn
+from tests.turns.turns import AGAIN, FIRST, SILENCE, in_conversations, leave_after, play, read, runs_for, spoken, turn
 from tests.turns.virtual_time import Gate, idle, now
 
 pytestmark = pytest.mark.anyio
@@ -355,30 +357,68 @@ async def test_the_next_turn_begins_when_a_cancel_that_takes_a_second_has_return
     assert spoken(await read(following)) == "Hello"
 
 
-async def test_a_run_is_followed_by_its_id_from_any_number(letta: MemoryLetta) -> None:
-    runs = runs_for(letta)
-    gate = Gate()
-    letta.scripts = [[[ping()], [answer("Hello ")], [answer("there")], gate, [stop()]]]
-    asked = turn("Hi")
-    reader = runs.start(asked)
+RESPONSE = Sent(request="request", response=name_of_response("1" * 16))
+KEEP = 600.0
+
+
+def keeping(letta: MemoryLetta) -> Runs:
+    """Runs that are kept for those who ask for their responses."""
+    return Runs(means_of(letta, 0.5, SILENCE, Chats()), RESEND, keep_seconds=KEEP)
+
+
+@pytest.mark.parametrize("when", ["under way", "ended", "failed"])
+async def test_a_run_is_followed_by_the_name_of_its_response_from_any_number(letta: MemoryLetta, when: str) -> None:
+    runs, gate = keeping(letta), Gate()
+    ending: list[Event] = [stop()] if when != "failed" else [stop("error"), error("llm_error", "no")]
+    letta.scripts = [[[ping()], [answer("Hello ")], [answer("there")], gate, ending]]
+    reader = runs.start(turn("Hi"), RESPONSE, head=b"its head")
     await idle()
-    (run,) = runs.under_way
-    later = runs.follow(run.id, owner_of(asked), after=1)
+    if when != "under way":
+        gate.open()
+        await asyncio.wait([run.task for run in runs.under_way])
+        await asyncio.sleep(KEEP - 1)
+    later = await runs.follow(RESPONSE.response, after=1)
     gate.open()
+
     assert later
-
-    assert text_in(await read(later)) == "there"
+    assert later.head == b"its head"
+    told = await read(later)
+    assert text_in(told) == "there"
     assert text_in(await read(reader)) == "Hello there"
+    assert any(isinstance(event, Failure) for event in told) == (when == "failed")
 
 
-async def test_a_run_of_somebody_else_s_is_not_there(letta: MemoryLetta) -> None:
-    runs = runs_for(letta)
-    letta.scripts = [[Gate()]]
-    runs.start(turn("Hi"))
+async def test_a_run_is_forgotten_in_time_and_a_name_of_none_finds_nothing(letta: MemoryLetta) -> None:
+    runs = keeping(letta)
+    await play(runs, turn("Hi"), RESPONSE)
     await idle()
-    (run,) = runs.under_way
+    assert await runs.follow(RESPONSE.response)
+    assert await runs.follow(name_of_response("2" * 16)) is None
 
-    for other in (turn("Hi", user="bob"), turn("Hi", agent_type=AgentType(id="cook", model="m/one"))):
-        assert runs.follow(run.id, owner_of(other)) is None
-    assert runs.follow("run_0", owner_of(run.turn)) is None
-    await runs.aclose()
+    await asyncio.sleep(KEEP + 1)
+    assert await runs.follow(RESPONSE.response) is None
+
+
+async def test_a_run_that_outlives_its_readers_goes_on_to_its_end(letta: MemoryLetta) -> None:
+    runs = keeping(letta)
+    letta.scripts = [SPOKEN]
+    runs.start(msgspec.structs.replace(turn("Hi"), outlives=True), RESPONSE).leave()
+    await asyncio.sleep(60)
+    reader = await runs.follow(RESPONSE.response)
+
+    assert reader
+    assert text_in(await read(reader)) == "Hello"
+    assert letta.count("cancel") == 0
+
+
+async def test_whoever_cancels_a_run_has_it_ended_and_its_readers_told(letta: MemoryLetta) -> None:
+    runs = keeping(letta)
+    letta.scripts = [SPOKEN]
+    reader = runs.start(msgspec.structs.replace(turn("Hi"), outlives=True), RESPONSE)
+    await letta.said(2)
+
+    assert await runs.cancel(RESPONSE.response)
+    assert letta.count("cancel") == 1
+    with pytest.raises(errors.Unwanted):
+        await read(reader)
+    assert not await runs.cancel(RESPONSE.response)

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from gateway.domain.errors import InvalidRequest
-from gateway.wires.chat_completions import limits
-from gateway.wires.chat_completions.json_format import to_json_format
-from gateway.wires.chat_completions.limits import check_depth, check_values
+from gateway.wires import limits
 from gateway.wires.chat_completions.request import decode_request
 from gateway.wires.chat_completions.tools import Function, Tool, to_client_tools
+from gateway.wires.json_format import to_json_format
+from gateway.wires.limits import check_depth, check_values
 from gateway.wires.schemas import EXPANSIONS
 
 HI = {"role": "user", "content": "Hi"}

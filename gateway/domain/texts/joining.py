@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.domain.events import CallPiece, CallWaits, Event, SignOfLife, Text, Thought, ToolCalled
-from gateway.domain.halves import REPLACEMENT, joined, whole
+from gateway.domain.texts.halves import REPLACEMENT, joined, whole
 
 _Piece = type[Text] | type[Thought] | type[ToolCalled] | type[CallWaits]
 _Whole = tuple[_Piece, str | None, str]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gateway.domain.halves import Mender, decode, decode_pieces, mend, mended, whole
+from gateway.domain.texts.halves import Mender, decode, decode_pieces, mend, mended, whole
 
 # What a text may be made of: characters of every plane, halves of those that UTF-16 has two units for, traps.
 UNITS = st.sampled_from(["a", "é", "😀", "\U0010ffff", "\ud83d", "\ude00", "\\", '"', "u", "ud83d", "\n", "\u0000"])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.events import CallWaits, Event, Remark, SignOfLife, Text, Thought, ToolCalled
-from gateway.domain.joining import Joiner
+from gateway.domain.texts.joining import Joiner
 from tests import events as e
 
 HIGH, LOW, ALONE = "\ud83d", "\ude00", "\ufffd"

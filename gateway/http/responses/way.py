@@ -1,0 +1,84 @@
+"""The way of a request for a response: to the place that it names, in a chat of the caller's own."""
+
+import secrets
+import time
+
+import msgspec
+
+from gateway.domain.errors import NotFoundHere
+from gateway.domain.look import Look
+from gateway.domain.request import ApprovalDecision
+from gateway.domain.request import Request as NeutralRequest
+from gateway.frontends.reading import takes_items
+from gateway.http.asking import Asker
+from gateway.http.responses.heads import ResponseHead
+from gateway.turns.chats.exact import After
+from gateway.turns.places import answering, is_for, is_open_to, marker_at, marker_given, place_of, placed
+from gateway.turns.turn import Turn
+from gateway.wires.responses.echo import Echo
+
+
+class ResponsesWay:
+    """The `Way` of one request for a response."""
+
+    def __init__(self, asker: Asker, asked: NeutralRequest, echo: Echo) -> None:
+        self._asker, self._asked, self._echo = asker, asked, echo
+        self._seal = asker.parts.seal
+        self._id, self._made_at = secrets.token_hex(8), int(time.time())
+
+    def place(self, turn: Turn) -> Turn:
+        """The turn at the place that its request names. Raises NotFoundHere for one that is none of the caller's."""
+        turn = self._decided(turn)
+        goes_on, keeps = self._asked.goes_on, self._asked.keeps
+        if goes_on is None:
+            placed_there = placed(turn, self._id, keeps)
+        elif goes_on.place == "conversation":
+            conversation = self._seal.read_conversation(goes_on.id)
+            if not conversation or not is_open_to(conversation, turn.caller.user):
+                raise NotFoundHere("conversation", goes_on.place)
+            marker = marker_given(conversation, turn.caller.user.scope)
+            placed_there = placed(turn, self._id, keeps, marker)
+        else:
+            by_response = goes_on.place == "previous_response_id"
+            item = None if by_response else self._seal.read_item(goes_on.id)
+            found = self._seal.read_response(goes_on.id) if by_response else item and item[0]
+            if not found or not is_for(found, turn):
+                raise NotFoundHere("previous_response" if by_response else "item", goes_on.place)
+            after = After(found.turn, found.made_at, goes_on.place)
+            placed_there = placed(turn, self._id, keeps, marker_at(found), after)
+        outlives = self._asked.background or self._asker.key.on_disconnect == "finish"
+        return msgspec.structs.replace(placed_there, outlives=outlives)
+
+    def _decided(self, turn: Turn) -> Turn:
+        """The turn with the ids of the calls that it decides about, in place of those of the items that asked."""
+        if not turn.asked.decisions:
+            return turn
+        decisions = []
+        for decision in turn.asked.decisions:
+            asked = self._seal.read_approval(decision.call_id)
+            if not asked or not is_for(asked[0], turn):
+                raise NotFoundHere("item", "input")
+            decisions.append(ApprovalDecision(asked[1], decision.approved, decision.reason))
+        path = msgspec.structs.replace(turn.asked, decisions=tuple(decisions))
+        return msgspec.structs.replace(turn, asked=path)
+
+    async def find(self, turn: Turn) -> Turn:
+        """The turn, which is a part of another one where it brings nothing but answers to calls of that."""
+        if not turn.asked.only_results or turn.agent_type.conversations == "single":
+            return turn
+        question = turn.after.turn if turn.after else await self._asker.parts.runs.question_of(turn)
+        return answering(turn, question) if question else turn
+
+    def look(self, turn: Turn) -> Look:
+        key, chat = self._asker.key, self._asked
+        reasoning, activity = key.reasoning or turn.agent_type.reasoning, key.tool_activity
+        if chat.hides_reasoning or reasoning == "hidden":
+            reasoning = "hidden"
+        if activity == "rich" and not (turn.caller.frontend and takes_items(key, self._asker.named)):
+            activity = "thoughts"
+        return Look(reasoning, activity, key.approvals)
+
+    def head(self, turn: Turn, look: Look) -> bytes:
+        place, tools = place_of(turn, self._made_at), turn.tools
+        names = tuple(tool.name for tool in tools.tools)
+        return ResponseHead(place, self._echo, look, names, tools.parallel).to_bytes()

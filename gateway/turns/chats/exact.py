@@ -1,0 +1,98 @@
+"""The place that a request names: behind one turn of a chat, wherever that has gone on since. Performs no I/O."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+
+from gateway.domain.messages import Message
+from gateway.letta.upstream import Conversation, Past
+from gateway.turns.chats.markers import Summary, parse_summary, turn_id
+from gateway.turns.chats.path import RequestedPath
+from gateway.turns.chats.reconcile import Append, Branch
+
+# The clocks of a gateway and of its Letta differ by less, and a turn waits in line for less.
+SLACK = timedelta(minutes=10)
+# So many conversations are read in search of a turn.
+MOST_SEARCHED = 30
+
+
+class After(Struct, frozen=True):
+    """The only place where a turn may go on: `After("c0ffee0123456789", 1_790_000_000, "previous_response_id")`."""
+
+    turn: str
+    """The id of the turn behind which it does."""
+    made_at: int
+    """The second at which that turn was asked for."""
+    place: str
+    """The field of the request that names it; its errors name it."""
+
+
+def decide_after(
+    turn: str,
+    request: RequestedPath,
+    known: Sequence[Past],
+    unkept: Sequence[Sequence[Message]],
+    gone: Sequence[str] = (),
+) -> Append | Branch | None:
+    """Decide where a request goes on that names the turn behind which it does; None if that is nowhere among `known`.
+
+    It is appended where that turn is the last of a conversation, or where its calls wait; else it is a branch. `unkept`
+    are the messages that each of the `known` lacks: a turn that is among them is told again. `gone` are the turns that
+    were deleted of each.
+    """
+    shown = [up_to(gone[at] if gone else "", past.messages) for at, past in enumerate(known)]
+    ends = [(at, end) for at, messages in enumerate(shown) if (end := end_of(turn, messages)) is not None]
+    last = [(at, end) for at, end in ends if known[at].appendable and end == len(known[at].messages)]
+    for at, _ in last:
+        # Models may give the same id to another call, so it must be the last turn's.
+        if waits_for(request, known[at]):
+            return Append(at, request.beside_results)
+    if found := next(iter(last or ends), None):
+        at, end = found
+        return Append(at, request.path) if last else Branch(at, end, request.path)
+    lost = next((at for at, messages in enumerate(unkept) if any(begins(turn, message) for message in messages)), None)
+    if lost is None:
+        return None
+    news, past = [*unkept[lost], *request.path], known[lost]
+    return Append(lost, news) if past.appendable else Branch(lost, len(past.messages), news)
+
+
+def waits_for(request: RequestedPath, past: Past) -> bool:
+    """True if calls wait in a conversation for the answers that a request brings."""
+    return any(call.tool_call_id in request.answered for call in past.pending)
+
+
+def end_of(turn: str, messages: Sequence[Message]) -> int | None:
+    """The place behind all that came of a turn; None if it is not among the messages."""
+    begun = next((i for i in reversed(range(len(messages))) if begins(turn, messages[i])), None)
+    if begun is None:
+        return None
+    return next((i for i in range(begun + 1, len(messages)) if messages[i].role == "user"), len(messages))
+
+
+def up_to(gone: str, messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages before a turn that was deleted; all where none was."""
+    if not gone:
+        return messages
+    return messages[: next((i for i, message in enumerate(messages) if begins(gone, message)), len(messages))]
+
+
+def begins(turn: str, message: Message) -> bool:
+    """True of the message with which a turn begins."""
+    return turn_id(message.client_id) == turn
+
+
+def that_may_hold(made_at: int, marker: str, listed: Iterable[Conversation]) -> Iterator[tuple[Conversation, Summary]]:
+    """Those of a chat's conversations that may hold a turn of that second, the likeliest first; MOST_SEARCHED at most.
+
+    Chats without an id that begin alike have one marker, and there may be any number of them.
+    """
+    at = datetime.fromtimestamp(made_at, UTC)
+    named = [(one, summary) for one in listed if (summary := parse_summary(one.summary)) and summary.marker == marker]
+    then = [pair for pair in named if _made(pair[0]) <= at + SLACK and pair[0].used_at >= at - SLACK]
+    yield from sorted(then, key=lambda pair: (pair[0].used_at, pair[0].id))[:MOST_SEARCHED]
+
+
+def _made(conversation: Conversation) -> datetime:
+    return conversation.created_at or datetime.min.replace(tzinfo=UTC)
