@@ -202,6 +202,6 @@ def browser() -> Iterator[Browser]:
     """A real Chromium."""
     path = find_chromium()
     if path is None:
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium-headless-shell)")
     with chromium(path) as opened:
         yield opened

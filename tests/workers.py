@@ -26,8 +26,7 @@ def asks(fixture: str, *more: Any, id: str, server: str = "") -> Any:
 
     `server` is that of the server, where `fixture` is made of it.
     """
-    # Three gateways take longer than the full tier has.
-    marks = [pytest.mark.xdist_group(server or fixture)]
+    marks = pytest.mark.xdist_group(server or fixture)
     return pytest.param((fixture, *more) if more else fixture, id=id, marks=marks)
 
 

@@ -137,6 +137,8 @@ def test_results_reach_the_agent_after_a_restart_of_the_gateway(letta: RealLetta
     with gateway(letta) as before, sdk(before) as client:
         talk = Talk(client)
         talk.say(script)
+    if letta.threes:
+        letta.threes.end_idle()
     with gateway(letta) as after, sdk(after) as client:
         talk.client = client
         talk.give(weather="sunny", clock="noon")

@@ -132,6 +132,10 @@ class Threes:
         sharing = Sharing(url=Secret(self.redis.url), prefix=self._prefix)
         return msgspec.structs.replace(settings, shared=sharing)
 
+    def end_idle(self) -> None:
+        """End those that nobody uses: they know, and hold, what they have begun."""
+        self._end_all_but(0)
+
     @contextmanager
     def serve(self, settings: Settings) -> Iterator[str]:
         """Three of its gateways; gives their one address."""
