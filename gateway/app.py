@@ -29,7 +29,12 @@ from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
 from gateway.http.parts import Parts, Whole
 from gateway.http.responses.create import create_response
-from gateway.http.responses.retrieve import retrieve_response
+from gateway.http.responses.retrieve import (
+    cancel_response,
+    delete_response,
+    list_input_items,
+    retrieve_response,
+)
 from gateway.http.seen.routes import admit_at, admit_key, metrics_routes, nothing_else
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.lean import LeanLitestar
@@ -41,11 +46,12 @@ from gateway.settings import Secret, Settings
 from gateway.tasks.runs import TaskRuns
 from gateway.together import Together
 from gateway.turns.chats.pruning import Pruner
+from gateway.turns.kept import KeptTurns
 from gateway.turns.runs.means import means_of
 from gateway.turns.runs.registry import Runs
 
 API = [
-    *(create_chat_completion, create_response, retrieve_response),
+    *(create_chat_completion, create_response, retrieve_response, cancel_response, delete_response, list_input_items),
     *(list_models, retrieve_model, tell_usage, healthz, readyz),
 ]
 # Where answers are asked for.
@@ -96,6 +102,7 @@ def create_app(
         gate=gate,
         schemas=means.schemas,
         pictures=pictures_for(settings, fetch),
+        kept=KeptTurns(letta, means.conversations, settings.chats, lines),
         seal=seal_for(settings),
         check_letta=letta.check_health,
         together=together,

@@ -9,6 +9,7 @@ from gateway.settings import (
     AgentType,
     Key,
     Letta,
+    Secret,
     Settings,
     Tasks,
     UpstreamKind,
@@ -42,9 +43,7 @@ def mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "metrics.port", f"`{settings.metrics.port}`: expected another port than that of [server]"
     if settings.traces.endpoint and not _is_address(settings.traces.endpoint):
         yield "traces.endpoint", f"`{settings.traces.endpoint}`: expected an address such as `{TRACES_ENDPOINT}`"
-    for i, secret in enumerate(settings.server.id_secret):
-        if len(secret.reveal()) < SHORTEST_SECRET:
-            yield f"server.id_secret[{i}]", f"expected {SHORTEST_SECRET} characters or more"
+    yield from _secret_mistakes(settings.server.id_secret)
     if settings.shared.url and not _is_redis_address(settings.shared.url.reveal()):
         # The address is not repeated: it may hold a password.
         yield "shared.url", f"expected an address such as `{REDIS_ADDRESS}` or `{REDIS_TLS_ADDRESS}`"
@@ -88,6 +87,12 @@ def _budget_mistakes(keys: tuple[Key, ...]) -> Iterator[tuple[str, str]]:
 
 
 SCHEMES: dict[UpstreamKind, tuple[str, ...]] = {"rest": ("http", "https"), "app-server": ("ws", "wss")}
+
+
+def _secret_mistakes(secrets: tuple[Secret, ...]) -> Iterator[tuple[str, str]]:
+    for i, secret in enumerate(secrets):
+        if len(secret.reveal()) < SHORTEST_SECRET:
+            yield f"server.id_secret[{i}]", f"expected {SHORTEST_SECRET} characters or more"
 
 
 def _letta_mistakes(letta: Letta) -> Iterator[tuple[str, str]]:

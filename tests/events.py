@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from gateway.domain.events import (
     PING,
     PROGRESS,
@@ -10,6 +12,7 @@ from gateway.domain.events import (
     CallWaits,
     Event,
     Failure,
+    SignOfLife,
     Stop,
     StopReason,
     Text,
@@ -108,3 +111,25 @@ def thoughts_of(events: Iterable[Event]) -> str:
 def text_in(events: Iterable[Event]) -> str:
     """The answer that events are pieces of."""
     return "".join(event.text for event in events if isinstance(event, Text))
+
+
+def joined(events: Iterable[Event]) -> list[Event]:
+    """What a run says, but its end and its usage; the pieces of a text, a thought and a call are one."""
+    whole: list[Event] = []
+    for event in events:
+        last = whole[-1] if whole else None
+        if isinstance(event, Text | Thought):
+            if type(last) is type(event) and last.step == event.step:
+                whole[-1] = msgspec.structs.replace(event, text=last.text + event.text, pieces=1)
+            elif event.text:
+                whole.append(event)
+        elif isinstance(event, ToolCalled | CallWaits):
+            if type(last) is type(event) and last.call.id == event.call.id and not event.call.name:
+                arguments = last.call.arguments + event.call.arguments
+                call = msgspec.structs.replace(last.call, arguments=arguments)
+                whole[-1] = msgspec.structs.replace(last, call=call)
+            else:
+                whole.append(event)
+        elif not isinstance(event, Stop | TokensCounted | SignOfLife):
+            whole.append(event)
+    return whole

@@ -88,11 +88,15 @@ LONGEST_MODULE = 400
 # Each module has one, or each frontend.
 NAMED_ALIKE = {"logger", "T", "PROMPTS"}
 FUNCTIONS_ALIKE = {
+    # Every wire reads a body, and makes the neutral request of it.
+    "decode_request": ["wires/chat_completions/request.py", "wires/responses/request.py"],
+    "to_request": ["wires/chat_completions/read.py", "wires/responses/read.py"],
     # Modules that are run as processes, and the command.
     "main": ["cli.py", "letta/embedded/keeper.py", "turns/runs/judge.py", "workers/worker.py"],
     # Both kinds of Letta: what they are sent, and what they list.
     "to_input": ["letta/app_server/input.py", "letta/rest/input.py"],
     "to_past": ["letta/app_server/listing.py", "letta/rest/listing.py"],
+    "to_exchanges": ["letta/app_server/listing.py", "letta/rest/listing.py"],
 }
 # (module, private name of a library, why it is used all the same)
 PRIVATE = [

@@ -30,7 +30,7 @@ class ResponsePlace(Struct, frozen=True):
     results: str = ""
     """The `short_digest` of the calls whose results it was given; empty where it answers the message itself."""
     made_at: int = 0
-    """The second at which it was made."""
+    """The second at which its turn was asked for; for all parts of that the same."""
 
 
 class ConversationPlace(Struct, frozen=True):

@@ -201,9 +201,7 @@ class Request(Struct, frozen=True):
                 place = f"{message.place}.{self.call_id_field}"
                 raise InvalidRequest(f"`{place}`: no message before it makes a call of this id.", place)
         if self.messages and self.messages[-1].role == "assistant" and self.messages[-1].calls:
-            raise InvalidRequest(
-                f"`{self.place}` ends with tool calls: expected a `tool` message with the result of each.", self.place
-            )
+            raise InvalidRequest(f"`{self.place}` ends with tool calls: expected the result of each.", self.place)
 
     @property
     def wants_json(self) -> bool:

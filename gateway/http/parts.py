@@ -16,6 +16,7 @@ from gateway.limits.gate import Gate
 from gateway.pictures.shown import Pictures
 from gateway.settings import Settings
 from gateway.tasks.runs import TaskRuns
+from gateway.turns.kept import KeptTurns
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.schemas import Schemas
 from gateway.wires.responses.ids import Seal
@@ -79,6 +80,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     schemas: Schemas
     pictures: Pictures | None
     """None: pictures that are shown by address are not fetched."""
+    kept: KeptTurns
     seal: Seal
     check_letta: Callable[[], Awaitable[None]]
     """Returns if Letta answers. Raises UpstreamError."""

@@ -89,6 +89,43 @@ class Past(Struct, frozen=True):
     """The messages of a turn without an end, as far as they are kept; they are not among `messages`."""
 
 
+class Verdict(Struct, frozen=True):
+    """The word on a call that waited: it is allowed, denied, or left without a result: `Verdict("call_1", False)`."""
+
+    tool_call_id: str
+    allowed: bool
+    reason: str = ""
+    """The words that the agent was told about a call that is not allowed."""
+
+
+class Exchange(Struct, frozen=True):
+    """Something that a conversation was given, and all that came of it: `Exchange(Message("user", "Hi"), …)`.
+
+    The events are those that its run told, as far as a Letta keeps them: no usage, and no pieces. A text, a thought and
+    a call are whole, and steps have names that are only of use to tell them apart.
+    """
+
+    asked: Message | None = None
+    """The words of the person; None where the agent goes on with answers to its calls, or unasked.
+
+    Of several messages of one run each has an exchange of its own, of which the last has the events.
+    """
+    results: tuple[ToolResult, ...] = ()
+    """The results of the client's tools that it was given."""
+    decided: tuple[Verdict, ...] = ()
+    """The answers to its other calls, as far as a Letta keeps them."""
+    events: list[Event] = []
+    """The last is a `Stop` where the end is known."""
+    made_at: datetime | None = None
+    """The moment at which it began, of a Letta that dates messages."""
+    run_id: str = ""
+    """Letta's id of the run, which several messages sent together share; empty where a Letta tells none."""
+    answer_id: str = ""
+    """Letta's id of the last text that the agent said in it; empty where it said nothing."""
+    instructed: str | None = None
+    """The client's instructions that came with it as a note; None where no note came."""
+
+
 class Fork(Struct, frozen=True):
     """The place where a conversation is cut, for another one to begin with what was said before it.
 
@@ -245,6 +282,13 @@ class ConversationCalls(Protocol):
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past: ...
 
+    async def read_exchanges(self, agent_id: str, conversation: Conversation) -> list[Exchange]:
+        """Read all that a conversation was given and all that came of it, the oldest first.
+
+        What a turn without an end has left behind is among it, where a Letta keeps that: it has no `Stop`.
+        """
+        ...
+
     async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None: ...
 
     async def delete_conversation(self, agent_id: str, conversation_id: str) -> None: ...
@@ -275,6 +319,15 @@ class RunCalls(Protocol):
 
     async def is_running(self, conversation_id: str) -> bool:
         """Tell if a run of a conversation is under way, whoever has begun it; as far as this Letta knows."""
+        ...
+
+    async def rejoin(self, agent_id: str, conversation_id: str, take: Take) -> bool:
+        """Have `take` called with what a run under way says that this process has not begun, and return at its end.
+
+        What it has said before is told as well; its texts may come all at once, after signs of life until then. Nobody
+        listens any more once `take` raises, or the caller is cancelled; the run goes on. Gives False where no run is
+        under way, or where none outlives who has begun it (`Capabilities.keeps_runs`).
+        """
         ...
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:

@@ -13,11 +13,8 @@ from gateway.turns.turn import Turn
 _BEGINS: dict[ChatKind, str] = {"kept": KEPT_WITHOUT_ID, "scratch": SCRATCH, "chat": MARKER}
 
 
-def place_of(turn: Turn, made_at: int) -> ResponsePlace:
-    """The place of the response to a turn, which was asked for at that second.
-
-    One that is not kept has a place that nobody finds again.
-    """
+def place_of(turn: Turn) -> ResponsePlace:
+    """The place of the response to a turn. One that is not kept has a place that nobody finds again."""
     user, marker = turn.caller.user, turn.marker
     kind = next(kind for kind, begin in _BEGINS.items() if marker.startswith(begin)) if turn.keeps else "scratch"
     return ResponsePlace(
@@ -28,7 +25,7 @@ def place_of(turn: Turn, made_at: int) -> ResponsePlace:
         chat=marker.rpartition(":")[2],
         turn=turn.id,
         results=turn.part,
-        made_at=made_at,
+        made_at=turn.made_at,
     )
 
 
@@ -58,23 +55,26 @@ def is_open_to(place: ConversationPlace, user: User) -> bool:
     return place.scope == short_digest(user.scope) and place.owner in ("", user_digest(user.scope, user.id))
 
 
-def placed(turn: Turn, id: str, keeps: bool, given: str = "", after: After | None = None) -> Turn:
+def placed(turn: Turn, id: str, keeps: bool, given: str = "", after: After | None = None, made_at: int = 0) -> Turn:
     """The turn with an id by which it is found again, in the chat and at the place that the request names, if it does.
 
     `given` is the marker of that chat. An agent with one conversation goes on in that.
     """
     if turn.agent_type.conversations == "single":
-        return msgspec.structs.replace(turn, id=id, keeps=keeps)
+        given, after = "", None
     whole = turn.keeps_history and not given
-    return msgspec.structs.replace(turn, id=id, keeps=keeps, given=given, after=after, keeps_history=whole)
+    return msgspec.structs.replace(
+        turn, id=id, made_at=made_at, keeps=keeps, given=given, after=after, keeps_history=whole
+    )
 
 
-def answering(turn: Turn, question: str) -> Turn:
-    """The turn that brings nothing but answers to the calls of another one, of which `question` is the id.
+def answering(turn: Turn, question: tuple[str, int]) -> Turn:
+    """The turn that brings nothing but answers to the calls of another one: `question` is the id and second of that.
 
     It has no message of its own, and is found by that one's and by the calls.
     """
-    return msgspec.structs.replace(turn, id=question, part=part_of(turn.asked.answered))
+    id, made_at = question
+    return msgspec.structs.replace(turn, id=id, made_at=made_at, part=part_of(turn.asked.answered))
 
 
 def part_of(call_ids: Iterable[str]) -> str:

@@ -44,6 +44,8 @@ class Turn(Struct, frozen=True, dict=True):
     """The functions that read the texts of its client."""
     id: str = ""
     """16 hex digits by which it is found again in Letta; empty where nobody will look for it."""
+    made_at: int = 0
+    """The second at which it was asked for."""
     part: str = ""
     """The digest of the calls whose answers it brings; empty where it has a message of its own."""
     given: str = ""

@@ -168,22 +168,28 @@ class KeepingAppServer(FakeAppServer):
         """A client's tool was answered: the turn that waits for it goes on."""
         id, _, call = frame["request_id"].partition("/")
         result = frame["result"]["content"][0]["text"]
-        self._keep(id, "tool_return_message", tool_call_id=call, content=result)
+        self._keep(id, "tool_return_message", tool_call_id=call, tool_return=result, status="success")
+        returned = {"tool_call_id": call, "status": "success", "tool_return": result}
+        await self._play_on(id, _delta({"message_type": "tool_return_message", "tool_returns": [returned]}))
         self._asked[id].discard(call)
         if not self._asked[id]:
             await self._play_on(id, *self._frames(id, self._model.script(self._words(id))))
 
     def _words(self, conversation: str) -> Words:
         said: Words = []
+        in_step = False
         for message in self._listed[conversation]:
             if message["message_type"] == "user_message":
                 said += [*_told_before(message["content"]), ("user", _own_words(message["content"]))]
             elif message["message_type"] == "assistant_message":
                 said.append(("assistant", shown(message["content"])))
             elif message["message_type"] == "approval_request_message":
-                said.append(("assistant", ",".join(call["name"] for call in message["tool_calls"])))
+                # Those of one step are listed one by one.
+                before = said.pop()[1].split(",") if in_step else []
+                said.append(("assistant", ",".join([*before, message["tool_call"]["name"]])))
             else:
-                said.append(("tool", message["content"]))
+                said.append(("tool", message["tool_return"]))
+            in_step = message["message_type"] == "approval_request_message"
         return said
 
     def _frames(self, id: str, script: Script) -> list[Frame]:
@@ -216,8 +222,10 @@ class KeepingAppServer(FakeAppServer):
         calls = [{"name": one.name, "tool_call_id": one.id, "arguments": one.arguments} for one in script.calls]
         ids = [one.id for one in script.calls]
         self._asked[id] = {*ids}
-        # A real one lists each call as a message of its own.
-        self._keep(id, "approval_request_message", tool_call=calls[0], tool_calls=calls)
+        step = f"ui-{self._number()}"
+        for call in calls:
+            listed = f"{step}:tool:{call['tool_call_id']}:request"
+            self._keep(id, "approval_request_message", id=listed, tool_call=call)
         ended = {"message_type": "approval_classification_end", "user_input_tool_call_ids": ids}
         return [
             *(_delta({"message_type": "approval_request_message", "tool_call": call}) for call in calls),

@@ -49,7 +49,7 @@ class KeepingLetta(FakeLetta):
             case "GET", ["tools"]:
                 return [{"id": f"tool-{name}", "name": name} for name in query["names"] if name in TOOLS]
             case "GET", ["runs"]:
-                return [{"id": "run-1"}] if query["conversation_id"][0] in self._running else []
+                return [{"id": "run-1", "status": "running"}] if query["conversation_id"][0] in self._running else []
             case "GET", ["agents", id]:
                 return self._agent(id) or _Missing()
             case "PATCH", ["agents", id]:
@@ -106,9 +106,9 @@ class KeepingLetta(FakeLetta):
     def _wait(self, conversation: str, said: list[Body], script: Script) -> Sequence[Step]:
         calls = [{"name": one.name, "tool_call_id": one.id, "arguments": one.arguments} for one in script.calls]
         self._waiting[conversation] = {call["tool_call_id"] for call in calls}
-        asked: Body = {"message_type": "approval_request_message", "tool_calls": calls}
+        asked: Body = {"message_type": "approval_request_message", "tool_calls": calls, "step_id": "s1"}
         self._list(conversation, *({**message, "message_type": "user_message"} for message in said), asked)
-        return [PING, {**asked, "step_id": "s1"}, WAITING, USAGE]
+        return [PING, asked, WAITING, USAGE]
 
     def _list(self, conversation: str, *messages: Body) -> None:
         for message in messages:
@@ -121,6 +121,8 @@ def _words(message: Body) -> Words:
     """What the model is shown of a message: of calls their names, of answers what they say."""
     if "role" in message:
         return [(message["role"], _text(message["content"]))]
+    if "reasoning" in message:
+        return []
     if calls := message.get("tool_calls"):
         return [("assistant", ",".join(call["name"] for call in calls))]
     return [("tool", _said_of(answer)) for answer in message["approvals"]]

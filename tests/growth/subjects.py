@@ -10,6 +10,8 @@ OPERATOR = "reads what the operator wrote"
 IDS = "digests ids, each of at most 512 characters"
 NUMBERS = "reads numbers and moments"
 BY_ANOTHER = "only hands on, to what stands in the table"
+PLACE = "packs a place, which is digests and a number"
+CALL_ID = "packs a place and the id of a call, as it is"
 METRICS = "reads the gateway's own metrics, the labels of which are bounded"
 EXCEPTIONS = {
     **{f"frontends.headers.{name}": HEADERS for name in ("names", "read_header", "read_id", "read_person")},
@@ -40,7 +42,8 @@ EXCEPTIONS = {
     "letta.parts.flattened": SMALL,
     "letta.parts.described": SMALL,
     "letta.parts.text_part": SMALL,
-    "letta.past.add_message": SMALL,
+    "letta.past.says_anything": SMALL,
+    **{f"letta.past.Transcript.{name}": SMALL for name in ("ask", "begin")},
     "letta.stream_messages.to_stop": SMALL,
     "letta.stream_messages.to_tokens": SMALL,
     "letta.app_server.history_format.backend_of": "reads a path that the App Server tells",
@@ -65,6 +68,29 @@ EXCEPTIONS = {
     "wires.chat_completions.encoder.to_usage": SMALL,
     "wires.chat_completions.response.frame": SMALL,
     "wires.client_calls.ClientCalls.is_one": SMALL,
+    **{f"wires.responses.encoder.ResponsesEncoder.{how}": f"{BY_ANOTHER} (encode)" for how in ("fail", "whole")},
+    "wires.responses.encoder.to_response_usage": SMALL,
+    "wires.responses.failures.to_failure": SMALL,
+    **{f"wires.responses.ids.ItemIds.{name}": "a Protocol" for name in ("approval", "item")},
+    **{f"wires.responses.ids.Seal.{name}": PLACE for name in ("conversation_id", "ids_of", "item_id", "response_id")},
+    "wires.responses.ids.Seal.approval_id": CALL_ID,
+    "wires.responses.ids.SealedIds.item": PLACE,
+    "wires.responses.ids.SealedIds.approval": CALL_ID,
+    "wires.responses.ids.derived_secret": OPERATOR,
+    **{
+        f"wires.responses.items.{name}": f"{BY_ANOTHER} (ResponsesEncoder.encode)"
+        for name in (
+            *("OpenItem.closing", "OpenItem.item", "OpenItem.read", "OpenMessage.closing", "OpenMessage.item"),
+            *("OpenThoughts.closing", "OpenThoughts.item", "OpenCall.closing", "OpenCall.item"),
+            *("OpenCustomCall.closing", "OpenCustomCall.item", "OpenCustomCall.read"),
+            *("OpenOwnCall.read", "OpenMcpCall.closing", "OpenMcpCall.item"),
+        )
+    },
+    "wires.responses.read.nested_format": SMALL,
+    **{f"wires.responses.response.{name}": SMALL for name in ("event_frame", "text_frame", "type_of")},
+    "wires.responses.tools.custom_names": f"{BY_ANOTHER} (to_echo)",
+    "wires.responses.tools.read_choice": f"{BY_ANOTHER} (to_offered_tools)",
+    "wires.responses.tools.takes": SMALL,
     **{f"http.answers.compressor.Compressor.{how}": "a Protocol" for how in ("compress", "end")},
     "http.answers.compressor.encoding_headers": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
@@ -130,13 +156,18 @@ EXCEPTIONS = {
     "turns.chats.exact.begins": f"{BY_ANOTHER} (parse_client_id)",
     "turns.runs.resend.name_of_response": SMALL,
     "turns.runs.resend.response_of": SMALL,
+    **{f"http.responses.rebuilt.{name}": f"{BY_ANOTHER} (ResponsesEncoder.encode)" for name in ("lost", "rebuilt")},
+    **{
+        f"turns.exchanged.{name}": "reads the exchanges of a conversation, each once"
+        for name in ("is_gone", "place_among", "turns_in")
+    },
     **{
         f"turns.places.{name}": SMALL
         for name in ("answering", "is_for", "is_open_to", "marker_at", "marker_given", "part_of", "place_of", "placed")
     },
     "turns.chats.exact.waits_for": f"{BY_ANOTHER} (decide_after)",
     "turns.chats.exact.up_to": f"{BY_ANOTHER} (decide_after)",
-    "turns.chats.markers.turn_id": f"{BY_ANOTHER} (parse_client_id)",
+    **{f"turns.chats.markers.{name}": f"{BY_ANOTHER} (parse_client_id)" for name in ("turn_id", "turn_told")},
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",
     **{f"frontends.header_text.{name}": HEADERS for name in ("as_text", "former")},

@@ -27,6 +27,7 @@ from gateway.domain.events import (
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.look import Look, ToolActivity
 from gateway.domain.messages import Message, PendingCall, ToolResult, last_answer, message_of
+from gateway.domain.places import ResponsePlace
 from gateway.domain.request import NEVER_SENT, NO_TOOLS, ClientTool, ClientTools, RequestMessage, ShownPicture
 from gateway.domain.texts import halves, joining
 from gateway.domain.texts.halves import UNREADABLE
@@ -66,7 +67,15 @@ from gateway.wires.chat_completions.read import to_request
 from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMessage
 from gateway.wires.client_calls import ClientCalls
 from gateway.wires.narrator import Narrator
-from gateway.wires.sayings import ClientCallBegun, ClientCallContinued, Finished, Saying
+from gateway.wires.responses import request as responses_request
+from gateway.wires.responses.custom_input import CustomInput
+from gateway.wires.responses.echo import Echo, to_echo
+from gateway.wires.responses.encoder import ResponsesEncoder
+from gateway.wires.responses.ids import Seal
+from gateway.wires.responses.read import to_request as read_response_request
+from gateway.wires.responses.request import InputItem, InputPart, OfferedTool, ResponsesRequest
+from gateway.wires.responses.tools import custom_arguments, to_offered_tools
+from gateway.wires.sayings import ClientCallBegun, ClientCallContinued, Finished, Saying, ToolsOver
 from gateway.wires.visible_text import visible_text
 from gateway.workers import sums
 from tests.asking import path_shown
@@ -185,6 +194,68 @@ async def fits(json: JsonFormat, answer: str) -> bool:
     return True
 
 
+SAID = InputItem(role="user", content="Hi")
+SEAL = Seal((b"secret",))
+
+
+def custom_input() -> CustomInput:
+    """One whose text has begun."""
+    begun = CustomInput()
+    begun.feed('{"input": "')
+    return begun
+
+
+def responses_encoder() -> ResponsesEncoder:
+    place = ResponsePlace("5e" * 16, "0b1c2d3e", "9f86d081", "chat", "1f" * 16, "c0ffee0123456789")
+    echo = Echo("m", custom_tools=("patch",))
+    return ResponsesEncoder(
+        ids=SEAL.ids_of(place), created_at=1, echo=echo, clock=lambda: 1.0, tool_activity="mcp_calls"
+    )
+
+
+def encoded(said: list[Saying]) -> object:
+    return responses_encoder().encode(said)
+
+
+def telling(count: int) -> ResponsesRequest:
+    return ResponsesRequest("m", "Hi", metadata={f"a{i}": "b" for i in range(count)})
+
+
+def call_said(count: int, name: str) -> list[Saying]:
+    """A call in so many pieces, and its end."""
+    pieces = [ClientCallContinued(0, "and more of it") for _ in range(count)]
+    return [ClientCallBegun(0, "a", name), *pieces, Finished(StopReason.WAITING)]
+
+
+def calls_said(count: int) -> list[Saying]:
+    return [*(ClientCallBegun(i, f"call-{i}", "x") for i in range(count)), Finished(StopReason.WAITING)]
+
+
+def own_calls_said(count: int) -> list[Saying]:
+    """As many calls, each with its return."""
+    pairs = ((ToolCalled(call(i)), ToolReturned(f"call-{i}", "so")) for i in range(count))
+    return [saying for pair in pairs for saying in pair]
+
+
+def items_of(count: int, kind: str) -> list[InputItem]:
+    """As many items of a type, and for calls their outputs."""
+    fields: dict[str, Any] = {"name": "x", "arguments": "{}", "approval_request_id": "a", "approve": True, "id": "a"}
+    items = [InputItem(kind, role="assistant", call_id=f"call-{i}", **fields) for i in range(count)]
+    outputs = [InputItem("function_call_output", call_id=f"call-{i}", output="so") for i in range(count)]
+    return [*items, *outputs] if kind == "function_call" else items
+
+
+def response_read(items: list[InputItem]) -> object:
+    return read_response_request(ResponsesRequest("m", items))
+
+
+def offering(count: int) -> ResponsesRequest:
+    """A request that offers so many tools, with a lot to say."""
+    properties = {f"p{i}": {"type": "string"} for i in range(20)}
+    tools = [OfferedTool("function", f"t{i}", parameters={"properties": properties}) for i in range(count)]
+    return ResponsesRequest("m", "Hi", tools=tools)
+
+
 def in_steps(count: int) -> list[Event]:
     return [Text("x", f"step-{i}") for i in range(count)]
 
@@ -207,6 +278,30 @@ def listed(count: int) -> list[frames.KeptMessage]:
 
 def rest_listed(count: int) -> list[listing.ListedMessage]:
     return [listing.ListedMessage(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
+
+
+def rest_asked(count: int) -> list[listing.ListedMessage]:
+    return [listing.ListedMessage(f"m{i}", NOW, "user_message", content="Hi") for i in range(count)]
+
+
+def rest_answered(count: int) -> list[listing.ListedMessage]:
+    """The results of many calls, and what else came of them."""
+    ids = [f"call-{i}" for i in range(count)]
+    answers = [listing.ListedAnswer("tool", id, "so") for id in ids]
+    returns = [StreamedReturn(id, "success", "so") for id in [*ids, "call"]]
+    return [
+        listing.ListedMessage("m0", NOW, "approval_response_message", approvals=answers),
+        listing.ListedMessage("m1", NOW, "tool_return_message", tool_returns=returns),
+    ]
+
+
+def transcript(count: int) -> past.Transcript:
+    """Many questions, and half as many answers in several parts."""
+    reading = past.Transcript()
+    for i in range(count):
+        exchange = reading.ask(Message("user", "Hi"), run_id=f"run-{i}")
+        exchange.events += [Text("so")] * (i % 2 * 4)
+    return reading
 
 
 def turn_of(count: int) -> tuple[Turn, list[PendingCall]]:
@@ -296,6 +391,7 @@ def compared(count: int) -> tuple[likeness.Matched, list[Message]]:
     return known, said
 
 
+LETTERS = {"letters": Shape("", "A", "")}
 DEEP = {"deep": nested("[", "")}
 WRITER = {"half tags": Shape("", "<", "")}
 HALVES = {"halves": Shape('"', "\\ud83d", '"'), "backslashes": Shape('"', "\\", '\\ud83d"')}
@@ -391,8 +487,15 @@ TABLE: dict[str, dict[str, Make]] = {
         "parts": of(lambda count: [{"text": "a"}] * count, lambda some: [*parts.from_parts(some)])
     },
     "letta.parts.to_parts": of_text(lambda text: parts.to_parts(Message("user", text))),
-    "letta.past.merge_answers": {"parts": of(lambda count: [Message("assistant", "so")] * count, past.merge_answers)},
-    "letta.rest.listing.to_past": {"parts of an answer": of(rest_listed, listing.to_past)},
+    "letta.past.Transcript.exchanges": {"exchanges": of(transcript, past.Transcript.exchanges)},
+    "letta.rest.listing.to_past": {
+        "parts of an answer": of(rest_listed, listing.to_past),
+        "questions": of(rest_asked, listing.to_past),
+    },
+    "letta.rest.listing.to_exchanges": {
+        "parts of an answer": of(rest_listed, lambda listed: listing.to_exchanges(listed, {})),
+        "results": of(rest_answered, lambda listed: listing.to_exchanges(listed, {})),
+    },
     "letta.stream_messages.content_text": {"parts": of(told_parts, stream_messages.content_text)},
     "letta.stream_messages.to_events": {
         "calls": of(calling, stream_messages.to_events),
@@ -410,6 +513,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.app_server.input.said_parts": of_text(lambda text: app_server_input.said_parts(Message("user", text))),
     "letta.app_server.input.to_input": {"messages": of(with_options, app_server_input.to_input)},
     "letta.app_server.listing.to_past": {"parts of an answer": of(listed, app_server_listing.to_past)},
+    "letta.app_server.listing.to_exchanges": {"parts of an answer": of(listed, app_server_listing.to_exchanges)},
     "letta.app_server.listing.unfinished": {
         "calls": of(
             lambda count: listed(count)[::-1], lambda newest: app_server_listing.unfinished(newest, "gw-2", True)
@@ -483,6 +587,69 @@ TABLE: dict[str, dict[str, Make]] = {
     "wires.schemas.check_expansions": {
         "referring": of(referring, refused(schemas.check_expansions, "x"), 60),
         "doubling": of(doubling, refused(schemas.check_expansions, "x"), 60),
+    },
+    "wires.responses.custom_input.CustomInput.feed": of_text(
+        lambda text: CustomInput().feed('{"input": "' + text),
+        escapes=Shape("", "\\n", ""),
+        halves=Shape("", "\\u00", "x"),
+        no_escapes=Shape("", "\\uz", ""),
+        spaces_before=Shape("", " ", "x"),
+    )
+    | {
+        "pieces": in_pieces(lambda: custom_input().feed, lambda i: "so \\"),
+        "pieces of something else": in_pieces(lambda: CustomInput().feed, lambda i: " "),
+    },
+    "wires.responses.echo.to_echo": {
+        "tools": of(lambda count: offering(min(count, 1_000)), to_echo, 1_000),
+        "metadata": of(
+            lambda count: ResponsesRequest("m", "Hi", metadata={f"a{i}": "b" for i in range(count)}), to_echo
+        ),
+    },
+    "wires.responses.encoder.ResponsesEncoder.encode": {
+        "words": in_pieces(lambda: responses_encoder().encode, lambda i: [Text("so")]),
+        "thoughts": in_pieces(lambda: responses_encoder().encode, lambda i: [Thought("so")]),
+        "pieces of a call": of(
+            lambda count: call_said(count, "weather"), lambda said: responses_encoder().encode(said)
+        ),
+        "pieces of an input": of(
+            lambda count: call_said(count, "patch"), lambda said: responses_encoder().encode(said)
+        ),
+        "calls": of(calls_said, lambda said: responses_encoder().encode(said)),
+        "calls of Letta's": of(own_calls_said, lambda said: responses_encoder().encode(said)),
+        "calls that never return": of(
+            lambda count: [*own_calls_said(count)[::2], ToolsOver()], lambda said: responses_encoder().encode(said)
+        ),
+    },
+    "wires.responses.ids.Seal.read_approval": of_text(lambda text: SEAL.read_approval(f"mcpr_{text}"), **LETTERS),
+    "wires.responses.ids.Seal.read_conversation": of_text(
+        lambda text: SEAL.read_conversation(f"conv_{text}"), **LETTERS
+    ),
+    "wires.responses.ids.Seal.read_item": of_text(lambda text: SEAL.read_item(f"msg_{text}"), **LETTERS),
+    "wires.responses.ids.Seal.read_response": of_text(lambda text: SEAL.read_response(f"resp_{text}"), **LETTERS),
+    "wires.responses.read.to_request": {
+        "chat": of(lambda count: items_of(count, "message"), response_read),
+        "calls": of(lambda count: items_of(count, "function_call"), response_read),
+        "references": of(lambda count: [*items_of(count, "item_reference"), SAID], response_read),
+        "parts": of(
+            lambda count: [InputItem(role="user", content=[InputPart("input_text", "a")] * count)], response_read
+        ),
+        "approvals": of(lambda count: items_of(count, "mcp_approval_response"), response_read),
+    },
+    "wires.responses.request.decode_request": of_text(
+        lambda text: refused(responses_request.decode_request)(f'{{"model": "m", "input": {text}}}'.encode()),
+        deep=nested("[", ""),
+        items=Shape("[", "{},", "{}]"),
+        texts=Shape("[", '"",', ""),
+    ),
+    "wires.responses.tools.custom_arguments": of_text(custom_arguments),
+    "wires.responses.tools.to_offered_tools": {
+        "tools": of(
+            lambda count: offering(min(count, 1_000)).tools, lambda some: to_offered_tools(some, None, None), 1_000
+        ),
+        "allowed": of(
+            lambda count: {"type": "allowed_tools", "tools": [{"name": f"n{i}"} for i in range(count)]},
+            refused(lambda choice: to_offered_tools(offering(1_000).tools, choice, None)),
+        ),
     },
     "wires.narrator.Narrator.receive": {
         "words": in_pieces(lambda: narrator().receive, lambda i: Text("<so"), 20),
@@ -588,7 +755,7 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.chats.exact.that_may_hold": {
         "chats that begin alike": of(
             lambda count: [Conversation(f"{i}", summary="Letta Gateway gw1:kept:1") for i in range(count)],
-            lambda listed: [*exact.that_may_hold(0, "gw1:kept:1", listed)],
+            lambda listed: [*exact.that_may_hold(exact.After("c", 0), "gw1:kept:1", listed)],
         )
     },
     "turns.chats.reconcile.follow": {

@@ -176,13 +176,17 @@ class FakeLetta:
         return next((c for c in self.conversations if c["id"] == id), {})
 
     def _keep(self, conversation: str, body: Body, steps: Sequence[Step]) -> None:
-        """A turn that ended well: what was sent, and the answer in one piece."""
+        """A turn that ended well: what was sent, and the thoughts and the answer in one piece each."""
         kept = self.messages[conversation]
-        answer = "".join(str(step.get("content", "")) for step in steps if isinstance(step, dict) and _speaks(step))
-        said = [message for message in body["messages"] if "role" in message]
-        for message in [*said, {"role": "assistant", "content": answer}]:
-            listed = {"message_type": f"{message['role']}_message", "date": _date(len(kept))}
-            kept.append({**message, **listed, "id": f"message-{len(kept)}"})
+        answer = {"role": "assistant", "content": _whole(steps, "assistant_message", "content"), "step_id": "s1"}
+        for message in [message for message in body["messages"] if "role" in message]:
+            self._list_one(kept, {**message, "message_type": f"{message['role']}_message"})
+        if thoughts := _whole(steps, "reasoning_message", "reasoning"):
+            self._list_one(kept, {"message_type": "reasoning_message", "reasoning": thoughts, "step_id": "s1"})
+        self._list_one(kept, {**answer, "message_type": "assistant_message"})
+
+    def _list_one(self, kept: list[Body], message: Body) -> None:
+        kept.append({**message, "date": _date(len(kept)), "id": f"message-{len(kept)}"})
 
     async def _run(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, conversation: str, body: Body
@@ -256,8 +260,10 @@ class FakeLetta:
         writer.write(head.encode() + body)
 
 
-def _speaks(event: Body) -> bool:
-    return bool(event["message_type"] == "assistant_message")
+def _whole(steps: Sequence[Step], kind: str, field: str) -> str:
+    """All pieces of what a run says in messages of this kind."""
+    told = [step for step in steps if isinstance(step, dict) and step.get("message_type") == kind]
+    return "".join(str(step.get(field, "")) for step in told)
 
 
 def _header(head: str, name: str) -> str:

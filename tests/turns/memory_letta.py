@@ -12,7 +12,7 @@ from typing import Literal
 from gateway.domain import errors
 from gateway.domain.events import CallWaits, Event, Stop, StopReason, Text
 from gateway.domain.messages import Message, PendingCall
-from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template
+from gateway.letta.upstream import Agent, Capabilities, Conversation, Exchange, Fork, Past, Sending, Take, Template
 from tests.events import answer, error, ping, stop, usage
 from tests.turns.store import START, KeptAgent, KeptConversation, Store, UnderWay
 from tests.turns.virtual_time import Gate, now
@@ -161,6 +161,10 @@ class MemoryLetta:
         await self._call("read_conversation", conversation.id)
         return self.store.past(self._conversation(conversation.id))
 
+    async def read_exchanges(self, agent_id: str, conversation: Conversation) -> list[Exchange]:
+        await self._call("read_exchanges", conversation.id)
+        return self.store.exchanges(self._conversation(conversation.id))
+
     async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
         await self._call("rename_conversation", conversation_id)
         kept = self._conversation(conversation_id)
@@ -263,6 +267,7 @@ class MemoryLetta:
     def _keep(self, events: Iterable[Event], run: UnderWay | None) -> None:
         for event in events if run else ():
             assert run
+            run.events.append(event)
             if isinstance(event, Text):
                 run.parts[event.step] = run.parts.get(event.step, "") + event.text
             elif isinstance(event, CallWaits):
@@ -296,6 +301,19 @@ class MemoryLetta:
     async def is_running(self, conversation_id: str) -> bool:
         await self._call("is_running", conversation_id)
         return self._conversation(conversation_id).run is not None
+
+    async def rejoin(self, agent_id: str, conversation_id: str, take: Take) -> bool:
+        await self._call("rejoin", conversation_id)
+        kept = self._conversation(conversation_id)
+        run = kept.run
+        if run is None or not self.capabilities.keeps_runs:
+            return False
+        while kept.run is run:
+            take([ping()])
+            await asyncio.sleep(0.5)
+        cut_off = [stop(CANCELLED)]
+        take(self.store.exchanges(kept)[-1].events if run in kept.runs else cut_off)
+        return True
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         await self._call("cancel", conversation_id)

@@ -8,8 +8,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.events import (
+    Event,
+    Stop,
+    Text,
+)
 from gateway.domain.messages import Message, PendingCall
-from gateway.letta.upstream import Agent, Conversation, Fork, Past, Sending, Template
+from gateway.letta.past import Transcript
+from gateway.letta.upstream import Agent, Conversation, Exchange, Fork, Past, Sending, Template, Verdict
+from tests.events import joined
 from tests.turns.virtual_time import now
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,6 +50,10 @@ class KeptConversation(Struct):
     pending: tuple[PendingCall, ...] = ()
     hidden: bool = False
     run: "UnderWay | None" = None
+    before: list[Message] = []
+    """The messages that it was made with."""
+    runs: list["UnderWay"] = []
+    """Those of which something is kept."""
 
     @property
     def told(self) -> str:
@@ -57,9 +68,14 @@ class KeptConversation(Struct):
 class UnderWay:
     """A run that Letta has begun and not ended."""
 
-    def __init__(self, kept: KeptConversation, sent: list[Message]) -> None:
+    def __init__(self, kept: KeptConversation, sent: list[Message], sending: Sending) -> None:
         self.kept = kept
         self.sent = sent
+        self.sending = sending
+        self.began_at = now()
+        self.events: list[Event] = []
+        """All that it has said so far."""
+        self.answer_id = ""
         self.parts: dict[str | None, str] = {}
         """What the agent has answered so far, by step."""
         self.deaf = False
@@ -70,6 +86,19 @@ class UnderWay:
     def answer(self) -> str:
         """As a listing gives it: the parts are messages of their own."""
         return "\n\n".join(self.parts.values())
+
+    def read_into(self, transcript: Transcript) -> None:
+        """Tell of it as a listing does: the pieces of a text and of a call are one."""
+        began_at, sending = date(self.began_at), self.sending
+        if sending.results or sending.approved or sending.denied:
+            exchange = transcript.begin(began_at)
+            exchange.results = {result.tool_call_id: result for result in sending.results}
+            exchange.decided = {id: Verdict(id, allowed=True) for id in sending.approved}
+            exchange.decided |= {id: Verdict(id, False, sending.reason) for id in sending.denied}
+        _read_messages(transcript, self.sent, began_at)
+        exchange = transcript.present() or transcript.begin(began_at)
+        exchange.events += joined(self.events)
+        exchange.answer_id = self.answer_id if self.answer else exchange.answer_id
 
     def over(self) -> None:
         if self.kept.run is self:
@@ -133,6 +162,7 @@ class Store:
         conversation = Conversation(id, date(created), summary=summary, agent_id=agent_id)
         kept = self.conversations[id] = KeptConversation(conversation, agent_id, notes={})
         kept.heard = [self._stored(message) for message in heard]
+        kept.before = [*kept.heard]
         return kept
 
     def new_agent(self, template: Template) -> KeptAgent:
@@ -149,6 +179,7 @@ class Store:
         if self.takes_path:
             last_answer = max((i for i, message in enumerate(path) if message.role == "assistant"), default=-1)
             kept.heard += [self._stored(message) for message in path[len(kept.heard) : last_answer + 1]]
+        kept.before = [*kept.heard]
         self.touch(kept)
         return msgspec.structs.replace(kept.conversation, seeded=len(kept.heard))
 
@@ -169,6 +200,18 @@ class Store:
         lost = [] if kept.unfinished is None else kept.heard[kept.unfinished :]
         return Past(messages, kept.told_in(messages), kept.pending, kept.unfinished is None, lost)
 
+    def exchanges(self, kept: KeptConversation) -> list[Exchange]:
+        """The exchanges of a conversation, as its listing tells: with the run under way, where that is kept."""
+        transcript = Transcript()
+        _read_messages(transcript, kept.before, kept.conversation.created_at)
+        for run in kept.runs:
+            run.read_into(transcript)
+        exchanges = transcript.exchanges()
+        if kept.unfinished is not None and exchanges:
+            events = [event for event in exchanges[-1].events if not isinstance(event, Stop)]
+            exchanges[-1] = msgspec.structs.replace(exchanges[-1], events=events)
+        return exchanges
+
     def begin(self, kept: KeptConversation, sending: Sending) -> UnderWay:
         """Take the messages of a run."""
         self._check_client_ids(kept, sending.messages)
@@ -184,7 +227,9 @@ class Store:
             prompt = self.agents[kept.agent_id].prompt if instructions else ""
             assert sending.instructions.prompt == prompt, "the agent's own prompt is lost, or another's is shown"
         kept.pending = ()
-        kept.run = UnderWay(kept, sent)
+        kept.run = UnderWay(kept, sent, sending)
+        if self.forks:
+            kept.runs.append(kept.run)
         self.received.append(Received(kept.conversation.id, context, instructions))
         return kept.run
 
@@ -209,11 +254,13 @@ class Store:
         kept = run.kept
         if not self.forks:
             kept.heard += run.sent
+            kept.runs.append(run)
         if run.answer:
             said = Message("assistant", run.answer)
             if kept.heard and kept.heard[-1].role == "assistant":
                 said = Message("assistant", f"{kept.heard.pop().content}\n\n{run.answer}")
             kept.heard.append(self._stored(said))
+            run.answer_id = kept.heard[-1].id
         kept.unfinished = None
         self.touch(kept)
         run.over()
@@ -242,6 +289,16 @@ class Store:
     def number(self, kind: str) -> str:
         self._made += 1
         return f"{kind}-{self._made}"
+
+
+def _read_messages(transcript: Transcript, messages: Iterable[Message], made_at: datetime | None) -> None:
+    for message in messages:
+        if message.role == "user":
+            transcript.ask(message, made_at)
+        else:
+            exchange = transcript.present() or transcript.begin(made_at)
+            exchange.events.append(Text(message.content))
+            exchange.answer_id = message.id
 
 
 def _remade(message: Message) -> Message:

@@ -48,4 +48,4 @@ def head_of_run(begun: Begun, echo: Echo) -> ResponseHead:
         return head_of(begun.run.head)
     nobody, now = "0" * 8, int(time.time())
     place = ResponsePlace("0" * 32, nobody, nobody, "scratch", "0" * 32, secrets.token_hex(8), made_at=now)
-    return ResponseHead(place, echo, begun.look)
+    return ResponseHead(place, now, echo, begun.look)

@@ -19,6 +19,7 @@ class ResponseHead(Struct, frozen=True):
     """The place of a response, what it repeats of its request, and how its run is shown."""
 
     place: ResponsePlace
+    created_at: int
     echo: Echo
     look: Look
     tools: tuple[str, ...] = ()
@@ -36,7 +37,7 @@ class ResponseHead(Struct, frozen=True):
     def encoder(self, seal: Seal, framing: Framing = event_frame, after: int = -1) -> ResponsesEncoder:
         return ResponsesEncoder(
             ids=seal.ids_of(self.place),
-            created_at=self.place.made_at,
+            created_at=self.created_at,
             echo=self.echo,
             clock=time.time,
             tool_activity=self.look.tool_activity,

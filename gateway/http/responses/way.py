@@ -31,13 +31,13 @@ class ResponsesWay:
         turn = self._decided(turn)
         goes_on, keeps = self._asked.goes_on, self._asked.keeps
         if goes_on is None:
-            placed_there = placed(turn, self._id, keeps)
+            placed_there = placed(turn, self._id, keeps, made_at=self._made_at)
         elif goes_on.place == "conversation":
             conversation = self._seal.read_conversation(goes_on.id)
             if not conversation or not is_open_to(conversation, turn.caller.user):
                 raise NotFoundHere("conversation", goes_on.place)
             marker = marker_given(conversation, turn.caller.user.scope)
-            placed_there = placed(turn, self._id, keeps, marker)
+            placed_there = placed(turn, self._id, keeps, marker, made_at=self._made_at)
         else:
             by_response = goes_on.place == "previous_response_id"
             item = None if by_response else self._seal.read_item(goes_on.id)
@@ -45,7 +45,7 @@ class ResponsesWay:
             if not found or not is_for(found, turn):
                 raise NotFoundHere("previous_response" if by_response else "item", goes_on.place)
             after = After(found.turn, found.made_at, goes_on.place)
-            placed_there = placed(turn, self._id, keeps, marker_at(found), after)
+            placed_there = placed(turn, self._id, keeps, marker_at(found), after, self._made_at)
         outlives = self._asked.background or self._asker.key.on_disconnect == "finish"
         return msgspec.structs.replace(placed_there, outlives=outlives)
 
@@ -66,8 +66,9 @@ class ResponsesWay:
         """The turn, which is a part of another one where it brings nothing but answers to calls of that."""
         if not turn.asked.only_results or turn.agent_type.conversations == "single":
             return turn
-        question = turn.after.turn if turn.after else await self._asker.parts.runs.question_of(turn)
-        return answering(turn, question) if question else turn
+        after = turn.after
+        question = (after.turn, after.made_at) if after else await self._asker.parts.runs.question_of(turn)
+        return answering(turn, question) if question[0] else turn
 
     def look(self, turn: Turn) -> Look:
         key, chat = self._asker.key, self._asked
@@ -79,6 +80,6 @@ class ResponsesWay:
         return Look(reasoning, activity, key.approvals)
 
     def head(self, turn: Turn, look: Look) -> bytes:
-        place, tools = place_of(turn, self._made_at), turn.tools
-        names = tuple(tool.name for tool in tools.tools)
-        return ResponseHead(place, self._echo, look, names, tools.parallel).to_bytes()
+        names = tuple(tool.name for tool in turn.tools.tools)
+        head = ResponseHead(place_of(turn), self._made_at, self._echo, look, names, turn.tools.parallel)
+        return head.to_bytes()

@@ -5,18 +5,20 @@ none begin. Such a conversation is left as it is, and what was said before can b
 """
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from gateway.domain import errors
-from gateway.domain.messages import Message, last_answer
+from gateway.domain.messages import Message, PendingCall, last_answer
 from gateway.domain.request import ClientTool
 from gateway.letta.app_server.connection import AppServerConnection, OpenSocket
 from gateway.letta.app_server.frames import (
     PAGE,
     ConversationsListed,
+    KeptMessage,
     MessagesListed,
     OneConversation,
     Runtime,
@@ -24,8 +26,8 @@ from gateway.letta.app_server.frames import (
 )
 from gateway.letta.app_server.history_files import HistoryFiles
 from gateway.letta.app_server.input import external_tools
-from gateway.letta.app_server.listing import calls_wait, to_past, unfinished
-from gateway.letta.upstream import Conversation, Fork, Past
+from gateway.letta.app_server.listing import calls_wait, to_exchanges, to_past, unfinished
+from gateway.letta.upstream import Conversation, Exchange, Fork, Past
 
 logger = logging.getLogger(__name__)
 MOST_MESSAGES = 100_000
@@ -117,6 +119,19 @@ class AppServerConversations:
 
     async def read(self, conversation: Conversation, waits: bool = False) -> Past:
         """Read a conversation; `waits` is True where a turn of it waits for answers that can be given here."""
+        said, lost = await self._list(conversation, waits)
+        past, unfinished = to_past(said), to_past(lost)
+        appendable = not lost and conversation.id not in self._unfinished
+        return msgspec.structs.replace(past, appendable=appendable, unfinished=unfinished.messages)
+
+    async def read_exchanges(self, conversation: Conversation, pending: Iterable[PendingCall]) -> list[Exchange]:
+        """Read the exchanges of a conversation, of which the calls `pending` wait for answers."""
+        waiting = frozenset(call.tool_call_id for call in pending)
+        said, lost = await self._list(conversation, bool(waiting))
+        return [*to_exchanges(said, waiting), *to_exchanges(lost, ended=False)]
+
+    async def _list(self, conversation: Conversation, waits: bool) -> tuple[list[KeptMessage], list[KeptMessage]]:
+        """List the messages of a conversation, and those of a turn without an end, which come after them."""
         tagged = [tag.removeprefix(UNFINISHED_TAG) for tag in conversation.tags if tag.startswith(UNFINISHED_TAG)]
         if tagged:
             self.begin(conversation.id, tagged[0] or None)
@@ -128,8 +143,7 @@ class AppServerConversations:
         began_with = known.began_with if known else None
         stuck = known == STUCK or (not waits and calls_wait(answer.messages))
         cut = unfinished(answer.messages, began_with, stuck)
-        past, lost = to_past(answer.messages[cut:][::-1]), to_past(answer.messages[:cut][::-1])
-        return msgspec.structs.replace(past, appendable=not cut and known is None, unfinished=lost.messages)
+        return answer.messages[cut:][::-1], answer.messages[:cut][::-1]
 
     async def rename(self, conversation_id: str, summary: str, hidden: bool) -> None:
         await self._update(conversation_id, summary=summary, hidden=hidden)

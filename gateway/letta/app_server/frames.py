@@ -3,6 +3,7 @@
 The protocol is declared in the package `letta` (`letta_code/_payload/app/dist/types/types/protocol_v2.d.ts`).
 """
 
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, structs
@@ -22,6 +23,15 @@ BLIND_PREFIX = "openai-compatible/"
 SEES_MARK = " (sees pictures)"
 # Ids of what a tool prints while it runs: `createToolExecutionOutputEmitter` in `letta_code/_payload/app/letta.js`.
 PRINTED = "synthetic-tool-return-stream-"
+# https://docs.letta.com/letta-code: the tools of its toolsets. Most of them act on the App Server's host.
+BUILTIN_TOOLS = frozenset(
+    {
+        *("Bash", "exec_command", "write_stdin", "Monitor", "Read", "Write", "Edit", "ApplyPatch", "ViewImage"),
+        *("EnterWorktree", "ExitWorktree", "SetWorkingDirectory", "WatchPR", "Skill", "Memory", "UpdatePlan"),
+        *("Task", "TaskCreate", "TaskGet", "TaskList", "TaskStop", "TaskUpdate", "Workflow"),
+        *("SendAgentMessage", "Wake"),
+    }
+)
 
 
 class Runtime(Struct, frozen=True):
@@ -193,6 +203,24 @@ class KeptMessage(Struct, frozen=True):
     tool_call: StreamedCall | None = None
     # tool_return_message
     tool_call_id: str | None = None
+    status: str | None = None
+    tool_return: Any = None
+    # reasoning_message
+    reasoning: str | None = None
+    date: str | None = None
+
+    @property
+    def made_at(self) -> datetime | None:
+        """The moment at which it came; None where nobody can read the date."""
+        try:
+            return datetime.fromisoformat(self.date) if self.date else None
+        except ValueError:
+            return None
+
+    @property
+    def step(self) -> str:
+        """The name of the step that it is a part of: the parts of one have ids that begin alike."""
+        return self.id.partition(":")[0]
 
     @property
     def texts(self) -> list[str]:

@@ -1,33 +1,148 @@
 """The content of a conversation, from an App Server's listing of it. Performs no I/O."""
 
-import msgspec
+from collections.abc import Iterable
 
-from gateway.domain.messages import Image, Message, message_of
+import msgspec
+from msgspec import structs
+
+from gateway.domain.events import CallPiece, CallWaits, Event, Stop, Text, Thought, ToolCalled
+from gateway.domain.messages import Image, Message, ToolResult, message_of
 from gateway.domain.texts.halves import UNREADABLE
 from gateway.letta.app_server import memory
-from gateway.letta.app_server.frames import KeptMessage
+from gateway.letta.app_server.frames import BUILTIN_TOOLS, KeptMessage
 from gateway.letta.app_server.input import EarlierLine
-from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, SAID, WITHDRAWN, looks_like_a_note, told_in
+from gateway.letta.notes import (
+    CLIENT_GAVE_NO_ANSWER,
+    CLIENT_REMINDER,
+    EARLIER_REMINDER,
+    NO_ANSWER,
+    NOBODY_ALLOWS,
+    SAID,
+    SAID_ELSE,
+    WENT_ON,
+    WITHDRAWN,
+    looks_like_a_note,
+    told_in,
+)
 from gateway.letta.parts import from_parts
-from gateway.letta.past import add_message, merge_answers
-from gateway.letta.upstream import Past
+from gateway.letta.past import WORDS, OpenExchange, Transcript, says_anything
+from gateway.letta.stream_messages import StreamedReturn, to_returned
+from gateway.letta.upstream import Exchange, Past, Verdict
+
+# The words that stand for the result of a client's tool which gave none: those of the gateway's, and the App Server's.
+_NO_RESULT = frozenset({WENT_ON, SAID_ELSE, NO_ANSWER, CLIENT_GAVE_NO_ANSWER, NOBODY_ALLOWS, "Interrupted by user"})
 
 
 def to_past(listed: list[KeptMessage]) -> Past:
     """The content of a conversation, from its listing, the oldest message first."""
-    messages: list[Message] = []
-    told = ""
+    transcript = _read(one for one in listed if one.message_type in WORDS)
+    told = transcript.instructed
+    return Past(transcript.messages(), "" if told == WITHDRAWN else told)
+
+
+def to_exchanges(
+    listed: list[KeptMessage], waiting: frozenset[str] = frozenset(), ended: bool = True
+) -> list[Exchange]:
+    """The exchanges of a conversation, from its listing, the oldest message first.
+
+    `waiting` are the ids of calls that wait now; `ended` is False where the last exchange has no end. An App Server
+    does not keep which calls were asked about before they were carried out, so that these look like any others; nor
+    that one of the gateway's own tools has failed.
+    """
+    exchanges = _read(listed, waiting).exchanges()
+    if exchanges and not ended:
+        *before, last = exchanges
+        events = [event for event in last.events if not isinstance(event, Stop)]
+        return [*before, structs.replace(last, events=events)]
+    return exchanges
+
+
+def _read(listed: Iterable[KeptMessage], waiting: frozenset[str] = frozenset()) -> Transcript:
+    reading = _Reading(waiting)
     for one in listed:
-        if one.message_type == "assistant_message":
-            add_message(messages, Message("assistant", "".join(one.texts), id=one.id))
-        elif one.message_type == "user_message":
-            notes, said = _told_apart(one)
-            for one_note in notes:
-                instructed, lines = told_in(one_note, CLIENT_REMINDER), told_in(one_note, EARLIER_REMINDER)
-                told = told if instructed is None else instructed
-                messages += _earlier(lines or "")
-            add_message(messages, message_of("user", said, one.otid or "", one.id))
-    return Past(merge_answers(messages), "" if told == WITHDRAWN else told)
+        reading.add(one)
+    return reading.transcript
+
+
+class _Reading:
+    """The exchanges as they are read, and the calls of the client's that have no result yet."""
+
+    def __init__(self, waiting: frozenset[str]) -> None:
+        self.transcript = Transcript()
+        self._waiting = waiting
+        self._open: set[str] = set()
+        self._parked = False
+        """True from a call of the client's to the first thing that comes of any call."""
+
+    def add(self, one: KeptMessage) -> None:
+        match one.message_type:
+            case "user_message":
+                self._add_words(one)
+            case "assistant_message":
+                if text := "".join(one.texts):
+                    self._add(one, Text(text, one.step))
+                    if text.strip():
+                        self._present(one).answer_id = one.id
+            case "reasoning_message":
+                if one.reasoning:
+                    self._add(one, Thought(one.reasoning, one.step))
+            case "approval_request_message" | "tool_call_message":
+                if one.tool_call:
+                    self._add_call(one, one.tool_call.piece)
+            case "tool_return_message":
+                self._add_return(one)
+
+    def _add(self, one: KeptMessage, event: Event) -> None:
+        self._present(one).events.append(event)
+
+    def _present(self, one: KeptMessage) -> OpenExchange:
+        return self.transcript.present() or self.transcript.begin(one.made_at)
+
+    def _add_words(self, one: KeptMessage) -> None:
+        notes, said = _told_apart(one)
+        instructed = None
+        for one_note in notes:
+            told, lines = told_in(one_note, CLIENT_REMINDER), told_in(one_note, EARLIER_REMINDER)
+            instructed = instructed if told is None else told
+            self._add_earlier(one, lines or "")
+        asked = message_of("user", said, one.otid or "", one.id)
+        if says_anything(asked):
+            self.transcript.ask(asked, one.made_at)
+            self._parked = False
+        if instructed is not None:
+            self._present(one).instructed = instructed
+
+    def _add_earlier(self, one: KeptMessage, lines: str) -> None:
+        """Take what was said elsewhere, and is told here in words: nothing of it has an id."""
+        for said in _earlier(lines):
+            if said.role == "user":
+                self.transcript.ask(said, one.made_at)
+            else:
+                self._add(one, Text(said.content))
+
+    def _add_call(self, one: KeptMessage, call: CallPiece) -> None:
+        is_own = call.name in memory.MEMORY_TOOL_NAMES or call.name in BUILTIN_TOOLS
+        if is_own and call.id not in self._waiting:
+            self._add(one, ToolCalled(call, one.step))
+            return
+        self._open.add(call.id)
+        self._parked = True
+        self._add(one, CallWaits(call, one.step))
+
+    def _add_return(self, one: KeptMessage) -> None:
+        if self._parked:
+            self.transcript.begin(one.made_at)
+            self._parked = False
+        exchange, id = self._present(one), one.tool_call_id or ""
+        returned = to_returned(StreamedReturn(id, one.status, one.tool_return))
+        if id in self._open:
+            self._open.discard(id)
+            if returned.failed or returned.text in _NO_RESULT:
+                exchange.decided[id] = Verdict(id, allowed=False, reason=returned.text)
+            else:
+                said = message_of("user", from_parts(one.tool_return))
+                exchange.results[id] = ToolResult(id, said.content, said.images)
+        exchange.events.append(returned)
 
 
 def _told_apart(message: KeptMessage) -> tuple[list[str], list[str | Image]]:

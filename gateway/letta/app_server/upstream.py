@@ -24,6 +24,7 @@ from gateway.letta.app_server.connection import Address, AppServerConnection
 from gateway.letta.app_server.conversations import AppServerConversations
 from gateway.letta.app_server.frames import (
     BLIND_PREFIX,
+    BUILTIN_TOOLS,
     PAGE,
     PROTOCOL_VERSION,
     SEES_MARK,
@@ -46,6 +47,7 @@ from gateway.letta.upstream import (
     Agent,
     Capabilities,
     Conversation,
+    Exchange,
     Fork,
     Past,
     Sending,
@@ -63,15 +65,6 @@ DEFAULT_SYSTEM = (
     "You are a helpful assistant with a memory that lasts. What you know about the person you talk to stands in the "
     "memory blocks below. When you learn something about them that will matter later, write it there with "
     "memory_insert, or correct it with memory_replace, before you answer."
-)
-# https://docs.letta.com/letta-code: the tools of its toolsets. Most of them act on the App Server's host.
-BUILTIN_TOOLS = frozenset(
-    {
-        *("Bash", "exec_command", "write_stdin", "Monitor", "Read", "Write", "Edit", "ApplyPatch", "ViewImage"),
-        *("EnterWorktree", "ExitWorktree", "SetWorkingDirectory", "WatchPR", "Skill", "Memory", "UpdatePlan"),
-        *("Task", "TaskCreate", "TaskGet", "TaskList", "TaskStop", "TaskUpdate", "Workflow"),
-        *("SendAgentMessage", "Wake"),
-    }
 )
 
 
@@ -161,6 +154,10 @@ class AppServerUpstream:
     async def is_running(self, conversation_id: str) -> bool:
         return self._turns.is_under_way(conversation_id)
 
+    async def rejoin(self, agent_id: str, conversation_id: str, take: Take) -> bool:
+        # A turn whose connection is gone is broken off, and tells nobody.
+        return False
+
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         if not (self._elsewhere and await self._elsewhere.cancel(agent_id, conversation_id)):
             await self._cancel_here(agent_id, conversation_id)
@@ -240,13 +237,21 @@ class AppServerUpstream:
         return await self._conversations.create(agent_id, summary, path, fork)
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
-        pending = self._turns.pending(conversation.id)
-        if self._elsewhere and not pending:
-            pending = await self._elsewhere.pending(conversation.id)
-            # Another process may have told it of tools since.
-            self._conversations.subscribe_anew(conversation.id)
+        pending = await self._pending(conversation.id)
         past = await self._conversations.read(conversation, waits=bool(pending))
         return msgspec.structs.replace(past, pending=pending)
+
+    async def read_exchanges(self, agent_id: str, conversation: Conversation) -> list[Exchange]:
+        return await self._conversations.read_exchanges(conversation, await self._pending(conversation.id))
+
+    async def _pending(self, conversation_id: str) -> tuple[PendingCall, ...]:
+        """The calls that wait for an answer, here or in another process."""
+        pending = self._turns.pending(conversation_id)
+        if self._elsewhere and not pending:
+            pending = await self._elsewhere.pending(conversation_id)
+            # Another process may have told it of tools since.
+            self._conversations.subscribe_anew(conversation_id)
+        return pending
 
     async def tool_names(self, agent_id: str, tools: Iterable[str]) -> frozenset[str]:
         return memory.MEMORY_TOOL_NAMES | frozenset(tools)

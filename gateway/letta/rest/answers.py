@@ -5,7 +5,9 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from gateway.domain.errors import Refused
+from gateway.domain.events import Stop
 from gateway.domain.texts.halves import UNREADABLE, decode
+from gateway.letta.stream_messages import to_stop
 
 T = TypeVar("T")
 
@@ -15,6 +17,25 @@ class NamedObject(Struct, frozen=True):
 
     id: str
     name: str | None = None
+
+
+class RunState(Struct, frozen=True):
+    """A run, as far as it is told if it has ended, and how: `RunState("run-1", "completed", "end_turn")`."""
+
+    id: str
+    status: str = ""
+    stop_reason: str | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.status in ("created", "running")
+
+    @property
+    def stop(self) -> Stop | None:
+        """Its end; None while it is under way."""
+        if self.is_under_way:
+            return None
+        return to_stop(self.stop_reason or ("end_turn" if self.status == "completed" else "error"))
 
 
 class AgentBody(Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Letta Cloud and V1 servers: the upstream over REST."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable
@@ -7,22 +8,37 @@ from typing import Any, TypeVar
 from urllib.request import getproxies
 
 from gateway.domain import errors
+from gateway.domain.events import PING, TokensCounted
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
-from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, NamedObject, decode_answer
+from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, NamedObject, RunState, decode_answer
 from gateway.letta.rest.decoder import RunReading
 from gateway.letta.rest.input import to_body, with_options
 from gateway.letta.rest.letta_clients import LEFT_OUT, LettaClients, Transport, letta_errors, tls_for
-from gateway.letta.rest.listing import ListedMessage, to_past
+from gateway.letta.rest.listing import ListedMessage, to_exchanges, to_past
 from gateway.letta.rest.turn_calls import DirectCalls, Moved, TurnCalls, reason_for_letta_client
+from gateway.letta.stream_messages import StreamMessage, to_tokens
 from gateway.letta.undisturbed import undisturbed
-from gateway.letta.upstream import Agent, Capabilities, Conversation, Fork, Past, Sending, Take, Template, making_tag
+from gateway.letta.upstream import (
+    Agent,
+    Capabilities,
+    Conversation,
+    Exchange,
+    Fork,
+    Past,
+    Sending,
+    Take,
+    Template,
+    making_tag,
+)
 from gateway.settings import Letta
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 PAGE_ROWS = 50
-MESSAGES_PAGE = 1000
+FULL_PAGE = 1000
+# How often a run that somebody else has begun is asked after.
+LOOK_AGAIN_SECONDS = 0.5
 
 
 class RestUpstream:
@@ -181,16 +197,39 @@ class RestUpstream:
         return decode_answer(made, Conversation)
 
     async def read_conversation(self, agent_id: str, conversation: Conversation) -> Past:
+        return to_past(await self._list_messages(conversation.id))
+
+    async def read_exchanges(self, agent_id: str, conversation: Conversation) -> list[Exchange]:
+        # The runs first: of one that ends meanwhile the end is not told, rather than that of what was not read.
+        runs = await self._list_runs(conversation.id)
+        return to_exchanges(await self._list_messages(conversation.id), {run.id: run.stop for run in runs})
+
+    async def _list_messages(self, conversation_id: str) -> list[ListedMessage]:
         listed: list[ListedMessage] = []
         while True:
             with letta_errors():
                 response = await self._letta.conversations.messages.with_raw_response.list(
-                    conversation.id, order="asc", limit=MESSAGES_PAGE, after=listed[-1].id if listed else LEFT_OUT
+                    conversation_id, order="asc", limit=FULL_PAGE, after=listed[-1].id if listed else LEFT_OUT
                 )
             page = _decoded(response, list[ListedMessage])
             listed += page
-            if len(page) < MESSAGES_PAGE:
-                return to_past(listed)
+            if len(page) < FULL_PAGE:
+                return listed
+
+    async def _list_runs(self, conversation_id: str) -> list[RunState]:
+        runs: list[RunState] = []
+        while True:
+            with letta_errors():
+                response = await self._letta.runs.with_raw_response.list(
+                    conversation_id=conversation_id,
+                    order="asc",
+                    limit=FULL_PAGE,
+                    after=runs[-1].id if runs else LEFT_OUT,
+                )
+            page = _decoded(response, list[RunState])
+            runs += page
+            if len(page) < FULL_PAGE:
+                return runs
 
     async def rename_conversation(self, conversation_id: str, summary: str, hidden: bool) -> None:
         await self._call(lambda calls: calls.rename(conversation_id, summary))
@@ -239,11 +278,38 @@ class RestUpstream:
             logger.warning("a conversation's settings could not be reset: %s: %s", type(error).__name__, error)
 
     async def is_running(self, conversation_id: str) -> bool:
+        return await self._run_under_way(conversation_id) is not None
+
+    async def _run_under_way(self, conversation_id: str) -> RunState | None:
         with letta_errors():
             response = await self._letta.runs.with_raw_response.list(
                 conversation_id=conversation_id, active=True, limit=1
             )
-        return bool(_decoded(response, list[NamedObject]))
+        return next(iter(_decoded(response, list[RunState])), None)
+
+    async def rejoin(self, agent_id: str, conversation_id: str, take: Take) -> bool:
+        # Only what was begun in the background can be listened to again, at the cost of half a second for each piece,
+        # and only where there is a Redis. But every run goes on, and what it says is listed once it has ended.
+        run = await self._run_under_way(conversation_id)
+        if run is None:
+            return False
+        while run.is_under_way:
+            take([PING])
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            with letta_errors():
+                run = _decoded(await self._letta.runs.with_raw_response.retrieve(run.id), RunState)
+        told = [
+            one for one in await self.read_exchanges(agent_id, Conversation(conversation_id)) if run.id == one.run_id
+        ]
+        # Of one that failed there may be nothing to read.
+        events = told[-1].events if told else [run.stop] if run.stop else []
+        take([*events, await self._count_tokens(run.id)])
+        return True
+
+    async def _count_tokens(self, run_id: str) -> TokensCounted:
+        with letta_errors():
+            response = await self._letta.runs.usage.with_raw_response.retrieve(run_id)
+        return to_tokens(_decoded(response, StreamMessage))
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         try:

@@ -14,7 +14,7 @@ from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sendi
 from gateway.shared.lines import Lines, OwnLines, Place
 from gateway.turns.chats.exact import After, begins, decide_after, that_may_hold, waits_for
 from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones, line_of
-from gateway.turns.chats.markers import Summary, parse_summary, turn_id
+from gateway.turns.chats.markers import Summary, parse_summary, turn_told
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
 from gateway.turns.chats.summaries import Summaries
 from gateway.turns.chats.to_send import identified, with_exchanges
@@ -70,7 +70,7 @@ class Conversations:
         past = conversation.past
         try:
             prompt = await self._compile(agent, conversation, version, bool(turn.asked.instructions))
-            sent = identified(conversation.said, news, turn.ids, turn.id)
+            sent = identified(conversation.said, news, turn.ids, (turn.id, turn.made_at))
             await self._summaries.note_begun(turn, conversation, sent)
         except BaseException:
             self._free(conversation.id)
@@ -83,18 +83,20 @@ class Conversations:
             sent, instructions, told.denied, told.results, told.approved, told.reason, turn.tools.tools, turn.options
         )
 
-    async def question_of(self, agent: KnownAgent, turn: Turn) -> str:
-        """The id of the turn whose calls wait for the answers that this one brings; empty if none waits.
+    async def question_of(self, agent: KnownAgent, turn: Turn) -> tuple[str, int]:
+        """The turn whose calls wait for the answers that this one brings, as `turn_told`; empty if none waits.
 
         Raises UpstreamError.
         """
+        await self._ended(self._chat(turn))
         for looks_again in (True, False):
             decision, known = self._decide(self._chat(turn), turn)
             if isinstance(decision, Append) and waits_for(turn.asked, past := known[decision.at].past):
-                return next((turn_id(m.client_id) for m in reversed(past.messages) if m.role == "user"), "")
+                asked = next((message for message in reversed(past.messages) if message.role == "user"), None)
+                return turn_told(asked.client_id if asked else "")
             if looks_again:
                 await self._load(agent, self._chat(turn), turn, patient=False)
-        return ""
+        return "", 0
 
     async def _ended(self, chat: Chat | None) -> None:
         """Wait until the turns of a chat that have their answers are settled.
@@ -259,7 +261,7 @@ class Conversations:
         before = {known.id: known for known in chat.known}
         chat.known, chat.stale = [], False
         listed = await self._upstream.find_conversations(agent.id, turn.marker)
-        for one, summary in that_may_hold(turn.after.made_at, turn.marker, listed):
+        for one, summary in that_may_hold(turn.after, turn.marker, listed):
             known = await self._known(agent, one, summary, before.get(one.id))
             noted = from_note(summary.note)
             if noted.begun and not is_kept(noted.messages, known.past):

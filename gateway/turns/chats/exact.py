@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from msgspec import Struct
 
 from gateway.domain.messages import Message
@@ -24,7 +25,7 @@ class After(Struct, frozen=True):
     """The id of the turn behind which it does."""
     made_at: int
     """The second at which that turn was asked for."""
-    place: str
+    place: str = ""
     """The field of the request that names it; its errors name it."""
 
 
@@ -54,8 +55,15 @@ def decide_after(
     lost = next((at for at, messages in enumerate(unkept) if any(begins(turn, message) for message in messages)), None)
     if lost is None:
         return None
-    news, past = [*unkept[lost], *request.path], known[lost]
-    return Append(lost, news) if past.appendable else Branch(lost, len(past.messages), news)
+    past, again = known[lost], [*unkept[lost]]
+    if request.only_results:
+        # Nobody waits for them any more: its question is asked again, with what came of its calls.
+        asked = next(i for i in reversed(range(len(again))) if again[i].role == "user")
+        again[asked] = msgspec.structs.replace(again[asked], exchanged=request.path[-1].exchanged)
+        again = again[: asked + 1]
+    else:
+        again += request.path
+    return Append(lost, again) if past.appendable else Branch(lost, len(past.messages), again)
 
 
 def waits_for(request: RequestedPath, past: Past) -> bool:
@@ -83,15 +91,18 @@ def begins(turn: str, message: Message) -> bool:
     return turn_id(message.client_id) == turn
 
 
-def that_may_hold(made_at: int, marker: str, listed: Iterable[Conversation]) -> Iterator[tuple[Conversation, Summary]]:
-    """Those of a chat's conversations that may hold a turn of that second, the likeliest first; MOST_SEARCHED at most.
+def that_may_hold(after: After, marker: str, listed: Iterable[Conversation]) -> Iterator[tuple[Conversation, Summary]]:
+    """Those of a chat's conversations that may hold a turn, the likeliest first; MOST_SEARCHED at most.
 
-    Chats without an id that begin alike have one marker, and there may be any number of them.
+    Chats without an id that begin alike have one marker, and there may be any number of them. Where the turn was
+    deleted with its conversation, an empty one says so.
     """
-    at = datetime.fromtimestamp(made_at, UTC)
+    at = datetime.fromtimestamp(after.made_at, UTC)
     named = [(one, summary) for one in listed if (summary := parse_summary(one.summary)) and summary.marker == marker]
+    gone = [pair for pair in named if pair[1].gone == after.turn]
     then = [pair for pair in named if _made(pair[0]) <= at + SLACK and pair[0].used_at >= at - SLACK]
-    yield from sorted(then, key=lambda pair: (pair[0].used_at, pair[0].id))[:MOST_SEARCHED]
+    likely = sorted((pair for pair in then if pair not in gone), key=lambda pair: (pair[0].used_at, pair[0].id))
+    yield from (gone + likely)[:MOST_SEARCHED]
 
 
 def _made(conversation: Conversation) -> datetime:

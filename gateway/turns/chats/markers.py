@@ -20,6 +20,7 @@ SCRATCH = f"{MARKER}scratch:"
 KEPT_WITHOUT_ID = f"{MARKER}kept:"
 REPLACED, TEMPORARY, WITH_GAP = "(replaced)", "(temporary)", "(deleted"
 SUMMARY_TITLE = "Letta Gateway"
+_TURN = re.compile(r"([0-9a-f]{16})\.([0-9a-f]{1,12})\.[0-9a-f]+")
 _GONE = re.compile(r" \(deleted ([0-9a-f]{16})\)\Z")
 
 
@@ -135,7 +136,8 @@ class ClientId(Struct, frozen=True):
     """The content of the client id of a user message: digests, of the frontend's ids among others, or empty.
 
     Its text is `gw1-ANSWER-PARENT-PATH-NONCE`, with pictures `gw1-ANSWER-PARENT-PATH-PICTURES-NONCE`; the nonce makes
-    it new for every send. That of a turn with an id begins with it: `TURN.NONCE`.
+    it new for every send. That of a turn with an id begins with it, and with the second, in hexadecimal digits, at
+    which it was asked for: `TURN.SECOND.NONCE`.
     """
 
     answer: str = ""
@@ -148,18 +150,26 @@ class ClientId(Struct, frozen=True):
     """The pictures shown with it; empty if it has none."""
     turn: str = ""
     """The id of the turn that it begins; empty where the turn has none."""
+    made_at: int = 0
+    """The second at which that turn was asked for."""
 
     def new(self) -> str:
         pictures = [self.pictures] if self.pictures else []
-        nonce = f"{self.turn}.{uuid.uuid4().hex[:6]}" if self.turn else uuid.uuid4().hex[:12]
+        nonce = f"{self.turn}.{self.made_at:x}.{uuid.uuid4().hex[:6]}" if self.turn else uuid.uuid4().hex[:12]
         return "-".join(["gw1", self.answer, self.parent, self.path, *pictures, nonce])
 
 
 def turn_id(client_id: str) -> str:
     """The id of the turn that the message with this client id begins: 16 hex digits; empty for one that is not ours."""
+    return turn_told(client_id)[0]
+
+
+def turn_told(client_id: str) -> tuple[str, int]:
+    """The same, and the second at which that turn was asked for; 0 where nobody has given the turn its id."""
     if not client_id.startswith("gw1-"):
-        return ""
-    return parse_client_id(client_id).turn or _digest(client_id)[:16]
+        return "", 0
+    told = parse_client_id(client_id)
+    return (told.turn, told.made_at) if told.turn else (_digest(client_id)[:16], 0)
 
 
 def parse_client_id(text: str) -> ClientId:
@@ -167,9 +177,10 @@ def parse_client_id(text: str) -> ClientId:
     parts = text.split("-")
     if parts[0] != "gw1" or len(parts) not in (5, 6):
         return ClientId()
-    turn, dot, _ = parts[-1].partition(".")
     pictures = parts[4] if len(parts) == 6 else ""
-    return ClientId(parts[1], parts[2], parts[3], pictures, turn if dot else "")
+    named = _TURN.fullmatch(parts[-1])
+    turn, made_at = (named[1], int(named[2], 16)) if named else ("", 0)
+    return ClientId(parts[1], parts[2], parts[3], pictures, turn, made_at)
 
 
 def id_digest(chat: str | None, id: str) -> str:

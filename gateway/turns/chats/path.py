@@ -95,7 +95,7 @@ def read_path(request: Request, texts: ClientTexts = PLAIN_TEXTS) -> RequestedPa
         "\n\n".join(_instructions(messages)),
         new=max(1, sum(message is not None for message in said[answered + 1 :])),
         goes_on=goes_on,
-        results=results_of(messages),
+        results=results_of(messages, request.goes_on is not None),
         only_results=last.role == "tool",
         decisions=request.decisions,
         called=frozenset(call.id for message in messages for call in message.calls),

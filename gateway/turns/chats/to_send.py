@@ -17,11 +17,11 @@ def with_exchanges(messages: list[Message], path: list[Message]) -> list[Message
     return [msgspec.structs.replace(m, exchanged=next(told, "")) if i in asked else m for i, m in enumerate(messages)]
 
 
-def identified(said: PathDigest, news: list[Message], ids: Ids, turn: str = "") -> list[Message]:
+def identified(said: PathDigest, news: list[Message], ids: Ids, turn: tuple[str, int] = ("", 0)) -> list[Message]:
     """`news` with client ids (see `ClientId`): each holds what is known of its message, and is never used twice.
 
-    `said` is the digest of what was said before; `news` are added to it. The last message of the user's has the id of
-    the `turn` in its own.
+    `said` is the digest of what was said before; `news` are added to it. The last message of the user's has the `turn`
+    in its id: the id of that, and the second at which it was asked for.
     """
     sent = []
     for i, message in enumerate(news):
@@ -31,8 +31,8 @@ def identified(said: PathDigest, news: list[Message], ids: Ids, turn: str = "") 
             if i == len(news) - 1:
                 named = ClientId(ids.answer or "", ids.parent or "")
             named = named if named.answer or named.parent else ClientId(path=str(said))
-            begins = turn if i == len(news) - 1 else ""
-            named = msgspec.structs.replace(named, pictures=pictures_of(message), turn=begins)
+            id, made_at = turn if i == len(news) - 1 else ("", 0)
+            named = msgspec.structs.replace(named, pictures=pictures_of(message), turn=id, made_at=made_at)
             message = msgspec.structs.replace(message, client_id=named.new())
         sent.append(message)
     return sent

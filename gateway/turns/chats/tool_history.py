@@ -11,14 +11,18 @@ from gateway.domain.texts.client_texts import ClientTexts
 from gateway.domain.texts.halves import decode
 
 
-def results_of(messages: Sequence[RequestMessage]) -> tuple[ToolResult, ...]:
-    """The results of the calls that the last answer made; of two results for one call, the last."""
+def results_of(messages: Sequence[RequestMessage], goes_on: bool = False) -> tuple[ToolResult, ...]:
+    """The results of the calls that the last answer made; of two results for one call, the last.
+
+    `goes_on`: the messages go on with something, and that answer may be there.
+    """
     answered = last_answer(messages)
     called = {call.id for call in messages[answered].calls} if answered >= 0 else set()
+    anywhere = goes_on and answered < 0
     results = {
         message.call_id: _result(message)
         for message in messages[answered + 1 :]
-        if message.role == "tool" and message.call_id in called and message.call_id
+        if message.role == "tool" and message.call_id and (anywhere or message.call_id in called)
     }
     return tuple(results.values())
 
@@ -62,7 +66,7 @@ def tool_notes(messages: Sequence[RequestMessage], texts: ClientTexts) -> dict[i
         calls |= {call.id: call for call in message.calls}
         if message.role == "tool":
             result = "\n".join(filter(None, map(_words, message.pieces)))
-            lines.setdefault(question, []).append(_line(calls[message.call_id], result))
+            lines.setdefault(question, []).append(_line(calls.get(message.call_id, ToldCall(message.call_id)), result))
         elif message.role == "assistant" and i > open_since:
             lines.setdefault(question, []).extend(_said(message, texts))
     return {i: "\n".join(told) for i, told in lines.items()}
@@ -76,6 +80,9 @@ def _open_since(messages: Sequence[RequestMessage]) -> int:
 
 
 def _line(call: ToldCall, result: str) -> str:
+    if not call.name:
+        # The call was told where the chat goes on, and not with its result.
+        return _encode({"result": result})
     told = {"tool": call.name, "arguments": call.arguments, "result": result}
     try:
         return _encode({**told, "arguments": decode(call.arguments, Any)})

@@ -7,7 +7,7 @@ letter to its process, and follows its log. A joined run has a reader more, who 
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -88,9 +88,12 @@ class RunDirectory:
         self._writer = LogWriter(link)
         self._follower = LogFollower(link)
         self._listed: dict[str, _Listed] = {}
+        self.forgetting: Callable[[str], None] = _nobody_forgets
         self._joining: dict[str, asyncio.Future[bool]] = {}
         link.hear("join", self._hear_join)
-        link.hear("cancel", self._hear_cancel)
+        link.hear("read", self._hear_read)
+        link.hear("end", self._hear_end)
+        link.hear("forget", self._hear_forget)
         link.hear("joined", self._hear_joined)
         link.hear("leave", self._hear_leave)
         link.hear("broken", self._hear_broken)
@@ -144,7 +147,7 @@ class RunDirectory:
                 entry, seen = _read(said), said
                 if entry is None or entry.process == self._link.process:
                     return None
-                if reader := await self._join(entry):
+                if reader := await self._join(entry, "read"):
                     return reader
             return None
         except Away:
@@ -156,24 +159,37 @@ class RunDirectory:
             entry = _read(await self._link.ask("GET", self._key(name)))
             if entry is None or entry.state == ENDED or not self._link.is_alive(entry.process):
                 return False
-            return await self._is_heard(entry.process, "cancel", entry.run_id)
+            return await self._is_heard(entry.process, "end", entry.run_id)
         except Away:
             return False
 
-    async def _join(self, entry: Entry) -> Reader | None:
-        """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away."""
+    async def forget(self, name: str) -> None:
+        """Have any process forget the run that it has had under a name: its log goes, too."""
+        with suppress(Away):
+            if entry := _read(await self._link.ask("GET", self._key(name))):
+                await self._link.ask("DEL", self._key(name), self._writer.stream_of(entry.run_id))
+                self._link.drop_letter(entry.process, "forget", name)
+
+    def _hear_forget(self, sender: str, content: msgspec.Raw) -> None:
+        self.forgetting(msgspec.msgpack.decode(content, type=str))
+
+    async def _join(self, entry: Entry, letter: str = "join") -> Reader | None:
+        """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away.
+
+        By the letter `join` nobody joins a run that was given up; by `read` it is read all the same.
+        """
         process = None if entry.state == ENDED else entry.process
         if process and not self._link.is_alive(process):
             return None
         if entry.state == BROKEN:
             raise AnsweredElsewhere("its log is broken")
-        if process and not await self._is_heard(process, "join", entry.run_id):
+        if process and not await self._is_heard(process, letter, entry.run_id):
             return None
         leave = partial(self._link.drop_letter, process, "leave", entry.run_id) if process else _nobody_is_told
         stream = self._writer.stream_of(entry.run_id)
         # What the run is shown by comes before all events, and there may be none yet.
         first = await self._link.ask("XRANGE", stream, "-", "+", "COUNT", 1)
-        log = self._follower.follow(entry.run_id, stream, process, leave)
+        log = await self._follower.follow(entry.run_id, stream, process, leave)
         log.head = head_in(first)
         return log.follow()
 
@@ -259,19 +275,26 @@ class RunDirectory:
     def _hear_join(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
         listed = self._under_way(run_id)
-        lets = listed is not None and not listed.run.left
+        self._let_in(sender, number, run_id, lets=listed is not None and not listed.run.left)
+
+    def _hear_read(self, sender: str, content: msgspec.Raw) -> None:
+        number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
+        self._let_in(sender, number, run_id, lets=self._under_way(run_id) is not None)
+
+    def _let_in(self, sender: str, number: str, run_id: str, *, lets: bool) -> None:
+        listed = self._listed.get(run_id)
         if listed and lets and sender not in listed.readers:
             reader = listed.readers[sender] = listed.run.follow()
             reader.listen(partial(_pass_by, reader))
             _pass_by(reader)
         answer = partial(self._link.drop_letter, sender, "joined", (number, lets))
-        if (ended := self._listed.get(run_id)) and ended.ending:
+        if listed and listed.ending:
             # Whoever is told no looks again, and is to see then that it has ended.
-            ended.ending.add_done_callback(lambda _: answer())
+            listed.ending.add_done_callback(lambda _: answer())
         else:
             answer()
 
-    def _hear_cancel(self, sender: str, content: msgspec.Raw) -> None:
+    def _hear_end(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
         if listed := self._under_way(run_id):
             listed.run.cancel()
@@ -318,3 +341,6 @@ def _pass_by(reader: Reader) -> None:
 
 
 def _nobody_is_told() -> None: ...
+
+
+def _nobody_forgets(name: str) -> None: ...

@@ -1,7 +1,8 @@
 """The registry of runs: starts them, and finds the run that answers a request which was sent before."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec import Struct
@@ -65,6 +66,13 @@ class Directory(Protocol):
         """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
         ...
 
+    forgetting: Callable[[str], None]
+    """Called with a name whose run is to be forgotten, for another process says so; set by whoever has the runs."""
+
+    async def forget(self, name: str) -> None:
+        """Have any process forget the run that it has had under a name."""
+        ...
+
     async def cancel(self, name: str) -> bool:
         """Have another process end the run that it has under a name; False if none has one."""
         ...
@@ -79,6 +87,8 @@ class Runs:
         """`keep_seconds`: for so long a run is kept for those who ask for its response."""
         self.means = means
         self._directory = directory
+        if directory:
+            directory.forgetting = self._drop
         self._resend_seconds = resend_seconds
         self._keep_seconds = keep_seconds
         self._under_way: dict[str, set[Run]] = {}
@@ -108,8 +118,8 @@ class Runs:
             return reader
         return self.start(turn, sent, run_id, head)
 
-    async def question_of(self, turn: Turn) -> str:
-        """The id of the turn whose calls wait for the answers that this one brings; empty if none waits.
+    async def question_of(self, turn: Turn) -> tuple[str, int]:
+        """The turn whose calls wait for the answers that this one brings: its id, and the second of it; or ("", 0).
 
         Raises UpstreamError.
         """
@@ -125,13 +135,29 @@ class Runs:
             return (known.run or known.log).follow(after)
         return await self._directory.follow(name) if self._directory else None
 
-    async def cancel(self, name: str) -> bool:
-        """End the run under way with a name, wherever it is; False if there is none. Its readers are told."""
+    async def cancel(self, name: str) -> Reader | None:
+        """End the run with a name if it is under way, wherever it is; its readers are told.
+
+        Gives a reader of all that it has told, to its end; None if there is no such run. Raises AnsweredElsewhere.
+        """
+        reader = await self.follow(name)
         if (known := self._sent.get(name)) and known.run:
             known.run.cancel()
             await asyncio.wait([known.run.task])
-            return True
-        return bool(self._directory and await self._directory.cancel(name))
+        elif reader and self._directory and await self._directory.cancel(name):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await reader.end()
+        return reader
+
+    async def forget(self, name: str) -> None:
+        """Forget the run that was known by a name, wherever it is kept."""
+        self._drop(name)
+        if self._directory:
+            await self._directory.forget(name)
+
+    def _drop(self, name: str) -> None:
+        self._kept.drop(name)
 
     def start(self, turn: Turn, sent: Sent = NEW, claimed: str = "", head: bytes = b"") -> Reader:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError.

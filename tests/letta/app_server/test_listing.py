@@ -1,16 +1,29 @@
 """Messages for an App Server: what it is sent, what it lists, and which of it belongs to a turn without an end."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.messages import Image, Message, image_of, message_of
+from gateway.domain.events import (
+    CallPiece,
+    CallWaits,
+    Stop,
+    StopReason,
+    Text,
+    Thought,
+    ToolCalled,
+    ToolReturned,
+)
+from gateway.domain.messages import Image, Message, ToolResult, image_of, message_of
 from gateway.letta.app_server.frames import KeptMessage
 from gateway.letta.app_server.input import to_input
-from gateway.letta.app_server.listing import to_past, unfinished
-from gateway.letta.notes import EARLIER_REMINDER, REMINDER_END, SAID, WITHDRAWN
-from gateway.letta.upstream import NO_INSTRUCTIONS, Instructions, Sending
+from gateway.letta.app_server.listing import to_exchanges, to_past, unfinished
+from gateway.letta.notes import EARLIER_REMINDER, REMINDER_END, SAID, WENT_ON, WITHDRAWN
+from gateway.letta.stream_messages import StreamedCall
+from gateway.letta.upstream import NO_INSTRUCTIONS, Instructions, Sending, Verdict
 from tests.letta.words import (
     DEVICE,
     HELLO,
@@ -291,3 +304,102 @@ def test_what_is_left_ends_with_no_message_of_the_user_s(kinds: list[str], began
     assert 0 <= cut <= len(messages)
     if cut and began_with not in [message.otid for message in messages]:
         assert not rest or rest[0].message_type != "user_message"
+
+
+# Exchanges
+
+
+def listed_call(id: str, name: str = "weather") -> KeptMessage:
+    return KeptMessage(f"ui-2:tool:{id}:request", "approval_request_message", tool_call=StreamedCall(name, id, "{}"))
+
+
+def listed_return(id: str, text: str = "sunny", status: str = "success") -> KeptMessage:
+    return KeptMessage(f"of-{id}", "tool_return_message", tool_call_id=id, status=status, tool_return=text)
+
+
+QUESTION = told("ui-1", "Hi")
+CALLED, WAITS = (
+    ToolCalled(CallPiece("c-1", "memory_insert", "{}"), "ui-2"),
+    CallWaits(CallPiece("c-2", "weather", "{}"), "ui-2"),
+)
+OWN, CLIENTS = listed_call("c-1", "memory_insert"), listed_call("c-2")
+END, WAITING = Stop(StopReason.END), Stop(StopReason.WAITING)
+
+
+def test_an_exchange_has_the_steps_that_the_ids_of_its_parts_tell() -> None:
+    thought = KeptMessage("ui-2:reasoning:0", "reasoning_message", reasoning="Hm.", date="2026-11-30T19:59:15.738Z")
+    asked = msgspec.structs.replace(QUESTION, date="2026-11-30T19:59:14.000Z")
+    (exchange,) = to_exchanges([asked, thought, OWN, listed_return("c-1"), answered("ui-4:assistant:1", "Hello")])
+
+    assert exchange.events == [
+        Thought("Hm.", "ui-2"),
+        CALLED,
+        ToolReturned("c-1", "sunny"),
+        Text("Hello", "ui-4"),
+        END,
+    ]
+    assert exchange.made_at == datetime(2026, 11, 30, 19, 59, 14, tzinfo=UTC)
+    assert exchange.answer_id == "ui-4:assistant:1"
+
+
+def test_a_date_that_nobody_can_read_is_none() -> None:
+    (exchange,) = to_exchanges([msgspec.structs.replace(QUESTION, date="yesterday")])
+
+    assert exchange.made_at is None
+
+
+def test_the_first_thing_that_comes_of_a_call_of_the_client_s_begins_another_exchange() -> None:
+    before, after = to_exchanges([QUESTION, OWN, CLIENTS, listed_return("c-1", "Done."), listed_return("c-2")])
+
+    assert before.events == [CALLED, WAITS, WAITING]
+    assert (after.asked, after.results, after.decided) == (None, (ToolResult("c-2", "sunny"),), ())
+    assert after.events == [ToolReturned("c-1", "Done."), ToolReturned("c-2", "sunny")]
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        listed_return("c-2", WENT_ON),
+        listed_return("c-2", "Interrupted by user", "error"),
+        listed_return("c-2", "too late", "error"),
+    ],
+    ids=["nobody gave one", "it was interrupted", "it was denied"],
+)
+def test_words_that_stand_for_a_result_are_none(returned: KeptMessage) -> None:
+    _, after = to_exchanges([QUESTION, CLIENTS, returned, told("ui-5", "Never mind"), answered("ui-6", "Fine")])
+
+    assert after.asked
+    assert (after.asked.content, after.results) == ("Never mind", ())
+    assert after.decided == (Verdict("c-2", False, returned.tool_return),)
+
+
+def test_a_call_of_the_app_server_s_own_waits_where_it_is_known_to() -> None:
+    call = listed_call("c-3", "Write")
+    waits, done = (to_exchanges([QUESTION, call], frozenset(ids))[0].events for ids in ({"c-3"}, ()))
+
+    piece = CallPiece("c-3", "Write", "{}")
+    assert waits == [CallWaits(piece, "ui-2"), WAITING]
+    assert done == [ToolCalled(piece, "ui-2")]
+
+
+@pytest.mark.parametrize(
+    "parts", [[answered("ui-2", "Hel")], [CLIENTS], []], ids=["half an answer", "a call", "nothing"]
+)
+def test_what_is_left_of_a_turn_without_an_end_has_none(parts: list[KeptMessage]) -> None:
+    (exchange,) = to_exchanges([QUESTION, *parts], ended=False)
+
+    assert [event for event in exchange.events if isinstance(event, Stop)] == []
+
+
+def test_an_exchange_tells_of_the_client_s_instructions_that_came_with_it() -> None:
+    listing = [told("ui-1", client_note("Be kind"), "Hi"), answered("ui-2", "Hello"), told("ui-3", "More")]
+
+    assert [one.instructed for one in to_exchanges(listing)] == ["Be kind", None]
+
+
+def test_what_was_told_of_earlier_is_an_exchange_without_ids() -> None:
+    note = earlier(("user", "A"), ("assistant", "B"))
+    before, now = to_exchanges([told("ui-1", note, "Hi"), answered("ui-2", "Hello")])
+
+    assert (before.asked, before.events) == (Message("user", "A"), [Text("B"), END])
+    assert now.asked == Message("user", "Hi", "gw1-a-b-c-d", "ui-1")

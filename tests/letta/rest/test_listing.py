@@ -1,6 +1,7 @@
 """What a conversation of a V1 server holds, told from its listing: in the words of a server of 0.16.8."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -8,9 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.messages import Message, image_of, message_of
-from gateway.letta.rest.listing import ListedMessage, to_past
-from gateway.letta.upstream import Past
+from gateway.domain.events import (
+    CallPiece,
+    CallWaits,
+    Event,
+    Stop,
+    StopReason,
+    Text,
+    Thought,
+    ToolCalled,
+    ToolReturned,
+)
+from gateway.domain.messages import Message, ToolResult, image_of, message_of
+from gateway.letta.rest.listing import ListedMessage, to_exchanges, to_past
+from gateway.letta.stream_messages import to_stop
+from gateway.letta.upstream import Exchange, Past, Verdict
 
 Item = dict[str, Any]
 AT = "2026-11-23T21:53:{:02}+00:00"
@@ -237,3 +250,120 @@ def test_every_text_is_found_again_and_answers_never_follow_each_other(said: lis
     assert "".join(m.content for m in messages if m.role == "assistant").replace("\n", "") == answers.replace("\n", "")
     roles = [m.role for m in messages]
     assert ("assistant", "assistant") not in zip(roles, roles[1:], strict=False)
+
+
+# Exchanges
+
+
+def exchanges(*listing: Item, ends: dict[str, Stop | None] | None = None) -> list[Exchange]:
+    return to_exchanges(msgspec.json.decode(json.dumps(listing), type=list[ListedMessage]), ends or {})
+
+
+def of_run(run: str, *listing: Item) -> list[Item]:
+    return [{**one, "run_id": run} for one in listing]
+
+
+END, WAITING = Stop(StopReason.END), Stop(StopReason.WAITING)
+LIMIT, FAILED = to_stop("max_steps"), to_stop("llm_api_error")
+THOUGHT = Thought("Let me think.", "step-1")
+CALL = CallPiece("c-1", "weather", '{"city": "Rome"}')
+
+
+def test_an_exchange_is_what_was_asked_and_all_that_came_of_it() -> None:
+    (exchange,) = exchanges(
+        SYSTEM, TURN[0], thought("m-2"), called("m-2", "c-1"), returned("m-3", "c-1"), *TURN[1:], item("m-9", "event")
+    )
+
+    assert exchange == Exchange(
+        HI,
+        events=[
+            *(THOUGHT, ToolCalled(CALL, "step-1"), ToolReturned("c-1", "sunny")),
+            *(THOUGHT, Text("Hello", "step-1"), END),
+        ],
+        made_at=datetime.fromisoformat(AT.format(0)),
+        run_id="run-1",
+        answer_id="m-2",
+    )
+
+
+# what is listed after a question -> the ends of runs -> how its exchange ends
+ENDS: dict[str, tuple[list[Item], dict[str, Stop | None], Stop | None]] = {
+    "an answer": ([answered("m-2", "Hello")], {}, END),
+    "an answer of a run that is known": ([answered("m-2", "Hello")], {"run-1": END}, END),
+    "an answer of a run under way": ([answered("m-2", "Hello")], {"run-1": None}, None),
+    "an answer that reached a limit": ([answered("m-2", "Hello")], {"run-1": LIMIT}, LIMIT),
+    "a tool": ([called("m-2", "c-1"), returned("m-3", "c-1")], {}, None),
+    "a tool, and a limit": ([called("m-2", "c-1"), returned("m-3", "c-1")], {"run-1": LIMIT}, LIMIT),
+    "a tool, and a failure": ([called("m-2", "c-1"), returned("m-3", "c-1")], {"run-1": FAILED}, FAILED),
+    "a call that waits": ([needs_approval("m-2", "c-1")], {}, WAITING),
+    "a call that waits, with thoughts listed after it": ([needs_approval("m-2", "c-1"), thought("m-2")], {}, WAITING),
+    "nothing": ([], {}, None),
+    "nothing of a run that ended well": ([], {"run-1": END}, END),
+}
+
+
+@pytest.mark.parametrize(("listing", "ends", "end"), ENDS.values(), ids=ENDS)
+def test_an_exchange_ends_as_its_run_did(listing: list[Item], ends: dict[str, Stop | None], end: Stop | None) -> None:
+    (exchange,) = exchanges(asked("m-1", "Hi", "gw1-a-b-c-d"), *listing, ends=ends)
+
+    assert [event for event in exchange.events if isinstance(event, Stop)] == ([end] if end else [])
+
+
+def test_of_several_messages_of_one_run_the_last_has_its_end() -> None:
+    said = [asked("m-1", "A", "gw1-1"), answered("m-2", "B"), asked("m-3", "C", "gw1-3"), answered("m-4", "D")]
+
+    assert [exchange.events for exchange in exchanges(*said, ends={"run-1": LIMIT})] == [
+        [Text("B", "step-1"), END],
+        [Text("D", "step-1"), LIMIT],
+    ]
+
+
+# the answer to a call, and what is listed after it -> results, what was decided, what came of it
+RESULT, ALLOWED, DENIED = ToolResult("c-1", "sunny"), Verdict("c-1", True), Verdict("c-1", False, "went on")
+BOTH = {**returned("m-4", "c-1"), "tool_returns": [returned("m-4", id)["tool_returns"][0] for id in ("c-1", "c-2")]}
+RETURNED = ToolReturned("c-1", "sunny")
+ANSWERS: dict[str, tuple[list[Item], tuple[ToolResult, ...], tuple[Verdict, ...], list[Event]]] = {
+    "a result": ([given_back("m-3", "c-1"), returned("m-4", "c-1")], (RESULT,), (), []),
+    "a result beside what another tool gave": (
+        [given_back("m-3", "c-1"), BOTH],
+        (RESULT,),
+        (),
+        [RETURNED, ToolReturned("c-2", "sunny")],
+    ),
+    "a yes": ([decided("m-3", "c-1", approve=True), returned("m-4", "c-1")], (), (ALLOWED,), [RETURNED]),
+    "a no": ([decided("m-3", "c-1", approve=False), returned("m-4", "c-1")], (), (DENIED,), []),
+}
+
+
+@pytest.mark.parametrize(("listing", "results", "verdicts", "events"), ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "with words beside it"])
+def test_answers_to_calls_begin_an_exchange(
+    listing: list[Item],
+    results: tuple[ToolResult, ...],
+    verdicts: tuple[Verdict, ...],
+    events: list[Event],
+    beside: bool,
+) -> None:
+    words = [asked("m-5", "And Oslo?", "gw1-5")] if beside else []
+    before, after = exchanges(*ASKED, needs_approval("m-2", "c-1"), *listing, *words, answered("m-6", "Sunny"))
+
+    assert before.events == [THOUGHT, CallWaits(CALL, "step-1"), WAITING]
+    assert (after.asked and after.asked.content) == ("And Oslo?" if beside else None)
+    assert (after.results, after.decided) == (results, verdicts)
+    assert after.events == [*events, Text("Sunny", "step-1"), END]
+
+
+def test_the_pictures_of_a_result_are_found_with_what_came_of_its_call() -> None:
+    shown_back = returned("m-4", "c-1")
+    shown_back["tool_returns"][0]["tool_return"] = [{"type": "text", "text": "a map"}, shown("cmVk")]
+    _, after = exchanges(*ASKED, needs_approval("m-2", "c-1"), given_back("m-3", "c-1"), shown_back)
+
+    picture = message_of("user", ["a map", image_of("image/png", "cmVk")]).images
+    assert after.results == (ToolResult("c-1", "a map", picture),)
+
+
+def test_what_an_agent_says_unasked_is_an_exchange_and_a_notice_is_none() -> None:
+    unasked, noticed = exchanges(answered("m-1", "Good morning")), exchanges(asked("m-9", SUMMARY), SYSTEM)
+
+    assert [(one.asked, one.events) for one in unasked] == [(None, [Text("Good morning", "step-1"), END])]
+    assert noticed == []

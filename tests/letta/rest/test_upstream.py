@@ -9,8 +9,10 @@ import httpx
 import pytest
 
 from gateway.domain import errors
+from gateway.domain.events import PING, Event, Stop, StopReason, Text, TokensCounted
 from gateway.domain.messages import Message, PendingCall
-from gateway.letta.rest.upstream import MESSAGES_PAGE, RestUpstream
+from gateway.letta.rest.upstream import FULL_PAGE, RestUpstream
+from gateway.letta.stream_messages import to_stop
 from gateway.letta.upstream import Agent, Conversation, Fork, Past, Template
 from gateway.settings import Letta
 
@@ -331,12 +333,77 @@ async def test_a_conversation_is_read_from_its_beginning() -> None:
 
 
 async def test_a_long_conversation_is_read_page_by_page() -> None:
-    kept = [{"id": f"m-{i}", "message_type": "user_message", "content": f"{i}"} for i in range(2 * MESSAGES_PAGE + 1)]
+    kept = [{"id": f"m-{i}", "message_type": "user_message", "content": f"{i}"} for i in range(2 * FULL_PAGE + 1)]
     letta = FakeLetta({MESSAGES: lambda query: after(kept, query)})
     past = await letta.upstream.read_conversation("agent-1", Conversation("conv-1"))
 
     assert [message.content for message in past.messages] == [one["content"] for one in kept]
     assert letta.calls == [MESSAGES] * 3
+
+
+RUNS, RUN, USAGE = "GET /v1/runs/", "GET /v1/runs/run-1", "GET /v1/runs/run-1/usage"
+ASKED = {"id": "m-1", "message_type": "user_message", "content": "Hi", "otid": "gw1-a-b-c-d", "run_id": "run-1"}
+ANSWERED = {"id": "m-2", "message_type": "assistant_message", "content": "Hello", "run_id": "run-1", "step_id": "s1"}
+
+
+def states(*told: tuple[str, str | None]) -> list[dict[str, str | None]]:
+    """A run at one moment after the other."""
+    return [{"id": "run-1", "status": status, "stop_reason": reason} for status, reason in told]
+
+
+# the state of the run -> how its exchange ends
+ENDS: dict[str, tuple[tuple[str, str | None], list[Stop]]] = {
+    "it ended well": (("completed", "end_turn"), [Stop(StopReason.END)]),
+    "it ended, nobody knows why": (("completed", None), [Stop(StopReason.END)]),
+    "it reached a limit": (("completed", "max_steps"), [Stop(StopReason.LIMIT)]),
+    "its calls wait": (("completed", "requires_approval"), [Stop(StopReason.WAITING)]),
+    "it was cancelled": (("cancelled", "cancelled"), [to_stop("cancelled")]),
+    "it failed": (("failed", None), [to_stop("error")]),
+    "it is under way": (("running", None), []),
+}
+
+
+@pytest.mark.parametrize(("state", "ends"), ENDS.values(), ids=ENDS)
+async def test_an_exchange_ends_as_letta_says_of_its_run(state: tuple[str, str | None], ends: list[Stop]) -> None:
+    letta = FakeLetta({RUNS: states(state), MESSAGES: [ASKED, ANSWERED]})
+    (exchange,) = await letta.upstream.read_exchanges("agent-1", Conversation("conv-1"))
+
+    assert repr(exchange.events) == repr([Text("Hello", "s1"), *ends])
+    assert (exchange.asked, exchange.run_id) == (Message("user", "Hi", "gw1-a-b-c-d", "m-1"), "run-1")
+    # Else an end could be told of what was not listed yet.
+    assert letta.calls == [RUNS, MESSAGES]
+
+
+async def test_all_runs_of_a_long_conversation_are_asked_for() -> None:
+    kept = [{"id": f"run-{i}", "status": "completed", "stop_reason": "max_steps"} for i in range(FULL_PAGE + 2)]
+    last = {**ANSWERED, "run_id": f"run-{FULL_PAGE + 1}"}
+    letta = FakeLetta({RUNS: lambda query: after(kept, query), MESSAGES: [last]})
+    (exchange,) = await letta.upstream.read_exchanges("agent-1", Conversation("conv-1"))
+
+    assert exchange.events[-1] == Stop(StopReason.LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("listed", "end", "told"),
+    [
+        ([ASKED, ANSWERED], ("completed", "end_turn"), [Text("Hello", "s1"), Stop(StopReason.END)]),
+        ([{**ASKED, "run_id": "run-0"}], ("failed", "llm_api_error"), [to_stop("llm_api_error")]),
+    ],
+    ids=["it ends well", "it fails, and leaves nothing"],
+)
+async def test_a_run_of_another_process_is_told_once_it_has_ended(
+    listed: list[dict[str, Any]], end: tuple[str, str | None], told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.letta.rest.upstream.LOOK_AGAIN_SECONDS", 0)
+    looks = states(("created", None), ("running", None), end)
+    usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+    letta = FakeLetta({RUNS: lambda _: looks[:1], RUN: lambda _: looks.pop(0), MESSAGES: listed, USAGE: usage})
+    batches: list[list[Event]] = []
+    assert await letta.upstream.rejoin("agent-1", "conv-1", batches.append)
+
+    *waiting, last = batches
+    assert waiting == [[PING]] * 3
+    assert repr(last) == repr([*told, TokensCounted(11, 7, 18)])
 
 
 async def test_a_conversation_is_renamed() -> None:
@@ -440,6 +507,7 @@ MISSHAPEN: dict[str, tuple[Call, Any]] = {
     "GET /v1/conversations/": (lambda letta: letta.has_conversations("agent-1"), [{"id": 7}]),
     "POST /v1/conversations/": (lambda letta: letta.create_conversation("agent-1", "s", []), None),
     MESSAGES: (lambda letta: letta.read_conversation("agent-1", Conversation("conv-1")), [{"message_type": "user"}]),
+    RUNS: (lambda letta: letta.read_exchanges("agent-1", Conversation("conv-1")), [{"status": "completed"}]),
     "POST /v1/conversations/conv-1/recompile": (lambda letta: letta.recompile("conv-1"), {"prompt": "You are"}),
     "GET /v1/models/": (lambda letta: letta.list_models(), ["openai/gpt-4o"]),
     "GET /v1/tools/": (lambda letta: letta.unknown_tools(["a"]), [{"name": "a"}]),

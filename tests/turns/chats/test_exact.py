@@ -173,8 +173,8 @@ def test_only_conversations_of_its_time_are_looked_at_the_likeliest_first() -> N
         listed("another chat", -1, 0, "gw1:kept:2"),
         Conversation("without dates", summary=str(Summary("gw1:kept:1"))),
     ]
-    found = [one.id for one, _ in that_may_hold(AT, "gw1:kept:1", conversations)]
+    found = [one.id for one, _ in that_may_hold(After(FIRST, AT), "gw1:kept:1", conversations)]
 
     assert found == ["its last turn", "used long afterwards", "without dates"]
     many = [listed(f"{i}", -1, 0) for i in range(2 * MOST_SEARCHED)]
-    assert len([*that_may_hold(AT, "gw1:kept:1", many)]) == MOST_SEARCHED
+    assert len([*that_may_hold(After(FIRST, AT), "gw1:kept:1", many)]) == MOST_SEARCHED

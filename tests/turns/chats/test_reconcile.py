@@ -34,7 +34,7 @@ def to_messages(told: Sequence[tuple[str, str]]) -> list[Message]:
 def past(*told: tuple[str, ...], open: bool = True) -> Past:
     """A conversation; a user's message may have two digests more: of its answer, and of its parent."""
     messages = [
-        msgspec.structs.replace(message, client_id=ClientId(*ids).new() if ids else "")
+        msgspec.structs.replace(message, client_id=ClientId(ids[0], ids[1]).new() if ids else "")
         for message, (_, _, *ids) in zip(to_messages([(role, text) for role, text, *_ in told]), told, strict=True)
     ]
     return Past(messages, appendable=open)

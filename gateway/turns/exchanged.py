@@ -1,0 +1,69 @@
+"""The turns of a conversation, and their parts, as Letta keeps them. Performs no I/O."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from gateway.domain.events import Event
+from gateway.domain.messages import Message, ToolResult
+from gateway.letta.upstream import Exchange
+from gateway.turns.chats.markers import turn_id
+from gateway.turns.places import part_of
+
+
+class KeptTurn(Struct):
+    """A turn, or the part of one that answers to its calls began, with all that came of it.
+
+    `KeptTurn("c0ffee0123456789", asked=[Message("user", "Hi")], events=[Text("Hello"), Stop(StopReason.END)])`
+    """
+
+    turn: str
+    """Its id; empty where nobody has asked it through this gateway."""
+    part: str = ""
+    """The digest of the calls whose answers it began with; empty for the first part."""
+    asked: list[Message] = []
+    """The messages that were sent, the last of which has the id."""
+    results: list[ToolResult] = []
+    decided: frozenset[str] = frozenset()
+    """The ids of calls that were allowed or denied."""
+    events: list[Event] = []
+    made_at: datetime | None = None
+
+
+def turns_in(exchanges: Iterable[Exchange]) -> list[KeptTurn]:
+    """All parts of all turns, in order."""
+    kept: list[KeptTurn] = []
+    for one in exchanges:
+        last = kept[-1] if kept else None
+        answers = {result.tool_call_id for result in one.results} | {each.tool_call_id for each in one.decided}
+        if one.asked and last and last.asked and not last.events:
+            # They were sent together: nothing came of the one before.
+            last.asked.append(one.asked)
+            last.turn = turn_id(one.asked.client_id)
+        elif one.asked or last is None:
+            turn = turn_id(one.asked.client_id) if one.asked else ""
+            last = KeptTurn(turn, "", [one.asked] if one.asked else [], made_at=one.made_at)
+            kept.append(last)
+        elif answers:
+            last = KeptTurn(last.turn, part_of(answers), [], made_at=one.made_at)
+            kept.append(last)
+        now = kept[-1]
+        now.results, now.events = [*now.results, *one.results], [*now.events, *one.events]
+        now.decided |= frozenset(each.tool_call_id for each in one.decided)
+    return kept
+
+
+def place_among(turn: str, part: str, kept: Sequence[KeptTurn]) -> int | None:
+    """The place of a part of a turn; None if the turn is not there.
+
+    Where Letta was told of answers in words, they began no part: the first one has what came of them.
+    """
+    found = [i for i, one in enumerate(kept) if one.turn == turn]
+    exact = [i for i in found if kept[i].part == part]
+    return next(iter(exact or found), None)
+
+
+def is_gone(gone: str, at: int, kept: Sequence[KeptTurn]) -> bool:
+    """True if a turn that was deleted is the one at a place, or came before it."""
+    return bool(gone) and any(one.turn == gone for one in kept[: at + 1])

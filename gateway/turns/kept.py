@@ -1,0 +1,90 @@
+"""The turns that Letta keeps: found again by their places, and deleted."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from gateway.domain.places import ResponsePlace
+from gateway.letta.upstream import Conversation, Upstream, age
+from gateway.settings import AgentType, Chats
+from gateway.shared.lines import Lines, OwnLines
+from gateway.turns.chats.conversations import Conversations
+from gateway.turns.chats.exact import After, that_may_hold
+from gateway.turns.chats.known import line_of
+from gateway.turns.chats.markers import GATEWAY_TAG, USER_TAG, Summary
+from gateway.turns.exchanged import KeptTurn, is_gone, place_among, turns_in
+from gateway.turns.places import marker_at
+
+
+class DeletedTurn(Exception):
+    """A turn was deleted, or comes after one that was."""
+
+
+class KeptTurns:
+    """The turns of all chats, as far as Letta keeps them."""
+
+    def __init__(
+        self, upstream: Upstream, conversations: Conversations, chats: Chats, lines: Lines | None = None
+    ) -> None:
+        self._upstream, self._conversations, self._chats = upstream, conversations, chats
+        self._lines = lines or OwnLines()
+
+    async def find(self, place: ResponsePlace, agent_type: AgentType) -> tuple[KeptTurn, bool] | None:
+        """The turn at a place, or its part; and True if its run is under way. None if Letta has nothing of it.
+
+        Raises DeletedTurn, UpstreamError.
+        """
+        async for conversation, summary, kept in self._that_may_hold(place, agent_type):
+            at = place_among(place.turn, place.results, kept)
+            if summary.gone == place.turn or (at is not None and is_gone(summary.gone, at, kept)):
+                raise DeletedTurn
+            if at is not None:
+                return kept[at], at == len(kept) - 1 and await self._upstream.is_running(conversation.id)
+        return None
+
+    async def delete(self, place: ResponsePlace, agent_type: AgentType) -> list[KeptTurn]:
+        """Delete a turn: nobody finds it again, or what came after it. Gives all turns of which that is true now.
+
+        Its text goes where a conversation has nothing else, and stays elsewhere. Raises UpstreamError; QueueFull where
+        a turn of its chat goes on for too long.
+        """
+        gone: list[KeptTurn] = []
+        async for conversation, summary, kept in self._that_may_hold(place, agent_type):
+            at = place_among(place.turn, place.results, kept)
+            if at is None or is_gone(summary.gone, at, kept):
+                continue
+            line = summary.marker if place.kind == "chat" else line_of(conversation.id)
+            async with self._lines.place(line, None, self._chats.queue_seconds) as its_place:
+                self._conversations.forget(summary.marker)
+                its_place.check()
+                if all(one.turn == place.turn for one in kept):
+                    await self._replace(conversation, summary, place.turn)
+                else:
+                    told = str(msgspec.structs.replace(summary, gone=place.turn))
+                    await self._upstream.rename_conversation(conversation.id, told, hidden=summary.replaced)
+                gone += kept[at:]
+        return gone
+
+    async def _replace(self, conversation: Conversation, summary: Summary, turn: str) -> None:
+        """Delete a conversation; an empty one says for a while what became of it."""
+        await self._upstream.delete_conversation(conversation.agent_id, conversation.id)
+        told = str(msgspec.structs.replace(summary, gone=turn, note="", replaced=True))
+        left = await self._upstream.create_conversation(conversation.agent_id, told, [])
+        await self._upstream.rename_conversation(left.id, told, hidden=True)
+
+    async def _that_may_hold(
+        self, place: ResponsePlace, agent_type: AgentType
+    ) -> AsyncIterator[tuple[Conversation, Summary, list[KeptTurn]]]:
+        """The conversations that may hold a turn, the likeliest first, with all their turns. Raises UpstreamError."""
+        agent = agent_type.agent or await self._agent_of(place, agent_type)
+        if not agent:
+            return
+        marker = marker_at(place)
+        listed = await self._upstream.find_conversations(agent, marker)
+        for conversation, summary in that_may_hold(After(place.turn, place.made_at), marker, listed):
+            yield conversation, summary, turns_in(await self._upstream.read_exchanges(agent, conversation))
+
+    async def _agent_of(self, place: ResponsePlace, agent_type: AgentType) -> str:
+        """The id of the agent of a place; empty if there is none."""
+        agents = await self._upstream.find_agents((GATEWAY_TAG, agent_type.id, f"{USER_TAG}{place.owner}"))
+        return min(agents, key=age).id if agents else ""
