@@ -19,7 +19,7 @@ import trustme
 from msgspec import Struct
 
 from gateway.configuration import PROVIDERS
-from tests.gateways import KEY, GatewayProcess, chat, said
+from tests.gateways import KEY, ForkedGateway, chat, said
 from tests.integration.words import someone
 from tests.one_by_one import PATIENCE_SECONDS, OneByOne
 from tests.readme import ROOT
@@ -120,7 +120,7 @@ def gateway_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("gateway")
     (directory / "gateway.toml").write_text(CONFIG)
     state, environ = ("--state", str(directory / "state")), {variable: "" for variable, _, _ in PROVIDERS}
-    with GatewayProcess(directory / "gateway.toml", *state, **environ) as process:
+    with ForkedGateway(directory / "gateway.toml", *state, **environ) as process:
         yield process.base_url
 
 
@@ -148,7 +148,7 @@ def scripted_url(letta: FakeLetta, tmp_path_factory: pytest.TempPathFactory) -> 
     """A gateway in front of a Letta that does what a test tells it."""
     config = tmp_path_factory.mktemp("scripted") / "gateway.toml"
     config.write_text(SCRIPTED.format(letta=letta.base_url))
-    with GatewayProcess(config) as process:
+    with ForkedGateway(config) as process:
         yield process.base_url
 
 
@@ -251,7 +251,7 @@ def test_of_a_gateway_that_ends_behind_a_proxy_every_answer_comes_to_its_end(
             return heard + "".join(told)
 
     with (
-        GatewayProcess(tmp_path / "gateway.toml") as process,
+        ForkedGateway(tmp_path / "gateway.toml") as process,
         proxy(name, tmp_path, process.base_url) as front,
         ThreadPoolExecutor(STREAMS) as people,
     ):
