@@ -14,6 +14,7 @@ from gateway.settings import AgentType, Key
 from gateway.turns.chats.exact import After
 from gateway.turns.chats.markers import (
     KEPT_WITHOUT_ID,
+    SCRATCH,
     TEMPORARY,
     agent_name,
     conversation_marker,
@@ -66,7 +67,8 @@ class Turn(Struct, frozen=True, dict=True):
     @property
     def scratch(self) -> bool:
         """True if the chat has no id: only its history tells which chat it is."""
-        named = not self.given.startswith(KEPT_WITHOUT_ID) if self.given else self.caller.chat is not None
+        of_history = (KEPT_WITHOUT_ID, SCRATCH)
+        named = not self.given.startswith(of_history) if self.given else self.caller.chat is not None
         return not named and self.agent_type.conversations == "chat"
 
     @cached_property

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.turns.chats.markers import agent_tags
 from tests.clients.documents import LETTA
-from tests.clients.snippets import ADDRESS, PAGE, SECRETS, SNIPPETS, serving
+from tests.clients.snippets import ADDRESS, PAGE, SECRETS, SNIPPETS, TWICE, of_each_time, serving
 from tests.environments import npm_environment, uv_environment
 from tests.integration.words import someone
 from tests.printed import blocks
@@ -118,10 +118,10 @@ def test_a_library_asks_and_asks_again_in_the_same_chat(
 ) -> None:
     scope, python = someone(), environment_of(project) / "python"
     with serving(app_server, tmp_path, scope) as url:
-        command: list[str | Path] = [python, "-c", program.replace(ADDRESS, url)]
-        answers = [run(command, tmp_path).strip() for _ in range(2)]
+        (tmp_path / "program.py").write_text(program.replace(ADDRESS, url), encoding="utf-8")
+        answers = of_each_time(run([python, "-c", TWICE, "program.py"], tmp_path))
 
-    assert answers == [FIRST, AGAIN]
+    assert [answer.strip() for answer in answers] == [FIRST, AGAIN]
     assert len(app_server.conversations(only_agent(app_server, scope))) == 1
 
 

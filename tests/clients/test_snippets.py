@@ -11,7 +11,7 @@ import pytest
 from gateway.turns.chats.markers import agent_tags
 from tests.clients.documents import LETTA
 from tests.clients.node import link
-from tests.clients.snippets import ADDRESS, SECRETS, SNIPPETS, serving
+from tests.clients.snippets import ADDRESS, SECRETS, SNIPPETS, TWICE, of_each_time, serving
 from tests.integration.words import someone
 from tests.servers.app_server import AppServer
 from tests.servers.scripted_model import INTRODUCTION, THOUGHT, ScriptedModel
@@ -68,7 +68,7 @@ def run(command: list[str], directory: Path) -> tuple[str, str]:
 def command_for(name: str, request: pytest.FixtureRequest, directory: Path) -> list[str]:
     match name.rpartition(".")[2]:
         case "py":
-            return [str(request.getfixturevalue("python")), name]
+            return [str(request.getfixturevalue("python")), "-c", TWICE, name]
         case "mjs":
             link(request.getfixturevalue("node_modules"), directory)
             return ["node", name]
@@ -87,15 +87,8 @@ def text_of(name: str, printed: str) -> str:
 
 
 def test_no_snippet_is_left_out() -> None:
-    assert {
-        *ASKS,
-        *RESPONDS,
-        *SAID_WITH_TOOLS,
-        "gateway.toml",
-        "config.toml",
-        "route.js",
-        "Chat.jsx",
-    } == SNIPPETS.keys()
+    others = {"gateway.toml", "config.toml", "route.js", "Chat.jsx"}
+    assert {*ASKS, *RESPONDS, *SAID_WITH_TOOLS, *others} == SNIPPETS.keys()
 
 
 @pytest.mark.parametrize("name", ASKS)
@@ -106,7 +99,10 @@ def test_a_snippet_asks_and_asks_again_in_the_same_chat(
     with serving(app_server, tmp_path, scope) as url:
         (tmp_path / name).write_text(SNIPPETS[name].replace(ADDRESS, url), encoding="utf-8")
         command = command_for(name, request, tmp_path)
-        (first, thoughts), (again, _) = run(command, tmp_path), run(command, tmp_path)
+        if TWICE in command:
+            (first, again), (thoughts, _) = (of_each_time(said) for said in run(command, tmp_path))
+        else:
+            (first, thoughts), (again, _) = run(command, tmp_path), run(command, tmp_path)
 
     assert [text_of(name, printed) for printed in (first, again)] == [FIRST, AGAIN]
     assert thoughts.strip() == ("" if name in READS_NO_THOUGHTS else THOUGHT.strip())
@@ -132,7 +128,8 @@ def test_a_snippet_goes_on_from_a_response(
     scope = someone()
     with serving(app_server, tmp_path, scope) as url:
         (tmp_path / name).write_text(SNIPPETS[name].replace(ADDRESS, url), encoding="utf-8")
-        printed, _ = run(command_for(name, request, tmp_path), tmp_path)
+        once = [word for word in command_for(name, request, tmp_path) if word not in ("-c", TWICE)]
+        printed, _ = run(once, tmp_path)
 
     assert printed.splitlines() == [FIRST, NOW]
     assert model.said("And now?")[-1] == [("user", "Hello!"), ("assistant", FIRST), ("user", "And now?")]

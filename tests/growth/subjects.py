@@ -163,9 +163,13 @@ EXCEPTIONS = {
     },
     **{
         f"turns.places.{name}": SMALL
-        for name in ("answering", "is_for", "is_open_to", "marker_at", "marker_given", "part_of", "place_of", "placed")
+        for name in (
+            *("answering", "is_for", "is_of_its_user", "is_open_to"),
+            *("marker_at", "marker_given", "part_of", "place_of", "placed"),
+        )
     },
     "turns.chats.exact.waits_for": f"{BY_ANOTHER} (decide_after)",
+    "turns.chats.exact.nowhere": f"{BY_ANOTHER} (decide_after)",
     "turns.chats.exact.up_to": f"{BY_ANOTHER} (decide_after)",
     **{f"turns.chats.markers.{name}": f"{BY_ANOTHER} (parse_client_id)" for name in ("turn_id", "turn_told")},
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",

@@ -20,7 +20,7 @@ from gateway.http.incoming.headers import read_accepted
 from gateway.http.parts import admit, parts_of
 from gateway.http.record import record_of
 from gateway.http.responses.heads import head_of
-from gateway.http.responses.listing import DeletedResponse, ItemList, input_items, paged
+from gateway.http.responses.listing import DeletedResponse, ItemList, input_items, is_number, paged
 from gateway.http.responses.owners import check_owner, type_at
 from gateway.http.responses.rebuilt import lost, rebuilt
 from gateway.http.responses.splitting import SplittingReader
@@ -112,7 +112,7 @@ async def _as_it_is_kept(asker: Asker, place: ResponsePlace, agent_type: AgentTy
     """A response whose run is forgotten here, made of what Letta has. Raises NotFoundHere, UpstreamError."""
     key, seal = asker.key, asker.parts.seal
     activity = "thoughts" if key.tool_activity == "rich" else key.tool_activity
-    look = Look(key.reasoning or agent_type.reasoning, activity, key.approvals)
+    look = Look(key.reasoning or agent_type.reasoning, activity, key.approval_form)
     found = await _kept(asker, place, agent_type)
     return rebuilt(place, agent_type, look, seal, *found) if found else lost(place, agent_type, look, seal)
 
@@ -160,6 +160,6 @@ def _number(request: Request[Any, Any, Any], field: str, default: int) -> int:
     told = request.query_params.get(field)
     if told is None:
         return default
-    if not told.isdecimal() or len(told) > 18:
+    if not is_number(told):
         raise InvalidRequest(f"`{field}`: expected a number.", field)
     return int(told)

@@ -8,11 +8,10 @@ import msgspec
 
 from gateway.domain import errors
 from gateway.domain.cache import Cache
-from gateway.domain.errors import NotFoundHere
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
 from gateway.shared.lines import Lines, OwnLines, Place
-from gateway.turns.chats.exact import After, begins, decide_after, that_may_hold, waits_for
+from gateway.turns.chats.exact import After, begins, decide_after, nowhere, that_may_hold, waits_for
 from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones, line_of
 from gateway.turns.chats.markers import Summary, parse_summary, turn_told
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
@@ -152,7 +151,7 @@ class Conversations:
             await (self._load_place if turn.after and turn.scratch else self._load)(agent, chat, turn, patient)
             decision, free = self._decide(chat, turn)
         if decision is None:
-            raise NotFoundHere("previous_response", turn.after.place if turn.after else "")
+            raise nowhere(turn.after, turn.asked)
         if isinstance(decision, Start):
             # Only what has a conversation was spoken to, and only the agent that stays may be.
             await agent.settled()
