@@ -24,7 +24,7 @@ from gateway.http.responses.listing import DeletedResponse, ItemList, input_item
 from gateway.http.responses.owners import check_owner, type_at
 from gateway.http.responses.rebuilt import lost, rebuilt
 from gateway.http.responses.splitting import SplittingReader
-from gateway.settings import AgentType
+from gateway.settings import AgentType, Key
 from gateway.turns.exchanged import KeptTurn
 from gateway.turns.kept import DeletedTurn
 from gateway.turns.runs.log import Reader
@@ -96,6 +96,12 @@ def _asked(request: Request[None, None, State], id: str) -> tuple[Asker, Respons
     return asker, place, agent_type
 
 
+def look_of_key(key: Key, agent_type: AgentType) -> Look:
+    """The look of what is rebuilt: nobody knows how it was asked for."""
+    activity = "thoughts" if key.tool_activity == "rich" else key.tool_activity
+    return Look(key.reasoning or agent_type.reasoning, activity, key.approvals)
+
+
 async def _kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> tuple[KeptTurn, bool] | None:
     """The turn of a response, as Letta keeps it. Raises NotFoundHere for one that was deleted."""
     try:
@@ -110,9 +116,7 @@ async def _kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> tu
 
 async def _as_it_is_kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> ResponseResource:
     """A response whose run is forgotten here, made of what Letta has. Raises NotFoundHere, UpstreamError."""
-    key, seal = asker.key, asker.parts.seal
-    activity = "thoughts" if key.tool_activity == "rich" else key.tool_activity
-    look = Look(key.reasoning or agent_type.reasoning, activity, key.approvals)
+    seal, look = asker.parts.seal, look_of_key(asker.key, agent_type)
     found = await _kept(asker, place, agent_type)
     return rebuilt(place, agent_type, look, seal, *found) if found else lost(place, agent_type, look, seal)
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gateway.domain.messages import Message
 from gateway.letta.upstream import Conversation, Past
-from gateway.turns.chats.markers import Summary, parse_summary, turn_id
+from gateway.turns.chats.markers import EVERY_TURN, Summary, parse_summary, turn_id
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import Append, Branch
 
@@ -99,7 +99,7 @@ def that_may_hold(after: After, marker: str, listed: Iterable[Conversation]) -> 
     """
     at = datetime.fromtimestamp(after.made_at, UTC)
     named = [(one, summary) for one in listed if (summary := parse_summary(one.summary)) and summary.marker == marker]
-    gone = [pair for pair in named if pair[1].gone == after.turn]
+    gone = [pair for pair in named if pair[1].gone in (after.turn, EVERY_TURN)]
     then = [pair for pair in named if _made(pair[0]) <= at + SLACK and pair[0].used_at >= at - SLACK]
     likely = sorted((pair for pair in then if pair not in gone), key=lambda pair: (pair[0].used_at, pair[0].id))
     yield from (gone + likely)[:MOST_SEARCHED]
