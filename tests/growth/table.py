@@ -47,7 +47,7 @@ from gateway.letta.app_server.turn_machine import TurnMachine
 from gateway.letta.rest import decoder as letta
 from gateway.letta.rest import input, listing
 from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
-from gateway.letta.upstream import Conversation, Exchange, Instructions, Past, Sending
+from gateway.letta.upstream import Conversation, Instructions, Past, Sending
 from gateway.offline import request as offline_request
 from gateway.offline import script
 from gateway.pictures import data_urls
@@ -280,6 +280,10 @@ def rest_listed(count: int) -> list[listing.ListedMessage]:
     return [listing.ListedMessage(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
 
 
+def rest_asked(count: int) -> list[listing.ListedMessage]:
+    return [listing.ListedMessage(f"m{i}", NOW, "user_message", content="Hi") for i in range(count)]
+
+
 def rest_answered(count: int) -> list[listing.ListedMessage]:
     """The results of many calls, and what else came of them."""
     ids = [f"call-{i}" for i in range(count)]
@@ -292,10 +296,11 @@ def rest_answered(count: int) -> list[listing.ListedMessage]:
 
 
 def transcript(count: int) -> past.Transcript:
-    """Many questions, none of which was answered."""
+    """Many questions, and half as many answers in several parts."""
     reading = past.Transcript()
     for i in range(count):
-        reading.ask(Message("user", "Hi"), run_id=f"run-{i}")
+        exchange = reading.ask(Message("user", "Hi"), run_id=f"run-{i}")
+        exchange.events += [Text("so")] * (i % 2 * 4)
     return reading
 
 
@@ -482,12 +487,11 @@ TABLE: dict[str, dict[str, Make]] = {
         "parts": of(lambda count: [{"text": "a"}] * count, lambda some: [*parts.from_parts(some)])
     },
     "letta.parts.to_parts": of_text(lambda text: parts.to_parts(Message("user", text))),
-    "letta.past.messages_of": {
-        "parts": of(lambda count: [Exchange(events=[Text("so")] * count)], past.messages_of),
-        "answers": of(lambda count: [Exchange(events=[Text("so")])] * count, past.messages_of),
-    },
     "letta.past.Transcript.exchanges": {"exchanges": of(transcript, past.Transcript.exchanges)},
-    "letta.rest.listing.to_past": {"parts of an answer": of(rest_listed, listing.to_past)},
+    "letta.rest.listing.to_past": {
+        "parts of an answer": of(rest_listed, listing.to_past),
+        "questions": of(rest_asked, listing.to_past),
+    },
     "letta.rest.listing.to_exchanges": {
         "parts of an answer": of(rest_listed, lambda listed: listing.to_exchanges(listed, {})),
         "results": of(rest_answered, lambda listed: listing.to_exchanges(listed, {})),

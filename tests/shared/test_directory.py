@@ -141,7 +141,11 @@ async def test_whoever_cancels_a_response_elsewhere_ends_its_run(processes: list
         await all_of(reader)
     await until(lambda: not one.runs.under_way)
     assert one.letta.count("cancel") == 1
-    assert not await other.runs.cancel(RESPONSE.response)
+    again = await other.runs.cancel(RESPONSE.response)
+    assert again
+    with pytest.raises(errors.Unwanted):
+        await all_of(again)
+    assert one.letta.count("cancel") == 1
 
 
 async def test_a_request_that_is_not_the_same_is_a_run_of_its_own(processes: list[Process]) -> None:

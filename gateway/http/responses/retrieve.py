@@ -55,9 +55,7 @@ async def retrieve_response(request: Request[None, None, State], response_id: Fr
 async def cancel_response(request: Request[None, None, State], response_id: FromPath[str]) -> ResponseResource:
     """End a response that is under way; one that has ended stays as it is."""
     asker, place, agent_type = _asked(request, response_id)
-    name = name_of_response(place.turn, place.results)
-    await asker.parts.runs.cancel(name)
-    reader = await asker.parts.runs.follow(name)
+    reader = await asker.parts.runs.cancel(name_of_response(place.turn, place.results))
     return _as_it_stands(asker, reader) if reader else await _as_it_is_kept(asker, place, agent_type)
 
 
@@ -66,7 +64,9 @@ async def delete_response(request: Request[None, None, State], response_id: From
     """Delete a response, which ends if it is under way: nobody finds it, or what came after it, again."""
     asker, place, agent_type = _asked(request, response_id)
     runs, name = asker.parts.runs, name_of_response(place.turn, place.results)
-    if not await runs.cancel(name):
+    if reader := await runs.cancel(name):
+        reader.leave()
+    else:
         await _kept(asker, place, agent_type)
     gone = await asker.parts.kept.delete(place, agent_type)
     for one in (name, *(name_of_response(turn.turn, turn.part) for turn in gone)):

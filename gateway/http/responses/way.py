@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.domain.errors import InvalidRequest, NotFoundHere
 from gateway.domain.look import Look
-from gateway.domain.places import short_digest
+from gateway.domain.places import ResponsePlace, short_digest
 from gateway.domain.request import ApprovalDecision
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.reading import takes_items
@@ -30,9 +30,12 @@ class ResponsesWay:
 
     def place(self, turn: Turn) -> Turn:
         """The turn at the place that its request names. Raises NotFoundHere for one that is none of the caller's."""
-        turn = self._decided(turn)
+        turn, asked_at = self._decided(turn)
         goes_on, keeps = self._asked.goes_on, self._asked.keeps
-        if goes_on is None:
+        if goes_on is None and asked_at:
+            after = After(asked_at.turn, asked_at.made_at, "input")
+            placed_there = placed(turn, self._id, keeps, marker_at(asked_at), after, self._made_at)
+        elif goes_on is None:
             placed_there = placed(turn, self._id, keeps, made_at=self._made_at)
         elif goes_on.place == "conversation":
             conversation = self._seal.read_conversation(goes_on.id)
@@ -54,18 +57,20 @@ class ResponsesWay:
         outlives = self._asked.background or self._asker.key.on_disconnect == "finish"
         return msgspec.structs.replace(placed_there, outlives=outlives)
 
-    def _decided(self, turn: Turn) -> Turn:
-        """The turn with the ids of the calls that it decides about, in place of those of the items that asked."""
-        if not turn.asked.decisions:
-            return turn
-        decisions = []
+    def _decided(self, turn: Turn) -> tuple[Turn, ResponsePlace | None]:
+        """The turn with the ids of the calls that it decides about, in place of those of the items that asked.
+
+        And the place of the response that has asked. Raises NotFoundHere for items that asked somebody else.
+        """
+        place, decisions = None, []
         for decision in turn.asked.decisions:
             asked = self._seal.read_approval(decision.call_id)
             if not asked or not is_for(asked[0], turn):
                 raise NotFoundHere("item", "input")
+            place = asked[0]
             decisions.append(ApprovalDecision(asked[1], decision.approved, decision.reason))
         path = msgspec.structs.replace(turn.asked, decisions=tuple(decisions))
-        return msgspec.structs.replace(turn, asked=path)
+        return msgspec.structs.replace(turn, asked=path), place
 
     async def find(self, turn: Turn) -> Turn:
         """The turn, which is a part of another one where it brings nothing but answers to calls of that."""

@@ -88,7 +88,8 @@ class RunDirectory:
         self.forgetting: Callable[[str], None] = _nobody_forgets
         self._joining: dict[str, asyncio.Future[bool]] = {}
         link.hear("join", self._hear_join)
-        link.hear("cancel", self._hear_cancel)
+        link.hear("read", self._hear_read)
+        link.hear("end", self._hear_end)
         link.hear("forget", self._hear_forget)
         link.hear("joined", self._hear_joined)
         link.hear("leave", self._hear_leave)
@@ -137,7 +138,7 @@ class RunDirectory:
             entry = _read(await self._link.ask("GET", self._key(name)))
             if entry is None or entry.process == self._link.process:
                 return None
-            return await self._join(entry)
+            return await self._join(entry, "read")
         except Away:
             raise AnsweredElsewhere("Redis is away") from None
 
@@ -147,7 +148,7 @@ class RunDirectory:
             entry = _read(await self._link.ask("GET", self._key(name)))
             if entry is None or entry.state == ENDED or not self._link.is_alive(entry.process):
                 return False
-            return await self._is_heard(entry.process, "cancel", entry.run_id)
+            return await self._is_heard(entry.process, "end", entry.run_id)
         except Away:
             return False
 
@@ -161,20 +162,23 @@ class RunDirectory:
     def _hear_forget(self, sender: str, content: msgspec.Raw) -> None:
         self.forgetting(msgspec.msgpack.decode(content, type=str))
 
-    async def _join(self, entry: Entry) -> Reader | None:
-        """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away."""
+    async def _join(self, entry: Entry, letter: str = "join") -> Reader | None:
+        """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away.
+
+        By the letter `join` nobody joins a run that was given up; by `read` it is read all the same.
+        """
         process = None if entry.state == ENDED else entry.process
         if process and not self._link.is_alive(process):
             return None
         if entry.state == BROKEN:
             raise AnsweredElsewhere("its log is broken")
-        if process and not await self._is_heard(process, "join", entry.run_id):
+        if process and not await self._is_heard(process, letter, entry.run_id):
             return None
         leave = partial(self._link.drop_letter, process, "leave", entry.run_id) if process else _nobody_is_told
         stream = self._writer.stream_of(entry.run_id)
         # What the run is shown by comes before all events, and there may be none yet.
         first = await self._link.ask("XRANGE", stream, "-", "+", "COUNT", 1)
-        log = self._follower.follow(entry.run_id, stream, process, leave)
+        log = await self._follower.follow(entry.run_id, stream, process, leave)
         log.head = head_in(first)
         return log.follow()
 
@@ -251,14 +255,21 @@ class RunDirectory:
     def _hear_join(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
         listed = self._listed.get(run_id)
-        lets = listed is not None and not listed.run.left
+        self._let_in(sender, number, listed, lets=listed is not None and not listed.run.left)
+
+    def _hear_read(self, sender: str, content: msgspec.Raw) -> None:
+        number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
+        listed = self._listed.get(run_id)
+        self._let_in(sender, number, listed, lets=listed is not None)
+
+    def _let_in(self, sender: str, number: str, listed: _Listed | None, *, lets: bool) -> None:
         if listed and lets and sender not in listed.readers:
             reader = listed.readers[sender] = listed.run.follow()
             reader.listen(partial(_pass_by, reader))
             _pass_by(reader)
         self._link.drop_letter(sender, "joined", (number, lets))
 
-    def _hear_cancel(self, sender: str, content: msgspec.Raw) -> None:
+    def _hear_end(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
         if listed := self._listed.get(run_id):
             listed.run.cancel()
