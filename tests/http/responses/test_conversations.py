@@ -16,7 +16,7 @@ ADA = {"user": "ada"}
 HELLO: list[Any] = [{"type": "message", "role": "user", "content": "Hello?"}]
 CALL = {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city":"Rome"}'}
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "12 degrees"}
-STRICT = {
+STRICT: dict[str, TypeAdapter[Any]] = {
     "conversation": TypeAdapter(Conversation),
     "list": TypeAdapter(ConversationItemList),
     "conversation.deleted": TypeAdapter(ConversationDeletedResource),
@@ -27,7 +27,7 @@ def checked(answer: httpx.Response) -> Any:
     """The body of an answer, which is of its type of OpenAI's in every point."""
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    adapter = STRICT.get(body.get("object")) or TypeAdapter(ConversationItem)
+    adapter: TypeAdapter[Any] = STRICT.get(body.get("object")) or TypeAdapter(ConversationItem)
     adapter.validate_json(answer.content, strict=True)
     return body
 
@@ -113,7 +113,7 @@ def test_items_are_added_without_a_run_and_stay_where_they_were(letta: FakeLetta
 
 def test_items_come_a_page_at_a_time(letta: FakeLetta) -> None:
     with gateway(letta.base_url) as url, sdk(url) as client, http(url) as plain:
-        items = [{"role": "user", "content": str(i)} for i in range(5)]
+        items: list[Any] = [{"role": "user", "content": str(i)} for i in range(5)]
         id = client.conversations.create(items=items, extra_body=ADA).id
         newest = checked(plain.get(f"/v1/conversations/{id}/items", params={"limit": 2}))
         every = [*client.conversations.items.list(id, limit=2, order="asc")]
@@ -142,9 +142,9 @@ def test_an_item_that_was_not_told_is_taken_out_and_one_that_was_told_is_not(let
     with gateway(letta.base_url) as url, sdk(url) as client, http(url) as plain:
         id = client.conversations.create(items=HELLO, extra_body=ADA).id
         added = client.conversations.items.create(id, items=[{"role": "user", "content": "Not this"}]).data[0]
-        client.conversations.items.delete(added.id, conversation_id=id)
+        client.conversations.items.delete(str(added.id), conversation_id=id)
         with pytest.raises(NotFoundError):
-            client.conversations.items.retrieve(added.id, conversation_id=id)
+            client.conversations.items.retrieve(str(added.id), conversation_id=id)
         say(client, "One", id)
         told = [item["id"] for item in listed(plain, id)]
         refused = [plain.delete(f"/v1/conversations/{id}/items/{one}") for one in told]
