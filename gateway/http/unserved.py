@@ -24,7 +24,6 @@ _OTHERS = {
     "/embeddings": "Agents make no embeddings: point the client's embeddings at a model that does.",
     "/assistants": f"The Assistants API is not served here: {CHAT_COMPLETIONS}.",
     "/threads": f"The Assistants API is not served here: {CHAT_COMPLETIONS}.",
-    "/conversations": f"The Conversations API is not served here: {CHAT_COMPLETIONS}.",
     "/audio": "Agents neither speak nor listen: point the client's speech at a model that does.",
     "/realtime": f"The Realtime API is not served here: {CHAT_COMPLETIONS}.",
     "/images": "Agents paint no pictures: point the client's image generation at a model that does.",
@@ -44,7 +43,7 @@ _INSTEAD = {
     "/api/generate": OLLAMA,
     "/api/embed": OLLAMA,
     # The addresses that clients call with a base URL that lacks its end, or has too much of it.
-    **dict.fromkeys(("/chat/completions", "/models", *_OTHERS), f"{BASE_URL}."),
+    **dict.fromkeys(("/chat/completions", "/models", "/conversations", *_OTHERS), f"{BASE_URL}."),
     "/v1/v1": f"{BASE_URL}: once.",
     "/v1/chat": f"{BASE_URL}: what follows is added by the client.",
 }
@@ -55,7 +54,12 @@ _BASE = {
     "": f"{BASE_URL}, which is missing here.",
     "/v1": "This is the base URL itself: the client adds /chat/completions to it.",
 }
-_SERVED = {"/v1/chat/completions": "POST", "/v1/models": "GET", "/v1/usage": "GET"}
+_SERVED = {
+    "/v1/chat/completions": "POST",
+    "/v1/conversations": "POST",
+    "/v1/models": "GET",
+    "/v1/usage": "GET",
+}
 
 
 def explain(path: str) -> str:
@@ -82,7 +86,7 @@ _WORDS = frozenset(
         *(word for path in (*_INSTEAD, *_SERVED) for word in path.split("/")),
         *("healthz", "readyz", "connect", "web", "health", "metrics", "chats", "docs", "favicon.ico", "robots.txt"),
         *("v1beta", "openai", "deployments", "engines", "generations", "edits", "speech", "transcriptions"),
-        *("count_tokens", "runs", "messages", "embed", "pull", "user", "me"),
+        *("count_tokens", "runs", "messages", "embed", "pull", "user", "me", "items"),
     }
 )
 _MOST_WORDS = 10
