@@ -15,7 +15,7 @@ from tests.gateways import PROGRAMS, sdk
 from tests.integration.words import someone, unheard
 from tests.programs import Talk
 
-BY_ITEMS = msgspec.structs.replace(PROGRAMS, approvals="items", tool_activity="mcp_calls")
+BY_ITEMS = msgspec.structs.replace(PROGRAMS, approval_form="items", tool_activity="mcp_calls")
 
 
 @pytest.fixture(scope="module")

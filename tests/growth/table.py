@@ -211,9 +211,7 @@ def custom_input() -> CustomInput:
 def responses_encoder() -> ResponsesEncoder:
     place = ResponsePlace("5e" * 16, "0b1c2d3e", "9f86d081", "chat", "1f" * 16, "c0ffee0123456789")
     echo = Echo("m", custom_tools=("patch",))
-    return ResponsesEncoder(
-        ids=SEAL.ids_of(place), created_at=1, echo=echo, clock=lambda: 1.0, tool_activity="mcp_calls"
-    )
+    return ResponsesEncoder(ids=SEAL.ids_of(place), created_at=1, echo=echo, tool_activity="mcp_calls")
 
 
 def encoded(said: list[Saying]) -> object:

@@ -20,7 +20,7 @@ from gateway.http.incoming.body import read_json
 from gateway.http.parts import admit, parts_of
 from gateway.http.record import record_of
 from gateway.http.responses.listing import FIRST_INPUT, ItemList, ListedItem, added_items, input_items, paged
-from gateway.http.responses.owners import check_owner, type_at, user_of
+from gateway.http.responses.owners import check_owner, in_query, naming, type_at, user_of
 from gateway.http.responses.rebuilt import rebuilt
 from gateway.http.responses.retrieve import look_of_key
 from gateway.http.texts import TEXTS
@@ -41,8 +41,6 @@ from gateway.wires.responses.read import to_messages
 from gateway.wires.responses.request import InputItem
 
 Asked = Request[None, None, State]
-# The fields of a body, and of the query of a call that has none, which may name the user.
-WHO_ASKS = ("user", "safety_identifier")
 
 
 class _Call(Struct, frozen=True):
@@ -75,7 +73,7 @@ async def create_conversation(request: Asked) -> ConversationResource:
     asked, items = decode_conversation(await _body(request))
     settings, key = asker.parts.settings, asker.key
     is_bound = bool(items or asked.metadata or asked.model)
-    user = user_of(asker, _naming(asked.users), needed=is_bound or key.default_user is not None)
+    user = user_of(asker, naming(asked.users), needed=is_bound or key.default_user is not None)
     model = asked.model or next((agent_type.id for agent_type in settings.types_for(key)), "")
     agent_type = find_type(settings, key, model) if is_bound else None
     place = ConversationPlace(
@@ -99,7 +97,7 @@ async def create_conversation(request: Asked) -> ConversationResource:
 @get("/v1/conversations/{conversation_id:str}", name="retrieve_conversation")
 async def retrieve_conversation(request: Asked, conversation_id: FromPath[str]) -> ConversationResource:
     """Show a conversation."""
-    call = _call(request, conversation_id, _in_query(request))
+    call = _call(request, conversation_id, in_query(request))
     return call.shown(conversation_id, _metadata(await _found(call)))
 
 
@@ -116,7 +114,7 @@ async def update_conversation(request: Asked, conversation_id: FromPath[str]) ->
 @delete("/v1/conversations/{conversation_id:str}", status_code=200, name="delete_conversation")
 async def delete_conversation(request: Asked, conversation_id: FromPath[str]) -> DeletedConversation:
     """Delete a conversation with all that was said in it; a run that is under way there ends."""
-    call = _call(request, conversation_id, _in_query(request))
+    call = _call(request, conversation_id, in_query(request))
     parts, whose = call.asker.parts, call.whose
     found = await _found(call)
     runs = [run for run in parts.runs.under_way if whose.has(run.turn)]
@@ -133,7 +131,7 @@ async def delete_conversation(request: Asked, conversation_id: FromPath[str]) ->
 @get("/v1/conversations/{conversation_id:str}/items", name="list_conversation_items")
 async def list_conversation_items(request: Asked, conversation_id: FromPath[str]) -> ItemList:
     """List all that was said in a conversation."""
-    call = _call(request, conversation_id, _in_query(request))
+    call = _call(request, conversation_id, in_query(request))
     return paged(request, await _items(call))
 
 
@@ -156,7 +154,7 @@ async def retrieve_conversation_item(
     request: Asked, conversation_id: FromPath[str], item_id: FromPath[str]
 ) -> ListedItem:
     """Show one item of a conversation."""
-    call = _call(request, conversation_id, _in_query(request))
+    call = _call(request, conversation_id, in_query(request))
     return _one(await _items(call), item_id)
 
 
@@ -165,7 +163,7 @@ async def delete_conversation_item(
     request: Asked, conversation_id: FromPath[str], item_id: FromPath[str]
 ) -> ConversationResource:
     """Take an item out of a conversation, if its agent has not heard it; nobody can forget what was said."""
-    call = _call(request, conversation_id, _in_query(request))
+    call = _call(request, conversation_id, in_query(request))
     _one(await _items(call), item_id)
     found = call.asker.parts.seal.read_item(item_id)
     if found is None:
@@ -183,15 +181,6 @@ async def _body(request: Asked) -> bytes:
     return await read_json(request, parts_of(request).settings.server.max_body_mb * 1024 * 1024)
 
 
-def _naming(users: dict[str, str]) -> NeutralRequest:
-    """A request that says nothing but who asks."""
-    return NeutralRequest(model="", messages=(), users=users)
-
-
-def _in_query(request: Asked) -> dict[str, str]:
-    return {name: value for name in WHO_ASKS if (value := request.query_params.get(name))}
-
-
 def _call(request: Asked, id: str, users: dict[str, str]) -> _Call:
     """A call about a conversation. Raises NotFoundHere where it is not theirs who ask, UserRequired."""
     asker = _asker(request)
@@ -199,7 +188,7 @@ def _call(request: Asked, id: str, users: dict[str, str]) -> _Call:
     place = asker.parts.seal.read_conversation(id)
     if place is None:
         raise missing
-    user = check_owner(asker, place.owner, place.scope, missing, _naming(users))
+    user = check_owner(asker, place.owner, place.scope, missing, naming(users))
     types = tuple(asker.parts.settings.types_for(asker.key))
     if place.agent_type:
         types = (type_at(asker, place.agent_type, missing),)

@@ -27,6 +27,7 @@ from gateway.wires.responses.response import (
 DEFAULT_LIMIT, LARGEST_LIMIT = 20, 100
 # The places of a response's input among its items, behind all of its output.
 FIRST_INPUT = 0x8000
+LONGEST_NUMBER = 19
 _KINDS: dict[str, ItemKind] = {
     MESSAGE: "msg",
     REASONING: "rs",
@@ -161,13 +162,18 @@ def _content(message: Message) -> Iterator[GivenText | GivenImage]:
             yield GivenText(piece)
 
 
+def is_number(text: str) -> bool:
+    """True of a number in a query, which no list is longer than: in the digits 0 to 9, without a sign."""
+    return text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER
+
+
 def paged(request: Request[Any, Any, Any], items: Sequence[ListedItem]) -> ItemList:
     """The page that a request asks for by `after`, `limit` and `order`. Raises InvalidRequest, NotFoundHere."""
     query = request.query_params
     order, limit, after = query.get("order", "desc"), query.get("limit", str(DEFAULT_LIMIT)), query.get("after")
     if order not in ("asc", "desc"):
         raise InvalidRequest("`order`: expected `asc` or `desc`.", "order")
-    if not (limit.isdecimal() and 1 <= int(limit[:9]) <= LARGEST_LIMIT):
+    if not (is_number(limit) and 1 <= int(limit) <= LARGEST_LIMIT):
         raise InvalidRequest(f"`limit`: expected a number from 1 to {LARGEST_LIMIT}.", "limit")
     every = [*items] if order == "asc" else [*reversed(items)]
     begin = 0

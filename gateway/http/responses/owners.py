@@ -1,5 +1,10 @@
 """The owners of responses and conversations: a call about one by its id has no body, and may name no user."""
 
+from typing import Any
+
+import msgspec
+from litestar import Request
+
 from gateway.domain.errors import NotFoundHere
 from gateway.domain.places import short_digest
 from gateway.domain.request import Request as NeutralRequest
@@ -11,6 +16,18 @@ from gateway.turns.chats.markers import user_digest
 from gateway.turns.people.identity import User, identify
 
 NOTHING_ASKED = NeutralRequest(model="", messages=())
+# The fields that may name the user: of a body, and of the query of a call that has none.
+WHO_ASKS = ("user", "safety_identifier")
+
+
+def naming(users: dict[str, str]) -> NeutralRequest:
+    """A request that says nothing but who asks, by the fields that name them."""
+    return msgspec.structs.replace(NOTHING_ASKED, users=users)
+
+
+def in_query(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The users that the query of a request names, by its fields."""
+    return {name: value for name in WHO_ASKS if (value := request.query_params.get(name))}
 
 
 def user_of(asker: Asker, asked: NeutralRequest = NOTHING_ASKED, needed: bool = False) -> User | None:

@@ -20,8 +20,8 @@ from gateway.http.incoming.headers import read_accepted
 from gateway.http.parts import admit, parts_of
 from gateway.http.record import record_of
 from gateway.http.responses.heads import head_of
-from gateway.http.responses.listing import DeletedResponse, ItemList, input_items, paged
-from gateway.http.responses.owners import check_owner, type_at
+from gateway.http.responses.listing import DeletedResponse, ItemList, input_items, is_number, paged
+from gateway.http.responses.owners import check_owner, in_query, naming, type_at
 from gateway.http.responses.rebuilt import lost, rebuilt
 from gateway.http.responses.splitting import SplittingReader
 from gateway.settings import AgentType, Key
@@ -90,7 +90,7 @@ def _asked(request: Request[None, None, State], id: str) -> tuple[Asker, Respons
     place = asker.parts.seal.read_response(id)
     if place is None or place.kind == "scratch":
         raise missing
-    check_owner(asker, place.owner, place.scope, missing)
+    check_owner(asker, place.owner, place.scope, missing, naming(in_query(request)))
     agent_type = type_at(asker, place.agent_type, missing)
     asker.record.agent_type = agent_type.id
     return asker, place, agent_type
@@ -99,7 +99,7 @@ def _asked(request: Request[None, None, State], id: str) -> tuple[Asker, Respons
 def look_of_key(key: Key, agent_type: AgentType) -> Look:
     """The look of what is rebuilt: nobody knows how it was asked for."""
     activity = "thoughts" if key.tool_activity == "rich" else key.tool_activity
-    return Look(key.reasoning or agent_type.reasoning, activity, key.approvals)
+    return Look(key.reasoning or agent_type.reasoning, activity, key.approval_form)
 
 
 async def _kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> tuple[KeptTurn, bool] | None:
@@ -164,6 +164,6 @@ def _number(request: Request[Any, Any, Any], field: str, default: int) -> int:
     told = request.query_params.get(field)
     if told is None:
         return default
-    if not told.isdecimal() or len(told) > 18:
+    if not is_number(told):
         raise InvalidRequest(f"`{field}`: expected a number.", field)
     return int(told)

@@ -87,7 +87,7 @@ class ResponsesWay:
             reasoning = "hidden"
         if activity == "rich" and not (turn.caller.frontend and takes_items(key, self._asker.named)):
             activity = "thoughts"
-        return Look(reasoning, activity, key.approvals)
+        return Look(reasoning, activity, key.approval_form)
 
     def head(self, turn: Turn, look: Look) -> bytes:
         names = tuple(tool.name for tool in turn.tools.tools)

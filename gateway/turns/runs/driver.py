@@ -10,6 +10,7 @@ that has begun must come to its end.
 
 import asyncio
 import logging
+import time
 import uuid
 from contextlib import suppress
 from contextvars import copy_context
@@ -18,7 +19,7 @@ import msgspec
 
 from gateway.domain import errors
 from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
-from gateway.domain.events import Event, TokensCounted
+from gateway.domain.events import Event, Stop, TokensCounted
 from gateway.letta.notes import NOBODY_ALLOWS
 from gateway.letta.upstream import Sending
 from gateway.shared.lines import OWN_PLACE, Place
@@ -273,11 +274,11 @@ class Run:
             self._begin_cancel()
         # At last: the readers are told within this call.
         if heard.told:
-            self.log.append(heard.told)
+            self.log.append(_dated(heard.told) if heard.stopped else heard.told)
 
     def _tell(self, events: list[Event]) -> None:
         if events:
-            self.log.append(events)
+            self.log.append(_dated(events))
 
     # What a run goes on with
 
@@ -379,3 +380,9 @@ class Run:
             await self._means.upstream.cancel(*self._where)
         except errors.UpstreamError as error:
             logger.warning("a run could not be cancelled: %s: %s", type(error).__name__, error)
+
+
+def _dated(events: list[Event]) -> list[Event]:
+    """The events, in which the end of the run has its time."""
+    now = int(time.time())
+    return [msgspec.structs.replace(event, at=now) if isinstance(event, Stop) else event for event in events]

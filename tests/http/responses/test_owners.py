@@ -125,15 +125,13 @@ def test_a_response_is_for_whom_it_was_given(letta: FakeLetta, kind: Kind, asked
     body = {"model": "tutor", "input": "Hi"}
     with gateway(letta.base_url, keys=kind.keys) as url, http(url) as client:
         path = made(client, kind.ada, "/v1/responses", body)
-        # What has no body names nobody, where users come by bodies: the id says whose it is.
-        by_another = call(client, kind.bob, path, asked) if not kind.by_body else None
+        by_another = call(client, kind.bob, path, asked)
         others = made(client, kind.bob, "/v1/responses", body)
         by_nobody, forged = call(client, Person(), others, asked), call(client, kind.ada, f"{path}x", asked)
         own = call(client, kind.ada, path, asked)
 
     assert own == (200, None)
-    assert by_another in (None, (404, "response_not_found"))
-    assert forged == (404, "response_not_found")
+    assert by_another == forged == (404, "response_not_found")
     expected = {200: None, 400: "user_required", 404: "response_not_found"}
     # Whoever is bound to a key is named by that, and so is Ada here.
     status = 404 if not kind.by_body and kind.ada.headers == {} else kind.nobody
