@@ -17,13 +17,13 @@ _LEVEL = 6
 
 
 class Added(Struct, array_like=True):
-    """Items that were added together, without a run: `Added("c0ffee0123456789", 1_790_000_000, "", [{"type": …}])`."""
+    """Items that were added together, without a run: `Added("c0ffee0123456789", 1_790_000_000, (), [{"type": …}])`."""
 
     turn: str
     """The id of the turn that they would be, 16 hex digits: their own ids are made of it."""
     made_at: int
-    after: str
-    """The id of the turn that came before them; empty where none did."""
+    after: tuple[str, ...]
+    """The ids of the turns that came before them: the last one, and the last that Letta had kept, empty for none."""
     items: list[AddedItem | None]
     """None stands for one that was deleted."""
 

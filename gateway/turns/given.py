@@ -185,7 +185,7 @@ class GivenChats:
 
         Raises what `describe` does.
         """
-        new = Added(secrets.token_hex(8), int(time.time()), "", [*items])
+        new = Added(secrets.token_hex(8), int(time.time()), (), [*items])
 
         async def added(given: Given | None, about: About) -> tuple[About, str | None]:
             before, untold, new.after = await self._untold(given, about, say)
@@ -306,13 +306,15 @@ class GivenChats:
         summary = Summary(whose.marker(agent_type), note=note or "", whose=of_whom, about=about)
         await self._upstream.create_conversation(agent_id, str(summary), [])
 
-    async def _untold(self, given: Given | None, about: About, say: Say) -> tuple[list[Message], list[AddedItem], str]:
-        """All that the agent of a chat lacks beside items; the items that it lacks; and the last turn that it has had.
+    async def _untold(
+        self, given: Given | None, about: About, say: Say
+    ) -> tuple[list[Message], list[AddedItem], tuple[str, ...]]:
+        """All that the agent of a chat lacks beside items; the items that it lacks; and its last turns (`Added.after`).
 
         Raises Busy while a run is under way there.
         """
         if given is None:
-            return [], [], ""
+            return [], [], ()
         conversation, noted = given.conversation, from_note(given.summary.note)
         past = await self._upstream.read_conversation(conversation.agent_id, conversation)
         if noted.begun and not is_kept(noted.messages, past) and await self._upstream.is_running(conversation.id):
@@ -322,9 +324,7 @@ class GivenChats:
         told = say(items)
         end = [(message.role, message.content) for message in missing[len(missing) - len(told) :]]
         are_untold = bool(told) and end == [(message.role, message.content) for message in told]
-        last = next(
-            (turn[0] for one in reversed([*past.messages, *missing]) if (turn := turn_told(one.client_id))[1]), ""
-        )
+        last = (*_last_turn(missing), *(_last_turn(past.messages) or [""]))
         return missing[: len(missing) - len(told)] if are_untold else missing, items if are_untold else [], last
 
     async def _agent_for(self, whose: Whose, agent_type: AgentType) -> str:
@@ -352,15 +352,25 @@ def own_exchanges(exchanges: Iterable[Exchange], added: Iterable[str]) -> list[E
 
 
 def in_order(added: Sequence[Added], turns: Sequence[KeptTurn]) -> list[KeptTurn | Added]:
-    """All that there is of a chat, in order: items that were added stand behind the turn after which they were."""
-    last = {turn.turn: at for at, turn in enumerate(turns)}
+    """All that there is of a chat, in order: items that were added stand behind the turn after which they were.
+
+    Those stand last whose turn is no longer there.
+    """
+    last = {turn.turn: at for at, turn in enumerate(turns)} | {"": -1}
     behind: dict[int, list[Added]] = {}
     for one in added:
-        behind.setdefault(last.get(one.after, len(turns) - 1) if one.after else -1, []).append(one)
+        otherwise = len(turns) - 1 if one.after else -1
+        behind.setdefault(next((last[id] for id in one.after if id in last), otherwise), []).append(one)
     content: list[KeptTurn | Added] = [*behind.get(-1, [])]
     for at, turn in enumerate(turns):
         content += [turn, *behind.get(at, [])]
     return content
+
+
+def _last_turn(messages: Sequence[Message]) -> list[str]:
+    """The id of the turn that the last of the messages with one begins; nothing if none has one."""
+    told = (turn_told(message.client_id) for message in reversed(messages))
+    return next(([id] for id, second in told if second), [])
 
 
 def _asked_in(added: Iterable[Added], say: Say) -> list[str]:
