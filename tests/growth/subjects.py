@@ -169,7 +169,6 @@ EXCEPTIONS = {
         )
     },
     "turns.chats.exact.waits_for": f"{BY_ANOTHER} (decide_after)",
-    "turns.chats.exact.nowhere": f"{BY_ANOTHER} (decide_after)",
     "turns.chats.exact.up_to": f"{BY_ANOTHER} (decide_after)",
     **{f"turns.chats.markers.{name}": f"{BY_ANOTHER} (parse_client_id)" for name in ("turn_id", "turn_told")},
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",
