@@ -91,6 +91,8 @@ EXCEPTIONS = {
     "wires.responses.tools.custom_names": f"{BY_ANOTHER} (to_echo)",
     "wires.responses.tools.read_choice": f"{BY_ANOTHER} (to_offered_tools)",
     "wires.responses.tools.takes": SMALL,
+    "wires.responses.tools.full_name": SMALL,
+    **{f"wires.responses.tools.{name}": f"{BY_ANOTHER} (to_echo)" for name in ("alone", "names_in_namespaces")},
     **{f"http.answers.compressor.Compressor.{how}": "a Protocol" for how in ("compress", "end")},
     "http.answers.compressor.encoding_headers": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
