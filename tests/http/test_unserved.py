@@ -63,7 +63,9 @@ def test_a_path_that_is_not_served_is_told_what_is(
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (404, "unknown_url")
     assert [words for words in named if words not in error["message"]] == []
-    assert error["message"].endswith("The gateway serves /v1/chat/completions, /v1/responses, /v1/conversations and /v1/models.")
+    assert error["message"].endswith(
+        "The gateway serves /v1/chat/completions, /v1/responses, /v1/conversations and /v1/models."
+    )
     assert len(error["message"]) < 600
 
 
