@@ -2,7 +2,7 @@
 
 import re
 
-SERVED = "The gateway serves /v1/chat/completions, /v1/responses and /v1/models."
+SERVED = "The gateway serves /v1/chat/completions, /v1/responses, /v1/conversations and /v1/models."
 NOTHING = "There is nothing at this address."
 BASE_URL = "The base URL ends with /v1"
 CHAT_COMPLETIONS = "have the client use chat completions"
@@ -22,7 +22,6 @@ _OTHERS = {
     "/embeddings": "Agents make no embeddings: point the client's embeddings at a model that does.",
     "/assistants": f"The Assistants API is not served here: {RESPONSES}.",
     "/threads": f"The Assistants API is not served here: {RESPONSES}.",
-    "/conversations": "The Conversations API is not served here: go on by `previous_response_id`, or name the chat.",
     "/audio": "Agents neither speak nor listen: point the client's speech at a model that does.",
     "/realtime": f"The Realtime API is not served here: {CHAT_COMPLETIONS}.",
     "/images": "Agents paint no pictures: point the client's image generation at a model that does.",
@@ -42,7 +41,7 @@ _INSTEAD = {
     "/api/generate": OLLAMA,
     "/api/embed": OLLAMA,
     # The addresses that clients call with a base URL that lacks its end, or has too much of it.
-    **dict.fromkeys(("/chat/completions", "/responses", "/models", *_OTHERS), f"{BASE_URL}."),
+    **dict.fromkeys(("/chat/completions", "/responses", "/models", "/conversations", *_OTHERS), f"{BASE_URL}."),
     "/v1/v1": f"{BASE_URL}: once.",
     "/v1/chat": f"{BASE_URL}: what follows is added by the client.",
 }
@@ -55,7 +54,13 @@ _BASE = {
     "": f"{BASE_URL}, which is missing here.",
     "/v1": "This is the base URL itself: the client adds /chat/completions or /responses to it.",
 }
-_SERVED = {"/v1/chat/completions": "POST", "/v1/responses": "POST", "/v1/models": "GET", "/v1/usage": "GET"}
+_SERVED = {
+    "/v1/chat/completions": "POST",
+    "/v1/responses": "POST",
+    "/v1/conversations": "POST",
+    "/v1/models": "GET",
+    "/v1/usage": "GET",
+}
 
 
 def is_taken_for_an_id(path: str) -> bool:
@@ -87,7 +92,7 @@ _WORDS = frozenset(
         *(word for path in (*_INSTEAD, *_SERVED) for word in path.split("/")),
         *("healthz", "readyz", "connect", "web", "health", "metrics", "chats", "docs", "favicon.ico", "robots.txt"),
         *("v1beta", "openai", "deployments", "engines", "generations", "edits", "speech", "transcriptions"),
-        *("count_tokens", "runs", "messages", "embed", "pull", "user", "me"),
+        *("count_tokens", "runs", "messages", "embed", "pull", "user", "me", "items"),
     }
 )
 _MOST_WORDS = 10

@@ -11,7 +11,7 @@ from gateway.shared.lines import Lines, OwnLines
 from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.exact import After, that_may_hold
 from gateway.turns.chats.known import line_of
-from gateway.turns.chats.markers import GATEWAY_TAG, USER_TAG, Summary
+from gateway.turns.chats.markers import EVERY_TURN, GATEWAY_TAG, USER_TAG, Summary
 from gateway.turns.exchanged import KeptTurn, is_gone, place_among, turns_in
 from gateway.turns.places import marker_at
 
@@ -41,7 +41,7 @@ class KeptTurns:
             at = place_among(place.turn, place.results, kept)
             if at is None and runs and self._upstream.capabilities.keeps_runs and _is_next(place, kept):
                 return KeptTurn(place.turn, place.results), True
-            if summary.gone == place.turn or (at is not None and is_gone(summary.gone, at, kept)):
+            if summary.gone in (place.turn, EVERY_TURN) or (at is not None and is_gone(summary.gone, at, kept)):
                 raise DeletedTurn
             if at is not None:
                 return kept[at], runs and at == len(kept) - 1

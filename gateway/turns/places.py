@@ -34,9 +34,9 @@ def marker_at(place: ResponsePlace) -> str:
     return f"{_BEGINS[place.kind]}{place.chat}"
 
 
-def marker_given(place: ConversationPlace, scope: str) -> str:
-    """The marker of a chat that the gateway has given an id, in the scope of its key."""
-    return given_marker(scope, place.nonce)
+def marker_given(place: ConversationPlace, scope: str, type_id: str = "", user: str = "") -> str:
+    """The marker of a chat that the gateway has given an id, in the scope of its key: see `given_marker`."""
+    return given_marker(scope, place.nonce, type_id, user)
 
 
 def is_for(place: ResponsePlace, turn: Turn) -> bool:

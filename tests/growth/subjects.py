@@ -91,6 +91,8 @@ EXCEPTIONS = {
     "wires.responses.tools.custom_names": f"{BY_ANOTHER} (to_echo)",
     "wires.responses.tools.read_choice": f"{BY_ANOTHER} (to_offered_tools)",
     "wires.responses.tools.takes": SMALL,
+    "wires.responses.tools.full_name": SMALL,
+    **{f"wires.responses.tools.{name}": f"{BY_ANOTHER} (to_echo)" for name in ("alone", "names_in_namespaces")},
     **{f"http.answers.compressor.Compressor.{how}": "a Protocol" for how in ("compress", "end")},
     "http.answers.compressor.encoding_headers": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
@@ -169,7 +171,6 @@ EXCEPTIONS = {
         )
     },
     "turns.chats.exact.waits_for": f"{BY_ANOTHER} (decide_after)",
-    "turns.chats.exact.nowhere": f"{BY_ANOTHER} (decide_after)",
     "turns.chats.exact.up_to": f"{BY_ANOTHER} (decide_after)",
     **{f"turns.chats.markers.{name}": f"{BY_ANOTHER} (parse_client_id)" for name in ("turn_id", "turn_told")},
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",

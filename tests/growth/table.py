@@ -53,9 +53,10 @@ from gateway.offline import request as offline_request
 from gateway.pictures import data_urls
 from gateway.settings import OPEN_KEY
 from gateway.tasks import answers
+from gateway.turns.about import About, from_about, to_about
 from gateway.turns.chats import exact, likeness, markers, to_send, tool_history, unkept
 from gateway.turns.chats import reconcile as chats
-from gateway.turns.chats.path import RequestedPath
+from gateway.turns.chats.path import RequestedPath, read_said
 from gateway.turns.runs import pending_calls, requirements, resend, strict
 from gateway.turns.runs.account import untold
 from gateway.turns.runs.course import Course
@@ -68,10 +69,12 @@ from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMe
 from gateway.wires.client_calls import ClientCalls
 from gateway.wires.narrator import Narrator
 from gateway.wires.responses import request as responses_request
+from gateway.wires.responses.conversations import decode_conversation
 from gateway.wires.responses.custom_input import CustomInput
 from gateway.wires.responses.echo import Echo, to_echo
 from gateway.wires.responses.encoder import ResponsesEncoder
 from gateway.wires.responses.ids import Seal
+from gateway.wires.responses.read import to_messages
 from gateway.wires.responses.read import to_request as read_response_request
 from gateway.wires.responses.request import InputItem, InputPart, OfferedTool, ResponsesRequest
 from gateway.wires.responses.tools import custom_arguments, to_offered_tools
@@ -650,6 +653,19 @@ TABLE: dict[str, dict[str, Make]] = {
         items=Shape("[", "{},", "{}]"),
         texts=Shape("[", '"",', ""),
     ),
+    "wires.responses.read.to_messages": {
+        "chat": of(lambda count: items_of(count, "message"), lambda items: to_messages(items, "items")),
+        "calls": of(lambda count: items_of(count, "function_call"), lambda items: to_messages(items, "items")),
+    },
+    "wires.responses.request.check_items": {
+        "items": of(lambda count: items_of(count, "message"), refused(responses_request.check_items))
+    },
+    "wires.responses.conversations.decode_conversation": of_text(
+        lambda text: refused(decode_conversation)(f'{{"items": {text}}}'.encode()),
+        deep=nested("[", ""),
+        items=Shape("[", "{},", "{}]"),
+        texts=Shape("[", '"",', ""),
+    ),
     "wires.responses.tools.custom_arguments": of_text(custom_arguments),
     "wires.responses.tools.to_offered_tools": {
         "tools": of(
@@ -678,6 +694,12 @@ TABLE: dict[str, dict[str, Make]] = {
         "calls": of(cards, lambda pair: [pair[0].receive(one) for one in pair[1]])
     },
     "frontends.open_webui.items.Items.add": of_text(lambda text: items().add("message", text)),
+    "turns.chats.path.read_said": {
+        "calls": of(lambda count: messages_of(told_calls(count)), read_said),
+        "chat": of(lambda count: messages_of(told(count)), read_said),
+    },
+    "turns.about.from_about": of_text(from_about),
+    "turns.about.to_about": of_text(lambda text: to_about(About({"": text}))),
     "turns.chats.path.read_path": {"chat": of(told, path_shown), "calls": of(told_calls, refused(path_shown))},
     "turns.runs.requirements.AnswerGate.take": {
         "events": in_pieces(
@@ -700,7 +722,9 @@ TABLE: dict[str, dict[str, Make]] = {
         "path": of(dialogue, lambda said: markers.PathDigest().add_messages(said))
     },
     "turns.chats.markers.parse_client_id": of_text(markers.parse_client_id, dashes=Shape("gw1", "-", "")),
-    "turns.chats.markers.parse_summary": of_text(markers.parse_summary, states=Shape("", " (replaced)", " [] gw1:x")),
+    "turns.chats.markers.parse_summary": of_text(
+        markers.parse_summary, states=Shape("", " (replaced)", " [] gw1:x"), about=Shape("a (about ", "a", ") gw1:x")
+    ),
     "turns.chats.markers.scratch_marker": of_text(lambda text: markers.scratch_marker("t", "s", "u", text)),
     "turns.runs.resend.to_sent": of_text(lambda text: resend.to_sent(OPEN_KEY, NEVER_SENT, turn("Hi"), text.encode())),
     "turns.chats.likeness.Matched.note": {

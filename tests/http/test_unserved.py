@@ -14,7 +14,6 @@ PATHS: dict[str, tuple[str, ...]] = {
     "/v1/embeddings": ("embeddings",),
     "/v1/assistants": ("responses",),
     "/v1/threads/t/runs": ("responses",),
-    "/v1/conversations": ("previous_response_id",),
     "/v1/audio/speech": ("speech",),
     "/v1/audio/transcriptions": ("speech",),
     "/v1/realtime": ("chat completions",),
@@ -35,6 +34,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "/chat/completions/": ("ends with /v1",),
     "//chat//completions": ("ends with /v1",),
     "/embeddings": ("ends with /v1",),
+    "/conversations": ("ends with /v1",),
     "/v1/chat": ("ends with /v1",),
     "/v1/chat/chat/completions": ("ends with /v1",),
     "/V1/Chat/Completions": ("small letters",),
@@ -63,7 +63,9 @@ def test_a_path_that_is_not_served_is_told_what_is(
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (404, "unknown_url")
     assert [words for words in named if words not in error["message"]] == []
-    assert error["message"].endswith("The gateway serves /v1/chat/completions, /v1/responses and /v1/models.")
+    assert error["message"].endswith(
+        "The gateway serves /v1/chat/completions, /v1/responses, /v1/conversations and /v1/models."
+    )
     assert len(error["message"]) < 600
 
 
@@ -77,6 +79,7 @@ METHODS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/v1/responses"): ("takes POST",),
     ("POST", "/v1/responses/resp_1"): ("The gateway serves",),
     ("POST", "/v1/models"): ("takes GET",),
+    ("GET", "/v1/conversations"): ("takes POST",),
     ("POST", "/v1/models/chat/completions"): ("base URL ends with /v1",),
     ("POST", "/healthz"): ("The gateway serves",),
 }

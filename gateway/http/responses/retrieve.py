@@ -21,10 +21,10 @@ from gateway.http.parts import admit, parts_of
 from gateway.http.record import record_of
 from gateway.http.responses.heads import head_of
 from gateway.http.responses.listing import DeletedResponse, ItemList, input_items, is_number, paged
-from gateway.http.responses.owners import check_owner, type_at
+from gateway.http.responses.owners import check_owner, in_query, naming, type_at
 from gateway.http.responses.rebuilt import lost, rebuilt
 from gateway.http.responses.splitting import SplittingReader
-from gateway.settings import AgentType
+from gateway.settings import AgentType, Key
 from gateway.turns.exchanged import KeptTurn
 from gateway.turns.kept import DeletedTurn
 from gateway.turns.runs.log import Reader
@@ -90,10 +90,16 @@ def _asked(request: Request[None, None, State], id: str) -> tuple[Asker, Respons
     place = asker.parts.seal.read_response(id)
     if place is None or place.kind == "scratch":
         raise missing
-    check_owner(asker, place.owner, place.scope, missing)
+    check_owner(asker, place.owner, place.scope, missing, naming(in_query(request)))
     agent_type = type_at(asker, place.agent_type, missing)
     asker.record.agent_type = agent_type.id
     return asker, place, agent_type
+
+
+def look_of_key(key: Key, agent_type: AgentType) -> Look:
+    """The look of what is rebuilt: nobody knows how it was asked for."""
+    activity = "thoughts" if key.tool_activity == "rich" else key.tool_activity
+    return Look(key.reasoning or agent_type.reasoning, activity, key.approval_form)
 
 
 async def _kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> tuple[KeptTurn, bool] | None:
@@ -110,9 +116,7 @@ async def _kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> tu
 
 async def _as_it_is_kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> ResponseResource:
     """A response whose run is forgotten here, made of what Letta has. Raises NotFoundHere, UpstreamError."""
-    key, seal = asker.key, asker.parts.seal
-    activity = "thoughts" if key.tool_activity == "rich" else key.tool_activity
-    look = Look(key.reasoning or agent_type.reasoning, activity, key.approval_form)
+    seal, look = asker.parts.seal, look_of_key(asker.key, agent_type)
     found = await _kept(asker, place, agent_type)
     return rebuilt(place, agent_type, look, seal, *found) if found else lost(place, agent_type, look, seal)
 

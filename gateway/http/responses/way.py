@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.domain.errors import NotFoundHere
+from gateway.domain.errors import InvalidRequest, NotFoundHere
 from gateway.domain.look import Look
-from gateway.domain.places import ResponsePlace
+from gateway.domain.places import ResponsePlace, short_digest
 from gateway.domain.request import ApprovalDecision
 from gateway.domain.request import Request as NeutralRequest
 from gateway.frontends.reading import takes_items
 from gateway.http.asking import Asker
 from gateway.http.responses.heads import ResponseHead
 from gateway.turns.chats.exact import After
-from gateway.turns.chats.markers import SCRATCH
+from gateway.turns.chats.markers import SCRATCH, user_digest
 from gateway.turns.places import (
     answering,
     is_for,
@@ -54,7 +54,10 @@ class ResponsesWay:
             conversation = self._seal.read_conversation(goes_on.id)
             if not conversation or not is_open_to(conversation, turn.caller.user):
                 raise NotFoundHere("conversation", goes_on.place)
-            marker = marker_given(conversation, turn.caller.user.scope)
+            agent_type, user = turn.agent_type, turn.caller.user
+            if conversation.agent_type not in ("", short_digest(agent_type.id)):
+                raise InvalidRequest("`conversation` was made for another model.", "conversation")
+            marker = marker_given(conversation, user.scope, agent_type.id, user_digest(user.scope, user.id))
             placed_there = placed(turn, self._id, keeps, marker, made_at=self._made_at)
         elif goes_on.place == "previous_response_id":
             found = self._seal.read_response(goes_on.id)

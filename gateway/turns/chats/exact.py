@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from msgspec import Struct
 
-from gateway.domain.errors import NotFoundHere
 from gateway.domain.messages import Message
 from gateway.letta.upstream import Conversation, Past
-from gateway.turns.chats.markers import Summary, parse_summary, turn_id
+from gateway.turns.chats.markers import EVERY_TURN, Summary, parse_summary, turn_id
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import Append, Branch
 
@@ -70,11 +69,6 @@ def decide_after(
     return Append(lost, again) if past.appendable else Branch(lost, len(past.messages), again)
 
 
-def nowhere(after: After | None, request: RequestedPath) -> NotFoundHere:
-    """The error of a request for which there is no place."""
-    return NotFoundHere("previous_response", after.place if after else "", NONE_WAITS if request.only_results else "")
-
-
 def waits_for(request: RequestedPath, past: Past) -> bool:
     """True if calls wait in a conversation for the answers that a request brings."""
     return any(call.tool_call_id in request.answered for call in past.pending)
@@ -108,7 +102,7 @@ def that_may_hold(after: After, marker: str, listed: Iterable[Conversation]) -> 
     """
     at = datetime.fromtimestamp(after.made_at, UTC)
     named = [(one, summary) for one in listed if (summary := parse_summary(one.summary)) and summary.marker == marker]
-    gone = [pair for pair in named if pair[1].gone == after.turn]
+    gone = [pair for pair in named if pair[1].gone in (after.turn, EVERY_TURN)]
     then = [pair for pair in named if _made(pair[0]) <= at + SLACK and pair[0].used_at >= at - SLACK]
     likely = sorted((pair for pair in then if pair not in gone), key=lambda pair: (pair[0].used_at, pair[0].id))
     yield from (gone + likely)[:MOST_SEARCHED]

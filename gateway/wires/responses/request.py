@@ -198,28 +198,29 @@ def decode_request(body: bytes) -> ResponsesRequest:
     if not request.input:
         raise InvalidRequest("`input` is empty: expected a text, or at least one item.", "input")
     if isinstance(request.input, list):
-        _check_items(request.input)
+        check_items(request.input)
     return request
 
 
-def _check_items(items: list[InputItem]) -> None:
-    """Raises InvalidRequest."""
-    check_count(len(items), MESSAGES, "input", "items")
-    check_count(sum(_parts(item.content) + _parts(item.output) for item in items), PARTS, "input", "parts")
+def check_items(items: list[InputItem], place: str = "input") -> None:
+    """Check the items in the field `place`. Raises InvalidRequest."""
+    check_count(len(items), MESSAGES, place, "items")
+    check_count(sum(_parts(item.content) + _parts(item.output) for item in items), PARTS, place, "parts")
     for i, item in enumerate(items):
         kind = item.kind
         needed = _NEEDED.get(kind)
         if not kind:
-            raise missing(f"input[{i}].type")
+            raise missing(f"{place}[{i}].type")
         if needed is None:
             # The type is repeated only where it is a name.
             named = f" `{kind}`" if kind.isidentifier() and len(kind) <= 40 else ""
+            where = f"{place}[{i}]"
             raise InvalidRequest(
-                f"`input[{i}]`: this gateway takes no items of the type{named}.", f"input[{i}]", "unsupported_parameter"
+                f"`{where}`: this gateway takes no items of the type{named}.", where, "unsupported_parameter"
             )
         for field in needed:
             if getattr(item, field) is None:
-                raise missing(f"input[{i}].{field}")
+                raise missing(f"{place}[{i}].{field}")
 
 
 def _parts(content: str | list[InputPart] | None) -> int:
