@@ -86,6 +86,11 @@ const scenarios = {
     const messages = [{ role: "user", content: asks }, ...first.response.messages, { role: "user", content: "Thanks!" }];
     return [first.text, (await generateText({ ...withTools({ store: false }), messages })).text];
   },
+  async ai_converses() {
+    const { id: conversation } = await client.conversations.create();
+    await generateText({ ...asked({ conversation }), prompt: "My name is Ada." });
+    return (await generateText({ ...asked({ conversation }), prompt: "What is my name?" })).text;
+  },
   async ai_forms() {
     return (await generateObject({ ...asked(), schema: jsonSchema(place), prompt: formed })).object.city;
   },

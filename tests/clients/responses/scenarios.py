@@ -83,6 +83,44 @@ def openai_calls() -> str:
     return client.responses.create(input=output, previous_response_id=first.id, tools=tools, **WHO).output_text
 
 
+def openai_converses() -> list[object]:
+    named = {"extra_body": {"user": "ada"}}
+    id = client.conversations.create(metadata={"topic": "tea"}, **named).id
+    for text in (NAMES, "What is my name?"):
+        last = client.responses.create(input=text, conversation=id, **WHO).output_text
+    items = [item.type for item in client.conversations.items.list(id) if item.type == "message"]
+    topic = client.conversations.retrieve(id).metadata
+    return [last, len(items), topic, client.conversations.delete(id).deleted]
+
+
+def openai_connects() -> list[str]:
+    texts: list[str] = []
+    previous: dict[str, Any] = {}
+    with client.responses.connect() as connection:
+        for text in ("Hello!", "And now?"):
+            connection.response.create(input=text, **previous, **WHO)
+            ended = next(event.response for event in connection if event.type == "response.completed")
+            texts.append(ended.output_text)
+            previous = {"previous_response_id": ended.id}
+    return texts
+
+
+def openai_agents_session() -> list[object]:
+    # Its session cannot say who asks: the key knows.
+    bound = AsyncOpenAI(base_url=ADDRESS["base_url"], api_key=os.environ["ADA_KEY"], max_retries=0)
+    agents.set_tracing_disabled(True)
+    agents.set_default_openai_client(bound, use_for_tracing=False)
+    agent = agents.Agent(name="Letta", model="letta", tools=[agents.function_tool(weather)])
+
+    async def ask() -> list[object]:
+        session = agents.OpenAIConversationsSession(openai_client=bound)
+        said = [(await agents.Runner.run(agent, text, session=session)).final_output for text in (ASKS, "And now?")]
+        kinds = [item["type"] for item in await session.get_items()]
+        return [*said, *(kind for kind in kinds if kind != "reasoning")]
+
+    return asyncio.run(ask())
+
+
 def openai_agents() -> list[str]:
     agents.set_tracing_disabled(True)
     agents.set_default_openai_client(AsyncOpenAI(**ADDRESS, max_retries=0), use_for_tracing=False)
@@ -137,7 +175,7 @@ def _calls(model: ChatOpenAI) -> str:
 
 SCENARIOS: list[Callable[[], object]] = [
     *(openai_goes_on, openai_streams, openai_parses, openai_comes_back, openai_cancels, openai_deletes, openai_calls),
-    *(openai_agents, pydantic_ai, langchain),
+    *(openai_converses, openai_connects, openai_agents_session, openai_agents, pydantic_ai, langchain),
 ]
 for scenario in SCENARIOS:
     print(json.dumps({scenario.__name__: scenario()}), flush=True)

@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 HELLO, NAMED = f"{INTRODUCTION}You said: Hello!", ["I will remember that.", "Your name is Ada."]
 SUNNY, THANKS, NOW = "Tool said: sunny in Oslo", "You said: Thanks!", "You said: And now?"
 COMPLETED = ["response.completed", "completed", HELLO]
+CALLED = ["message", "function_call", "function_call_output", "message"]
 # What each scenario comes to.
 PYTHON: dict[str, Any] = {
     "openai_goes_on": NAMED,
@@ -28,6 +29,9 @@ PYTHON: dict[str, Any] = {
     "openai_cancels": ["cancelled", "cancelled"],
     "openai_deletes": "response_not_found",
     "openai_calls": SUNNY,
+    "openai_converses": [NAMED[1], 4, {"topic": "tea"}, True],
+    "openai_connects": [HELLO, NOW],
+    "openai_agents_session": [SUNNY, NOW, *CALLED, "message", "message"],
     "openai_agents": [SUNNY, NOW, THANKS, SUNNY, "Oslo"],
     "pydantic_ai": [SUNNY, THOUGHT, THANKS, NOW, "Oslo", "Oslo"],
     "langchain": [HELLO, "Oslo", NAMED[1], SUNNY, SUNNY],
@@ -43,6 +47,7 @@ NODE: dict[str, Any] = {
     "ai_goes_on": NAMED[1],
     "ai_calls": [SUNNY, THANKS, True],
     "ai_calls_unkept": [SUNNY, THANKS],
+    "ai_converses": NAMED[1],
     "ai_forms": "Oslo",
 }
 
@@ -51,7 +56,7 @@ NODE: dict[str, Any] = {
 def environ(app_server: AppServer, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The variables by which a program finds a gateway for it."""
     with serving(app_server, tmp_path, someone()) as url:
-        yield {"GATEWAY_URL": url, "GATEWAY_KEY": SECRETS["PROGRAMS_KEY"]}
+        yield {"GATEWAY_URL": url, "GATEWAY_KEY": SECRETS["PROGRAMS_KEY"], "ADA_KEY": SECRETS["ADA_TERMINAL_KEY"]}
 
 
 def told(printed: str) -> dict[str, Any]:
