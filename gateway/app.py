@@ -28,6 +28,7 @@ from gateway.http.models import list_models, retrieve_model
 from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
 from gateway.http.parts import Parts, Whole
+from gateway.http.responses.compact import compact_response
 from gateway.http.responses.conversations import (
     create_conversation,
     create_conversation_items,
@@ -63,7 +64,15 @@ from gateway.turns.runs.means import means_of
 from gateway.turns.runs.registry import Runs
 
 API = [
-    *(create_chat_completion, create_response, retrieve_response, cancel_response, delete_response, list_input_items),
+    *(
+        create_chat_completion,
+        create_response,
+        compact_response,
+        retrieve_response,
+        cancel_response,
+        delete_response,
+        list_input_items,
+    ),
     *(create_conversation, retrieve_conversation, update_conversation, delete_conversation),
     *(create_conversation_items, list_conversation_items, retrieve_conversation_item, delete_conversation_item),
     *(list_models, retrieve_model, tell_usage, healthz, readyz),

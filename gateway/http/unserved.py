@@ -12,7 +12,6 @@ ANTHROPIC = f"Anthropic's API is not served here: {CHAT_COMPLETIONS} of an OpenA
 # Beginning of another address of OpenAI's → why it is not served, and the client's switch to chat completions.
 # https://developers.openai.com/api/reference
 _OTHERS = {
-    "/responses/compact": "Nothing is compacted here: an agent sees to the length of its chats itself.",
     "/responses/input_tokens": "Tokens are not counted here: the model is the agent's.",
     "/completions": (
         "Completions of a bare prompt are not served here. Have the client use chat completions: `ChatOpenAI` in place "
@@ -49,7 +48,7 @@ _INSTEAD = {
 _CALLED = re.compile(r"/(?:chat/completions|models|responses|completions|embeddings)\Z")
 _SLASHES = re.compile("//+")
 # Addresses of OpenAI's at which the route of a response's id is.
-_NO_IDS = frozenset({"/v1/responses/compact", "/v1/responses/input_tokens"})
+_NO_IDS = frozenset({"/v1/responses/input_tokens"})
 _BASE = {
     "": f"{BASE_URL}, which is missing here.",
     "/v1": "This is the base URL itself: the client adds /chat/completions or /responses to it.",
@@ -57,6 +56,7 @@ _BASE = {
 _SERVED = {
     "/v1/chat/completions": "POST",
     "/v1/responses": "POST",
+    "/v1/responses/compact": "POST",
     "/v1/conversations": "POST",
     "/v1/models": "GET",
     "/v1/usage": "GET",

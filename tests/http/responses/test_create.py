@@ -126,3 +126,32 @@ def test_another_person_s_response_is_not_there(letta: FakeLetta, key: str) -> N
     assert (asked.status_code, asked.json()["error"]["code"]) == (404, "previous_response_not_found")
     # A key whose users come by a body may name anybody: the id says whose it is.
     assert shown.status_code == (200 if key == "sk-test" else 404)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        "Hi",
+        [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}],
+        [{"role": "user", "content": "Hi"}, {"type": "reasoning", "id": "rs_1", "summary": []}],
+    ],
+    ids=["a text", "a message", "items"],
+)
+def test_a_history_that_is_compacted_comes_back_and_can_be_sent(letta: FakeLetta, history: Any) -> None:
+    with gateway(letta.base_url) as url, sdk(url) as client:
+        compacted = client.post("/responses/compact", body={**ASKED, "input": history}, cast_to=object)
+        assert isinstance(compacted, dict)
+        output = compacted["output"]
+        answer = client.responses.create(**{**ASKED, "input": output})
+
+    assert (compacted["object"], compacted["usage"]["total_tokens"]) == ("response.compaction", 0)
+    assert output == history or [part["text"] for item in output for part in item["content"]] == ["Hi"]
+    assert answer.output_text == "Hello"
+
+
+def test_a_chat_that_letta_has_is_not_compacted(letta: FakeLetta) -> None:
+    with gateway(letta.base_url) as url, http(url) as client:
+        id = client.post("/v1/responses", json=ASKED).json()["id"]
+        refused = client.post("/v1/responses/compact", json={**ASKED, "previous_response_id": id}).json()
+
+    assert (refused["error"]["code"], refused["error"]["param"]) == ("unsupported_parameter", "previous_response_id")
