@@ -45,6 +45,7 @@ from gateway.http.responses.retrieve import (
     list_input_items,
     retrieve_response,
 )
+from gateway.http.responses.socket import with_sockets
 from gateway.http.seen.routes import admit_at, admit_key, metrics_routes, nothing_else
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.lean import LeanLitestar
@@ -158,7 +159,7 @@ def create_app(
         logging_config=None,
     )
     # These layers are outermost: Litestar's middleware sees no unknown routes, and no refusals by other middleware.
-    app.asgi_handler = with_request_id(door.guard(app.asgi_handler), under_way)
+    app.asgi_handler = with_request_id(door.guard(with_sockets(app.asgi_handler, parts)), under_way)
     return app
 
 

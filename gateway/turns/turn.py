@@ -13,9 +13,10 @@ from gateway.domain.request import NO_OPTIONS, NO_TOOLS, ClientTools, Options
 from gateway.domain.texts.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.letta.notes import GO_AHEAD
 from gateway.settings import AgentType, Key
-from gateway.turns.chats.exact import After
+from gateway.turns.chats.exact import NONE_WAITS, After
 from gateway.turns.chats.markers import (
     KEPT_WITHOUT_ID,
+    SCRATCH,
     TEMPORARY,
     Summary,
     agent_name,
@@ -70,7 +71,8 @@ class Turn(Struct, frozen=True, dict=True):
     @property
     def scratch(self) -> bool:
         """True if the chat has no id: only its history tells which chat it is."""
-        named = not self.given.startswith(KEPT_WITHOUT_ID) if self.given else self.caller.chat is not None
+        of_history = (KEPT_WITHOUT_ID, SCRATCH)
+        named = not self.given.startswith(of_history) if self.given else self.caller.chat is not None
         return not named and self.agent_type.conversations == "chat"
 
     @cached_property
@@ -91,7 +93,9 @@ class Turn(Struct, frozen=True, dict=True):
     @property
     def missing(self) -> NotFoundHere:
         """The error of a turn whose place is nowhere."""
-        return NotFoundHere(*(("previous_response", self.after.place) if self.after else ("conversation",) * 2))
+        if not self.after:
+            return NotFoundHere("conversation", "conversation")
+        return NotFoundHere("previous_response", self.after.place, NONE_WAITS if self.asked.only_results else "")
 
     @property
     def summary(self) -> Summary:

@@ -48,8 +48,8 @@ from gateway.letta.rest import decoder as letta
 from gateway.letta.rest import input, listing
 from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
 from gateway.letta.upstream import Conversation, Instructions, Past, Sending
+from gateway.offline import arguments, calls, script
 from gateway.offline import request as offline_request
-from gateway.offline import script
 from gateway.pictures import data_urls
 from gateway.settings import OPEN_KEY
 from gateway.tasks import answers
@@ -111,6 +111,9 @@ PROMPT = "### Task:\nGenerate a concise, 3-5 word title<chat_history>"
 BLOCK = "---\nlimit: 1\n---\n"
 
 
+ANY_OBJECT: dict[str, Any] = {"type": "object", "properties": {"any": {}}}
+
+
 def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], object]:
     """`read`, which may say no."""
 
@@ -119,6 +122,12 @@ def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], 
             read(value, *arguments)
 
     return tried
+
+
+def offline_with_a_tool(text: str) -> offline_request.ChatRequest:
+    """A request for the offline model that offers it a tool."""
+    tool = offline_request.Tool(offline_request.Function("get_weather"))
+    return offline_request.ChatRequest([offline_request.Message("user", text)], tools=[tool])
 
 
 def series(count: int) -> str:
@@ -528,6 +537,8 @@ TABLE: dict[str, dict[str, Make]] = {
             ),
         )
     },
+    "offline.arguments.to_arguments": of_text(lambda text: arguments.to_arguments(ANY_OBJECT, text)),
+    "offline.calls.tool_for": of_text(lambda text: calls.tool_for(offline_with_a_tool(text), text)),
     "offline.request.decode": of_text(
         refused(lambda text: offline_request.decode(text.encode(), offline_request.ChatRequest))
     )

@@ -182,3 +182,22 @@ def test_a_response_that_was_deleted_and_all_behind_it_is_not_there(program: Pro
     program.client.responses.delete(alone.id)
     with pytest.raises(NotFoundError):
         program.client.responses.retrieve(alone.id)
+
+
+def test_an_end_of_the_gateway_ends_no_response_in_the_background_where_letta_goes_on(
+    program: Program, model: ScriptedModel
+) -> None:
+    text = unheard("!say one two three")
+    with model.gate(text, "two") as gate:
+        begun = program.say(text, background=True)
+        model.wait_for(text)
+        program.restarts = True
+        status = program.client.responses.retrieve(begun.id).status
+        gate.open()
+        goes_on = isinstance(program.letta, LettaV1)
+        assert status == ("in_progress" if goes_on else "cancelled")
+        if goes_on:
+            shown = program.client.responses.retrieve(begun.id)
+            while shown.status == "in_progress":
+                shown = program.client.responses.retrieve(begun.id)
+            assert (shown.status, shown.output_text) == ("completed", text.removeprefix("!say "))

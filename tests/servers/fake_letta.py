@@ -8,6 +8,7 @@ import json
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -183,6 +184,7 @@ class FakeLetta:
     def _keep(self, conversation: str, body: Body, steps: Sequence[Step]) -> None:
         """A turn that ended well: what was sent, and the thoughts and the answer in one piece each."""
         kept = self.messages[conversation]
+        self._conversation(conversation)["last_message_at"] = datetime.now(UTC).isoformat()
         answer = {"role": "assistant", "content": _whole(steps, "assistant_message", "content"), "step_id": "s1"}
         for message in [message for message in body["messages"] if "role" in message]:
             self._list_one(kept, {**message, "message_type": f"{message['role']}_message"})

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -75,6 +76,8 @@ class _Listed:
         self.run, self.sent, self.entry, self.told_at = run, sent, entry, at
         self.readers: dict[str, Reader] = {}
         """Process → the reader that stands for those there."""
+        self.ending: asyncio.Future[Any] | None = None
+        """Done once its entries say that it has ended; None before its end."""
 
 
 class RunDirectory:
@@ -121,12 +124,16 @@ class RunDirectory:
         """
         mine = str(Entry(self._link.process, run_id, UNDER_WAY, sent.request))
         try:
-            said = await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 0)
-            entry = _read(said)
-            if entry is None:
+            seen = None
+            # What has ended since it was looked at says so by now.
+            while (said := await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 0)) != seen:
+                entry, seen = _read(said), said
+                if entry is None or entry.process == self._link.process or not _answers(entry, sent):
+                    break
+                if reader := await self._join(entry):
+                    return reader
+            if said is None:
                 return None
-            if entry.process != self._link.process and _answers(entry, sent) and (reader := await self._join(entry)):
-                return reader
             await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 1)
         except Away:
             pass  # As if the gateway were alone.
@@ -135,10 +142,14 @@ class RunDirectory:
     async def follow(self, name: str) -> Reader | None:
         """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
         try:
-            entry = _read(await self._link.ask("GET", self._key(name)))
-            if entry is None or entry.process == self._link.process:
-                return None
-            return await self._join(entry, "read")
+            seen = None
+            while (said := await self._link.ask("GET", self._key(name))) != seen:
+                entry, seen = _read(said), said
+                if entry is None or entry.process == self._link.process:
+                    return None
+                if reader := await self._join(entry, "read"):
+                    return reader
+            return None
         except Away:
             raise AnsweredElsewhere("Redis is away") from None
 
@@ -215,14 +226,18 @@ class RunDirectory:
 
     def end(self, run: Run, kept: Mapping[str, float]) -> None:
         """A run has ended; `kept`: each of its names by which it may still be asked for, and for how many seconds."""
-        listed = self._listed.pop(run.id, None)
+        listed = self._listed.get(run.id)
         if listed is None:
             return
         for reader in listed.readers.values():
             reader.leave()
+        listed.readers.clear()
         kept = {} if listed.entry.state == BROKEN else kept
-        for name in listed.sent.names:
-            self._change(listed, ENDED if name in kept else None, [name], kept.get(name))
+        changes = [
+            self._change(listed, ENDED if name in kept else None, [name], kept.get(name)) for name in listed.sent.names
+        ]
+        listed.ending = asyncio.gather(*changes, return_exceptions=True)
+        listed.ending.add_done_callback(lambda _: self._listed.pop(run.id, None))
         if listed.entry.state != BROKEN:
             self._writer.close(run.id, max(kept.values(), default=0.0))
 
@@ -233,7 +248,7 @@ class RunDirectory:
         names: Sequence[str],
         seconds: float | None = None,
         again: bool = False,
-    ) -> None:
+    ) -> "asyncio.Task[Any]":
         """Say another thing of a run by some of its names, for so long, or nothing more.
 
         `again`: also where nothing is said.
@@ -243,35 +258,45 @@ class RunDirectory:
         said = (entry.begin, str(entry) if state else "", max(milliseconds, 1), int(again))
         task = asyncio.ensure_future(self._link.run(_CHANGE, [*map(self._key, names)], *said))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
 
     def _break(self, run_id: str) -> None:
         """A run's log cannot be followed any more."""
-        if listed := self._listed.get(run_id):
+        if listed := self._under_way(run_id):
             listed.entry = msgspec.structs.replace(listed.entry, state=BROKEN)
             self._change(listed, BROKEN, listed.sent.names, again=True)
             for process in listed.readers:
                 self._link.drop_letter(process, "broken", run_id)
 
+    def _under_way(self, run_id: str) -> _Listed | None:
+        listed = self._listed.get(run_id)
+        return listed if listed and not listed.ending else None
+
     def _hear_join(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
-        listed = self._listed.get(run_id)
-        self._let_in(sender, number, listed, lets=listed is not None and not listed.run.left)
+        listed = self._under_way(run_id)
+        self._let_in(sender, number, run_id, lets=listed is not None and not listed.run.left)
 
     def _hear_read(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
-        listed = self._listed.get(run_id)
-        self._let_in(sender, number, listed, lets=listed is not None)
+        self._let_in(sender, number, run_id, lets=self._under_way(run_id) is not None)
 
-    def _let_in(self, sender: str, number: str, listed: _Listed | None, *, lets: bool) -> None:
+    def _let_in(self, sender: str, number: str, run_id: str, *, lets: bool) -> None:
+        listed = self._listed.get(run_id)
         if listed and lets and sender not in listed.readers:
             reader = listed.readers[sender] = listed.run.follow()
             reader.listen(partial(_pass_by, reader))
             _pass_by(reader)
-        self._link.drop_letter(sender, "joined", (number, lets))
+        answer = partial(self._link.drop_letter, sender, "joined", (number, lets))
+        if listed and listed.ending:
+            # Whoever is told no looks again, and is to see then that it has ended.
+            listed.ending.add_done_callback(lambda _: answer())
+        else:
+            answer()
 
     def _hear_end(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
-        if listed := self._listed.get(run_id):
+        if listed := self._under_way(run_id):
             listed.run.cancel()
         self._link.drop_letter(sender, "joined", (number, listed is not None))
 
@@ -285,7 +310,7 @@ class RunDirectory:
         for listed in list(self._listed.values()):
             for process in [one for one in listed.readers if not self._link.is_alive(one)]:
                 listed.readers.pop(process).leave()
-            if now - listed.told_at > TELL_NAMES_SECONDS:
+            if not listed.ending and now - listed.told_at > TELL_NAMES_SECONDS:
                 listed.told_at = now
                 self._change(listed, listed.entry.state, listed.sent.names, again=True)
 

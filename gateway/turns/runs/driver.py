@@ -74,6 +74,8 @@ class Run:
         self._listening = False
         """True: Letta may still say something."""
         self._cancelling: asyncio.Task[None] | None = None
+        self._is_let_go = False
+        """True: Letta goes on with it alone."""
         self._grace: asyncio.TimerHandle | None = None
         self._context = copy_context()
         """The context of the request that has begun it: what Letta says comes in another."""
@@ -127,9 +129,16 @@ class Run:
             self.leave()
 
     def stop(self) -> None:
-        """End the run from this side; its readers are told."""
+        """End the run from this side; its readers are told.
+
+        One that outlives its readers goes on in a Letta that keeps it, and nobody here listens any more.
+        """
         self.log.fail(errors.Stopped("the gateway is shutting down"))
-        self.leave()
+        if self.turn.outlives and self._means.upstream.capabilities.keeps_runs and not self._course.may_be_dropped:
+            self._is_let_go = True
+            self.task.cancel()
+        else:
+            self.leave()
 
     def cancel(self) -> None:
         """End the run, for whoever asked for it does not want it any more; its readers are told."""
@@ -323,7 +332,7 @@ class Run:
         self._watch.stop()
         self._carry_out(self._course.flush())
         self._watch.stop()
-        if self._course.fail(error) and not self._cancelling:
+        if self._course.fail(error) and not (self._cancelling or self._is_let_go):
             failure = self._failure(error)
             if isinstance(failure, Exception):
                 self.log.fail(failure)
@@ -340,6 +349,9 @@ class Run:
         account.count(more, estimated=True)
 
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
+        if self._is_let_go:
+            self._means.conversations.release(self.turn, conversation)
+            return
         well = self._course.ended_well
         answer = self.log.answer(whole=well) + self._gate.text
         with suppress(errors.Overtaken):

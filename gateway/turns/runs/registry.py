@@ -118,6 +118,10 @@ class Runs:
             return reader
         return self.start(turn, sent, run_id, head)
 
+    async def prepare(self, turn: Turn) -> None:
+        """Find, or make, the agent of a turn that is to come. Raises UpstreamError."""
+        await self.means.agents.get(turn.agent_type, turn.caller.user)
+
     async def question_of(self, turn: Turn) -> tuple[str, int]:
         """The turn whose calls wait for the answers that this one brings: its id, and the second of it; or ("", 0).
 

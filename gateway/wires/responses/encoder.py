@@ -35,6 +35,7 @@ from gateway.wires.responses.items import (
     OpenMessage,
     OpenOwnCall,
     OpenThoughts,
+    OpenUnencryptedThoughts,
 )
 from gateway.wires.responses.read import OWN_CALL
 from gateway.wires.responses.response import (
@@ -42,6 +43,7 @@ from gateway.wires.responses.response import (
     Framing,
     FunctionOutputItem,
     IncompleteDetails,
+    InputTextPart,
     InputTokensDetails,
     ItemAdded,
     ItemDone,
@@ -104,7 +106,8 @@ class ResponsesEncoder:
         No delta may stand for pieces on both sides of it: whoever follows from there splits the text.
         """
         self._ids, self._created_at, self._echo = ids, created_at, echo
-        self._custom = frozenset(echo.custom_tools)
+        self._custom, self._namespaces = frozenset(echo.custom_tools), echo.namespaces
+        self._thoughts = OpenUnencryptedThoughts if echo.encrypted else OpenThoughts
         self._rich = tool_activity == "rich"
         self._framing, self._after = framing, after
         self.number = 0
@@ -191,9 +194,9 @@ class ResponsesEncoder:
                     message = self._begin_text("msg", OpenMessage)
                 self._grow(message, text, pieces)
             case Thought(text, _, pieces):
-                self._grow(self._text or self._begin_text("rs", OpenThoughts), text, pieces)
+                self._grow(self._text or self._begin_text("rs", self._thoughts), text, pieces)
             case ThoughtsOpened():
-                self._begin_text("rs", OpenThoughts)
+                self._begin_text("rs", self._thoughts)
             case Finished(reason, at):
                 self._ended_at = at
                 self._finish(reason)
@@ -243,9 +246,10 @@ class ResponsesEncoder:
 
     def _begin_call(self, id: str, name: str) -> OpenCall:
         index = len(self._output)
+        namespace, told = self._namespaces.get(name, (None, name))
         if name in self._custom:
-            return self._begin(OpenCustomCall(self._ids.item("ctc", index), index, id, name))
-        return self._begin(OpenCall(self._ids.item("fc", index), index, id, name))
+            return self._begin(OpenCustomCall(self._ids.item("ctc", index), index, id, told, namespace))
+        return self._begin(OpenCall(self._ids.item("fc", index), index, id, told, namespace))
 
     def _call_own(self, call: CallPiece, refusal: str) -> None:
         """Tell a call of a tool of Letta's own, or a piece of one."""
@@ -281,7 +285,7 @@ class ResponsesEncoder:
         if self._rich:
             told = NOT_RETURNED if output is None else output
             id = self._ids.item("fco", len(self._output))
-            self._add(FunctionOutputItem(id, own.call_id, told, status))
+            self._add(FunctionOutputItem(id, own.call_id, (InputTextPart(told),), status))
 
     def _ask(self, call: CallPiece) -> None:
         self._close_text("commentary")

@@ -28,7 +28,7 @@ from gateway.wires.responses.request import (
     InputPart,
     ResponsesRequest,
 )
-from gateway.wires.responses.tools import custom_arguments, to_offered_tools
+from gateway.wires.responses.tools import custom_arguments, full_name, to_offered_tools
 
 # How the id of a call begins by which a tool of Letta's own is shown as a function: its client tells it again.
 OWN_CALL = "letta_"
@@ -148,7 +148,9 @@ class _Path:
         if kind in CALLS and not _is_own(item):
             self._place = self._place or place
             arguments = item.arguments if kind == "function_call" else custom_arguments(item.input or "")
-            self._calls.append(ToldCall(item.call_id or "", item.name or "", arguments or ""))
+            self._calls.append(
+                ToldCall(item.call_id or "", full_name(item.namespace, item.name or ""), arguments or "")
+            )
         elif kind == MESSAGE and item.role == "assistant":
             self._answer.append(RequestMessage("assistant", _said(item.content), place))
         elif kind == MESSAGE and item.role:

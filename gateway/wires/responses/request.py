@@ -40,6 +40,7 @@ class InputItem(Struct, frozen=True, gc=False):
     content: str | list[InputPart] | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
     input: str | None = None
     output: str | list[InputPart] | None = None
@@ -56,7 +57,7 @@ class InputItem(Struct, frozen=True, gc=False):
 
 
 class OfferedTool(Struct, frozen=True):
-    """A tool of any type: a function in the flat form, a custom tool, or one that nobody here has."""
+    """A tool of any type: a function in the flat form, a custom tool, several of them, or one that nobody here has."""
 
     type: str
     name: str | None = None
@@ -64,6 +65,8 @@ class OfferedTool(Struct, frozen=True):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     format: Any = None
+    tools: "list[OfferedTool] | None" = None
+    """Those of a namespace."""
     external_web_access: Any = None
 
     # https://github.com/openai/codex: it sends `web_search` where the search is off, too.
@@ -111,6 +114,7 @@ class ResponsesRequest(Struct, frozen=True):
     store: bool | None = None
     background: bool | None = None
     stream: bool | None = None
+    include: Any = None
     top_logprobs: Any = None
     prompt: Any = None
 
@@ -127,6 +131,11 @@ class ResponsesRequest(Struct, frozen=True):
     @property
     def most_calls(self) -> int | None:
         return _limit(self.max_tool_calls)
+
+    @property
+    def asks_for_encrypted(self) -> bool:
+        """True if the thoughts are asked for in a form that OpenAI alone can read."""
+        return isinstance(self.include, list) and "reasoning.encrypted_content" in self.include
 
     @property
     def format(self) -> dict[str, Any] | None:
