@@ -7,19 +7,24 @@ import pytest
 
 from gateway.domain.errors import InvalidRequest, NotFoundHere, UserRequired
 from gateway.domain.events import Stop, StopReason, Text
-from gateway.domain.messages import Message
+from gateway.domain.messages import Message, PendingCall, ToolResult
 from gateway.domain.places import ConversationPlace, short_digest
+from gateway.domain.request import ApprovalDecision
+from gateway.letta.notes import GO_AHEAD
+from gateway.letta.upstream import Past
 from gateway.settings import AgentType, Chats
 from gateway.turns.about import Added
 from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.markers import user_digest
+from gateway.turns.chats.path import RequestedPath
+from gateway.turns.chats.reconcile import NO_IDS, Append, decide
 from gateway.turns.given import GivenChats, Whose
 from gateway.turns.people.agents import Agents
 from gateway.turns.people.identity import User
 from gateway.turns.places import marker_given, placed
 from gateway.turns.turn import Turn
 from tests.turns.memory_letta import MemoryLetta
-from tests.turns.turns import TUTOR, turn
+from tests.turns.turns import TUTOR, path_of, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -175,3 +180,15 @@ async def test_nothing_is_added_for_nobody(either: MemoryLetta) -> None:
         await process.chats.describe(process.whose(None), None, {"a": "b"})
 
     assert either.count("create_conversation") == 0
+
+
+@pytest.mark.parametrize(
+    "brought",
+    [{"results": (ToolResult("call_1", "12 degrees"),)}, {"decisions": (ApprovalDecision("call_1", approved=True),)}],
+    ids=["results", "decisions"],
+)
+async def test_answers_to_its_calls_come_without_a_message(brought: Any) -> None:
+    waiting = Past(path_of(["Weather?"]), pending=(PendingCall("call_1", "weather"),))
+    asked = RequestedPath([Message("user", GO_AHEAD)], only_results=True, **brought)
+
+    assert decide(asked, NO_IDS, False, [waiting]) == Append(0, [])

@@ -99,7 +99,7 @@ def decide(
     the `known`; it changes nothing but the time that it takes.
     """
     words = Words(texts)
-    waiting = _where_it_waits(request, known, words)
+    waiting = _where_it_waits(request, known, words, keeps_history)
     if waiting is not None:
         return Append(waiting, request.beside_results)
     # A request to continue an answer goes on behind that answer itself; any other goes on behind its parent.
@@ -113,13 +113,16 @@ def decide(
     return _by_history(request, known, one_chat and parent is None, words, matched)
 
 
-def _where_it_waits(request: RequestedPath, known: Sequence[Past], words: Words) -> int | None:
+def _where_it_waits(request: RequestedPath, known: Sequence[Past], words: Words, whole: bool) -> int | None:
     """The index of the conversation in which the calls wait whose results came; None if there is none.
 
     Models may give the same id to another call: so the question must be the same, too, as far as the request tells it.
+    One that does not tell the `whole` chat may tell none.
     """
-    answered = {result.tool_call_id for result in request.results}
+    answered = request.answered
     question = _last_question(request.path[: request.before_results])
+    if question and question.content == GO_AHEAD and not whole:
+        question = None
     for at, past in enumerate(known):
         last = _last_question(past.messages)
         same = question is None or last is None or last.content == GO_AHEAD or _same_question(last, question, words)
