@@ -59,10 +59,5 @@ async def compact_response(request: Request[None, None, State]) -> CompactedResp
 def _said(text: str) -> dict[str, Any]:
     """The item of a message that came as a text."""
     content = [{"type": "input_text", "text": text}]
-    return {
-        "type": "message",
-        "role": "user",
-        "status": "completed",
-        "id": f"msg_{secrets.token_hex(8)}",
-        "content": content,
-    }
+    message = {"type": "message", "role": "user", "status": "completed", "content": content}
+    return {"id": f"msg_{secrets.token_hex(8)}", **message}
