@@ -31,7 +31,9 @@ async def respond(
     except BaseException:
         await begun.leave()
         raise
-    return until_over(response, begun.admission) if begun.admission else response
+    if not (begun.admission and begun.admission.is_stream):
+        return response
+    return until_over(response, lambda: begun.leave(had=not asker.record.left))
 
 
 async def _respond(

@@ -1,5 +1,6 @@
 """The way of a request through the gate: past the limits of its key and user, until its answer is over."""
 
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -24,15 +25,13 @@ async def let_in(gate: Gate, key: Key, user: User | None, record: Record) -> Adm
         raise
 
 
-def until_over(response: ASGIApp, admission: Admission) -> ASGIApp:
-    """The response, after which the admission is left: it is complete, or its client has gone."""
-    if not admission.is_stream:
-        return response
+def until_over(response: ASGIApp, leave: Callable[[], Awaitable[None]]) -> ASGIApp:
+    """The response, after which its admission is left: it is complete, or its client has gone."""
 
     async def counted(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await response(scope, receive, send)
         finally:
-            await admission.leave()
+            await leave()
 
     return cast(ASGIApp, counted)
