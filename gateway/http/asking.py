@@ -130,7 +130,10 @@ async def begin(asker: Asker, asked: NeutralRequest, body: bytes, way: Way) -> B
     sent = to_sent(key, read_resend(named), turn, body, asked.background)
     # A request that was sent before is free.
     again = await parts.runs.has(sent)
-    admission = Admission(parts.gate) if again else await let_in(parts.gate, key, turn.caller.user, record)
+    admission = Admission(parts.gate)
+    if not again:
+        per_hour = settings.responses.background_per_hour if asked.background else None
+        admission = await let_in(parts.gate, key, turn.caller.user, record, per_hour)
     _take_up_trace(parts, asker.headers, record)
     try:
         if not again:
