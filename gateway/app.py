@@ -28,6 +28,16 @@ from gateway.http.models import list_models, retrieve_model
 from gateway.http.pages.chat_page import chat_page
 from gateway.http.pages.connect_page import connect_page
 from gateway.http.parts import Parts, Whole
+from gateway.http.responses.conversations import (
+    create_conversation,
+    create_conversation_items,
+    delete_conversation,
+    delete_conversation_item,
+    list_conversation_items,
+    retrieve_conversation,
+    retrieve_conversation_item,
+    update_conversation,
+)
 from gateway.http.responses.create import create_response
 from gateway.http.responses.retrieve import (
     cancel_response,
@@ -35,6 +45,7 @@ from gateway.http.responses.retrieve import (
     list_input_items,
     retrieve_response,
 )
+from gateway.http.responses.socket import with_sockets
 from gateway.http.seen.routes import admit_at, admit_key, metrics_routes, nothing_else
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.lean import LeanLitestar
@@ -46,12 +57,15 @@ from gateway.settings import Secret, Settings
 from gateway.tasks.runs import TaskRuns
 from gateway.together import Together
 from gateway.turns.chats.pruning import Pruner
+from gateway.turns.given import GivenChats
 from gateway.turns.kept import KeptTurns
 from gateway.turns.runs.means import means_of
 from gateway.turns.runs.registry import Runs
 
 API = [
     *(create_chat_completion, create_response, retrieve_response, cancel_response, delete_response, list_input_items),
+    *(create_conversation, retrieve_conversation, update_conversation, delete_conversation),
+    *(create_conversation_items, list_conversation_items, retrieve_conversation_item, delete_conversation_item),
     *(list_models, retrieve_model, tell_usage, healthz, readyz),
 ]
 # Where answers are asked for.
@@ -103,6 +117,7 @@ def create_app(
         schemas=means.schemas,
         pictures=pictures_for(settings, fetch),
         kept=KeptTurns(letta, means.conversations, settings.chats, lines),
+        given=GivenChats(letta, means.agents, means.conversations, settings.chats, lines),
         seal=seal_for(settings),
         check_letta=letta.check_health,
         together=together,
@@ -144,7 +159,7 @@ def create_app(
         logging_config=None,
     )
     # These layers are outermost: Litestar's middleware sees no unknown routes, and no refusals by other middleware.
-    app.asgi_handler = with_request_id(door.guard(app.asgi_handler), under_way)
+    app.asgi_handler = with_request_id(door.guard(with_sockets(app.asgi_handler, parts)), under_way)
     return app
 
 

@@ -33,7 +33,7 @@ VARIABLE = re.compile(r"\$\{(\w+)\}")
 # The fields whose mistakes are told without the value: keys, and tables that may hold one.
 MAY_HOLD_A_KEY = re.compile(
     r"(?:letta|tasks|provider|keys(?:\[\d+\])?)(?:\.key|\.api_key|\.jwt_secret|\.sha256(?:\[\d+\](?:\.hash)?)?)?"
-    r"|server(?:\.id_secret(?:\[\d+\])?)?"
+    r"|server\.id_secret(?:\[\d+\])?"
 )
 # The agent type of a gateway for which none is configured.
 ONLY_TYPE = {"id": "letta", "name": "Letta"}

@@ -6,6 +6,7 @@ client that takes nothing of what it is sent is one that has left.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from enum import Enum, auto
 from typing import Any
@@ -20,6 +21,8 @@ from gateway.http.seen.under_way import RequestsUnderWay
 
 # The bytes around a chunk count as too many only beyond this, and beyond twice the length of the chunk.
 CHUNK_FRAME_BYTES = 16
+# 16 bytes in base64.
+HANDSHAKE_KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 # How often a client that takes nothing is looked at before its time is over.
 UNREAD_LOOKS = 4
 
@@ -58,6 +61,40 @@ class Awaited(Enum):
     NOTHING = auto()
 
 
+class Unread:
+    """A look, now and then, at what waits for a client that takes too little: one that takes nothing is cut off."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds`: for so long it may take nothing."""
+        self._seconds = seconds
+        self._size = self._untouched = 0
+        """The bytes that waited when it was last looked at, and how often they were as many."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, transport: asyncio.Transport) -> None:
+        self._size, self._untouched = transport.get_write_buffer_size(), 0
+        self._look_again(transport)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_again(self, transport: asyncio.Transport) -> None:
+        self.stop()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds / UNREAD_LOOKS, self._look, transport)
+
+    def _look(self, transport: asyncio.Transport) -> None:
+        size = transport.get_write_buffer_size()
+        self._untouched = self._untouched + 1 if size >= self._size else 0
+        self._size = size
+        if self._untouched < UNREAD_LOOKS:
+            self._look_again(transport)
+        else:
+            self._timer = None
+            transport.abort()
+
+
 class Connection(HttpToolsProtocol):
     """One connection. An offer of HTTP/2 is not taken: the request is answered as if the offer had not been made.
 
@@ -76,9 +113,7 @@ class Connection(HttpToolsProtocol):
         self._extra = 0
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
-        # What waited for the client when it was last looked at, and how often it was as much.
-        self._unread = self._untouched = 0
-        self._unread_timer: asyncio.TimerHandle | None = None
+        self._unread = Unread(limits.unread_seconds)
         # The reason why the awaited body will not come; the answer to its request tells it.
         self._broken: GatewayError | None = None
 
@@ -93,7 +128,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
-        self._stop_looking_at_unread()
+        self._unread.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -155,6 +190,10 @@ class Connection(HttpToolsProtocol):
     def _ignores_offer(self) -> bool:
         """True if the head just read holds an offer, and is to be read without it."""
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT" and not self._should_upgrade()
+
+    def _should_upgrade(self) -> bool:
+        # An offer that is no whole handshake is no offer: the request is answered as if it had not been made.
+        return self.parser.get_method() == b"GET" and super()._should_upgrade() and _is_handshake(self.headers)
 
     # Callbacks of the parser
 
@@ -272,31 +311,11 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread, self._untouched = self.transport.get_write_buffer_size(), 0
-        self._look_again_at_unread()
+        self._unread.start(self.transport)
 
     def resume_writing(self) -> None:
-        self._stop_looking_at_unread()
+        self._unread.stop()
         super().resume_writing()
-
-    def _look_at_unread(self) -> None:
-        unread = self.transport.get_write_buffer_size()
-        self._untouched = self._untouched + 1 if unread >= self._unread else 0
-        self._unread = unread
-        if self._untouched < UNREAD_LOOKS:
-            self._look_again_at_unread()
-        else:
-            self._unread_timer = None
-            self.transport.abort()
-
-    def _look_again_at_unread(self) -> None:
-        self._stop_looking_at_unread()
-        self._unread_timer = self.loop.call_later(self._limits.unread_seconds / UNREAD_LOOKS, self._look_at_unread)
-
-    def _stop_looking_at_unread(self) -> None:
-        if self._unread_timer is not None:
-            self._unread_timer.cancel()
-            self._unread_timer = None
 
     # The end
 
@@ -344,3 +363,12 @@ def _without_chunks(cycle: RequestResponseCycle, send: Any) -> Any:
         await send(message)
 
     return send_plainly
+
+
+def _is_handshake(headers: list[tuple[bytes, bytes]]) -> bool:
+    """True if a request offers a WebSocket as it must: https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1."""
+    keys = [value for name, value in headers if name == b"sec-websocket-key"]
+    versions = [value for name, value in headers if name == b"sec-websocket-version"]
+    upgrades = [value for name, value in headers if name == b"upgrade"]
+    is_whole = versions == [b"13"] and len(upgrades) == len(keys) == 1
+    return is_whole and HANDSHAKE_KEY.fullmatch(keys[0]) is not None

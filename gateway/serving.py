@@ -21,6 +21,7 @@ from gateway.http.parts import Parts
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.listening import METRICS_PORT, CannotListen, connections_for, http_address
 from gateway.settings import Settings
+from gateway.socket_connection import SocketConnection
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +36,12 @@ HURRIED_SECONDS = 1
 
 
 def configure(app: Any, limits: Limits, under_way: RequestsUnderWay | None = None, **more: Any) -> uvicorn.Config:
-    """The configuration with which uvicorn serves `app` to clients: with our own class of connections.
+    """The configuration with which uvicorn serves `app` to clients: with our own classes of connections.
 
     `under_way` is told of the bytes that become no request.
     """
     http = cast(type[asyncio.Protocol], partial(Connection, limits=limits, under_way=under_way))
+    ws = cast(type[asyncio.Protocol], partial(SocketConnection, limits=limits))
     return uvicorn.Config(
         app,
         http=http,
@@ -47,8 +49,17 @@ def configure(app: Any, limits: Limits, under_way: RequestsUnderWay | None = Non
         timeout_keep_alive=IDLE_SECONDS,
         log_config=None,
         server_header=False,
-        **{"ws": "none", **more},
+        # What is sent is compressed for no WebSocket: each would hold a window of its own for that.
+        ws_per_message_deflate=False,
+        ws_ping_timeout=limits.unread_seconds,
+        **{"ws": ws, **more},
     )
+
+
+def sockets_for(settings: Settings) -> dict[str, Any]:
+    """The part of uvicorn's configuration that is about WebSockets, as the settings have it."""
+    server = settings.server
+    return {"ws_max_size": server.max_body_mb * 1024 * 1024, "ws_ping_interval": server.ping_seconds}
 
 
 class GatewayServer(uvicorn.Server):
@@ -76,7 +87,8 @@ class GatewayServer(uvicorn.Server):
         limits = Limits(connections=connections_for(settings))
         parts = self.parts
         place = {"host": settings.server.host, "port": settings.server.port}
-        super().__init__(configure(app, limits, parts.under_way, timeout_graceful_shutdown=LAST_SECONDS, **place))
+        more = {"timeout_graceful_shutdown": LAST_SECONDS, **place, **sockets_for(settings)}
+        super().__init__(configure(app, limits, parts.under_way, **more))
         if parts.metrics:
             parts.metrics.read("connections", "Connections of clients.", lambda: len(self.server_state.connections))
 
@@ -124,10 +136,14 @@ class GatewayServer(uvicorn.Server):
         parts = self.parts
         parts.door.closed = True
         self.tell_waiting(parts.answers_under_way)
+        await self._wait_while(lambda: parts.answers_under_way > 0 and not self._hurried, self.drain_seconds)
+
+    async def _wait_while(self, goes_on: Callable[[], bool], seconds: float) -> None:
+        """Return once something has ended, or the time for it is over."""
         clock = asyncio.get_running_loop().time
         began = clock()
         ticks = 0
-        while parts.answers_under_way and not self._hurried and clock() < began + self.drain_seconds:
+        while goes_on() and clock() < began + seconds:
             await asyncio.sleep(TICK_SECONDS)
             ticks += 1
             await self.on_tick(ticks)
@@ -143,6 +159,9 @@ class GatewayServer(uvicorn.Server):
         if self._hurried:
             await parts.runs.aclose(HURRIED_SECONDS)
             self.config.timeout_graceful_shutdown = HURRIED_SECONDS
+        # WebSockets close when their answers have ended; uvicorn would cut those.
+        last = HURRIED_SECONDS if self._hurried else LAST_SECONDS
+        await self._wait_while(lambda: parts.door.staying > 0, last)
         await super().shutdown(sockets)
 
 
@@ -181,7 +200,7 @@ METRICS_LIMITS = Limits(connections=50)
 async def metrics_served(app: Litestar, sockets: list[socket.socket]) -> AsyncIterator[str]:
     """Serve the application of metrics on these sockets while entered; yields its address. Raises CannotListen."""
     try:
-        async with _served(configure(app, METRICS_LIMITS, lifespan="off"), sockets) as address:
+        async with _served(configure(app, METRICS_LIMITS, lifespan="off", ws="none"), sockets) as address:
             yield address
     except OSError as error:
         host, port = sockets[0].getsockname()[:2]

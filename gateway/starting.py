@@ -73,17 +73,31 @@ def serve(
     CannotKeep, UpstreamError.
     """
     quiet_libraries()
-    # uvicorn passes on the signal that stopped it, once it has stopped.
-    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked_to_stop, lambda *_: sys.exit(0))
     hold_hangups(source)
     try:
-        with starting_runner() as runner:
+        # uvicorn passes on the signal that stopped it, once it has stopped.
+        with ended_by_signals(), starting_runner() as runner:
             started = runner.run(_serve(settings, tell, say, page_key, source))
     except CannotListen as error:
         raise known_holder(settings) or error from error
     if not started:
         sys.exit(1)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """While entered, SIGINT and SIGTERM end the process; afterwards it ends anyway, and heeds them no more.
+
+    One that came while Python ends would break that off, and be told as a bug.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def quiet_libraries() -> None:

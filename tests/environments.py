@@ -45,12 +45,16 @@ def npm_environment(name: str, package: Path) -> Path:
     return cache
 
 
+def cache_home() -> Path:
+    """The directory of all that is kept from one run to the next."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "letta-gateway"
+
+
 @contextmanager
 def _cache(name: str, project: Path, as_file: str) -> Iterator[Path]:
     """A directory that is this project file's, with the file in it; whoever else wants it waits."""
     content = project.read_bytes()
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "letta-gateway"
-    cache = home / f"{name}-{sha256(content).hexdigest()[:12]}"
+    cache = cache_home() / f"{name}-{sha256(content).hexdigest()[:12]}"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         flock(lock, LOCK_EX)

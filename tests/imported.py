@@ -16,6 +16,7 @@ import jwt
 from tests.gateways import KEY, GatewayProcess, chat
 from tests.integration.words import someone
 from tests.pictures.drawn import picture
+from tests.sockets import socket
 
 # https://docs.python.org/3/using/cmdline.html#envvar-PYTHONPROFILEIMPORTTIME: a line for each module, once it is there.
 IMPORTED = re.compile(r"import time: +\d+ \| +\d+ \| *(\S+)")
@@ -94,6 +95,11 @@ def importing(config: Path, **environ: str) -> Iterator[GatewayProcess]:
 
 def use(url: str) -> list[int]:
     """Ask a gateway for whatever it has, in all the ways that it knows; gives the statuses of all answers."""
+    with socket(url) as connection:
+        # Answered, prepared, gone on with, refused.
+        user = someone()
+        for frame in ({}, {"generate": False, "store": False}, {"previous_response_id": "resp_1"}, {"model": 1}):
+            connection.ask(**{"user": user, **frame})
     with httpx.Client(base_url=url, headers={"authorization": f"Bearer {KEY}"}, timeout=120) as client:
         return [response.status_code for response in _asked(client, someone())]
 

@@ -13,7 +13,10 @@ from tests.readme import PAGES, ROOT
 LETTAS = {"App Server": "ws://127.0.0.1:4500", "V1 server": "http://127.0.0.1:8283"}
 """The kinds of Letta that lines of a configuration are marked with, and an address of each."""
 WHOLE = "gateway.toml"
-"""The file that a whole configuration is printed as; a block that has no name is a part, for the whole one above it."""
+"""The file that a whole configuration is printed as; a block that has no name is a part, for the whole one above it.
+
+One of another name is another program's.
+"""
 # The pages that say what the files to copy want.
 FILES = {
     "deploy/compose/gateway.toml": "compose.yaml",
@@ -98,7 +101,7 @@ def on_page(page: str) -> list[Configuration]:
     explained = _FENCED.sub(lambda match: "" if match[3] == "toml" else match[0], text)
     found, whole = [], ""
     for block in blocks(page):
-        if block.language == "toml":
+        if block.language == "toml" and block.name in ("", WHOLE):
             whole = "" if block.name == WHOLE else whole
             found.append(Configuration(page, f"{whole}\n{block.text}" if whole else block.text, explained))
             whole = block.text if block.name == WHOLE else whole

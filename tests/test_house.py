@@ -56,8 +56,8 @@ ADDRESSES = {
     # The client that letta-client takes, and the one for a question whether somebody is there.
     "httpx": ["commands/top.py", "letta/embedded/provider.py", "letta/rest/letta_clients.py"],
     "sse_starlette": ["http/answers/event_stream.py"],
-    # The server, and its protocol with limits.
-    "uvicorn": ["connection.py", "serving.py"],
+    # The server, and its protocols with limits.
+    "uvicorn": ["connection.py", "serving.py", "socket_connection.py"],
     "httptools": ["connection.py", "letta/rest/http_client.py"],
     "backports": ["http/answers/compressor.py", "http/incoming/encodings.py"],
     "websockets": ["letta/app_server/connection.py"],
@@ -100,6 +100,7 @@ FUNCTIONS_ALIKE = {
 }
 # (module, private name of a library, why it is used all the same)
 PRIVATE = [
+    ("connection.py", "_should_upgrade", "uvicorn looks at no more of a handshake than its name"),
     ("connection.py", "_start_asgi_task", "the one place where uvicorn hands a request to the application"),
     ("lean.py", "_get_default_plugins", "Litestar has no other way to leave out its plugins for other libraries"),
     ("letta/embedded/keeper.py", "_exit", "a child that is no gateway must not run a gateway's exits"),

@@ -208,6 +208,119 @@ def test_a_scripted_memory_is_answered_as_any_tool(client: OpenAI) -> None:
     assert answer(client, script, called("memory_insert"), tool_result("ok"), tools=MEMORY) == "Tool said: ok"
 
 
+def function(name: str, **parameters: Any) -> Body:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+PLACE = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = [function("clock"), function("get_weather", **PLACE), function("add", type="object", properties={})]
+# What is said, and the call that is made of it.
+CALLED: dict[str, tuple[str, tuple[str, Any]]] = {
+    "a tool that is named": ("Please call the tool get_weather for Rome!", ("get_weather", {"city": "Rome"})),
+    "in backticks, and what is quoted": ('Use `get_weather` on "São Paulo".', ("get_weather", {"city": "São Paulo"})),
+    "with its arguments": ('Call get_weather with {"city": "Ur", "x": 1}', ("get_weather", {"city": "Ur", "x": 1})),
+    "with braces that are no JSON": ("Call clock {now}", ("clock", {})),
+    "a question for what it is for": (
+        "What's the weather like in San Francisco?",
+        ("get_weather", {"city": "San Francisco"}),
+    ),
+    "another": ("Hello! How is the weather in Oslo, really?", ("get_weather", {"city": "Oslo"})),
+    "a question that names no place": (
+        "What is the current weather?",
+        ("get_weather", {"city": "What is the current weather?"}),
+    ),
+    "with other thoughts": ("!think Well.\nWhat is the clock?", ("clock", {})),
+}
+
+
+@pytest.mark.parametrize(("text", "call"), CALLED.values(), ids=CALLED)
+def test_it_calls_the_tool_that_a_message_speaks_of(client: OpenAI, text: str, call: tuple[str, Any]) -> None:
+    completion = ask(client, text, tools=WEATHER)
+
+    assert completion.choices[0].finish_reason == "tool_calls"
+    assert calls(completion) == [call]
+
+
+UNCALLED = [
+    "The weather is fine.",
+    "What is the whether?",
+    "How is the Task?",
+    "!say What is the weather?",
+    "call get_weathers",
+    "My clock is slow.",
+    "My name is Ada. Call the tool clock.",
+]
+
+
+@pytest.mark.parametrize("text", UNCALLED)
+def test_it_calls_nothing_for(client: OpenAI, text: str) -> None:
+    assert calls(ask(client, text, tools=[*WEATHER, function("Task")])) == []
+    assert calls(ask(client, "What is the weather in Oslo?")) == []
+
+
+TOLD = "<system-reminder>You must answer with a call of the tool `clock` or `get_weather`. No words.</system-reminder>"
+DEMANDS: dict[str, tuple[list[Any], Body, str]] = {
+    "any": (["hello"], {"tool_choice": "required"}, "clock"),
+    "any, and one is spoken of": (["What's the weather?"], {"tool_choice": "required"}, "get_weather"),
+    "one of them": (["hello"], {"tool_choice": {"type": "function", "function": {"name": "add"}}}, "add"),
+    "in words": ([user([{"type": "text", "text": text} for text in (TOLD, "hello")])], {}, "clock"),
+    "in words, and one is spoken of": ([f"{TOLD}\nWhat's the weather?"], {}, "get_weather"),
+    "in the prompt of a first message": ([{"role": "system", "content": TOLD}, "hello"], {}, "clock"),
+}
+
+
+@pytest.mark.parametrize(("messages", "more", "name"), DEMANDS.values(), ids=DEMANDS)
+def test_it_calls_a_tool_that_is_demanded(client: OpenAI, messages: list[Any], more: Body, name: str) -> None:
+    assert [called for called, _ in calls(ask(client, *messages, tools=WEATHER, **more))] == [name]
+
+
+def test_what_was_demanded_before_the_last_answer_is_not_demanded_now(client: OpenAI) -> None:
+    assert answer(client, TOLD, {"role": "assistant", "content": "Hi"}, "hello", tools=WEATHER) == "You said: hello"
+
+
+def test_a_result_is_told_whatever_is_demanded(client: OpenAI) -> None:
+    told = ["What's the weather?", called("get_weather"), tool_result("sunny")]
+
+    assert answer(client, *told, tools=WEATHER, tool_choice="required") == "Tool said: sunny"
+
+
+# A schema, and the value that it is given when asked `Use it for "tea" at 17.5 or 18, please.`
+VALUES: dict[str, tuple[Body, Any]] = {
+    "a string": ({"type": "string"}, "tea"),
+    "nothing said": ({}, "tea"),
+    "an integer": ({"type": "integer"}, 17),
+    "a number": ({"type": "number"}, 17.5),
+    "yes": ({"type": "boolean"}, True),
+    "null": ({"type": "null"}, None),
+    "a constant": ({"const": 3}, 3),
+    "one of several": ({"enum": ["coffee", "Tea"]}, "Tea"),
+    "one of several others": ({"enum": ["coffee", "milk"]}, "coffee"),
+    "a list": ({"type": "array", "items": {"type": "integer"}}, [17]),
+    "a list of anything": ({"type": "array"}, ["tea"]),
+    "several types": ({"type": ["null", "integer"]}, 17),
+    "several schemas": ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, 17),
+    "an object in an object": ({"type": "object", "properties": {"a": {"type": "string"}}}, {"a": "tea"}),
+    "an object without a type": ({"properties": {"a": {}, "b": {}}, "required": ["b"]}, {"b": "tea"}),
+    "a schema elsewhere": ({"$ref": "#/$defs/Time"}, {"hour": 17}),
+    "a schema that is nowhere": ({"$ref": "#/$defs/Place"}, "tea"),
+}
+TIME = {"type": "object", "properties": {"hour": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(("schema", "value"), VALUES.values(), ids=VALUES)
+def test_arguments_are_as_their_schema_says(client: OpenAI, schema: Body, value: Any) -> None:
+    tool = function("it", type="object", properties={"x": schema}, **{"$defs": {"Time": TIME}})
+    completion = ask(client, 'Use it for "tea" at 17.5 or 18, please.', tools=[tool])
+
+    assert calls(completion) == [("it", {"x": value})]
+
+
+def test_a_schema_without_end_is_followed_only_so_far(client: OpenAI) -> None:
+    tree = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#"}}}}
+
+    assert [name for name, _ in calls(ask(client, "Call tree", tools=[function("tree", **tree)]))] == ["tree"]
+
+
 SCRIPTS = {
     "words": "hello  there,\nyou",
     "other thoughts": "!think Hm, well. \n!say Yes.",
@@ -216,6 +329,7 @@ SCRIPTS = {
     "parallel tools": '!tool a {"x": 1}\n!tool b {}\n!tool a {"x": 2}',
     "tools with one id": '!same-id\n!tool a {"x": 1}\n!tool a {"x": 2}',
     "memory": "My name is Ada",
+    "a tool that is spoken of": "Call memory_insert!",
 }
 
 

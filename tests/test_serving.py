@@ -87,3 +87,14 @@ def test_a_task_that_a_model_still_answers_when_the_gateway_is_told_twice_to_end
 
     assert told_error(("\n".join(read), "")) == "run_cancelled"
     assert code == 0
+
+
+def test_a_gateway_that_is_told_to_end_once_more_as_it_exits_says_nothing_of_that(tmp_path: Path) -> None:
+    # Python's own way to have something run in a process that is started, here at its very end.
+    (tmp_path / "sitecustomize.py").write_text("import atexit, os\natexit.register(os.kill, os.getpid(), 15)\n")
+    config = tmp_path / "gateway.toml"
+    config.write_text(TASKS.format(letta="http://127.0.0.1:1", model="http://127.0.0.1:1", key=KEY))
+    with GatewayProcess(config, PYTHONPATH=str(tmp_path)) as process:
+        assert process.stop() == 0
+
+    assert "Traceback" not in "".join(process.log)

@@ -45,7 +45,8 @@ LIBRARIES = {
     # Litestar looks for the rest of it.
     *("opentelemetry.sdk", "gateway.offline", USAGE_FILE),
 }
-OF_REST = {"aiohttp", "httpx", "letta_client", "pydantic"}
+# WebSockets are served by every gateway.
+OF_REST = {"aiohttp", "httpx", "letta_client", "pydantic", "websockets"}
 # settings -> those of the libraries that they ask for
 ASKED_FOR: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "a V1 server or Letta Cloud": ((REST,), OF_REST),

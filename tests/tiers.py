@@ -29,11 +29,16 @@ def leave_to_themselves(items: list[pytest.Item]) -> None:
 
     So do those of growth, and what they measure would be the counting. Those of pages and of other people's programs
     look at what is in front of the gateway, those of integration at what is behind it and at processes, of which each
-    takes a quarter of a second more; what they call in it others call, too.
+    takes a quarter of a second more, three gateways three quarters; what they call in it others call, too.
     """
     for item in items:
-        if item.nodeid.startswith(UNCOUNTED) or item.get_closest_marker("hypothesis"):
+        if item.nodeid.startswith(UNCOUNTED) or item.get_closest_marker("hypothesis") or _is_in_threes(item):
             item.add_marker(pytest.mark.no_cover)
+
+
+def _is_in_threes(item: pytest.Item) -> bool:
+    asked = getattr(item, "callspec", None)
+    return asked is not None and "trio" in asked.id
 
 
 def _is_full(item: pytest.Item) -> bool:

@@ -26,8 +26,7 @@ def asks(fixture: str, *more: Any, id: str, server: str = "") -> Any:
 
     `server` is that of the server, where `fixture` is made of it.
     """
-    # Three gateways take longer than the full tier has.
-    marks = [pytest.mark.xdist_group(server or fixture), *([pytest.mark.e2e] if server else [])]
+    marks = pytest.mark.xdist_group(server or fixture)
     return pytest.param((fixture, *more) if more else fixture, id=id, marks=marks)
 
 
@@ -41,7 +40,7 @@ IN_THREES = [
 also_in_threes = pytest.mark.parametrize("letta", [*ONE_GATEWAY, *IN_THREES], indirect=True, scope="session")
 """The mark of a test that is passed by one gateway and by three that are one, whichever of them is asked."""
 by_three_too = pytest.mark.parametrize(
-    "letta", ["alone", pytest.param("in threes", id="trio", marks=pytest.mark.e2e)], indirect=True
+    "letta", ["alone", pytest.param("in threes", id="trio", marks=pytest.mark.full)], indirect=True
 )
 """The same of a test of HTTP behaviour, whose Letta is a fake."""
 

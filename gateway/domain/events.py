@@ -105,6 +105,8 @@ class Stop(Struct, frozen=True, tag=True):
 
     reason: StopReason
     failure: UpstreamError | None = None
+    at: int = 0
+    """The second at which it did; 0 where nobody has seen it."""
 
 
 class Failure(Struct, frozen=True, tag=True):

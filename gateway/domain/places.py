@@ -44,6 +44,8 @@ class ConversationPlace(Struct, frozen=True):
     """The digest of its user within the scope, 32 hex digits; empty where it was nobody's yet when it was made."""
     made_at: int = 0
     """The second at which it was made."""
+    agent_type: str = ""
+    """The `short_digest` of the id of its agent type, where it was made for one; empty where any may go on with it."""
 
 
 def short_digest(*parts: str) -> str:

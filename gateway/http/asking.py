@@ -150,6 +150,23 @@ async def begin(asker: Asker, asked: NeutralRequest, body: bytes, way: Way) -> B
     return Begun(reader, look, turn, admission)
 
 
+async def prepare(asker: Asker, asked: NeutralRequest, way: Way) -> Look:
+    """Check a request that is not to be answered yet as if it were, and find its agent; gives the look of its answer.
+
+    Raises GatewayError, UpstreamError.
+    """
+    parts, record = asker.parts, asker.record
+    record.model = asked.model if has_model(parts.settings, asker.key, asked.model) else None
+    turn = way.place(read_turn(parts.settings, asker.key, asker.named, without_addresses(asked)))
+    admission = await let_in(parts.gate, asker.key, turn.caller.user, record)
+    try:
+        await parts.runs.prepare(turn)
+    finally:
+        # It is as free as a request that is refused.
+        await admission.pay_for(None)
+    return way.look(turn)
+
+
 def _take_up_trace(parts: Parts, headers: Headers, record: Record) -> None:
     """Do what follows in the trace that the request is part of, or in one of its own if there are traces."""
     given = read_traceparent(headers.getall(TRACEPARENT_HEADER, []))

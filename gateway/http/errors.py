@@ -18,7 +18,7 @@ from gateway.domain.errors import (
     UpstreamError,
 )
 from gateway.http.record import record_of
-from gateway.http.unserved import NOTHING, SERVED, explain
+from gateway.http.unserved import NOTHING, SERVED, explain, is_taken_for_an_id
 from gateway.wires.envelope import ErrorResponse, UpstreamFailure, to_response
 
 logger = logging.getLogger(__name__)
@@ -58,8 +58,9 @@ def handle_http_exception(request: Request[Any, Any, Any], exception: HTTPExcept
 
 
 def _from_litestar(request: Request[Any, Any, Any], exception: HTTPException) -> Exception:
-    words = explain(request.scope["path"])
-    match exception.status_code:
+    path = request.scope["path"]
+    words = explain(path)
+    match 404 if is_taken_for_an_id(path) else exception.status_code:
         case 404:
             return RouteNotFound(f"{words or NOTHING} {SERVED}")
         case 405:

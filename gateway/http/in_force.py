@@ -1,11 +1,25 @@
-"""The configuration in force: what it says now, and the answers that are under way by its keys."""
+"""The configuration in force: what it says now, and what is under way by its keys."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 from litestar.config.cors import CORSConfig
 
-from gateway.domain.errors import InvalidApiKey
-from gateway.http.answers.answering import Answer
+from gateway.domain.errors import GatewayError, InvalidApiKey
 from gateway.http.incoming.auth import Admitted, KeyRing
 from gateway.settings import Settings
+
+
+class OfAKey(Protocol):
+    """An answer or a connection, which goes on for no longer than its key is right."""
+
+    on_leave: Callable[[], None] | None
+    """Called at its end."""
+
+    def cut(self, error: GatewayError) -> None:
+        """End it with an error."""
+        ...
 
 
 class InForce:
@@ -17,27 +31,27 @@ class InForce:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.ring = KeyRing(settings)
-        self._answers: dict[Answer, Admitted] = {}
+        self._held: dict[OfAKey, Admitted] = {}
 
     def take_up(self, settings: Settings) -> None:
-        """Have requests read other settings from now on; answers of keys that are gone end with an error."""
+        """Have requests read other settings from now on; what is under way by keys that are gone ends with an error."""
         self.settings, self.ring = settings, KeyRing(settings)
-        for answer, admitted in [*self._answers.items()]:
-            self._check(answer, admitted)
+        for held, admitted in [*self._held.items()]:
+            self._check(held, admitted)
 
-    def watch(self, answer: Answer, admitted: Admitted) -> None:
-        """Hold an answer to its key, until the answer ends."""
-        self._answers[answer] = admitted
-        answer.on_leave = self._forget
+    def watch(self, held: OfAKey, admitted: Admitted) -> None:
+        """Hold an answer, or a connection, to its key, until it ends."""
+        self._held[held] = admitted
+        held.on_leave = partial(self._forget, held)
         # The key may have gone since it was shown.
-        self._check(answer, admitted)
+        self._check(held, admitted)
 
-    def _forget(self, answer: Answer) -> None:
-        self._answers.pop(answer, None)
+    def _forget(self, held: OfAKey) -> None:
+        self._held.pop(held, None)
 
-    def _check(self, answer: Answer, admitted: Admitted) -> None:
+    def _check(self, held: OfAKey, admitted: Admitted) -> None:
         if not self.ring.still_admits(admitted):
-            answer.cut(InvalidApiKey("This API key is no longer valid."))
+            held.cut(InvalidApiKey("This API key is no longer valid."))
 
 
 class OriginsInForce(CORSConfig):

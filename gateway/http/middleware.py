@@ -1,6 +1,9 @@
 """The layers around the application: request ids and records, a limit of requests, and a guard if there are no keys."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
@@ -18,6 +21,11 @@ _OWN = r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?"
 OWN_HOST = re.compile(_OWN)
 OWN_ORIGIN = re.compile(f"https?://{_OWN}")
 FULL = "This gateway has as many answers under way as it takes. Please try again later."
+# The messages that begin an answer; the status of an upgrade is 101.
+_BEGINS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+SWITCHING_PROTOCOLS = 101
+# https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+POLICY_VIOLATED = 1008
 ENDING = "This gateway is being shut down or restarted. Please try again in a moment."
 
 
@@ -28,17 +36,18 @@ def with_request_id(app: ASGIApp, under_way: RequestsUnderWay) -> ASGIApp:
     """
 
     async def identified(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
+        if scope["type"] not in (ScopeType.HTTP, ScopeType.WEBSOCKET):
             await app(scope, receive, send)
             return
-        record = Record(new_request_id(), scope["method"], shown_path(scope["path"]))
+        record = Record(new_request_id(), str(scope.get("method", "GET")), shown_path(scope["path"]))
         keep_record(scope, record)
         under_way.begin(record)
         of_none = REQUEST_ID.set(record.id)
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                record.status = message["status"]
+            if message["type"] in _BEGINS:
+                status: Any = message.get("status", SWITCHING_PROTOCOLS)
+                record.status = status
                 headers = MutableScopeHeaders.from_message(message)
                 headers["x-request-id"] = record.id
                 if "content-encoding" in headers:
@@ -85,38 +94,89 @@ class Door:
         """`paths` are where answers are asked for; what else there is takes no time, and is not counted."""
         self.under_way = 0
         """How many answers are."""
-        self.closed = False
-        """True: the gateway is about to end."""
         self._most = most
         self._paths = paths
+        self._closed = False
+        self._told: set[Callable[[], None]] = set()
+
+    @property
+    def closed(self) -> bool:
+        """True: the gateway is about to end."""
+        return self._closed
+
+    @closed.setter
+    def closed(self, closed: bool) -> None:
+        self._closed = closed
+        for tell in [*self._told]:
+            tell()
+
+    @property
+    def staying(self) -> int:
+        """How many clients are inside that may ask again: those with a WebSocket."""
+        return len(self._told)
+
+    @contextmanager
+    def staying_in(self, closing: Callable[[], None]) -> Iterator[None]:
+        """A client may ask again while entered; `closing` is called when the door is closed."""
+        self._told.add(closing)
+        try:
+            yield
+        finally:
+            self._told.discard(closing)
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """One more answer is under way while entered. Raises Overloaded."""
+        if self._closed:
+            raise Overloaded(ENDING)
+        if self.is_full:
+            raise Overloaded(FULL)
+        self.under_way += 1
+        try:
+            yield
+        finally:
+            self.under_way -= 1
+
+    @property
+    def is_full(self) -> bool:
+        return self.under_way >= self._most
 
     def guard(self, app: ASGIApp) -> ASGIApp:
         """`app` behind this door; what it does not let in is refused as Overloaded (503)."""
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            path = plain(scope["path"]) if scope["type"] == ScopeType.HTTP else ""
-            is_asked = scope["type"] == ScopeType.HTTP and scope["method"] == "POST" and path in self._paths
+            is_http = scope["type"] == ScopeType.HTTP
+            path = plain(scope["path"]) if is_http or scope["type"] == ScopeType.WEBSOCKET else ""
+            # Of a WebSocket each answer comes in by itself.
+            is_asked = is_http and scope.get("method") == "POST" and path in self._paths
             if self.closed and path.startswith("/v1"):
-                await _refuse(scope, send, Overloaded(ENDING), connection="close")
+                await send_refusal(scope, send, Overloaded(ENDING), connection="close")
             elif not is_asked:
                 await app(scope, receive, send)
-            elif self.under_way >= self._most:
-                await _refuse(scope, send, Overloaded(FULL))
+            elif self.is_full:
+                await send_refusal(scope, send, Overloaded(FULL))
             else:
-                self.under_way += 1
-                try:
+                with self.one_more():
                     await app(scope, receive, send)
-                finally:
-                    self.under_way -= 1
 
         return guarded
 
 
-async def _refuse(scope: Scope, send: Send, error: GatewayError, **more: str) -> None:
+async def send_refusal(scope: Scope, send: Send, error: GatewayError, **more: str) -> None:
+    """Answer a request, or one for a WebSocket, with an error, which its record notes; outside of Litestar."""
     record_of(scope).fail(error)
     headers, body = _told(error, **more)
-    await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    is_socket = scope["type"] == ScopeType.WEBSOCKET
+    if is_socket and "websocket.http.response" not in (scope.get("extensions") or {}):
+        # Of a server that knows no other way: a 403.
+        await send({"type": "websocket.close", "code": POLICY_VIOLATED, "reason": ""})
+        return
+    # https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
+    prefix = "websocket." if is_socket else ""
+    start: Any = {"type": f"{prefix}http.response.start", "status": error.status_code, "headers": headers}
+    await send(start)
+    end: Any = {"type": f"{prefix}http.response.body", "body": body, "more_body": False}
+    await send(end)
 
 
 def own_machine_only(app: ASGIApp) -> ASGIApp:
@@ -126,13 +186,13 @@ def own_machine_only(app: ASGIApp) -> ASGIApp:
     """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        _check_local(Headers.from_scope(scope))
+        check_own_machine(Headers.from_scope(scope))
         await app(scope, receive, send)
 
     return guarded
 
 
-def _check_local(headers: Headers) -> None:
+def check_own_machine(headers: Headers) -> None:
     """Check that a request comes from this machine. Raises Forbidden."""
     if not is_own_host(headers):
         raise Forbidden(

@@ -9,7 +9,7 @@ from gateway.http.asking import find_type
 from gateway.http.parts import admit, parts_of
 from gateway.settings import TASK_MODEL, AgentType, Key
 from gateway.turns.turn import forwards_tools
-from gateway.wires.chat_completions.response import ModelList, ModelObject
+from gateway.wires.chat_completions.response import ModelCapabilities, ModelList, ModelObject
 
 # OpenAI's `created` says when a model was made. An agent type has no such day, so all have this one, 2026-01-01, which
 # is the same after a restart and at every gateway.
@@ -33,8 +33,17 @@ async def retrieve_model(request: Request[None, None, State], model: FromPath[st
 
 
 def to_model(key: Key, agent_type: AgentType) -> ModelObject:
-    info = agent_info(agent_type.description, calls_tools=forwards_tools(key, agent_type))
-    return ModelObject(agent_type.id, CREATED, agent_type.title, info)
+    calls_tools = forwards_tools(key, agent_type)
+    info = agent_info(agent_type.description, calls_tools)
+    thinks = (key.reasoning or agent_type.reasoning) != "hidden"
+    can = ModelCapabilities(tools=calls_tools, reasoning=thinks)
+    return ModelObject(agent_type.id, CREATED, agent_type.title, info, can)
 
 
-TASKS = ModelObject(TASK_MODEL, CREATED, "Background tasks", hidden_info("Titles and the like: no agent, no memory"))
+TASKS = ModelObject(
+    TASK_MODEL,
+    CREATED,
+    "Background tasks",
+    hidden_info("Titles and the like: no agent, no memory"),
+    ModelCapabilities(background=False, conversations=False, tools=False, structured_outputs=False, reasoning=False),
+)

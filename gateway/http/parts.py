@@ -16,6 +16,7 @@ from gateway.limits.gate import Gate
 from gateway.pictures.shown import Pictures
 from gateway.settings import Settings
 from gateway.tasks.runs import TaskRuns
+from gateway.turns.given import GivenChats
 from gateway.turns.kept import KeptTurns
 from gateway.turns.runs.registry import Runs
 from gateway.turns.runs.schemas import Schemas
@@ -81,6 +82,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     pictures: Pictures | None
     """None: pictures that are shown by address are not fetched."""
     kept: KeptTurns
+    given: GivenChats
     seal: Seal
     check_letta: Callable[[], Awaitable[None]]
     """Returns if Letta answers. Raises UpstreamError."""

@@ -2,29 +2,26 @@
 
 import re
 
-SERVED = "The gateway serves /v1/chat/completions and /v1/models."
+SERVED = "The gateway serves /v1/chat/completions, /v1/responses, /v1/conversations and /v1/models."
 NOTHING = "There is nothing at this address."
 BASE_URL = "The base URL ends with /v1"
 CHAT_COMPLETIONS = "have the client use chat completions"
+RESPONSES = "have the client use responses, or chat completions"
 OLLAMA = "Ollama's API is not served here: connect the gateway as an OpenAI API, with /v1 behind its address."
 ANTHROPIC = f"Anthropic's API is not served here: {CHAT_COMPLETIONS} of an OpenAI API."
 # Beginning of another address of OpenAI's → why it is not served, and the client's switch to chat completions.
 # https://developers.openai.com/api/reference
 _OTHERS = {
-    "/responses": (
-        "The Responses API is not served here. Have the client use chat completions: `.chat(MODEL)` in the AI SDK, "
-        "`openai-chat:MODEL` in pydantic-ai, `set_default_openai_api('chat_completions')` in openai-agents, "
-        "`use_responses_api=False` in LangChain, `client.chat.completions.create` in OpenAI's SDKs."
-    ),
+    "/responses/compact": "Nothing is compacted here: an agent sees to the length of its chats itself.",
+    "/responses/input_tokens": "Tokens are not counted here: the model is the agent's.",
     "/completions": (
         "Completions of a bare prompt are not served here. Have the client use chat completions: `ChatOpenAI` in place "
         "of `OpenAI` in LangChain, `.chat(MODEL)` in the AI SDK, `openai/MODEL` in litellm, "
         "`client.chat.completions.create` in OpenAI's SDKs."
     ),
     "/embeddings": "Agents make no embeddings: point the client's embeddings at a model that does.",
-    "/assistants": f"The Assistants API is not served here: {CHAT_COMPLETIONS}.",
-    "/threads": f"The Assistants API is not served here: {CHAT_COMPLETIONS}.",
-    "/conversations": f"The Conversations API is not served here: {CHAT_COMPLETIONS}.",
+    "/assistants": f"The Assistants API is not served here: {RESPONSES}.",
+    "/threads": f"The Assistants API is not served here: {RESPONSES}.",
     "/audio": "Agents neither speak nor listen: point the client's speech at a model that does.",
     "/realtime": f"The Realtime API is not served here: {CHAT_COMPLETIONS}.",
     "/images": "Agents paint no pictures: point the client's image generation at a model that does.",
@@ -44,18 +41,31 @@ _INSTEAD = {
     "/api/generate": OLLAMA,
     "/api/embed": OLLAMA,
     # The addresses that clients call with a base URL that lacks its end, or has too much of it.
-    **dict.fromkeys(("/chat/completions", "/models", *_OTHERS), f"{BASE_URL}."),
+    **dict.fromkeys(("/chat/completions", "/responses", "/models", "/conversations", *_OTHERS), f"{BASE_URL}."),
     "/v1/v1": f"{BASE_URL}: once.",
     "/v1/chat": f"{BASE_URL}: what follows is added by the client.",
 }
 # What the addresses end with that any client of OpenAI's API calls, whatever its base URL is.
 _CALLED = re.compile(r"/(?:chat/completions|models|responses|completions|embeddings)\Z")
 _SLASHES = re.compile("//+")
+# Addresses of OpenAI's at which the route of a response's id is.
+_NO_IDS = frozenset({"/v1/responses/compact", "/v1/responses/input_tokens"})
 _BASE = {
     "": f"{BASE_URL}, which is missing here.",
-    "/v1": "This is the base URL itself: the client adds /chat/completions to it.",
+    "/v1": "This is the base URL itself: the client adds /chat/completions or /responses to it.",
 }
-_SERVED = {"/v1/chat/completions": "POST", "/v1/models": "GET", "/v1/usage": "GET"}
+_SERVED = {
+    "/v1/chat/completions": "POST",
+    "/v1/responses": "POST",
+    "/v1/conversations": "POST",
+    "/v1/models": "GET",
+    "/v1/usage": "GET",
+}
+
+
+def is_taken_for_an_id(path: str) -> bool:
+    """True for an address at which there is nothing, though that of anything with an id looks the same."""
+    return plain(path) in _NO_IDS
 
 
 def explain(path: str) -> str:
@@ -82,7 +92,7 @@ _WORDS = frozenset(
         *(word for path in (*_INSTEAD, *_SERVED) for word in path.split("/")),
         *("healthz", "readyz", "connect", "web", "health", "metrics", "chats", "docs", "favicon.ico", "robots.txt"),
         *("v1beta", "openai", "deployments", "engines", "generations", "edits", "speech", "transcriptions"),
-        *("count_tokens", "runs", "messages", "embed", "pull", "user", "me"),
+        *("count_tokens", "runs", "messages", "embed", "pull", "user", "me", "items"),
     }
 )
 _MOST_WORDS = 10

@@ -1,13 +1,17 @@
 """The exchanges of a conversation, put together from the messages that any Letta lists. Performs no I/O."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+
+from msgspec import Struct
 
 from gateway.domain.events import CallWaits, Event, Stop, StopReason, Text, Thought, ToolReturned
 from gateway.domain.messages import Message, ToolResult
 from gateway.letta.notes import is_alert
 from gateway.letta.upstream import Exchange, Verdict
 
+WORDS = frozenset({"user_message", "assistant_message"})
+"""The types of listed messages that hold all that was said."""
 _END, _WAITING = Stop(StopReason.END), Stop(StopReason.WAITING)
 
 
@@ -17,17 +21,18 @@ def says_anything(said: Message) -> bool:
     return not is_notice and bool(said.content.strip() or said.images)
 
 
-class OpenExchange:
+# A conversation may hold thousands of them: none refers to itself, so the collector need not look at them.
+class OpenExchange(Struct, gc=False):
     """An exchange that is being read: see `Exchange`."""
 
-    def __init__(self, made_at: datetime | None, run_id: str) -> None:
-        self.made_at, self.run_id = made_at, run_id
-        self.asked: Message | None = None
-        self.results: dict[str, ToolResult] = {}
-        self.decided: dict[str, Verdict] = {}
-        self.events: list[Event] = []
-        self.answer_id = ""
-        self.instructed: str | None = None
+    made_at: datetime | None
+    run_id: str
+    asked: Message | None = None
+    results: dict[str, ToolResult] = {}
+    decided: dict[str, Verdict] = {}
+    events: list[Event] = []
+    answer_id: str = ""
+    instructed: str | None = None
 
     @property
     def takes_words(self) -> bool:
@@ -66,6 +71,28 @@ class Transcript:
         exchange.asked = asked
         return exchange
 
+    @property
+    def instructed(self) -> str:
+        """The client's instructions that came last; empty where none did."""
+        return next((one.instructed for one in reversed(self._read) if one.instructed is not None), "")
+
+    def messages(self) -> list[Message]:
+        """Put together what was said: all parts of an answer are one message."""
+        messages: list[Message] = []
+        parts: list[str] = []
+        last_id = ""
+        for one in self._read:
+            if one.asked:
+                _add_answer(messages, parts, last_id)
+                messages.append(one.asked)
+                parts = []
+            said = [event.text for event in one.events if isinstance(event, Text) and event.text.strip()]
+            if said:
+                parts += said
+                last_id = one.answer_id
+        _add_answer(messages, parts, last_id)
+        return messages
+
     def exchanges(self, ends: Mapping[str, Stop | None] | None = None) -> list[Exchange]:
         """Close them all: each ends as its run did, or else as its events tell.
 
@@ -87,24 +114,6 @@ def _closed(one: OpenExchange, ends_run: bool, ends: Mapping[str, Stop | None]) 
         one.answer_id,
         one.instructed,
     )
-
-
-def messages_of(exchanges: Iterable[Exchange]) -> list[Message]:
-    """The messages of exchanges, in which all parts of an answer are one."""
-    messages: list[Message] = []
-    parts: list[str] = []
-    last_id = ""
-    for exchange in exchanges:
-        if exchange.asked:
-            _add_answer(messages, parts, last_id)
-            messages.append(exchange.asked)
-            parts = []
-        said = [event.text for event in exchange.events if isinstance(event, Text) and event.text.strip()]
-        if said:
-            parts += said
-            last_id = exchange.answer_id
-    _add_answer(messages, parts, last_id)
-    return messages
 
 
 def _add_answer(messages: list[Message], parts: Sequence[str], id: str) -> None:

@@ -4,6 +4,9 @@ It repeats what it is told, and says so; pictures it counts. It can remember, to
 Ada` or `Remember that I like tea`, it calls the tool `memory_insert` where that is offered, and `What is my name?` is
 answered from what memory or an earlier message says. It keeps nothing itself between two requests.
 
+It calls a tool that it is offered where that is demanded, where a message says so (`Call the tool get_weather for
+Oslo`), or asks for what the tool is for (`What's the weather in Oslo?`).
+
 A message may also be a script, a command a line:
 
     !think TEXT          think this aloud, instead of "Let me think about it."

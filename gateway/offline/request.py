@@ -58,6 +58,7 @@ def _without_reminders(text: str) -> str:
 
 class Function(Struct, frozen=True):
     name: str
+    parameters: dict[str, Any] | None = None
 
 
 class Tool(Struct, frozen=True):
@@ -71,6 +72,7 @@ class StreamOptions(Struct, frozen=True):
 class ChatRequest(Struct, frozen=True):
     messages: list[Message]
     tools: list[Tool] | None = None
+    tool_choice: Any = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 

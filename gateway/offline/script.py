@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.offline.arguments import to_arguments
+from gateway.offline.calls import tool_for
 from gateway.offline.request import BadRequest, ChatRequest, Message
 
 THOUGHT = "Let me think about it. "
@@ -56,8 +58,12 @@ def to_script(request: ChatRequest) -> Script:
     if heard and heard[-1].role == "tool":
         answer = _after_tools(asked, commands, heard)
         return Script(answer=answer, pause=_pause(commands), units=_units(commands))
-    if commands.keys() <= {"!think", "!slow"} and (fact := _fact(asked)):
-        return _remember(fact, request, commands)
+    if commands.keys() <= {"!think", "!slow"}:
+        if fact := _fact(asked):
+            return _remember(fact, request, commands)
+        if tool := tool_for(request, asked):
+            calls = (_call(request, 0, tool.name, to_arguments(tool.parameters or {}, asked)),)
+            return Script(thought=_last(commands, "!think", THOUGHT), calls=calls, pause=_pause(commands))
     return _scripted(asked, commands, request, last.pictures)
 
 

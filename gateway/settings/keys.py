@@ -85,7 +85,7 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `mcp_calls` is for responses, and as `thoughts` in chat completions.
     """
-    approvals: ApprovalForm = "chat"
+    approval_form: ApprovalForm = "chat"
     """The way in which a person is asked for an approval: in the chat, or of responses by `items` of their own."""
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     """The fate of an answer whose client has left: it is cancelled, or it goes on and is kept for who asks again."""

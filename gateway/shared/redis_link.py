@@ -326,7 +326,12 @@ class RedisLink:
     # Letters
 
     def hear(self, kind: str, hear: Callable[[str, msgspec.Raw], None]) -> None:
-        """Have `hear` called with the sender and the content of each letter of a kind; it raises nothing."""
+        """Have `hear` called with the sender and the content of each letter of a kind; it raises nothing.
+
+        Raises ValueError for a kind that somebody hears already.
+        """
+        if kind in self._hearers:
+            raise ValueError(f"letters of the kind `{kind}` are heard already")
         self._hearers[kind] = hear
 
     async def tell(self, process: str, kind: str, content: Any) -> bool:

@@ -1,14 +1,13 @@
 """The turns of a conversation, and their parts, as Letta keeps them. Performs no I/O."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 from msgspec import Struct
 
 from gateway.domain.events import Event
 from gateway.domain.messages import Message, ToolResult
 from gateway.letta.upstream import Exchange
-from gateway.turns.chats.markers import turn_id
+from gateway.turns.chats.markers import turn_told
 from gateway.turns.places import part_of
 
 
@@ -28,7 +27,8 @@ class KeptTurn(Struct):
     decided: frozenset[str] = frozenset()
     """The ids of calls that were allowed or denied."""
     events: list[Event] = []
-    made_at: datetime | None = None
+    asked_at: int = 0
+    """The second at which it was asked; 0 where nobody knows."""
 
 
 def turns_in(exchanges: Iterable[Exchange]) -> list[KeptTurn]:
@@ -40,13 +40,13 @@ def turns_in(exchanges: Iterable[Exchange]) -> list[KeptTurn]:
         if one.asked and last and last.asked and not last.events:
             # They were sent together: nothing came of the one before.
             last.asked.append(one.asked)
-            last.turn = turn_id(one.asked.client_id)
+            last.turn, last.asked_at = turn_told(one.asked.client_id)
         elif one.asked or last is None:
-            turn = turn_id(one.asked.client_id) if one.asked else ""
-            last = KeptTurn(turn, "", [one.asked] if one.asked else [], made_at=one.made_at)
+            turn, asked_at = turn_told(one.asked.client_id) if one.asked else ("", 0)
+            last = KeptTurn(turn, "", [one.asked] if one.asked else [], asked_at=asked_at)
             kept.append(last)
         elif answers:
-            last = KeptTurn(last.turn, part_of(answers), [], made_at=one.made_at)
+            last = KeptTurn(last.turn, part_of(answers), asked_at=last.asked_at)
             kept.append(last)
         now = kept[-1]
         now.results, now.events = [*now.results, *one.results], [*now.events, *one.events]

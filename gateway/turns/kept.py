@@ -11,7 +11,7 @@ from gateway.shared.lines import Lines, OwnLines
 from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.exact import After, that_may_hold
 from gateway.turns.chats.known import line_of
-from gateway.turns.chats.markers import GATEWAY_TAG, USER_TAG, Summary
+from gateway.turns.chats.markers import EVERY_TURN, GATEWAY_TAG, USER_TAG, Summary
 from gateway.turns.exchanged import KeptTurn, is_gone, place_among, turns_in
 from gateway.turns.places import marker_at
 
@@ -34,12 +34,17 @@ class KeptTurns:
 
         Raises DeletedTurn, UpstreamError.
         """
-        async for conversation, summary, kept in self._that_may_hold(place, agent_type):
+        async for conversation, summary in self._that_may_hold(place, agent_type):
+            # Looked at before: what has ended since is all there.
+            runs = await self._upstream.is_running(conversation.id)
+            kept = await self._read(conversation)
             at = place_among(place.turn, place.results, kept)
-            if summary.gone == place.turn or (at is not None and is_gone(summary.gone, at, kept)):
+            if at is None and runs and self._upstream.capabilities.keeps_runs and _is_next(place, kept):
+                return KeptTurn(place.turn, place.results), True
+            if summary.gone in (place.turn, EVERY_TURN) or (at is not None and is_gone(summary.gone, at, kept)):
                 raise DeletedTurn
             if at is not None:
-                return kept[at], at == len(kept) - 1 and await self._upstream.is_running(conversation.id)
+                return kept[at], runs and at == len(kept) - 1
         return None
 
     async def delete(self, place: ResponsePlace, agent_type: AgentType) -> list[KeptTurn]:
@@ -49,7 +54,8 @@ class KeptTurns:
         a turn of its chat goes on for too long.
         """
         gone: list[KeptTurn] = []
-        async for conversation, summary, kept in self._that_may_hold(place, agent_type):
+        async for conversation, summary in self._that_may_hold(place, agent_type):
+            kept = await self._read(conversation)
             at = place_among(place.turn, place.results, kept)
             if at is None or is_gone(summary.gone, at, kept):
                 continue
@@ -74,17 +80,25 @@ class KeptTurns:
 
     async def _that_may_hold(
         self, place: ResponsePlace, agent_type: AgentType
-    ) -> AsyncIterator[tuple[Conversation, Summary, list[KeptTurn]]]:
-        """The conversations that may hold a turn, the likeliest first, with all their turns. Raises UpstreamError."""
+    ) -> AsyncIterator[tuple[Conversation, Summary]]:
+        """The conversations that may hold a turn, the likeliest first. Raises UpstreamError."""
         agent = agent_type.agent or await self._agent_of(place, agent_type)
         if not agent:
             return
         marker = marker_at(place)
         listed = await self._upstream.find_conversations(agent, marker)
-        for conversation, summary in that_may_hold(After(place.turn, place.made_at), marker, listed):
-            yield conversation, summary, turns_in(await self._upstream.read_exchanges(agent, conversation))
+        for one in that_may_hold(After(place.turn, place.made_at), marker, listed):
+            yield one
+
+    async def _read(self, conversation: Conversation) -> list[KeptTurn]:
+        return turns_in(await self._upstream.read_exchanges(conversation.agent_id, conversation))
 
     async def _agent_of(self, place: ResponsePlace, agent_type: AgentType) -> str:
         """The id of the agent of a place; empty if there is none."""
         agents = await self._upstream.find_agents((GATEWAY_TAG, agent_type.id, f"{USER_TAG}{place.owner}"))
         return min(agents, key=age).id if agents else ""
+
+
+def _is_next(place: ResponsePlace, kept: list[KeptTurn]) -> bool:
+    """True if a run that is under way may be that of a turn which is not listed yet: none was asked for later."""
+    return max((one.asked_at for one in kept), default=0) <= place.made_at

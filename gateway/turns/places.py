@@ -34,17 +34,21 @@ def marker_at(place: ResponsePlace) -> str:
     return f"{_BEGINS[place.kind]}{place.chat}"
 
 
-def marker_given(place: ConversationPlace, scope: str) -> str:
-    """The marker of a chat that the gateway has given an id, in the scope of its key."""
-    return given_marker(scope, place.nonce)
+def marker_given(place: ConversationPlace, scope: str, type_id: str = "", user: str = "") -> str:
+    """The marker of a chat that the gateway has given an id, in the scope of its key: see `given_marker`."""
+    return given_marker(scope, place.nonce, type_id, user)
 
 
 def is_for(place: ResponsePlace, turn: Turn) -> bool:
     """True if whoever asks for a turn may go on with the response at a place."""
+    return place.kind != "scratch" and is_of_its_user(place, turn)
+
+
+def is_of_its_user(place: ResponsePlace, turn: Turn) -> bool:
+    """True if a place is that of a response to the user of a turn, by an agent of the same type."""
     user = turn.caller.user
     return (
-        place.kind != "scratch"
-        and place.owner == user_digest(user.scope, user.id)
+        place.owner == user_digest(user.scope, user.id)
         and place.scope == short_digest(user.scope)
         and place.agent_type == short_digest(turn.agent_type.id)
     )

@@ -5,21 +5,26 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.errors import NotFoundHere
 from gateway.domain.json_format import JsonFormat
 from gateway.domain.messages import Message
+from gateway.domain.places import short_digest
 from gateway.domain.request import NO_OPTIONS, NO_TOOLS, ClientTools, Options
 from gateway.domain.texts.client_texts import PLAIN_TEXTS, ClientTexts
 from gateway.letta.notes import GO_AHEAD
 from gateway.settings import AgentType, Key
-from gateway.turns.chats.exact import After
+from gateway.turns.chats.exact import NONE_WAITS, After
 from gateway.turns.chats.markers import (
     KEPT_WITHOUT_ID,
+    SCRATCH,
     TEMPORARY,
+    Summary,
     agent_name,
     conversation_marker,
     pictures_of,
     scratch_marker,
     thread_marker,
+    user_digest,
 )
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import NO_IDS, Ids
@@ -66,7 +71,8 @@ class Turn(Struct, frozen=True, dict=True):
     @property
     def scratch(self) -> bool:
         """True if the chat has no id: only its history tells which chat it is."""
-        named = not self.given.startswith(KEPT_WITHOUT_ID) if self.given else self.caller.chat is not None
+        of_history = (KEPT_WITHOUT_ID, SCRATCH)
+        named = not self.given.startswith(of_history) if self.given else self.caller.chat is not None
         return not named and self.agent_type.conversations == "chat"
 
     @cached_property
@@ -83,6 +89,21 @@ class Turn(Struct, frozen=True, dict=True):
     def digits(self) -> str:
         """The first eight hex digits of its chat's name in Letta: those who watch tell chats apart by them."""
         return self.marker.rpartition(":")[2][:8]
+
+    @property
+    def missing(self) -> NotFoundHere:
+        """The error of a turn whose place is nowhere."""
+        if not self.after:
+            return NotFoundHere("conversation", "conversation")
+        return NotFoundHere("previous_response", self.after.place, NONE_WAITS if self.asked.only_results else "")
+
+    @property
+    def summary(self) -> Summary:
+        """The summary of a new conversation of its chat."""
+        is_given = bool(self.given) and not self.given.startswith(KEPT_WITHOUT_ID)
+        user, type_id = self.caller.user, self.agent_type.id
+        whose = f"{short_digest(type_id)}.{user_digest(user.scope, user.id)}" if is_given else ""
+        return Summary(self.marker, temporary=self.temporary, whose=whose)
 
     def former_markers(self, scope: str = "") -> list[str]:
         """The markers that earlier versions gave the chat; `scope` is that of its agent then, empty if it is the same.

@@ -222,10 +222,10 @@ class Narrator:
         self._state = NarratorState.FINISHED
         said = [*self._close_thoughts(), *self._end_tools()]
         if stop.reason is not StopReason.WAITING:
-            return [*said, Finished(stop.reason)]
+            return [*said, Finished(stop.reason, stop.at)]
         if self._calls.any:
-            return [*said, *self._calls.close(), Finished(StopReason.WAITING)]
-        return [*said, *self._ask(), Finished(StopReason.END)]
+            return [*said, *self._calls.close(), Finished(StopReason.WAITING, stop.at)]
+        return [*said, *self._ask(), Finished(StopReason.END, stop.at)]
 
     def _end_tools(self) -> list[Saying]:
         return [ToolsOver()] if self._look.shows_tools else []

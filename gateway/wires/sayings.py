@@ -68,6 +68,8 @@ class Finished(Struct, frozen=True):
 
     reason: StopReason
     """END, LIMIT, or WAITING for the results of the client's calls; a question that waits for a person is an END."""
+    at: int = 0
+    """The second at which it was; 0 where nobody has seen it."""
 
 
 class BrokenOff(Struct, frozen=True):

@@ -18,7 +18,7 @@ from gateway.commands import announcement
 from gateway.domain.errors import UpstreamError
 from gateway.listening import METRICS_PORT, CannotListen, bound, bound_for, close_all, http_address
 from gateway.settings import Settings
-from gateway.starting import Ground, Source, hold_hangups, known_holder, quiet_libraries, taking_up
+from gateway.starting import Ground, Source, ended_by_signals, hold_hangups, known_holder, quiet_libraries, taking_up
 from gateway.workers.begin import CannotWork
 from gateway.workers.channel import Hear, Unheard
 from gateway.workers.crew import Crew
@@ -43,19 +43,18 @@ def serve_workers(
     if sys.platform == "win32":
         raise CannotWork("Several workers are not to be had on Windows: --workers 1")
     quiet_libraries()
-    for number in STOPS:
-        signal.signal(number, lambda *_: sys.exit(0))
     hold_hangups(source)
-    try:
-        grounds = _grounds(settings, workers)
-    except CannotListen as error:
-        raise known_holder(settings) or error from error
-    try:
-        with asyncio.Runner() as runner:
-            runner.run(_Parent(settings, grounds, tell, say).serve(source))
-    finally:
-        for ground in grounds:
-            close_all(ground.sockets, ground.for_metrics)
+    with ended_by_signals():
+        try:
+            grounds = _grounds(settings, workers)
+        except CannotListen as error:
+            raise known_holder(settings) or error from error
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(_Parent(settings, grounds, tell, say).serve(source))
+        finally:
+            for ground in grounds:
+                close_all(ground.sockets, ground.for_metrics)
 
 
 def _grounds(settings: Settings, workers: int) -> list[Ground]:

@@ -13,7 +13,7 @@ from tests.benchmarks.candidates import KEY, MODEL, Checkout, Gateway, Kind, Pro
 from tests.benchmarks.machine import Place
 from tests.benchmarks.native import Arrived, Load
 
-Api = Literal["openai", "letta"]
+Api = Literal["openai", "responses", "letta"]
 
 
 class Measured(Struct, frozen=True):

@@ -31,6 +31,23 @@ def requests(bench: Bench, plan: Plan) -> Iterator[Sample]:
     yield from _loads(bench, plan, {"requests": REQUESTS})
 
 
+def responses(bench: Bench, plan: Plan) -> Iterator[Sample]:
+    """The same 60 streams as chat completions and as responses: what an event of each costs."""
+    with ExitStack() as stack:
+        letta = stack.enter_context(bench.letta())
+        gateways = {named(*one): stack.enter_context(bench.gateway(*one, letta)) for one in plan.before_mocks}
+        for gateway in gateways.values():
+            warm(bench, gateway, STREAMS.streams)
+            bench.load(gateway, structs.replace(STREAMS, content=20, thoughts=5), "responses")
+        for round in range(plan.rounds):
+            for name, gateway in gateways.items():
+                chat = bench.measure(gateway, STREAMS, letta)
+                told = bench.measure(gateway, STREAMS, letta, "responses")
+                chat_us, told_us = (to_values(one, STREAMS)["cpu_us"] for one in (chat, told))
+                values = {"response_us": told_us, "x_chat": told_us / chat_us, "lost": told.arrived.lost}
+                yield Sample("responses", name, round, values, told.others)
+
+
 def lengths(bench: Bench, plan: Plan) -> Iterator[Sample]:
     """60 streams of 50 tokens and of 350: the cost of an event alone, and that of a stream's beginning and end."""
     for of_round in in_turns(bench, plan, {"brief": BRIEF, "long": LONG}, [RAW_PASS]):

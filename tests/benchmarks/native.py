@@ -75,7 +75,13 @@ class Arrived(Struct, frozen=True):
 
 
 def run_load(
-    program: Path, load: Load, port: int, api: Literal["openai", "letta"], key: str, model: str, place: Place
+    program: Path,
+    load: Load,
+    port: int,
+    api: Literal["openai", "responses", "letta"],
+    key: str,
+    model: str,
+    place: Place,
 ) -> Arrived:
     """Ask for streams, and read them to their ends."""
     environ = {**os.environ, "BENCH_KEY": key}

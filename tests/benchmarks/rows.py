@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.fresh import first_turns, memory, people, starts
 from tests.benchmarks.history import history
-from tests.benchmarks.loads import crowd, larger_scale, lengths, requests, scale, streams
+from tests.benchmarks.loads import crowd, larger_scale, lengths, requests, responses, scale, streams
 from tests.benchmarks.plan import Plan, Sample
 from tests.benchmarks.several import workers
 
 ROWS: dict[str, Callable[[Bench, Plan], Iterator[Sample]]] = {
     "streams": streams,
     "requests": requests,
+    "responses": responses,
     "lengths": lengths,
     "scale": scale,
     "history": history,

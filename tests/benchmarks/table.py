@@ -64,6 +64,8 @@ def times_raw_added(value: str) -> Figure:
 LINES = (
     Line("CPU per event, 60 streams, x raw-pass", "streams", times_raw("cpu_us"), "{:.2f} x"),
     Line("CPU per event, 60 streams", "streams", plain("cpu_us"), "{:.0f} us"),
+    Line("CPU per event of a response, 60 streams", "responses", plain("response_us"), "{:.0f} us"),
+    Line("the same, x chat completions", "responses", plain("x_chat"), "{:.2f} x"),
     Line("an event alone, x raw-pass", "lengths", times_raw("event_us"), "{:.2f} x"),
     Line("an event alone, CPU", "lengths", plain("event_us"), "{:.0f} us"),
     Line("a stream without its events, CPU", "lengths", plain("stream_ms"), "{:.1f} ms"),

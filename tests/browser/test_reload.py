@@ -188,7 +188,7 @@ ASKS: Step = {"message_type": "stop_reason", "stop_reason": "requires_approval"}
 
 
 def test_tools_and_questions_are_shown_however_a_key_is_told_of_them(page: Page, letta: FakeLetta) -> None:
-    key = msgspec.structs.replace(PROGRAMS, tool_activity="mcp_calls", approvals="items")
+    key = msgspec.structs.replace(PROGRAMS, tool_activity="mcp_calls", approval_form="items")
     returned: Step = {"message_type": "tool_return_message", "tool_call_id": "call-1", "tool_return": "{}"}
     letta.coming = [[THOUGHT, TOOL, returned, word("Well."), STOP], [word("So."), APPROVAL, ASKS]]
     with gateway(letta.base_url, chat_page=True, keys=(key,)) as url, ChatPage(page, url).opened(KEY, "Ada") as chat:

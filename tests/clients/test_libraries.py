@@ -13,7 +13,7 @@ import pytest
 
 from gateway.turns.chats.markers import agent_tags
 from tests.clients.documents import LETTA
-from tests.clients.snippets import ADDRESS, PAGE, SECRETS, serving
+from tests.clients.snippets import ADDRESS, PAGE, SECRETS, SNIPPETS, TWICE, of_each_time, serving
 from tests.environments import npm_environment, uv_environment
 from tests.integration.words import someone
 from tests.printed import blocks
@@ -25,6 +25,7 @@ PARTS = [block for block in blocks(f"deploy/{PAGE}") if not block.name]
 HAYSTACK, LLAMA_INDEX, SEMANTIC_KERNEL, LIVEKIT = (part.text for part in PARTS if part.language == "python")
 LLM, CONTINUE = (part.text for part in PARTS if part.language == "yaml")
 (OPENCODE,) = (part.text for part in PARTS if part.language == "json")
+CODEX = SNIPPETS["config.toml"]
 (AIDER,) = (part.text for part in PARTS if part.language == "sh")
 
 WITH_HAYSTACK = f"""
@@ -117,10 +118,10 @@ def test_a_library_asks_and_asks_again_in_the_same_chat(
 ) -> None:
     scope, python = someone(), environment_of(project) / "python"
     with serving(app_server, tmp_path, scope) as url:
-        command: list[str | Path] = [python, "-c", program.replace(ADDRESS, url)]
-        answers = [run(command, tmp_path).strip() for _ in range(2)]
+        (tmp_path / "program.py").write_text(program.replace(ADDRESS, url), encoding="utf-8")
+        answers = of_each_time(run([python, "-c", TWICE, "program.py"], tmp_path))
 
-    assert answers == [FIRST, AGAIN]
+    assert [answer.strip() for answer in answers] == [FIRST, AGAIN]
     assert len(app_server.conversations(only_agent(app_server, scope))) == 1
 
 
@@ -150,6 +151,19 @@ def test_opencode_asks_its_agent_and_nobody_for_a_title(
 
     assert answer.strip() == FIRST
     assert len(model.requests) == asked + 1
+    assert len(app_server.conversations(only_agent(app_server, scope))) == 1
+
+
+def test_codex_asks_its_agent_and_goes_on(app_server: AppServer, tmp_path: Path) -> None:
+    scope, modules = someone(), npm_environment("terminals", HERE / "terminals.json") / "node_modules"
+    with serving(app_server, tmp_path, scope) as url:
+        (tmp_path / ".codex").mkdir()
+        (tmp_path / ".codex" / "config.toml").write_text(CODEX.replace(ADDRESS, url), encoding="utf-8")
+        codex: list[str | Path] = [modules / ".bin" / "codex", "exec", "--skip-git-repo-check"]
+        first = run([*codex, "Hello!"], tmp_path)
+        again = run([*codex, "resume", "--last", "And now?"], tmp_path)
+
+    assert (first.strip(), again.strip()) == (FIRST, "You said: And now?")
     assert len(app_server.conversations(only_agent(app_server, scope))) == 1
 
 

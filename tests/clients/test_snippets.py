@@ -11,25 +11,19 @@ import pytest
 from gateway.turns.chats.markers import agent_tags
 from tests.clients.documents import LETTA
 from tests.clients.node import link
-from tests.clients.snippets import ADDRESS, SECRETS, SNIPPETS, serving
+from tests.clients.snippets import ADDRESS, SECRETS, SNIPPETS, TWICE, of_each_time, serving
 from tests.integration.words import someone
 from tests.servers.app_server import AppServer
 from tests.servers.scripted_model import INTRODUCTION, THOUGHT, ScriptedModel
 
 # Each asks "Hello!", prints the answer, and the thoughts on stderr where its client reads them.
 ASKS = ["ask.sh", *(name for name in SNIPPETS if name.startswith("ask_"))]
-# What the model does about the questions of those that bring a tool.
-TOOLS = {
-    "tools_openai.py": {"How is the weather in Oslo?": '!tool weather {\\"city\\": \\"Oslo\\"}'},
-    "tools_langchain.py": {
-        "How is the weather in Oslo?": '!tool weather {\\"city\\": \\"Oslo\\"}',
-        "Which city is it?": '!tool Place {\\"city\\": \\"Rome\\"}',
-    },
-}
+# Each asks "Hello!" and "And now?", and prints both answers.
+RESPONDS = [name for name in SNIPPETS if name.startswith("respond_")]
 SUNNY = "Tool said: sunny in Oslo"
-SAID_WITH_TOOLS = {"tools_openai.py": SUNNY, "tools_langchain.py": f"{SUNNY}\nRome"}
+SAID_WITH_TOOLS = {"tools_openai.py": SUNNY, "tools_langchain.py": f"{SUNNY}\nOslo"}
 READS_NO_THOUGHTS = ("ask.sh", "ask_langchain.py")
-FIRST, AGAIN = f"{INTRODUCTION}You said: Hello!", "You said: Hello!"
+FIRST, AGAIN, NOW = f"{INTRODUCTION}You said: Hello!", "You said: Hello!", "You said: And now?"
 # The ways to call litellm that the page speaks of: who it says is asking.
 LITELLM_WAYS = {
     "litellm_proxy": ({"model": "litellm_proxy/letta"}, True),
@@ -74,7 +68,7 @@ def run(command: list[str], directory: Path) -> tuple[str, str]:
 def command_for(name: str, request: pytest.FixtureRequest, directory: Path) -> list[str]:
     match name.rpartition(".")[2]:
         case "py":
-            return [str(request.getfixturevalue("python")), name]
+            return [str(request.getfixturevalue("python")), "-c", TWICE, name]
         case "mjs":
             link(request.getfixturevalue("node_modules"), directory)
             return ["node", name]
@@ -93,7 +87,15 @@ def text_of(name: str, printed: str) -> str:
 
 
 def test_no_snippet_is_left_out() -> None:
-    assert {*ASKS, *TOOLS, "gateway.toml", "route.js", "Chat.jsx"} == SNIPPETS.keys()
+    assert {
+        *ASKS,
+        *RESPONDS,
+        *SAID_WITH_TOOLS,
+        "gateway.toml",
+        "config.toml",
+        "route.js",
+        "Chat.jsx",
+    } == SNIPPETS.keys()
 
 
 @pytest.mark.parametrize("name", ASKS)
@@ -104,7 +106,10 @@ def test_a_snippet_asks_and_asks_again_in_the_same_chat(
     with serving(app_server, tmp_path, scope) as url:
         (tmp_path / name).write_text(SNIPPETS[name].replace(ADDRESS, url), encoding="utf-8")
         command = command_for(name, request, tmp_path)
-        (first, thoughts), (again, _) = run(command, tmp_path), run(command, tmp_path)
+        if TWICE in command:
+            (first, again), (thoughts, _) = (of_each_time(said) for said in run(command, tmp_path))
+        else:
+            (first, thoughts), (again, _) = run(command, tmp_path), run(command, tmp_path)
 
     assert [text_of(name, printed) for printed in (first, again)] == [FIRST, AGAIN]
     assert thoughts.strip() == ("" if name in READS_NO_THOUGHTS else THOUGHT.strip())
@@ -123,15 +128,27 @@ def test_litellm_says_who_asks_in_the_ways_that_the_page_names(
     assert printed.split() == [str(told) for _, told in LITELLM_WAYS.values()]
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@pytest.mark.parametrize("name", RESPONDS)
+def test_a_snippet_goes_on_from_a_response(
+    name: str, request: pytest.FixtureRequest, app_server: AppServer, model: ScriptedModel, tmp_path: Path
+) -> None:
+    scope = someone()
+    with serving(app_server, tmp_path, scope) as url:
+        (tmp_path / name).write_text(SNIPPETS[name].replace(ADDRESS, url), encoding="utf-8")
+        printed, _ = run(command_for(name, request, tmp_path), tmp_path)
+
+    assert printed.splitlines() == [FIRST, NOW]
+    assert model.said("And now?")[-1] == [("user", "Hello!"), ("assistant", FIRST), ("user", "And now?")]
+    (agent,) = app_server.agents(agent_tags(LETTA.id, scope, "ada"))
+    assert len(app_server.conversations(agent)) == 1
+
+
+@pytest.mark.parametrize("name", SAID_WITH_TOOLS)
 def test_a_tool_is_called_and_what_it_gives_is_the_agent_s(
     name: str, python: Path, app_server: AppServer, model: ScriptedModel, tmp_path: Path
 ) -> None:
     with serving(app_server, tmp_path, someone()) as url:
-        script = SNIPPETS[name].replace(ADDRESS, url)
-        for question, does in TOOLS[name].items():
-            script = script.replace(f'"{question}"', f'"{does}"')
-        (tmp_path / name).write_text(script, encoding="utf-8")
+        (tmp_path / name).write_text(SNIPPETS[name].replace(ADDRESS, url), encoding="utf-8")
         printed, _ = run([str(python), name], tmp_path)
 
     assert printed.strip() == SAID_WITH_TOOLS[name]

@@ -21,6 +21,7 @@ from tests.contract.talk import (
     template,
     words,
 )
+from tests.servers.embedded_letta import EmbeddedLetta
 
 pytestmark = pytest.mark.anyio
 
@@ -193,6 +194,10 @@ async def test_nothing_is_left_in_a_deleted_conversation(upstream: Upstream, rea
     if real.kind == "app-server":
         # It keeps the name of it, and nothing that was said.
         assert (await upstream.read_conversation(agent.id, chat)).messages == []
+        assert await upstream.read_exchanges(agent.id, chat) == []
+    if isinstance(real.letta, EmbeddedLetta):
+        files = [path for path in real.letta.directory.rglob("*") if path.is_file()]
+        assert [path for path in files if mark.encode() in path.read_bytes()] == []
 
 
 async def test_an_agent_or_a_conversation_that_is_not_there_is_not_found(upstream: Upstream, side: Side) -> None:

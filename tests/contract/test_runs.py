@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from gateway.domain import errors
-from gateway.domain.events import CallWaits, Event, Stop, StopReason, Text, Thought, TokensCounted, ToolCalled
+from gateway.domain.events import (
+    CallWaits,
+    Event,
+    SignOfLife,
+    Stop,
+    StopReason,
+    Text,
+    Thought,
+    TokensCounted,
+    ToolCalled,
+)
 from gateway.domain.messages import PendingCall, ToolResult
 from gateway.domain.request import ClientTool, Options
 from gateway.letta.upstream import Agent, Conversation, Sending, Upstream
@@ -196,6 +206,38 @@ async def test_a_run_under_way_is_known_to_be_so(upstream: Upstream, side: Side,
 
     other = await upstream.create_conversation(agent.id, f"{MARKER} other", [])
     assert not await upstream.is_running(other.id)
+
+
+async def test_there_is_nothing_to_rejoin_where_no_run_is_under_way(upstream: Upstream, side: Side, mark: str) -> None:
+    agent, chat = await chat_of(upstream, side)
+    await tell(upstream, agent, chat, mark)
+    events: list[Event] = []
+
+    assert not await upstream.rejoin(agent.id, chat.id, events.extend)
+    assert events == []
+
+
+@needs("model")
+async def test_a_run_that_outlives_its_gateway_is_told_to_another(
+    upstream: Upstream, real: RealSide, mark: str
+) -> None:
+    agent, chat = await chat_of(upstream, real)
+    batches: list[list[Event]] = []
+    async with following(upstream, agent.id, chat.id, Sending([says(f"{mark}\n!slow 50")])) as said:
+        while not spoken(await anext(said)):
+            pass
+    async with started(real) as another:
+        rejoined = await another.rejoin(agent.id, chat.id, batches.append)
+    events: list[Event] = [event for batch in batches for event in batch if not isinstance(event, SignOfLife)]
+
+    assert rejoined is upstream.capabilities.keeps_runs
+    if rejoined:
+        assert spoken(events) == f"{FIRST}{mark}\n!slow 50"
+        assert spoken(events, Thought)
+        assert [type(event) for event in events[-2:]] == [Stop, TokensCounted]
+        assert events[-2] == Stop(StopReason.END)
+        assert isinstance(batches[0][0], SignOfLife)
+        assert not await upstream.is_running(chat.id)
 
 
 async def test_a_cancelled_turn_is_known_to_have_no_end_by_another_process(

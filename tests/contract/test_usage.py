@@ -10,6 +10,7 @@ from tests.gateways import http
 from tests.integration.words import someone, unheard
 
 SECONDS = 30
+LOOK_SECONDS = 0.02
 
 
 def used(scene: Scene, headers: dict[str, str], answers: int) -> dict[str, int]:
@@ -21,6 +22,7 @@ def used(scene: Scene, headers: dict[str, str], answers: int) -> dict[str, int]:
             if told["answers"] >= answers:
                 return told
             assert time.monotonic() < until, told
+            time.sleep(LOOK_SECONDS)
 
 
 def test_what_a_person_has_used_is_what_was_told_with_each_answer(scene: Scene, client: OpenAI) -> None:

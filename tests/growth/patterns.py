@@ -48,13 +48,18 @@ def modules() -> list[ModuleType]:
 def compiled() -> dict[str, Used]:
     """All that Python code looks with: patterns with a name, and those that stand in a call."""
     found: dict[str, Used] = {}
-    sources = {module.__name__: _source(module) for module in modules()}
-    for module in modules():
-        where = module.__name__.removeprefix("gateway.")
-        for name, pattern in _named(module):
-            users = [sources[module.__name__]] if name.startswith("_") else list(sources.values())
-            found[f"{where}:{name}"] = Used(pattern, _how(name, users))
-        for line, how, text in _in_calls(sources[module.__name__]):
+    all_modules = modules()
+    sources = {module.__name__: _source(module) for module in all_modules}
+    uses = {name: set(_USE.findall(source)) for name, source in sources.items()}
+    everywhere = {use for of_one in uses.values() for use in of_one}
+    for module in all_modules:
+        where, tree = module.__name__.removeprefix("gateway."), ast.walk(ast.parse(sources[module.__name__]))
+        nodes = [node for node in tree if isinstance(node, (ast.Name, ast.Call))]
+        for name, pattern in _named(module, nodes):
+            found[f"{where}:{name}"] = Used(
+                pattern, _how(name, uses[module.__name__] if name.startswith("_") else everywhere)
+            )
+        for line, how, text in _in_calls(nodes):
             found[f"{where}:{line}"] = Used(re.compile(text), "search" if how in ANYWHERE else how)
     return found
 
@@ -64,9 +69,9 @@ def _source(module: ModuleType) -> str:
     return Path(module.__file__).read_text(encoding="utf-8")
 
 
-def _named(module: ModuleType) -> Iterator[tuple[str, re.Pattern[Any]]]:
+def _named(module: ModuleType, nodes: list[ast.Name | ast.Call]) -> Iterator[tuple[str, re.Pattern[Any]]]:
     """Those of a module's own names, also within a tuple or a dictionary."""
-    assigned = {node.id for node in ast.walk(ast.parse(_source(module))) if isinstance(node, ast.Name)}
+    assigned = {node.id for node in nodes if isinstance(node, ast.Name)}
     for name in assigned & vars(module).keys():
         value = vars(module)[name]
         for i, pattern in enumerate(_patterns(value)):
@@ -83,15 +88,19 @@ def _patterns(value: object) -> Iterator[re.Pattern[Any]]:
             yield from _patterns(one)
 
 
-def _how(name: str, sources: list[str]) -> str:
-    """The most that any of these asks of the pattern."""
-    used = {how for source in sources for how in re.findall(rf"\b{re.escape(name)}\.(\w+)\(", source)}
+# `NAME.search(` and the like.
+_USE = re.compile(r"\b(\w+)\.(\w+)\(")
+
+
+def _how(name: str, uses: set[tuple[str, str]]) -> str:
+    """The most that any of these uses asks of the pattern."""
+    used = {how for used, how in uses if used == name}
     return next((how for how in ("fullmatch", "match") if used <= {how, "fullmatch"} and used), "search")
 
 
-def _in_calls(source: str) -> Iterator[tuple[int, str, str]]:
+def _in_calls(nodes: list[ast.Name | ast.Call]) -> Iterator[tuple[int, str, str]]:
     """Of `re.search("…", text)` and the like: the line, the function and the pattern."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes:
         match node:
             case ast.Call(
                 func=ast.Attribute(value=ast.Name("re"), attr=how), args=[ast.Constant(value=str(text)), _, *_]

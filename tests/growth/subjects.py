@@ -91,6 +91,8 @@ EXCEPTIONS = {
     "wires.responses.tools.custom_names": f"{BY_ANOTHER} (to_echo)",
     "wires.responses.tools.read_choice": f"{BY_ANOTHER} (to_offered_tools)",
     "wires.responses.tools.takes": SMALL,
+    "wires.responses.tools.full_name": SMALL,
+    **{f"wires.responses.tools.{name}": f"{BY_ANOTHER} (to_echo)" for name in ("alone", "names_in_namespaces")},
     **{f"http.answers.compressor.Compressor.{how}": "a Protocol" for how in ("compress", "end")},
     "http.answers.compressor.encoding_headers": SMALL,
     **{f"wires.encoder.Encoder.{how}": "a Protocol" for how in ("encode", "fail", "whole")},
@@ -163,7 +165,10 @@ EXCEPTIONS = {
     },
     **{
         f"turns.places.{name}": SMALL
-        for name in ("answering", "is_for", "is_open_to", "marker_at", "marker_given", "part_of", "place_of", "placed")
+        for name in (
+            *("answering", "is_for", "is_of_its_user", "is_open_to"),
+            *("marker_at", "marker_given", "part_of", "place_of", "placed"),
+        )
     },
     "turns.chats.exact.waits_for": f"{BY_ANOTHER} (decide_after)",
     "turns.chats.exact.up_to": f"{BY_ANOTHER} (decide_after)",

@@ -47,15 +47,16 @@ from gateway.letta.app_server.turn_machine import TurnMachine
 from gateway.letta.rest import decoder as letta
 from gateway.letta.rest import input, listing
 from gateway.letta.stream_messages import StreamedCall, StreamedReturn, StreamMessage
-from gateway.letta.upstream import Conversation, Exchange, Instructions, Past, Sending
+from gateway.letta.upstream import Conversation, Instructions, Past, Sending
+from gateway.offline import arguments, calls, script
 from gateway.offline import request as offline_request
-from gateway.offline import script
 from gateway.pictures import data_urls
 from gateway.settings import OPEN_KEY
 from gateway.tasks import answers
+from gateway.turns.about import About, from_about, to_about
 from gateway.turns.chats import exact, likeness, markers, to_send, tool_history, unkept
 from gateway.turns.chats import reconcile as chats
-from gateway.turns.chats.path import RequestedPath
+from gateway.turns.chats.path import RequestedPath, read_said
 from gateway.turns.runs import pending_calls, requirements, resend, strict
 from gateway.turns.runs.account import untold
 from gateway.turns.runs.course import Course
@@ -68,10 +69,12 @@ from gateway.wires.chat_completions.request import ChatCompletionRequest, ChatMe
 from gateway.wires.client_calls import ClientCalls
 from gateway.wires.narrator import Narrator
 from gateway.wires.responses import request as responses_request
+from gateway.wires.responses.conversations import decode_conversation
 from gateway.wires.responses.custom_input import CustomInput
 from gateway.wires.responses.echo import Echo, to_echo
 from gateway.wires.responses.encoder import ResponsesEncoder
 from gateway.wires.responses.ids import Seal
+from gateway.wires.responses.read import to_messages
 from gateway.wires.responses.read import to_request as read_response_request
 from gateway.wires.responses.request import InputItem, InputPart, OfferedTool, ResponsesRequest
 from gateway.wires.responses.tools import custom_arguments, to_offered_tools
@@ -108,6 +111,9 @@ PROMPT = "### Task:\nGenerate a concise, 3-5 word title<chat_history>"
 BLOCK = "---\nlimit: 1\n---\n"
 
 
+ANY_OBJECT: dict[str, Any] = {"type": "object", "properties": {"any": {}}}
+
+
 def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], object]:
     """`read`, which may say no."""
 
@@ -116,6 +122,12 @@ def refused(read: Callable[..., object], *arguments: object) -> Callable[[Any], 
             read(value, *arguments)
 
     return tried
+
+
+def offline_with_a_tool(text: str) -> offline_request.ChatRequest:
+    """A request for the offline model that offers it a tool."""
+    tool = offline_request.Tool(offline_request.Function("get_weather"))
+    return offline_request.ChatRequest([offline_request.Message("user", text)], tools=[tool])
 
 
 def series(count: int) -> str:
@@ -208,9 +220,7 @@ def custom_input() -> CustomInput:
 def responses_encoder() -> ResponsesEncoder:
     place = ResponsePlace("5e" * 16, "0b1c2d3e", "9f86d081", "chat", "1f" * 16, "c0ffee0123456789")
     echo = Echo("m", custom_tools=("patch",))
-    return ResponsesEncoder(
-        ids=SEAL.ids_of(place), created_at=1, echo=echo, clock=lambda: 1.0, tool_activity="mcp_calls"
-    )
+    return ResponsesEncoder(ids=SEAL.ids_of(place), created_at=1, echo=echo, tool_activity="mcp_calls")
 
 
 def encoded(said: list[Saying]) -> object:
@@ -280,6 +290,10 @@ def rest_listed(count: int) -> list[listing.ListedMessage]:
     return [listing.ListedMessage(f"m{i}", NOW, "assistant_message", content="so") for i in range(count)]
 
 
+def rest_asked(count: int) -> list[listing.ListedMessage]:
+    return [listing.ListedMessage(f"m{i}", NOW, "user_message", content="Hi") for i in range(count)]
+
+
 def rest_answered(count: int) -> list[listing.ListedMessage]:
     """The results of many calls, and what else came of them."""
     ids = [f"call-{i}" for i in range(count)]
@@ -292,10 +306,11 @@ def rest_answered(count: int) -> list[listing.ListedMessage]:
 
 
 def transcript(count: int) -> past.Transcript:
-    """Many questions, none of which was answered."""
+    """Many questions, and half as many answers in several parts."""
     reading = past.Transcript()
     for i in range(count):
-        reading.ask(Message("user", "Hi"), run_id=f"run-{i}")
+        exchange = reading.ask(Message("user", "Hi"), run_id=f"run-{i}")
+        exchange.events += [Text("so")] * (i % 2 * 4)
     return reading
 
 
@@ -482,12 +497,11 @@ TABLE: dict[str, dict[str, Make]] = {
         "parts": of(lambda count: [{"text": "a"}] * count, lambda some: [*parts.from_parts(some)])
     },
     "letta.parts.to_parts": of_text(lambda text: parts.to_parts(Message("user", text))),
-    "letta.past.messages_of": {
-        "parts": of(lambda count: [Exchange(events=[Text("so")] * count)], past.messages_of),
-        "answers": of(lambda count: [Exchange(events=[Text("so")])] * count, past.messages_of),
-    },
     "letta.past.Transcript.exchanges": {"exchanges": of(transcript, past.Transcript.exchanges)},
-    "letta.rest.listing.to_past": {"parts of an answer": of(rest_listed, listing.to_past)},
+    "letta.rest.listing.to_past": {
+        "parts of an answer": of(rest_listed, listing.to_past),
+        "questions": of(rest_asked, listing.to_past),
+    },
     "letta.rest.listing.to_exchanges": {
         "parts of an answer": of(rest_listed, lambda listed: listing.to_exchanges(listed, {})),
         "results": of(rest_answered, lambda listed: listing.to_exchanges(listed, {})),
@@ -523,6 +537,8 @@ TABLE: dict[str, dict[str, Make]] = {
             ),
         )
     },
+    "offline.arguments.to_arguments": of_text(lambda text: arguments.to_arguments(ANY_OBJECT, text)),
+    "offline.calls.tool_for": of_text(lambda text: calls.tool_for(offline_with_a_tool(text), text)),
     "offline.request.decode": of_text(
         refused(lambda text: offline_request.decode(text.encode(), offline_request.ChatRequest))
     )
@@ -637,6 +653,19 @@ TABLE: dict[str, dict[str, Make]] = {
         items=Shape("[", "{},", "{}]"),
         texts=Shape("[", '"",', ""),
     ),
+    "wires.responses.read.to_messages": {
+        "chat": of(lambda count: items_of(count, "message"), lambda items: to_messages(items, "items")),
+        "calls": of(lambda count: items_of(count, "function_call"), lambda items: to_messages(items, "items")),
+    },
+    "wires.responses.request.check_items": {
+        "items": of(lambda count: items_of(count, "message"), refused(responses_request.check_items))
+    },
+    "wires.responses.conversations.decode_conversation": of_text(
+        lambda text: refused(decode_conversation)(f'{{"items": {text}}}'.encode()),
+        deep=nested("[", ""),
+        items=Shape("[", "{},", "{}]"),
+        texts=Shape("[", '"",', ""),
+    ),
     "wires.responses.tools.custom_arguments": of_text(custom_arguments),
     "wires.responses.tools.to_offered_tools": {
         "tools": of(
@@ -665,6 +694,12 @@ TABLE: dict[str, dict[str, Make]] = {
         "calls": of(cards, lambda pair: [pair[0].receive(one) for one in pair[1]])
     },
     "frontends.open_webui.items.Items.add": of_text(lambda text: items().add("message", text)),
+    "turns.chats.path.read_said": {
+        "calls": of(lambda count: messages_of(told_calls(count)), read_said),
+        "chat": of(lambda count: messages_of(told(count)), read_said),
+    },
+    "turns.about.from_about": of_text(from_about),
+    "turns.about.to_about": of_text(lambda text: to_about(About({"": text}))),
     "turns.chats.path.read_path": {"chat": of(told, path_shown), "calls": of(told_calls, refused(path_shown))},
     "turns.runs.requirements.AnswerGate.take": {
         "events": in_pieces(
@@ -687,7 +722,9 @@ TABLE: dict[str, dict[str, Make]] = {
         "path": of(dialogue, lambda said: markers.PathDigest().add_messages(said))
     },
     "turns.chats.markers.parse_client_id": of_text(markers.parse_client_id, dashes=Shape("gw1", "-", "")),
-    "turns.chats.markers.parse_summary": of_text(markers.parse_summary, states=Shape("", " (replaced)", " [] gw1:x")),
+    "turns.chats.markers.parse_summary": of_text(
+        markers.parse_summary, states=Shape("", " (replaced)", " [] gw1:x"), about=Shape("a (about ", "a", ") gw1:x")
+    ),
     "turns.chats.markers.scratch_marker": of_text(lambda text: markers.scratch_marker("t", "s", "u", text)),
     "turns.runs.resend.to_sent": of_text(lambda text: resend.to_sent(OPEN_KEY, NEVER_SENT, turn("Hi"), text.encode())),
     "turns.chats.likeness.Matched.note": {

@@ -55,6 +55,7 @@ def eventually(look: Callable[[], T], fits: Callable[[T], bool]) -> T:
     until = time.monotonic() + 10
     while not fits(seen := look()):
         assert time.monotonic() < until, seen
+        time.sleep(0.005)
     return seen
 
 

@@ -44,6 +44,18 @@ def test_models_are_the_agent_types_with_what_open_webui_reads(letta: FakeLetta)
     }
 
 
+def test_a_model_says_what_it_can_do(letta: FakeLetta) -> None:
+    quiet = Key(name="quiet", key=Secret(KEY), client_tools="ignore", reasoning="hidden")
+    told = {}
+    for key in (KEYS[0], quiet):
+        with gateway(letta.base_url, types=TYPES, keys=(key,)) as url, http(url) as client:
+            told[key.name] = {model["id"]: model["capabilities"] for model in client.get("/v1/models").json()["data"]}
+
+    assert all(told["all"]["tutor"].values())
+    assert {name for name, can in told["quiet"]["tutor"].items() if not can} == {"tools", "reasoning"}
+    assert {name for name, can in told["all"]["task"].items() if can} == {"chat_completions", "responses", "streaming"}
+
+
 SWITCHES = ["web_search", "code_interpreter", "image_generation"]
 
 

@@ -10,13 +10,10 @@ from tests.servers.fake_letta import FakeLetta
 
 # path -> what its 404 names
 PATHS: dict[str, tuple[str, ...]] = {
-    "/v1/responses": (".chat(", "openai-chat:", "set_default_openai_api", "use_responses_api=False"),
-    "/v1/responses/resp_1": (".chat(", "openai-chat:", "set_default_openai_api"),
     "/v1/completions": ("ChatOpenAI", "openai/"),
     "/v1/embeddings": ("embeddings",),
-    "/v1/assistants": ("chat completions",),
-    "/v1/threads/t/runs": ("chat completions",),
-    "/v1/conversations": ("chat completions",),
+    "/v1/assistants": ("responses",),
+    "/v1/threads/t/runs": ("responses",),
     "/v1/audio/speech": ("speech",),
     "/v1/audio/transcriptions": ("speech",),
     "/v1/realtime": ("chat completions",),
@@ -27,15 +24,17 @@ PATHS: dict[str, tuple[str, ...]] = {
     "/chat/completions": ("ends with /v1",),
     "/models": ("ends with /v1",),
     "/responses": ("ends with /v1",),
+    "/responses/resp_1": ("ends with /v1",),
     "/v1/v1/models": ("ends with /v1",),
     "/v1/chat/completions/chat/completions": ("ends with /v1",),
     "/v1/responsesx": ("nothing at this address",),
-    "/v1": ("base URL itself", "adds /chat/completions"),
+    "/v1": ("base URL itself", "adds /chat/completions or /responses"),
     "/v1/": ("base URL itself",),
     "//models": ("ends with /v1",),
     "/chat/completions/": ("ends with /v1",),
     "//chat//completions": ("ends with /v1",),
     "/embeddings": ("ends with /v1",),
+    "/conversations": ("ends with /v1",),
     "/v1/chat": ("ends with /v1",),
     "/v1/chat/chat/completions": ("ends with /v1",),
     "/V1/Chat/Completions": ("small letters",),
@@ -64,7 +63,9 @@ def test_a_path_that_is_not_served_is_told_what_is(
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (404, "unknown_url")
     assert [words for words in named if words not in error["message"]] == []
-    assert error["message"].endswith("The gateway serves /v1/chat/completions and /v1/models.")
+    assert error["message"].endswith(
+        "The gateway serves /v1/chat/completions, /v1/responses, /v1/conversations and /v1/models."
+    )
     assert len(error["message"]) < 600
 
 
@@ -75,7 +76,10 @@ METHODS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/v1/chat/completions"): ("takes POST",),
     ("GET", "//v1/chat/completions/"): ("takes POST",),
     ("DELETE", "/v1/chat/completions"): ("takes POST",),
+    ("GET", "/v1/responses"): ("takes POST",),
+    ("POST", "/v1/responses/resp_1"): ("The gateway serves",),
     ("POST", "/v1/models"): ("takes GET",),
+    ("GET", "/v1/conversations"): ("takes POST",),
     ("POST", "/v1/models/chat/completions"): ("base URL ends with /v1",),
     ("POST", "/healthz"): ("The gateway serves",),
 }
@@ -93,6 +97,14 @@ def test_a_method_that_is_not_served_is_told_what_is(
     assert response.headers["allow"]
     assert error["message"].startswith(f"This address does not take {method} requests. ")
     assert [words for words in named if words not in error["message"]] == []
+
+
+@pytest.mark.parametrize("path", ["compact", "compact/", "input_tokens"])
+def test_what_could_be_an_id_is_not_found_either(unserved: str, path: str) -> None:
+    response = httpx.post(f"{unserved}/v1/responses/{path}", json={})
+
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "unknown_url")
+    assert "here: " in response.json()["error"]["message"]
 
 
 @pytest.fixture(scope="module")

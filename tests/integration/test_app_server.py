@@ -29,7 +29,7 @@ from gateway.letta.embedded import process
 from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.settings import AgentType, Letta, Provider, Settings
 from gateway.turns.chats.markers import agent_tags
-from tests.gateways import KEY, PROGRAMS, GatewayProcess, chat, gateway, sdk
+from tests.gateways import KEY, PROGRAMS, ForkedGateway, chat, gateway, sdk
 from tests.integration.test_real_letta import FIRST, REMEMBER, ask
 from tests.integration.words import someone
 from tests.servers.app_server import AppServer
@@ -618,8 +618,8 @@ def test_an_embedded_letta_outlives_a_gateway_that_is_killed_in_what_it_keeps(tm
         f'[letta]\nupstream = "embedded"\nstate = "{tmp_path / "state"}"\n[[agent_types]]\nid = "tutor"\n'
         f'[[keys]]\nname = "programs"\nkey = "{KEY}"\n'
     )
-    with GatewayProcess(config) as process, sdk(process.base_url) as client:
+    with ForkedGateway(config) as process, sdk(process.base_url) as client:
         ask(client, "My name is Ada.", user, "chat")
         process.kill()
-    with GatewayProcess(config) as process, sdk(process.base_url) as client:
+    with ForkedGateway(config) as process, sdk(process.base_url) as client:
         assert ask(client, "What is my name?", user, "new chat") == "Your name is Ada."

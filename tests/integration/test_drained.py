@@ -7,7 +7,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.gateways import KEY, GatewayProcess, chat, http, sdk
+from tests.gateways import KEY, ForkedGateway, GatewayProcess, chat, http, sdk
 from tests.held import held, is_whole, told_error
 from tests.integration.test_processes import CONFIG
 from tests.servers.real_letta import RealLetta
@@ -20,7 +20,7 @@ STREAMS = 5
 def gateway(letta: RealLetta, tmp_path: Path) -> Iterator[GatewayProcess]:
     path = tmp_path / "gateway.toml"
     path.write_text(CONFIG.format(letta=letta.config(tmp_path), model=letta.model))
-    with GatewayProcess(path, GATEWAY_TEST_KEY=KEY) as process:
+    with ForkedGateway(path, GATEWAY_TEST_KEY=KEY) as process:
         yield process
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateways import KEY, GatewayProcess, chat
+from tests.gateways import KEY, ForkedGateway, chat
 from tests.http.seen.numbers import Series, read_numbers, until
 from tests.readme import ROOT
 from tests.servers.prometheus import ALERTS, Prometheus, program, prometheus
@@ -82,7 +82,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     directory = tmp_path_factory.mktemp("grafana")
     config = directory / "gateway.toml"
     config.write_text(CONFIG.format(state=directory / "state", key=KEY))
-    with GatewayProcess(config, **NO_PROVIDER) as process:
+    with ForkedGateway(config, **NO_PROVIDER) as process:
         metrics = address_in(process.log)
         use(process.base_url)
         until(metrics, None, "letta_gateway_runs_cancelled_total")

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.imported import config_of, importing
 from tests.integration.several import WORKERS, shared, workers
 from tests.servers.real_letta import RealLetta
@@ -16,7 +14,6 @@ def test_whatever_it_is_asked_it_imports_nothing_for_it(letta: RealLetta, tmp_pa
         assert of_whole_use(process) == []
 
 
-@pytest.mark.e2e
 def test_neither_do_its_workers_nor_their_parent(letta: RealLetta, tmp_path: Path) -> None:
     with RedisServer() as redis:
         config = config_of(tmp_path, shared(redis.url) + letta.config(tmp_path), letta.model)

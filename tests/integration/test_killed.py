@@ -11,7 +11,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.gateways import KEY, GatewayProcess, chat, sdk
+from tests.gateways import KEY, ForkedGateway, GatewayProcess, chat, sdk
 from tests.integration.test_processes import CONFIG
 from tests.integration.words import someone, unheard
 from tests.servers.real_letta import RealLetta
@@ -27,7 +27,7 @@ def config(letta: RealLetta, tmp_path: Path) -> Path:
 
 
 def started(config: Path) -> GatewayProcess:
-    return GatewayProcess(config, GATEWAY_TEST_KEY=KEY)
+    return ForkedGateway(config, GATEWAY_TEST_KEY=KEY)
 
 
 def tell(client: OpenAI, user: str, text: str) -> str:

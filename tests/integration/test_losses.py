@@ -36,7 +36,6 @@ def seen(read: Read) -> str:
 
 
 # An embedded Letta has one gateway.
-@pytest.mark.e2e
 @pytest.mark.parametrize("in_time", [True, False], ids=["drained in time", "not in time"])
 @pytest.mark.parametrize(
     "letta", [asks("letta_v1", id="v1"), asks("app_server", id="app-server")], indirect=True, scope="session"

@@ -110,7 +110,7 @@ def test_an_answer_that_is_not_as_demanded_is_asked_for_once_more_and_then_an_er
     "choice", ["required", {"type": "function", "function": {"name": "weather"}}], ids=["any", "named"]
 )
 def test_a_call_can_be_demanded(client: OpenAI, model: ScriptedModel, choice: Any) -> None:
-    calls, words = f"{CALLS}\n{unheard()}", unheard("words")
+    calls, words = f"{CALLS}\n{unheard()}", unheard("!say words")
     names = [name for name, _ in called(Talk(client, tool_choice=choice, tools=TOOLS).say(calls))]
     assert names == (["weather", "clock"] if choice == "required" else ["weather"])
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gateway.turns.chats.markers import agent_tags
-from tests.gateways import KEY, GatewayProcess, chat, http
+from tests.gateways import KEY, ForkedGateway, chat, http
 from tests.servers.real_letta import RealLetta
 from tests.workers import asks
 
@@ -41,7 +41,7 @@ def config(letta: RealLetta, tmp_path: Path) -> Path:
 )
 def test_sixteen_first_requests_through_two_gateways_are_answered_by_one_agent(config: Path, letta: RealLetta) -> None:
     user = uuid.uuid4().hex
-    with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as one, GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as two:
+    with ForkedGateway(config, GATEWAY_TEST_KEY=KEY) as one, ForkedGateway(config, GATEWAY_TEST_KEY=KEY) as two:
         failed = asyncio.run(_ask_sixteen_times([one.base_url, two.base_url], user))
     assert failed == [], "".join([*one.log, *two.log])
 
@@ -62,7 +62,7 @@ async def _ask_sixteen_times(urls: list[str], user: str) -> list[str]:
 
 def test_a_gateway_told_to_stop_ends_its_streams_with_an_error_and_cancels_their_runs(config: Path) -> None:
     config.write_text(config.read_text() + "\n[server]\ndrain_seconds = 0.2\n")
-    with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as process, http(process.base_url) as client:
+    with ForkedGateway(config, GATEWAY_TEST_KEY=KEY) as process, http(process.base_url) as client:
         body = chat("!hang-after one two", user=uuid.uuid4().hex, stream=True)
         with client.stream("POST", "/v1/chat/completions", json=body) as response:
             lines = []

@@ -19,13 +19,14 @@ import trustme
 from msgspec import Struct
 
 from gateway.configuration import PROVIDERS
-from tests.gateways import KEY, GatewayProcess, chat, said
+from tests.gateways import KEY, ForkedGateway, chat, said
 from tests.integration.words import someone
 from tests.one_by_one import PATIENCE_SECONDS, OneByOne
 from tests.readme import ROOT
-from tests.servers.fake_letta import PING, STOP, USAGE, WORD, FakeLetta, Hold
+from tests.servers.fake_letta import ANSWER, PING, STOP, USAGE, WORD, FakeLetta, Hold
 from tests.servers.health import await_health, held_port
 from tests.servers.nginx import nginx_command, replaced
+from tests.sockets import ENDS, socket
 
 NAME, GATEWAY = "chat.example.org", "127.0.0.1:8000"
 CONFIG = f'[[agent_types]]\nid = "tutor"\n[[keys]]\nname = "programs"\nkey = "{KEY}"\n'
@@ -48,6 +49,7 @@ key = "{COMPRESSED_KEY}"
 compress = true
 """
 URL = "/v1/chat/completions"
+DELTA = "response.output_text.delta"
 START_SECONDS = 30
 SILENCE_SECONDS, WORDS = 3, 150
 STREAMS = 20
@@ -118,7 +120,7 @@ def gateway_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("gateway")
     (directory / "gateway.toml").write_text(CONFIG)
     state, environ = ("--state", str(directory / "state")), {variable: "" for variable, _, _ in PROVIDERS}
-    with GatewayProcess(directory / "gateway.toml", *state, **environ) as process:
+    with ForkedGateway(directory / "gateway.toml", *state, **environ) as process:
         yield process.base_url
 
 
@@ -146,7 +148,7 @@ def scripted_url(letta: FakeLetta, tmp_path_factory: pytest.TempPathFactory) -> 
     """A gateway in front of a Letta that does what a test tells it."""
     config = tmp_path_factory.mktemp("scripted") / "gateway.toml"
     config.write_text(SCRIPTED.format(letta=letta.base_url))
-    with GatewayProcess(config) as process:
+    with ForkedGateway(config) as process:
         yield process.base_url
 
 
@@ -156,6 +158,17 @@ def proxied(
 ) -> Iterator[Proxied]:
     with proxy(request.param, tmp_path_factory.mktemp(request.param), scripted_url) as under_way:
         yield under_way
+
+
+def test_responses_come_over_websockets_too(proxied: Proxied, letta: FakeLetta) -> None:
+    answer = OneByOne(WORDS)
+    letta.steps = [PING, *answer.steps]
+    with socket(proxied.url, ssl=proxied.trusting) as connection:
+        connection.send(user=someone())
+        words = (frame["delta"] for frame in connection.frames(*ENDS) if frame["type"] == DELTA)
+        assert answer.hear(words) == "".join(answer.words)
+        letta.steps = ANSWER
+        assert connection.ask("More")["status"] == "completed"
 
 
 @contextmanager
@@ -238,7 +251,7 @@ def test_of_a_gateway_that_ends_behind_a_proxy_every_answer_comes_to_its_end(
             return heard + "".join(told)
 
     with (
-        GatewayProcess(tmp_path / "gateway.toml") as process,
+        ForkedGateway(tmp_path / "gateway.toml") as process,
         proxy(name, tmp_path, process.base_url) as front,
         ThreadPoolExecutor(STREAMS) as people,
     ):

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.gateways import GatewayProcess, chat
+from tests.gateways import ForkedGateway, chat
 from tests.servers.fake_letta import USAGE, FakeLetta
 from tests.servers.redis_server import RedisServer
 
@@ -45,7 +45,7 @@ def clients(redis: RedisServer, tmp_path: Path) -> Iterator[list[httpx.Client]]:
     with ExitStack() as stack:
         letta = stack.enter_context(FakeLetta())
         config.write_text(CONFIG.format(letta=letta.base_url, redis=redis.url, tokens=2 * COST))
-        gateways = [stack.enter_context(GatewayProcess(config)) for _ in range(2)]
+        gateways = [stack.enter_context(ForkedGateway(config)) for _ in range(2)]
         yield [
             stack.enter_context(
                 httpx.Client(base_url=one.base_url, headers={"Authorization": "Bearer sk-k"}, timeout=30)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateways import GatewayProcess, chat, http
+from tests.gateways import ForkedGateway, chat, http
 from tests.held import held, is_whole, told_error
 from tests.integration.words import someone, unheard
 from tests.servers.real_letta import RealLetta
@@ -36,7 +36,7 @@ STREAMS = 5
 OLD, NEW, OTHERS = "sk-old", "sk-new", "sk-others"
 
 
-class Gateway(GatewayProcess):
+class Gateway(ForkedGateway):
     """A gateway whose configuration can be changed: at first the key `people` has the value OLD."""
 
     def __init__(self, letta: RealLetta, folder: Path, *more: str) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.gateways import KEY, GatewayProcess, chat, http
+from tests.gateways import KEY, ForkedGateway, chat, http
 from tests.servers.otlp import received_traces, to_tree
 from tests.test_smoke import NO_PROVIDER, WEATHER
 
@@ -29,7 +29,7 @@ def test_a_chat_with_a_tool_of_letta_s_and_one_of_the_client_s_is_one_trace(tmp_
     config = tmp_path / "gateway.toml"
     with received_traces() as receiver:
         config.write_text(CONFIG.format(state=tmp_path / "state", endpoint=receiver.endpoint, key=KEY))
-        with GatewayProcess(config, **NO_PROVIDER) as process, http(process.base_url) as client:
+        with ForkedGateway(config, **NO_PROVIDER) as process, http(process.base_url) as client:
             asked = chat(BOTH, user="secret-user", tools=[WEATHER], metadata={"chat_id": "secret-chat"})
             trace = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
             answer = client.post("/v1/chat/completions", json=asked, headers=trace).json()

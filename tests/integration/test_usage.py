@@ -16,7 +16,7 @@ from gateway.limits.counters import Payer, Spent
 from gateway.limits.periods import day_of
 from gateway.limits.usage_file import FILE_NAME, UsageFile
 from gateway.settings import Allowance, Key, Secret
-from tests.gateways import KEY, GatewayProcess, chat, gateway, http, sdk
+from tests.gateways import KEY, ForkedGateway, GatewayProcess, chat, gateway, http, sdk
 from tests.integration.test_processes import CONFIG
 from tests.integration.words import someone
 from tests.servers.real_letta import RealLetta
@@ -24,6 +24,8 @@ from tests.workers import also_in_threes
 
 USAGE = "/v1/usage"
 SECONDS = 30
+# Who looks again and again takes from others what they are looked at for.
+LOOK_SECONDS = 0.02
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 
 
@@ -36,6 +38,7 @@ def used(url: str, user: str, answers: int) -> dict[str, Any]:
             if today["answers"] >= answers:
                 return today
             assert time.monotonic() < until, today
+            time.sleep(LOOK_SECONDS)
 
 
 def of_answer(client: OpenAI, text: str, user: str, **more: Any) -> tuple[int, int, int]:
@@ -107,7 +110,7 @@ def serving(letta: RealLetta, directory: Path) -> Iterator[GatewayProcess]:
     config = directory / "gateway.toml"
     limits = f'user_limits = {{tokens_per_day = 1}}\n\n[server]\nstate = "{directory / "used"}"\n'
     config.write_text(CONFIG.format(letta=letta.config(directory), model=letta.model) + limits)
-    with GatewayProcess(config, GATEWAY_TEST_KEY=KEY) as process:
+    with ForkedGateway(config, GATEWAY_TEST_KEY=KEY) as process:
         yield process
 
 
@@ -132,6 +135,7 @@ def test_a_budget_that_is_spent_is_so_for_a_gateway_that_was_killed_and_started_
         until = time.monotonic() + SECONDS
         while not kept(tmp_path / "used"):
             assert time.monotonic() < until
+            time.sleep(LOOK_SECONDS)
         process.kill()
     with serving(letta, tmp_path) as process, sdk(process.base_url) as client:
         with pytest.raises(openai.RateLimitError) as caught:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from gateway.turns.chats.markers import agent_tags
-from tests.gateways import KEY, GatewayProcess, chat, http
+from tests.gateways import KEY, ForkedGateway, GatewayProcess, chat, http
 from tests.held import Read, held, is_whole
 from tests.integration.several import (
     WORKERS,
@@ -61,7 +61,7 @@ def started(letta: RealLetta, redis: RedisServer, folder: Path, in_letta: str = 
     path = folder / "gateway.toml"
     lines = letta.config(folder).replace("[letta]\n", f"[letta]\n{in_letta}\n")
     path.write_text(CONFIG.format(letta=lines, model=letta.model, more=shared(redis.url) + more))
-    return GatewayProcess(path, "--workers", str(WORKERS))
+    return ForkedGateway(path, "--workers", str(WORKERS))
 
 
 @pytest.fixture
@@ -131,7 +131,6 @@ def workers_that_ended(gateway: GatewayProcess) -> list[str]:
     return [line for line in gateway.log if "another takes its place" in line and "Worker" in line]
 
 
-@pytest.mark.e2e
 def test_an_app_server_that_hangs_is_replaced_although_nobody_asks(
     embedded_letta: RealLetta, redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -258,7 +257,6 @@ def test_where_the_parent_is_killed_its_workers_end_by_themselves(
         assert [is_whole(each) for each in read] == [True] * STREAMS
 
 
-@pytest.mark.e2e
 def test_an_agent_s_file_that_was_mended_is_read_again_once_no_worker_has_a_turn_under_way(
     embedded_letta: RealLetta, redis: RedisServer, tmp_path: Path, model: ScriptedModel
 ) -> None:

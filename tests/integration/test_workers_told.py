@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateways import KEY, GatewayProcess
+from tests.gateways import KEY, ForkedGateway, GatewayProcess
 from tests.held import held, is_whole
 from tests.integration import test_drained, test_taken_up
 from tests.integration.several import WORKERS, await_gone, descendants, shared, workers
@@ -41,7 +41,7 @@ def gateway(embedded_letta: RealLetta, redis: RedisServer, tmp_path: Path) -> It
     path = tmp_path / "gateway.toml"
     letta = embedded_letta.config(tmp_path)
     path.write_text(shared(redis.url) + CONFIG.format(letta=letta, model=embedded_letta.model))
-    with GatewayProcess(path, *MORE, GATEWAY_TEST_KEY=KEY) as process:
+    with ForkedGateway(path, *MORE, GATEWAY_TEST_KEY=KEY) as process:
         yield process
 
 
@@ -123,14 +123,12 @@ def test_told_to_end_before_it_serves_it_ends_with_all_that_it_has_started(
     path.write_text(
         shared(redis.url) + CONFIG.format(letta=embedded_letta.config(tmp_path), model=embedded_letta.model)
     )
-    process = GatewayProcess(path, *MORE, GATEWAY_TEST_KEY=KEY).process
-    with process:
-        while not (below := descendants(process.pid)):
-            time.sleep(0.01)
-        process.terminate()
-        _, log = process.communicate(timeout=60)
+    gateway = ForkedGateway(path, *MORE, GATEWAY_TEST_KEY=KEY)
+    while not (below := descendants(gateway.process.pid)):
+        time.sleep(0.01)
 
-    assert process.returncode == 0
+    assert gateway.stop() == 0
     await_gone(below)
+    log = "".join(gateway.log)
     assert "Traceback" not in log
     assert "Serving at" not in log

@@ -95,7 +95,7 @@ async def back(*counters: SharedCounters) -> None:
         await until(is_so)
 
 
-@pytest.mark.parametrize("how", ["hang", pytest.param("stop", marks=pytest.mark.e2e)])
+@pytest.mark.parametrize("how", ["hang", "stop"])
 async def test_while_redis_is_away_each_process_counts_for_itself_and_nothing_is_lost_or_counted_twice(
     redis_server: RedisServer, pair: Pair, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -159,6 +159,63 @@ async def test_a_redis_that_has_lost_its_data_is_told_the_largest_sums_that_are_
     await one.spend(ADA, (DAY,), ONE)
     await known(other, ADA, ONE.plus(TWO).plus(ONE))
     assert await other.under_way("ada") == 1
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["who knew less", "who knew more"])
+async def test_what_is_added_to_a_redis_that_has_lost_its_data_stands_beside_what_is_told_again_later(
+    redis_server: RedisServer, pair: Pair, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pair
+    await one.spend(ADA, (DAY, MONTH), ONE)
+    await known(one, ADA, ONE)
+    await other.spend(ADA, (DAY, MONTH), TWO)
+    await known(other, ADA, ONE.plus(TWO))
+    may_tell, late = asyncio.Event(), pair[1 - first]._spending
+    tell = late._link.run
+
+    async def held(*asked: Any) -> Any:
+        await may_tell.wait()
+        return await tell(*asked)
+
+    redis_server.stop()
+    await away(one)
+    await away(other)
+    monkeypatch.setattr(late._link, "run", held)
+    await asyncio.to_thread(redis_server.start)
+    await pair[first].spend(ADA, (DAY, MONTH), TWO)
+    await back(pair[first])
+    # What it is told by others meanwhile is nothing that it knew.
+    assert (await pair[1 - first].spent(ADA, DAY)).answers in (2, 3)
+    may_tell.set()
+    await back(*pair)
+
+    everything = ONE.plus(TWO).plus(TWO)
+    for each in pair:
+        await known(each, ADA, everything)
+        assert await each.spent(ADA, MONTH) == everything
+
+
+async def test_a_redis_that_has_what_it_had_a_while_ago_is_told_what_came_since(prefix: str, tmp_path: Path) -> None:
+    with RedisServer("--dir", str(tmp_path)) as server:
+        async with counting(server, prefix) as one, counting(server, prefix) as other:
+            await one.spend(ADA, (DAY,), ONE)
+            await known(other, ADA, ONE)
+            with server.client() as client:
+                client.save()
+            await one.spend(ADA, (DAY,), TWO)
+            await other.spend(BOB, (DAY,), TWO)
+            await known(one, ADA, ONE.plus(TWO))
+            await known(other, BOB, TWO)
+            await asyncio.to_thread(server.restart)
+            await until(lambda: _has(server, "spent-life"))
+            await one.spend(ADA, (DAY,), TWO)
+            await back(one, other)
+            await known(other, ADA, ONE.plus(TWO).plus(TWO))
+            await known(one, BOB, TWO)
+
+
+async def _has(server: RedisServer, name: str) -> bool:
+    return any(name in kept for kept in await asyncio.to_thread(server.names))
 
 
 async def test_what_somebody_has_deleted_comes_again(redis_server: RedisServer, pair: Pair) -> None:
@@ -325,6 +382,7 @@ async def test_every_key_has_a_time_to_live_and_names_nobody(redis_server: Redis
         "pulses": 1.0,
         f"requests:{ADA.name}": 0.0,
         f"spent-by:{process}": 1.0,
+        "spent-life": 403.0,
         f"spent:{DAY}:{ADA.person}:school": 7.0,
         f"spent:{MONTH}:{ADA.person}:school": 62.0,
         f"spent:{DAY}::school": 62.0,

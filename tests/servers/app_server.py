@@ -57,6 +57,7 @@ class AppServer(AtAddress):
             "HOME": str(self.directory),
             "LETTA_LOCAL_BACKEND_DIR": str(self.directory / "backend"),
             "LETTA_CODE_TELEM": "0",
+            "NODE_COMPILE_CACHE": os.environ["NODE_COMPILE_CACHE"],
         }
         self._process = subprocess.Popen(
             [letta, "server", "--backend", "local", *listen, *auth],

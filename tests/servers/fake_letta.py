@@ -8,6 +8,7 @@ import json
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -67,6 +68,7 @@ class FakeLetta:
         self.agents: list[Body] = []
         self.conversations: list[Body] = []
         self.messages: defaultdict[str, list[Body]] = defaultdict(list)
+        self._made = 0
         self.run_begun = threading.Event()
         self.run_left = threading.Event()
         self.cancel_begun = threading.Event()
@@ -157,12 +159,16 @@ class FakeLetta:
                 return [c for c in mine if wanted in c["summary"] and not query.get("after")]
             case "POST", ["conversations"]:
                 agent = query["agent_id"][0]
-                made = {"id": f"conv-{len(self.conversations)}", "agent_id": agent, "created_at": _date(0)}
+                self._made += 1
+                made = {"id": f"conv-{self._made - 1}", "agent_id": agent, "created_at": _date(0)}
                 self.conversations.append({**body, **made})
                 return self.conversations[-1]
             case "PATCH", ["conversations", id]:
                 self._conversation(id).update(body)
                 return self._conversation(id)
+            case "DELETE", ["conversations", id]:
+                self.conversations = [c for c in self.conversations if c["id"] != id]
+                return {}
             case "GET", ["runs"]:
                 return []  # it knows of none when its stream has ended
             case "GET", ["conversations", id, "messages"]:
@@ -178,6 +184,7 @@ class FakeLetta:
     def _keep(self, conversation: str, body: Body, steps: Sequence[Step]) -> None:
         """A turn that ended well: what was sent, and the thoughts and the answer in one piece each."""
         kept = self.messages[conversation]
+        self._conversation(conversation)["last_message_at"] = datetime.now(UTC).isoformat()
         answer = {"role": "assistant", "content": _whole(steps, "assistant_message", "content"), "step_id": "s1"}
         for message in [message for message in body["messages"] if "role" in message]:
             self._list_one(kept, {**message, "message_type": f"{message['role']}_message"})

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from gateway.settings import Secret, Settings, Sharing
-from tests.gateways import GatewayProcess
+from tests.gateways import ForkedGateway
 from tests.servers.health import held_port
 from tests.servers.nginx import plain_nginx_command
 from tests.servers.redis_server import RedisServer
@@ -33,7 +33,7 @@ class Trio:
     """
 
     def __init__(self, settings: Settings, count: int = GATEWAYS, **environ: str) -> None:
-        self.gateways: list[GatewayProcess] = []
+        self.gateways: list[ForkedGateway] = []
         self.url = ""
         self._settings = settings
         self._count = count
@@ -45,7 +45,7 @@ class Trio:
             self._here = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             self._config.write_text(written(self._settings), encoding="utf-8")
             # They start side by side, and end so.
-            started = [GatewayProcess(self._config, **self._environ) for _ in range(self._count)]
+            started = [ForkedGateway(self._config, **self._environ) for _ in range(self._count)]
             for gateway in started:
                 stack.push(gateway)
             stack.callback(self._end)
@@ -68,9 +68,9 @@ class Trio:
         return self._here / "gateway.toml"
 
     @contextmanager
-    def another(self) -> Iterator[GatewayProcess]:
+    def another(self) -> Iterator[ForkedGateway]:
         """One more of them, of which nginx does not know."""
-        with GatewayProcess(self._config, **self._environ) as gateway:
+        with ForkedGateway(self._config, **self._environ) as gateway:
             yield gateway
 
     def log(self) -> str:
@@ -131,6 +131,10 @@ class Threes:
         """These settings, for gateways of this deployment."""
         sharing = Sharing(url=Secret(self.redis.url), prefix=self._prefix)
         return msgspec.structs.replace(settings, shared=sharing)
+
+    def end_idle(self) -> None:
+        """End those that nobody uses: they know, and hold, what they have begun."""
+        self._end_all_but(0)
 
     @contextmanager
     def serve(self, settings: Settings) -> Iterator[str]:

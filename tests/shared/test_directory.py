@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,9 +13,10 @@ from gateway.domain import errors
 from gateway.domain.errors import IdempotencyKeyReused
 from gateway.domain.events import Text
 from gateway.settings import Chats
+from gateway.shared.asking import Script
 from gateway.shared.redis_lines import RedisLines
 from gateway.shared.redis_link import RedisLink
-from gateway.turns.elsewhere import log_follower, log_writer
+from gateway.turns.elsewhere import directory, log_follower, log_writer
 from gateway.turns.elsewhere.directory import RunDirectory
 from gateway.turns.runs.log import NOTHING_NEW, Reader
 from gateway.turns.runs.means import means_of
@@ -59,11 +61,12 @@ async def processes(server: RedisServer) -> AsyncIterator[list[Process]]:
         for _ in range(3):
             link = await stack.enter_async_context(linked(server))
             letta = MemoryLetta(first.store)
-            directory = RunDirectory(link)
-            stack.push_async_callback(directory.aclose)
-            runs = Runs(means_of(letta, 0.01, 300.0, CHATS, RedisLines(link)), CHATS.resend_seconds, directory, 30.0)
+            runs_elsewhere = RunDirectory(link)
+            stack.push_async_callback(runs_elsewhere.aclose)
+            means = means_of(letta, 0.01, 300.0, CHATS, RedisLines(link))
+            runs = Runs(means, CHATS.resend_seconds, runs_elsewhere, 30.0)
             stack.push_async_callback(runs.aclose)
-            made.append(Process(link, letta, runs, directory))
+            made.append(Process(link, letta, runs, runs_elsewhere))
         await until(lambda: all(one.link.is_alive(other.link.process) for one in made for other in made))
         yield made
 
@@ -142,7 +145,11 @@ async def test_whoever_cancels_a_response_elsewhere_ends_its_run(processes: list
         await all_of(reader)
     await until(lambda: not one.runs.under_way)
     assert one.letta.count("cancel") == 1
-    assert not await other.runs.cancel(RESPONSE.response)
+    again = await other.runs.cancel(RESPONSE.response)
+    assert again
+    with pytest.raises(errors.Unwanted):
+        await all_of(again)
+    assert one.letta.count("cancel") == 1
 
 
 async def test_a_request_that_is_not_the_same_is_a_run_of_its_own(processes: list[Process]) -> None:
@@ -172,6 +179,48 @@ async def test_an_answer_that_was_given_elsewhere_is_given_again_even_if_its_gat
 
     assert await other.runs.has(AGAIN)
     assert await all_of(await other.runs.take(turn(), AGAIN)) == "Hello!"
+    assert other.letta.count("run") == 0
+
+
+@pytest.mark.parametrize("late", ["the entry", "the word"])
+async def test_a_run_that_ends_while_it_is_asked_after_answers_all_the_same(
+    processes: list[Process], late: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, _ = processes
+    first, gate = await begun(one)
+    may_go_on, asked = asyncio.Event(), asyncio.Event()
+    run, is_heard = one.link.run, other.directory._is_heard
+
+    async def say_later(script: Script, *more: Any) -> Any:
+        if script is directory._CHANGE:
+            await may_go_on.wait()
+        return await run(script, *more)
+
+    async def ask_later(process: str, letter: str, run_id: str) -> bool:
+        asked.set()
+        await may_go_on.wait()
+        return await is_heard(process, letter, run_id)
+
+    if late == "the entry":
+        monkeypatch.setattr(one.link, "run", say_later)
+        gate.open()
+        assert await all_of(first) == "Hello!"
+        await until(lambda: not one.runs.under_way)
+        taking = asyncio.create_task(other.runs.take(turn(), AGAIN))
+        await until(lambda: other.directory._joining)
+        may_go_on.set()
+        again = await taking
+    else:
+        monkeypatch.setattr(other.directory, "_is_heard", ask_later)
+        taking = asyncio.create_task(other.runs.take(turn(), AGAIN))
+        await asked.wait()
+        gate.open()
+        assert await all_of(first) == "Hello!"
+        await until(lambda: not one.directory._listed)
+        may_go_on.set()
+        again = await taking
+
+    assert await all_of(again) == "Hello!"
     assert other.letta.count("run") == 0
 
 

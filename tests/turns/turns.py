@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.domain.events import Event
+import msgspec
+
+from gateway.domain.events import Event, Stop
 from gateway.domain.messages import Message, Role
 from gateway.settings import AgentType, Chats
 from gateway.turns.chats.conversations import Conversations
@@ -75,10 +77,15 @@ async def read(run: Reader) -> list[Event]:
 
 
 async def told_next(run: Reader) -> list[Event] | None:
-    """What comes next; None at the end. Raises what the run failed with."""
+    """What comes next, whenever that was; None at the end. Raises what the run failed with."""
     await run.news()
     told = run.take()
-    return None if told is None else told.events
+    return None if told is None else [undated(event) for event in told.events]
+
+
+def undated(event: Event) -> Event:
+    """The event as the run heard it: the end of one has its time from the gateway."""
+    return msgspec.structs.replace(event, at=0) if isinstance(event, Stop) else event
 
 
 async def play(runs: Runs | Means, turn: Turn, sent: Sent = NEW) -> list[Event]:

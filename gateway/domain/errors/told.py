@@ -124,9 +124,10 @@ class NotFoundHere(InvalidRequest):
 
     status_code = HTTPStatus.NOT_FOUND
 
-    def __init__(self, what: str, param: str) -> None:
+    def __init__(self, what: str, param: str, message: str = "") -> None:
         """`what`: `previous_response`, `response`, `item` or `conversation`; `param` is the field that names it."""
-        super().__init__(f"There is no such {what.replace('_', ' ')}, or it is not yours.", param, f"{what}_not_found")
+        said = message or f"There is no such {what.replace('_', ' ')}, or it is not yours."
+        super().__init__(said, param, f"{what}_not_found")
 
 
 class RouteNotFound(InvalidRequest):

@@ -47,8 +47,8 @@ class Answer:
         self._run = run
         self._narrator = narrator
         self._encoder = encoder
-        self.on_leave: Callable[[Answer], None] | None = None
-        """Called with the answer when the run is no longer read."""
+        self.on_leave: Callable[[], None] | None = None
+        """Called when the run is no longer read."""
         self._failure: UpstreamError | GatewayError | None = None
         """The end of the answer, once what came before it in the same read was said."""
         self._begun = False
@@ -119,7 +119,7 @@ class Answer:
         self.record.tokens = self._narrator.tokens
         self._run.leave()
         if self.on_leave:
-            self.on_leave(self)
+            self.on_leave()
 
     def _fail(self, error: GatewayError) -> bytes:
         """The frames that close what is open, tell of an error and end the answer."""

@@ -8,6 +8,7 @@ from litestar import Request, Response, post
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
+from gateway.domain.look import Look
 from gateway.domain.places import ResponsePlace
 from gateway.http.answers.responding import respond
 from gateway.http.asking import Begun, asker_of, begin
@@ -44,8 +45,11 @@ async def create_response(request: Request[None, None, State]) -> ASGIApp:
 
 def head_of_run(begun: Begun, echo: Echo) -> ResponseHead:
     """The head of a run; a background task has none, and an id that nobody finds again."""
-    if begun.run.head:
-        return head_of(begun.run.head)
+    return head_of(begun.run.head) if begun.run.head else head_of_nothing(echo, begun.look)
+
+
+def head_of_nothing(echo: Echo, look: Look) -> ResponseHead:
+    """The head of a response that no turn of an agent is behind."""
     nobody, now = "0" * 8, int(time.time())
     place = ResponsePlace("0" * 32, nobody, nobody, "scratch", "0" * 32, secrets.token_hex(8), made_at=now)
-    return ResponseHead(place, now, echo, begun.look)
+    return ResponseHead(place, now, echo, look)

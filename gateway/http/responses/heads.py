@@ -1,7 +1,5 @@
 """`ResponseHead`: all by which a run is shown as a response, by whoever asks for that, in this process or another."""
 
-import time
-
 import msgspec
 from msgspec import Struct
 
@@ -39,7 +37,6 @@ class ResponseHead(Struct, frozen=True):
             ids=seal.ids_of(self.place),
             created_at=self.created_at,
             echo=self.echo,
-            clock=time.time,
             tool_activity=self.look.tool_activity,
             framing=framing,
             after=after,

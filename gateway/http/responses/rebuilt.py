@@ -5,7 +5,7 @@ deploy/guide/responses.md has the table of what they are without.
 
 import msgspec
 
-from gateway.domain.errors import UpstreamError
+from gateway.domain.errors import Stopped, UpstreamError
 from gateway.domain.events import CallWaits, Stop
 from gateway.domain.look import Look
 from gateway.domain.places import ResponsePlace
@@ -35,6 +35,8 @@ def rebuilt(
             encoder.encode(narrator.receive_eof())
             encoder.end()
             return encoder.response
+    except Stopped:
+        runs = False
     except UpstreamError as error:
         encoder.encode(narrator.receive_error())
         encoder.fail(to_gateway_error(error))

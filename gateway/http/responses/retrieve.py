@@ -20,11 +20,11 @@ from gateway.http.incoming.headers import read_accepted
 from gateway.http.parts import admit, parts_of
 from gateway.http.record import record_of
 from gateway.http.responses.heads import head_of
-from gateway.http.responses.listing import DeletedResponse, ItemList, input_items, paged
-from gateway.http.responses.owners import check_owner, type_at
+from gateway.http.responses.listing import DeletedResponse, ItemList, input_items, is_number, paged
+from gateway.http.responses.owners import check_owner, in_query, naming, type_at
 from gateway.http.responses.rebuilt import lost, rebuilt
 from gateway.http.responses.splitting import SplittingReader
-from gateway.settings import AgentType
+from gateway.settings import AgentType, Key
 from gateway.turns.exchanged import KeptTurn
 from gateway.turns.kept import DeletedTurn
 from gateway.turns.runs.log import Reader
@@ -55,9 +55,7 @@ async def retrieve_response(request: Request[None, None, State], response_id: Fr
 async def cancel_response(request: Request[None, None, State], response_id: FromPath[str]) -> ResponseResource:
     """End a response that is under way; one that has ended stays as it is."""
     asker, place, agent_type = _asked(request, response_id)
-    name = name_of_response(place.turn, place.results)
-    await asker.parts.runs.cancel(name)
-    reader = await asker.parts.runs.follow(name)
+    reader = await asker.parts.runs.cancel(name_of_response(place.turn, place.results))
     return _as_it_stands(asker, reader) if reader else await _as_it_is_kept(asker, place, agent_type)
 
 
@@ -66,7 +64,9 @@ async def delete_response(request: Request[None, None, State], response_id: From
     """Delete a response, which ends if it is under way: nobody finds it, or what came after it, again."""
     asker, place, agent_type = _asked(request, response_id)
     runs, name = asker.parts.runs, name_of_response(place.turn, place.results)
-    if not await runs.cancel(name):
+    if reader := await runs.cancel(name):
+        reader.leave()
+    else:
         await _kept(asker, place, agent_type)
     gone = await asker.parts.kept.delete(place, agent_type)
     for one in (name, *(name_of_response(turn.turn, turn.part) for turn in gone)):
@@ -90,10 +90,16 @@ def _asked(request: Request[None, None, State], id: str) -> tuple[Asker, Respons
     place = asker.parts.seal.read_response(id)
     if place is None or place.kind == "scratch":
         raise missing
-    check_owner(asker, place.owner, place.scope, missing)
+    check_owner(asker, place.owner, place.scope, missing, naming(in_query(request)))
     agent_type = type_at(asker, place.agent_type, missing)
     asker.record.agent_type = agent_type.id
     return asker, place, agent_type
+
+
+def look_of_key(key: Key, agent_type: AgentType) -> Look:
+    """The look of what is rebuilt: nobody knows how it was asked for."""
+    activity = "thoughts" if key.tool_activity == "rich" else key.tool_activity
+    return Look(key.reasoning or agent_type.reasoning, activity, key.approval_form)
 
 
 async def _kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> tuple[KeptTurn, bool] | None:
@@ -110,9 +116,7 @@ async def _kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> tu
 
 async def _as_it_is_kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> ResponseResource:
     """A response whose run is forgotten here, made of what Letta has. Raises NotFoundHere, UpstreamError."""
-    key, seal = asker.key, asker.parts.seal
-    activity = "thoughts" if key.tool_activity == "rich" else key.tool_activity
-    look = Look(key.reasoning or agent_type.reasoning, activity, key.approvals)
+    seal, look = asker.parts.seal, look_of_key(asker.key, agent_type)
     found = await _kept(asker, place, agent_type)
     return rebuilt(place, agent_type, look, seal, *found) if found else lost(place, agent_type, look, seal)
 
@@ -160,6 +164,6 @@ def _number(request: Request[Any, Any, Any], field: str, default: int) -> int:
     told = request.query_params.get(field)
     if told is None:
         return default
-    if not told.isdecimal() or len(told) > 18:
+    if not is_number(told):
         raise InvalidRequest(f"`{field}`: expected a number.", field)
     return int(told)

@@ -45,8 +45,17 @@ TOKEN_BUCKETS = tuple(4**power for power in range(14))
 QUEUE_BUCKETS = (0.005, 0.1, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0)
 
 # The addresses that are told apart; any other is OTHER.
-ROUTES = ("/v1/chat/completions", "/v1/models", "/v1/usage", "/healthz", "/readyz", "/metrics", "/connect", "/")
-_BELOW = {"/v1/models/": "/v1/models/{model}", "/web/": "/web", "/metrics/": "/metrics"}
+ROUTES = (
+    *("/v1/chat/completions", "/v1/responses", "/v1/conversations", "/v1/models", "/v1/usage"),
+    *("/healthz", "/readyz", "/metrics", "/connect", "/"),
+)
+_BELOW = {
+    "/v1/responses/": "/v1/responses/{id}",
+    "/v1/conversations/": "/v1/conversations/{id}",
+    "/v1/models/": "/v1/models/{model}",
+    "/web/": "/web",
+    "/metrics/": "/metrics",
+}
 _OPERATION = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
 
 

@@ -1,5 +1,7 @@
 """The content of a conversation, from an App Server's listing of it. Performs no I/O."""
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import structs
 
@@ -23,7 +25,7 @@ from gateway.letta.notes import (
     told_in,
 )
 from gateway.letta.parts import from_parts
-from gateway.letta.past import OpenExchange, Transcript, messages_of, says_anything
+from gateway.letta.past import WORDS, OpenExchange, Transcript, says_anything
 from gateway.letta.stream_messages import StreamedReturn, to_returned
 from gateway.letta.upstream import Exchange, Past, Verdict
 
@@ -33,9 +35,9 @@ _NO_RESULT = frozenset({WENT_ON, SAID_ELSE, NO_ANSWER, CLIENT_GAVE_NO_ANSWER, NO
 
 def to_past(listed: list[KeptMessage]) -> Past:
     """The content of a conversation, from its listing, the oldest message first."""
-    exchanges = to_exchanges(listed)
-    told = [exchange.instructed for exchange in exchanges if exchange.instructed is not None]
-    return Past(messages_of(exchanges), "" if not told or told[-1] == WITHDRAWN else told[-1])
+    transcript = _read(one for one in listed if one.message_type in WORDS)
+    told = transcript.instructed
+    return Past(transcript.messages(), "" if told == WITHDRAWN else told)
 
 
 def to_exchanges(
@@ -47,15 +49,19 @@ def to_exchanges(
     does not keep which calls were asked about before they were carried out, so that these look like any others; nor
     that one of the gateway's own tools has failed.
     """
-    reading = _Reading(waiting)
-    for one in listed:
-        reading.add(one)
-    exchanges = reading.transcript.exchanges()
+    exchanges = _read(listed, waiting).exchanges()
     if exchanges and not ended:
         *before, last = exchanges
         events = [event for event in last.events if not isinstance(event, Stop)]
         return [*before, structs.replace(last, events=events)]
     return exchanges
+
+
+def _read(listed: Iterable[KeptMessage], waiting: frozenset[str] = frozenset()) -> Transcript:
+    reading = _Reading(waiting)
+    for one in listed:
+        reading.add(one)
+    return reading.transcript
 
 
 class _Reading:

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 RESERVE = 1_000_000
 # What may be the name of a directory, and no way to another.
 AGENT_ID = re.compile(r"agent-[A-Za-z0-9-]+")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 
 class KeptUpstream(AppServerUpstream):
@@ -109,12 +110,25 @@ class KeptUpstream(AppServerUpstream):
     async def _find_of(self, template: Template) -> list[Agent]:
         return [agent for each in template.known_as for agent in await self.find_agents(each.tags)]
 
+    async def delete_conversation(self, agent_id: str, conversation_id: str) -> None:
+        """Delete a conversation with the transcript that an App Server writes of it, and leaves where it is."""
+        await super().delete_conversation(agent_id, conversation_id)
+        if PLAIN_NAME.fullmatch(conversation_id):
+            await self._remove_transcripts(agent_id, conversation_id)
+
     async def delete_agent(self, agent: Agent) -> None:
-        """Delete an agent with the repository of its memory, which an App Server leaves where it is."""
+        """Delete an agent with the repository of its memory and its transcripts, which an App Server leaves."""
         await super().delete_agent(agent)
+        await self._remove_transcripts(agent.id)
         if AGENT_ID.fullmatch(agent.id):
             repository = self._backend / "memfs" / agent.id
             await asyncio.to_thread(shutil.rmtree, repository, ignore_errors=True)
+
+    async def _remove_transcripts(self, agent_id: str, conversation_id: str = "") -> None:
+        # The App Server's home is its state directory: `getTranscriptRoot` in `letta_code/_payload/app/letta.js`.
+        if AGENT_ID.fullmatch(agent_id):
+            folder = self._backend.parent / ".letta" / "transcripts" / agent_id / conversation_id
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _whose(names: frozenset[str]) -> str:

@@ -46,7 +46,7 @@ LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); import letta_code; sy
 SERVE = ("server", "--backend", "local", "--listen", "ws://127.0.0.1:0", "--ws-auth", "capability-token")
 # All that the child sees of the gateway's environment: no key of anyone is among it.
 INHERITED = re.compile(
-    "PATH|LANG|LC_.*|TZ|TMPDIR|SSL_CERT_FILE|SSL_CERT_DIR|NODE_EXTRA_CA_CERTS|SYSTEMROOT"
+    "PATH|LANG|LC_.*|TZ|TMPDIR|SSL_CERT_FILE|SSL_CERT_DIR|NODE_EXTRA_CA_CERTS|NODE_COMPILE_CACHE|SYSTEMROOT"
     "|HTTP_PROXY|HTTPS_PROXY|NO_PROXY|http_proxy|https_proxy|no_proxy"
 )
 CHILD_SWITCHES = {

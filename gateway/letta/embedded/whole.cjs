@@ -3,7 +3,8 @@
 // It reads the files of all agents as it starts, and does not start if one of them is no JSON. Such a file is left where
 // it is, and left out of what the App Server finds in their directory; gateway/letta/state.py tells whose agent it is.
 //
-// It also has Node.js keep what it has compiled, which is a third of every later start.
+// It also has Node.js keep what it has compiled, which is a third of every later start: in NODE_COMPILE_CACHE if that
+// is set, with its HOME if not.
 // https://nodejs.org/api/module.html#module-compile-cache
 const fs = require("node:fs");
 const { enableCompileCache, syncBuiltinESMExports } = require("node:module");

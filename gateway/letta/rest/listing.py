@@ -11,7 +11,7 @@ from gateway.domain.events import CallWaits, Event, Stop, Text, Thought, ToolCal
 from gateway.domain.messages import Image, PendingCall, ToolResult, message_of
 from gateway.letta.notes import looks_like_an_exchange
 from gateway.letta.parts import from_parts
-from gateway.letta.past import OpenExchange, Transcript, messages_of, says_anything
+from gateway.letta.past import WORDS, OpenExchange, Transcript, says_anything
 from gateway.letta.stream_messages import StreamedCall, StreamedReturn, content_text, to_returned
 from gateway.letta.upstream import Exchange, Past, Verdict
 
@@ -52,28 +52,30 @@ class ListedMessage(Struct, frozen=True):
 
 def to_past(listed: list[ListedMessage]) -> Past:
     """The content of a conversation, from its listing; a compaction puts what it leaves before all others there."""
-    transcript, pending = _read(listed)
-    return Past(messages_of(transcript.exchanges()), pending=pending)
-
-
-def to_exchanges(listed: list[ListedMessage], ends: Mapping[str, Stop | None]) -> list[Exchange]:
-    """The exchanges of a conversation, from its listing and the `ends` of its runs by their ids: see `Transcript`."""
-    return _read(listed)[0].exchanges(ends)
-
-
-def _read(listed: list[ListedMessage]) -> tuple[Transcript, tuple[PendingCall, ...]]:
-    """The exchanges, and the calls that wait."""
     transcript = Transcript()
     pending: tuple[PendingCall, ...] = ()
-    for one in sorted(listed, key=lambda one: one.date or _LONG_AGO):
-        _add(transcript, one)
+    for one in _in_order(listed):
+        if one.message_type in WORDS:
+            _add(transcript, one)
         # A call waits only until anything else was said or done.
         if one.message_type == "approval_request_message":
             calls = [call for call in one.tool_calls or () if call.tool_call_id]
             pending = tuple(PendingCall(call.tool_call_id or "", call.name or "") for call in calls)
         elif one.message_type != "reasoning_message":
             pending = ()
-    return transcript, pending
+    return Past(transcript.messages(), pending=pending)
+
+
+def to_exchanges(listed: list[ListedMessage], ends: Mapping[str, Stop | None]) -> list[Exchange]:
+    """The exchanges of a conversation, from its listing and the `ends` of its runs by their ids: see `Transcript`."""
+    transcript = Transcript()
+    for one in _in_order(listed):
+        _add(transcript, one)
+    return transcript.exchanges(ends)
+
+
+def _in_order(listed: list[ListedMessage]) -> list[ListedMessage]:
+    return sorted(listed, key=lambda one: one.date or _LONG_AGO)
 
 
 def _add(transcript: Transcript, one: ListedMessage) -> None:

@@ -8,13 +8,12 @@ import msgspec
 
 from gateway.domain import errors
 from gateway.domain.cache import Cache
-from gateway.domain.errors import NotFoundHere
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.upstream import Conversation, Fork, Instructions, Past, Sending, Upstream
 from gateway.shared.lines import Lines, OwnLines, Place
 from gateway.turns.chats.exact import After, begins, decide_after, that_may_hold, waits_for
-from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones, line_of
-from gateway.turns.chats.markers import Summary, parse_summary, turn_told
+from gateway.turns.chats.known import KNOWN_BRANCHES, Chat, KnownConversation, light_ones, line_of, of_chat
+from gateway.turns.chats.markers import Summary, turn_told
 from gateway.turns.chats.reconcile import Append, Branch, Decision, Start, decide, is_same
 from gateway.turns.chats.summaries import Summaries
 from gateway.turns.chats.to_send import identified, with_exchanges
@@ -152,7 +151,7 @@ class Conversations:
             await (self._load_place if turn.after and turn.scratch else self._load)(agent, chat, turn, patient)
             decision, free = self._decide(chat, turn)
         if decision is None:
-            raise NotFoundHere("previous_response", turn.after.place if turn.after else "")
+            raise turn.missing
         if isinstance(decision, Start):
             # Only what has a conversation was spoken to, and only the agent that stays may be.
             await agent.settled()
@@ -210,7 +209,7 @@ class Conversations:
     async def _create(
         self, agent: KnownAgent, turn: Turn, version: int, path: list[Message], fork: Fork | None = None
     ) -> tuple[KnownConversation, list[Message]]:
-        summary = Summary(turn.marker, temporary=turn.temporary)
+        summary = turn.summary
         created = await self._upstream.create_conversation(agent.id, str(summary), path[:-1], fork)
         # Letta gives the messages of a fork ids of their own.
         heard = [msgspec.structs.replace(message, id="") for message in light_ones(path[: created.seeded])]
@@ -221,20 +220,16 @@ class Conversations:
     async def _load(self, agent: KnownAgent, chat: Chat, turn: Turn, patient: bool) -> None:
         """Read the chat's conversations from Letta: the present one first, then the branches used last.
 
-        Raises UpstreamError; and Abandoned, if `patient`, while a run that another gateway has begun is under way.
+        Raises UpstreamError; NotFoundHere; and Abandoned, if `patient`, while a run that another gateway has begun is
+        under way.
         """
         former = turn.former_markers(agent.former_scope)
         markers = [turn.marker, *former]
         lists = [await self._upstream.find_conversations(agent.id, marker) for marker in markers]
-        found = {one.id: one for listed in lists for one in listed}
-        named = [(one, summary) for one in found.values() if (summary := parse_summary(one.summary))]
-        ours = [(one, summary) for one, summary in named if summary.marker in markers]
+        ours = of_chat(markers, [one for listed in lists for one in listed], turn.missing)
         if any(summary.marker != turn.marker for _, summary in ours):
             for marker in former:
                 self._former.put(marker, turn.marker)
-        # A conversation that is hidden and not replaced was never finished: it may hold less than it seems to.
-        ours = [pair for pair in ours if not pair[0].hidden or pair[1].replaced] or ours
-        ours.sort(key=lambda pair: (not pair[1].replaced, pair[0].used_at, pair[0].id), reverse=True)
         before = {known.id: known for known in chat.known}
         present = ours[:KNOWN_BRANCHES]
         loaded = [

@@ -8,12 +8,13 @@ from msgspec import Struct
 
 from gateway.domain.messages import Message
 from gateway.letta.upstream import Conversation, Past
-from gateway.turns.chats.markers import Summary, parse_summary, turn_id
+from gateway.turns.chats.markers import EVERY_TURN, Summary, parse_summary, turn_id
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import Append, Branch
 
 # The clocks of a gateway and of its Letta differ by less, and a turn waits in line for less.
 SLACK = timedelta(minutes=10)
+NONE_WAITS = "There is no such response of yours in which one of these calls waits for an answer."
 # So many conversations are read in search of a turn.
 MOST_SEARCHED = 30
 
@@ -38,9 +39,9 @@ def decide_after(
 ) -> Append | Branch | None:
     """Decide where a request goes on that names the turn behind which it does; None if that is nowhere among `known`.
 
-    It is appended where that turn is the last of a conversation, or where its calls wait; else it is a branch. `unkept`
-    are the messages that each of the `known` lacks: a turn that is among them is told again. `gone` are the turns that
-    were deleted of each.
+    It is appended where that turn is the last of a conversation, or where its calls wait; else it is a branch. One that
+    brings nothing but answers to calls is nowhere where none of them waits. `unkept` are the messages that each of the
+    `known` lacks: a turn that is among them is told again. `gone` are the turns that were deleted of each.
     """
     shown = [up_to(gone[at] if gone else "", past.messages) for at, past in enumerate(known)]
     ends = [(at, end) for at, messages in enumerate(shown) if (end := end_of(turn, messages)) is not None]
@@ -50,6 +51,8 @@ def decide_after(
         if waits_for(request, known[at]):
             return Append(at, request.beside_results)
     if found := next(iter(last or ends), None):
+        if request.only_results:
+            return None
         at, end = found
         return Append(at, request.path) if last else Branch(at, end, request.path)
     lost = next((at for at, messages in enumerate(unkept) if any(begins(turn, message) for message in messages)), None)
@@ -99,7 +102,7 @@ def that_may_hold(after: After, marker: str, listed: Iterable[Conversation]) -> 
     """
     at = datetime.fromtimestamp(after.made_at, UTC)
     named = [(one, summary) for one in listed if (summary := parse_summary(one.summary)) and summary.marker == marker]
-    gone = [pair for pair in named if pair[1].gone == after.turn]
+    gone = [pair for pair in named if pair[1].gone in (after.turn, EVERY_TURN)]
     then = [pair for pair in named if _made(pair[0]) <= at + SLACK and pair[0].used_at >= at - SLACK]
     likely = sorted((pair for pair in then if pair not in gone), key=lambda pair: (pair[0].used_at, pair[0].id))
     yield from (gone + likely)[:MOST_SEARCHED]

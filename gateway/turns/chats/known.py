@@ -1,11 +1,12 @@
 """The conversations of a chat, as far as this process knows them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from gateway.domain.errors import NotFoundHere
 from gateway.domain.messages import Message, PendingCall
-from gateway.letta.upstream import Past, Sending
+from gateway.letta.upstream import Conversation, Past, Sending
 from gateway.turns.chats.likeness import Matched
-from gateway.turns.chats.markers import PathDigest, Summary
+from gateway.turns.chats.markers import EVERY_TURN, PathDigest, Summary, parse_summary
 from gateway.turns.chats.reconcile import is_same
 
 # The most conversations of one chat that are looked at: the present one, and the branches used last.
@@ -87,6 +88,23 @@ class Chat:
         """Forget a conversation: its content has to be read again from Letta."""
         self.known = [known for known in self.known if known is not conversation]
         self.stale = True
+
+
+def of_chat(
+    markers: Collection[str], listed: Iterable[Conversation], missing: NotFoundHere | None = None
+) -> list[tuple[Conversation, Summary]]:
+    """The conversations of the chat with one of these markers: its present one, then the branches used last.
+
+    Raises `missing` for a chat that was deleted.
+    """
+    found = {one.id: one for one in listed}.values()
+    named = [(one, summary) for one in found if (summary := parse_summary(one.summary))]
+    ours = [(one, summary) for one, summary in named if summary.marker in markers]
+    if missing and any(summary.gone == EVERY_TURN for _, summary in ours):
+        raise missing
+    # A conversation that is hidden and not replaced was never finished: it may hold less than it seems to.
+    ours = [pair for pair in ours if not pair[0].hidden or pair[1].replaced] or ours
+    return sorted(ours, key=lambda pair: (not pair[1].replaced, pair[0].used_at, pair[0].id), reverse=True)
 
 
 def light_ones(messages: Iterable[Message]) -> list[Message]:

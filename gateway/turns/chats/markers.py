@@ -18,10 +18,13 @@ MARKER = "gw1:"
 SCRATCH = f"{MARKER}scratch:"
 # Chats without an id that are kept: responses of them may be gone on with.
 KEPT_WITHOUT_ID = f"{MARKER}kept:"
-REPLACED, TEMPORARY, WITH_GAP = "(replaced)", "(temporary)", "(deleted"
+REPLACED, TEMPORARY, WITH_GAP, ABOUT = "(replaced)", "(temporary)", "(deleted", "(about"
 SUMMARY_TITLE = "Letta Gateway"
 _TURN = re.compile(r"([0-9a-f]{16})\.([0-9a-f]{1,12})\.[0-9a-f]+")
 _GONE = re.compile(r" \(deleted ([0-9a-f]{16})\)\Z")
+_ABOUT = re.compile(r" \(about ([0-9a-f]{8}\.[0-9a-f]{32})(?:\.([A-Za-z0-9_-]+))?\)\Z")
+# The turn that is named where all of a chat was deleted.
+EVERY_TURN = "0" * 16
 
 
 def _digest(*parts: str) -> str:
@@ -76,9 +79,13 @@ def scratch_marker(type_id: str, scope: str, user: str, first: str, keeps: bool 
     return f"{KEPT_WITHOUT_ID if keeps else SCRATCH}{_digest(scope, user, type_id, first)}"
 
 
-def given_marker(scope: str, nonce: str) -> str:
-    """The marker of a chat to which the gateway has given its id."""
-    return f"{MARKER}{_digest('given', scope, nonce)}"
+def given_marker(scope: str, nonce: str, type_id: str = "", user: str = "") -> str:
+    """The marker of a chat to which the gateway has given its id, in the agent of a type; `user` is a digest.
+
+    Whose it is the id need not tell, nor which agent's: without these two it is the beginning of all its markers.
+    """
+    begins = f"{MARKER}{_digest('given', scope, nonce)[:16]}"
+    return f"{begins}{_digest(type_id, user)[:16]}" if type_id else begins
 
 
 class Summary(Struct, frozen=True):
@@ -95,12 +102,17 @@ class Summary(Struct, frozen=True):
     """A JSON array of the messages of the chat that the conversation lacks; empty if it lacks none."""
     gone: str = ""
     """The id of the turn that was deleted: nobody goes on behind it, or behind what came after it."""
+    whose: str = ""
+    """The agent type's `short_digest` and the user's digest, `0b1c2d3e.5e…`, of a chat that the gateway gave its id."""
+    about: str = ""
+    """The content of `About`, of such a chat; empty where nobody has said anything about it."""
     title: str = SUMMARY_TITLE
     """The title for people who look into Letta; they may change it."""
 
     def __str__(self) -> str:
         states = [REPLACED] * self.replaced + [TEMPORARY] * self.temporary
         states += [f"{WITH_GAP} {self.gone})"] if self.gone else []
+        states += [f"{ABOUT} {'.'.join(filter(None, (self.whose, self.about)))})"] if self.whose else []
         return " ".join([self.title, *states, *([self.note] if self.note else []), self.marker])
 
 
@@ -110,10 +122,11 @@ def parse_summary(summary: str | None) -> Summary | None:
     if not space or not marker.startswith(MARKER) or marker == MARKER or marker.split() != [marker]:
         return None
     told, note = _without_note(told)
+    told, whose, about = _without_about(told)
     told, gone = _without_gone(told)
     told, temporary = _without(told, f" {TEMPORARY}")
     told, replaced = _without(told, f" {REPLACED}")
-    return Summary(marker, replaced, temporary, note, gone, told)
+    return Summary(marker, replaced, temporary, note, gone, whose, about, told)
 
 
 def _without_note(text: str) -> tuple[str, str]:
@@ -126,6 +139,12 @@ def _without_gone(text: str) -> tuple[str, str]:
     """A text without what it says of a deleted turn at its end, and the id of that."""
     found = _GONE.search(text)
     return (text[: found.start()], found[1]) if found else (text, "")
+
+
+def _without_about(text: str) -> tuple[str, str, str]:
+    """A text without what it says about the chat at its end, and that: whose it is, and the rest."""
+    found = _ABOUT.search(text)
+    return (text[: found.start()], found[1], found[2] or "") if found else (text, "", "")
 
 
 def _without(text: str, end: str) -> tuple[str, bool]:

@@ -103,6 +103,23 @@ def read_path(request: Request, texts: ClientTexts = PLAIN_TEXTS) -> RequestedPa
     )
 
 
+def read_said(messages: Sequence[RequestMessage], texts: ClientTexts = PLAIN_TEXTS) -> list[Message]:
+    """The messages that are added to a chat without being answered: they begin with a user's.
+
+    Their pictures must have been read before. Raises InvalidRequest for a part that the gateway cannot pass on.
+    """
+    if not messages:
+        return []
+    told = tool_notes(messages, texts)
+    said = _joined([one for i, m in enumerate(messages) if (one := _message(m, True, told.get(i, ""), texts))])
+    if messages[-1].role == "tool" and said and said[-1].role == "assistant":
+        # What was said with calls is told with their results.
+        said.pop()
+    if told.get(-1) or (said and said[0].role == "assistant"):
+        said.insert(0, Message("user", GO_AHEAD, exchanged=told.get(-1, "")))
+    return said
+
+
 def _speaks_unasked(last: RequestMessage, path: list[Message]) -> bool:
     """True if no person asks for an answer: the client's system text has the agent speak, or had it make calls."""
     if path and path[-1].role == "user":

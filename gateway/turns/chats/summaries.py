@@ -33,10 +33,13 @@ class Summaries:
 
     async def mark(self, chat: Chat, present: KnownConversation) -> None:
         """Write in which conversation a chat goes on, and which messages it lacks. Raises UpstreamError."""
-        wanted = msgspec.structs.replace(present.summary, replaced=False, note=to_note(chat.unkept or []))
+        said = [one.summary.about for one in (present, *chat.known) if one.summary.about]
+        wanted = msgspec.structs.replace(
+            present.summary, replaced=False, note=to_note(chat.unkept or []), about=next(iter(said), "")
+        )
         await self.rename(present, wanted)
         for other in chat.known[1:]:
-            await self.rename(other, msgspec.structs.replace(other.summary, replaced=True, note=""))
+            await self.rename(other, msgspec.structs.replace(other.summary, replaced=True, note="", about=""))
 
     async def note_begun(self, turn: Turn, conversation: KnownConversation, sent: list[Message]) -> None:
         """Note the messages of a turn that begins, if its client does not send them again.

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -85,6 +86,8 @@ class _Listed:
         self.run, self.sent, self.entry, self.told_at = run, sent, entry, at
         self.readers: dict[str, Reader] = {}
         """Process → the reader that stands for those there."""
+        self.ending: asyncio.Future[Any] | None = None
+        """Done once its entries say that it has ended; None before its end."""
 
 
 class RunDirectory:
@@ -100,7 +103,8 @@ class RunDirectory:
         self._joining: dict[str, asyncio.Future[bool]] = {}
         link.hear("join", self._hear_join)
         link.hear("come_for", self._hear_come_for)
-        link.hear("cancel", self._hear_cancel)
+        link.hear("read", self._hear_read)
+        link.hear("end", self._hear_end)
         link.hear("forget", self._hear_forget)
         link.hear("given", self._hear_given)
         link.hear("joined", self._hear_joined)
@@ -133,12 +137,16 @@ class RunDirectory:
         """
         mine = str(Entry(self._link.process, run_id, UNDER_WAY, sent.request))
         try:
-            said = await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 0)
-            entry = _read(said)
-            if entry is None:
+            seen = None
+            # What has ended since it was looked at says so by now.
+            while (said := await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 0)) != seen:
+                entry, seen = _read(said), said
+                if entry is None or entry.process == self._link.process:
+                    break
+                if reader := await self._answer(entry, sent):
+                    return reader
+            if said is None:
                 return None
-            if entry.process != self._link.process and (reader := await self._answer(entry, sent)):
-                return reader
             await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 1)
         except Away:
             pass  # As if the gateway were alone.
@@ -171,10 +179,14 @@ class RunDirectory:
     async def follow(self, name: str) -> Reader | None:
         """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
         try:
-            entry = _read(await self._link.ask("GET", self._key(name)))
-            if entry is None or entry.process == self._link.process:
-                return None
-            return await self._join(entry)
+            seen = None
+            while (said := await self._link.ask("GET", self._key(name))) != seen:
+                entry, seen = _read(said), said
+                if entry is None or entry.process == self._link.process:
+                    return None
+                if reader := await self._join(entry, "read"):
+                    return reader
+            return None
         except Away:
             raise AnsweredElsewhere("Redis is away") from None
 
@@ -184,7 +196,7 @@ class RunDirectory:
             entry = _read(await self._link.ask("GET", self._key(name)))
             if entry is None or entry.state in OVER or not self._link.is_alive(entry.process):
                 return False
-            return await self._is_heard(entry.process, "cancel", entry.run_id)
+            return await self._is_heard(entry.process, "end", entry.run_id)
         except Away:
             return False
 
@@ -199,9 +211,10 @@ class RunDirectory:
         self.forgetting(msgspec.msgpack.decode(content, type=str))
 
     async def _join(self, entry: Entry, letter: str = "join") -> Reader | None:
-        """A reader of a run elsewhere; None if it is no more, or a `letter` is refused.
+        """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away.
 
-        Raises AnsweredElsewhere, Away.
+        By the letter `join` nobody joins a run that was given up; by `read` it is read all the same; by `come_for` it
+        is joined if nobody reads it, and nobody has had its answer.
         """
         process = None if entry.state in OVER else entry.process
         if process and not self._link.is_alive(process):
@@ -214,7 +227,7 @@ class RunDirectory:
         stream = self._writer.stream_of(entry.run_id)
         # What the run is shown by comes before all events, and there may be none yet.
         first = await self._link.ask("XRANGE", stream, "-", "+", "COUNT", 1)
-        log = self._follower.follow(entry.run_id, stream, process, leave)
+        log = await self._follower.follow(entry.run_id, stream, process, leave)
         log.head = head_in(first)
         return log.follow()
 
@@ -251,15 +264,19 @@ class RunDirectory:
 
     def end(self, run: Run, kept: Mapping[str, float]) -> None:
         """A run has ended; `kept`: each of its names by which it may still be asked for, and for how many seconds."""
-        listed = self._listed.pop(run.id, None)
+        listed = self._listed.get(run.id)
         if listed is None:
             return
         for reader in listed.readers.values():
             reader.leave()
+        listed.readers.clear()
         kept = {} if listed.entry.state == BROKEN else kept
         over = MISSED if listed.sent.may_be_missed and not run.log.is_had else ENDED
-        for name in listed.sent.names:
-            self._change(listed, over if name in kept else None, [name], kept.get(name))
+        changes = [
+            self._change(listed, over if name in kept else None, [name], kept.get(name)) for name in listed.sent.names
+        ]
+        listed.ending = asyncio.gather(*changes, return_exceptions=True)
+        listed.ending.add_done_callback(lambda _: self._listed.pop(run.id, None))
         if listed.entry.state != BROKEN:
             self._writer.close(run.id, max(kept.values(), default=0.0))
 
@@ -270,7 +287,7 @@ class RunDirectory:
         names: Sequence[str],
         seconds: float | None = None,
         again: bool = False,
-    ) -> None:
+    ) -> "asyncio.Task[Any]":
         """Say another thing of a run by some of its names, for so long, or nothing more.
 
         `again`: also where nothing is said.
@@ -280,32 +297,51 @@ class RunDirectory:
         said = (entry.begin, str(entry) if state else "", max(milliseconds, 1), int(again))
         task = asyncio.ensure_future(self._link.run(_CHANGE, [*map(self._key, names)], *said))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
 
     def _break(self, run_id: str) -> None:
         """A run's log cannot be followed any more."""
-        if listed := self._listed.get(run_id):
+        if listed := self._under_way(run_id):
             listed.entry = msgspec.structs.replace(listed.entry, state=BROKEN)
             self._change(listed, BROKEN, listed.sent.names, again=True)
             for process in listed.readers:
                 self._link.drop_letter(process, "broken", run_id)
 
-    def _hear_come_for(self, sender: str, content: msgspec.Raw) -> None:
-        self._hear_join(sender, content, only_missed=True)
-
-    def _hear_join(self, sender: str, content: msgspec.Raw, only_missed: bool = False) -> None:
-        number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
+    def _under_way(self, run_id: str) -> _Listed | None:
         listed = self._listed.get(run_id)
-        lets = listed is not None and not listed.run.left
-        lets = lets and (not only_missed or (listed is not None and listed.run.log.is_missed))
+        return listed if listed and not listed.ending else None
+
+    def _hear_come_for(self, sender: str, content: msgspec.Raw) -> None:
+        number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
+        listed = self._under_way(run_id)
+        lets = listed is not None and not listed.run.left and listed.run.log.is_missed
+        self._let_in(sender, number, run_id, lets=lets)
+
+    def _hear_join(self, sender: str, content: msgspec.Raw) -> None:
+        number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
+        listed = self._under_way(run_id)
+        self._let_in(sender, number, run_id, lets=listed is not None and not listed.run.left)
+
+    def _hear_read(self, sender: str, content: msgspec.Raw) -> None:
+        number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
+        self._let_in(sender, number, run_id, lets=self._under_way(run_id) is not None)
+
+    def _let_in(self, sender: str, number: str, run_id: str, *, lets: bool) -> None:
+        listed = self._listed.get(run_id)
         if listed and lets and sender not in listed.readers:
             reader = listed.readers[sender] = listed.run.follow()
             reader.listen(partial(_pass_by, reader))
             _pass_by(reader)
-        self._link.drop_letter(sender, "joined", (number, lets))
+        answer = partial(self._link.drop_letter, sender, "joined", (number, lets))
+        if listed and listed.ending:
+            # Whoever is told no looks again, and is to see then that it has ended.
+            listed.ending.add_done_callback(lambda _: answer())
+        else:
+            answer()
 
-    def _hear_cancel(self, sender: str, content: msgspec.Raw) -> None:
+    def _hear_end(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
-        if listed := self._listed.get(run_id):
+        if listed := self._under_way(run_id):
             listed.run.cancel()
         self._link.drop_letter(sender, "joined", (number, listed is not None))
 
@@ -319,7 +355,7 @@ class RunDirectory:
         for listed in list(self._listed.values()):
             for process in [one for one in listed.readers if not self._link.is_alive(one)]:
                 listed.readers.pop(process).leave()
-            if now - listed.told_at > TELL_NAMES_SECONDS:
+            if not listed.ending and now - listed.told_at > TELL_NAMES_SECONDS:
                 listed.told_at = now
                 self._change(listed, listed.entry.state, listed.sent.names, again=True)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -31,7 +31,13 @@ class _Followed:
     def __init__(self, stream: str, log: RunLog, process: str | None) -> None:
         self.stream, self.log, self.process = stream, log, process
         self.at = BEGIN
+        self.reading: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once all was read that was there when it began to be followed."""
         self.begun_at = self.heard_at = asyncio.get_running_loop().time()
+
+    def is_read(self) -> None:
+        if not self.reading.done():
+            self.reading.set_result(None)
 
 
 class LogFollower:
@@ -42,12 +48,13 @@ class LogFollower:
         self._followed: dict[str, _Followed] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def follow(self, run_id: str, stream: str, process: str | None, unread: Callable[[], None]) -> RunLog:
-        """The log of a run, as far as it is known here; `unread` is called when its last reader here has left.
+    async def follow(self, run_id: str, stream: str, process: str | None, unread: Callable[[], None]) -> RunLog:
+        """The log of a run, with all that Redis has of it; `unread` is called when its last reader here has left.
 
         `process` writes it; None: it is complete.
         """
         if followed := self._followed.get(run_id):
+            await asyncio.wait([followed.reading])
             return followed.log
 
         def left() -> None:
@@ -55,9 +62,10 @@ class LogFollower:
             unread()
 
         log = RunLog(left)
-        self._followed[run_id] = _Followed(stream, log, process)
+        followed = self._followed[run_id] = _Followed(stream, log, process)
         if self._task is None:
             self._task = asyncio.create_task(self._read_all())
+        await asyncio.wait([followed.reading])
         return log
 
     def give_up(self, run_id: str) -> None:
@@ -68,14 +76,15 @@ class LogFollower:
     async def _read_all(self) -> None:
         try:
             while self._followed:
-                await self._read(list(self._followed.items()))
-                await asyncio.sleep(FOLLOW_SECONDS)
+                has_more = await self._read(list(self._followed.items()))
+                await asyncio.sleep(0 if has_more else FOLLOW_SECONDS)
         finally:
             self._task = None
             for run_id, one in list(self._followed.items()):
                 self._fail(run_id, one, AnsweredElsewhere("nothing is followed any more"))
 
-    async def _read(self, followed: list[tuple[str, _Followed]]) -> None:
+    async def _read(self, followed: list[tuple[str, _Followed]]) -> bool:
+        """Read what has come; True if there may be more."""
         streams = [one.stream for _, one in followed]
         places = [one.at for _, one in followed]
         try:
@@ -83,16 +92,22 @@ class LogFollower:
         except Away:
             for run_id, one in followed:
                 self._fail(run_id, one, AnsweredElsewhere("Redis is away"))
-            return
+            return False
         found = {name.decode(): entries for name, entries in read or ()}
+        has_more = False
         for run_id, one in followed:
-            if entries := found.get(one.stream):
+            entries = found.get(one.stream, ())
+            has_more |= len(entries) == ENTRIES
+            if entries:
                 one.heard_at = asyncio.get_running_loop().time()
                 self._take(run_id, one, entries)
             elif asyncio.get_running_loop().time() - one.heard_at > ASK_AFTER_SECONDS:
                 await self._ask_after(run_id, one)
+            if len(entries) < ENTRIES:
+                one.is_read()
+        return has_more
 
-    def _take(self, run_id: str, one: _Followed, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    def _take(self, run_id: str, one: _Followed, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
         try:
             for at, told in entries:
                 one.at = at
@@ -113,6 +128,7 @@ class LogFollower:
         if said != WELL_ENDED:
             one.log.fail(failure_from_bytes(said))
         one.log.end()
+        one.is_read()
 
     async def _ask_after(self, run_id: str, one: _Followed) -> None:
         """It was silent for a while: is there still somebody who writes it?"""
@@ -130,6 +146,7 @@ class LogFollower:
         if self._followed.pop(run_id, None):
             one.log.fail(error)
             one.log.end()
+        one.is_read()
 
     async def aclose(self) -> None:
         """Follow nothing any more."""

@@ -10,6 +10,7 @@ that has begun must come to its end.
 
 import asyncio
 import logging
+import time
 import uuid
 from contextlib import suppress
 from contextvars import copy_context
@@ -18,7 +19,7 @@ import msgspec
 
 from gateway.domain import errors
 from gateway.domain.errors import GatewayError, InvalidModelOutput, PicturesUnseen, ToolNamesTaken
-from gateway.domain.events import Event, TokensCounted
+from gateway.domain.events import Event, Stop, TokensCounted
 from gateway.letta.notes import NOBODY_ALLOWS
 from gateway.letta.upstream import Sending
 from gateway.shared.lines import OWN_PLACE, Place
@@ -73,6 +74,8 @@ class Run:
         self._listening = False
         """True: Letta may still say something."""
         self._cancelling: asyncio.Task[None] | None = None
+        self._is_let_go = False
+        """True: Letta goes on with it alone."""
         self._grace: asyncio.TimerHandle | None = None
         self._context = copy_context()
         """The context of the request that has begun it: what Letta says comes in another."""
@@ -126,9 +129,16 @@ class Run:
             self.leave()
 
     def stop(self) -> None:
-        """End the run from this side; its readers are told."""
+        """End the run from this side; its readers are told.
+
+        One that outlives its readers goes on in a Letta that keeps it, and nobody here listens any more.
+        """
         self.log.fail(errors.Stopped("the gateway is shutting down"))
-        self.leave()
+        if self.turn.outlives and self._means.upstream.capabilities.keeps_runs and not self._course.may_be_dropped:
+            self._is_let_go = True
+            self.task.cancel()
+        else:
+            self.leave()
 
     def cancel(self) -> None:
         """End the run, for whoever asked for it does not want it any more; its readers are told."""
@@ -273,11 +283,11 @@ class Run:
             self._begin_cancel()
         # At last: the readers are told within this call.
         if heard.told:
-            self.log.append(heard.told)
+            self.log.append(_dated(heard.told) if heard.stopped else heard.told)
 
     def _tell(self, events: list[Event]) -> None:
         if events:
-            self.log.append(events)
+            self.log.append(_dated(events))
 
     # What a run goes on with
 
@@ -322,7 +332,7 @@ class Run:
         self._watch.stop()
         self._carry_out(self._course.flush())
         self._watch.stop()
-        if self._course.fail(error) and not self._cancelling:
+        if self._course.fail(error) and not (self._cancelling or self._is_let_go):
             failure = self._failure(error)
             if isinstance(failure, Exception):
                 self.log.fail(failure)
@@ -339,6 +349,9 @@ class Run:
         account.count(more, estimated=True)
 
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
+        if self._is_let_go:
+            self._means.conversations.release(self.turn, conversation)
+            return
         well = self._course.ended_well
         answer = self.log.answer(whole=well) + self._gate.text
         with suppress(errors.Overtaken):
@@ -379,3 +392,9 @@ class Run:
             await self._means.upstream.cancel(*self._where)
         except errors.UpstreamError as error:
             logger.warning("a run could not be cancelled: %s: %s", type(error).__name__, error)
+
+
+def _dated(events: list[Event]) -> list[Event]:
+    """The events, in which the end of the run has its time."""
+    now = int(time.time())
+    return [msgspec.structs.replace(event, at=now) if isinstance(event, Stop) else event for event in events]

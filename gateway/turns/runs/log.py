@@ -336,6 +336,12 @@ class Reader:
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
 
+    async def end(self) -> None:
+        """Return once the run has told its end; nobody else may wait for its news."""
+        while not (self._log.ended or self._log.failure):
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+
     def between(self, start: int, end: int) -> list[Event]:
         """The events after one number up to another, joined; all of them must have come."""
         return [event for event, _ in self._log.between(start, end)]

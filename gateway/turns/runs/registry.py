@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec import Struct
@@ -127,6 +128,10 @@ class Runs:
             return reader
         return self.start(turn, sent, run_id, head)
 
+    async def prepare(self, turn: Turn) -> None:
+        """Find, or make, the agent of a turn that is to come. Raises UpstreamError."""
+        await self.means.agents.get(turn.agent_type, turn.caller.user)
+
     async def question_of(self, turn: Turn) -> tuple[str, int]:
         """The turn whose calls wait for the answers that this one brings: its id, and the second of it; or ("", 0).
 
@@ -144,13 +149,20 @@ class Runs:
             return (known.run or known.log).follow(after)
         return await self._directory.follow(name) if self._directory else None
 
-    async def cancel(self, name: str) -> bool:
-        """End the run under way with a name, wherever it is; False if there is none. Its readers are told."""
+    async def cancel(self, name: str) -> Reader | None:
+        """End the run with a name if it is under way, wherever it is; its readers are told.
+
+        Gives a reader of all that it has told, to its end; None if there is no such run. Raises AnsweredElsewhere.
+        """
+        reader = await self.follow(name)
         if (known := self._sent.get(name)) and known.run:
             known.run.cancel()
             await asyncio.wait([known.run.task])
-            return True
-        return bool(self._directory and await self._directory.cancel(name))
+        elif reader and self._directory and await self._directory.cancel(name):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await reader.end()
+        return reader
 
     async def forget(self, name: str) -> None:
         """Forget the run that was known by a name, wherever it is kept."""

@@ -129,6 +129,23 @@ class ChatCompletion(Struct, frozen=True):
     object: Literal["chat.completion"] = "chat.completion"
 
 
+class ModelCapabilities(Struct, frozen=True):
+    """The abilities of a model, for programs that ask before they use them."""
+
+    chat_completions: bool = True
+    responses: bool = True
+    streaming: bool = True
+    background: bool = True
+    """True: a response may be given in the background."""
+    conversations: bool = True
+    """True: responses go on with each other, and with conversations."""
+    tools: bool = True
+    """True: it calls tools that a request brings."""
+    structured_outputs: bool = True
+    reasoning: bool = True
+    """True: its thoughts are shown."""
+
+
 class ModelObject(Struct, frozen=True):
     """An agent type as a model; `name` and `info` are what Open WebUI reads besides."""
 
@@ -136,6 +153,7 @@ class ModelObject(Struct, frozen=True):
     created: int
     name: str
     info: dict[str, dict[str, object]]
+    capabilities: ModelCapabilities
     object: Literal["model"] = "model"
     owned_by: str = "letta"
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gateway.wires.responses.request import OfferedTool, ResponsesRequest
 from gateway.wires.responses.response import ConversationRef
-from gateway.wires.responses.tools import custom_names, read_choice, takes
+from gateway.wires.responses.tools import NAMESPACE, custom_names, names_in_namespaces, read_choice, takes
 
 # So many bytes an echo has at most, encoded: it is kept with its run, and told three times.
 LARGEST_ECHO = 64 * 1024
@@ -53,12 +53,17 @@ class Echo(Struct, frozen=True, omit_defaults=True):
     store: bool = True
     background: bool = False
     custom_tools: tuple[str, ...] = ()
-    """The names of the custom tools, whose calls are told in another way. No response repeats it."""
+    """The names of the custom tools, whose calls are told in another way. No response repeats it, nor what follows."""
+    namespaces: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+    """The namespaces and names of tools that are in one, by the names that the agent knows them by."""
+    encrypted: bool = False
+    """True: the request asks for encrypted thoughts, so it is said that there are none."""
 
     def repeated(self) -> dict[str, Any]:
         """The fields of a response that repeat the request."""
         fields = msgspec.structs.asdict(self)
-        del fields["custom_tools"]
+        for name in ("custom_tools", "namespaces", "encrypted"):
+            del fields[name]
         return fields
 
 
@@ -89,6 +94,8 @@ def to_echo(asked: ResponsesRequest) -> Echo:
         asked.store is not False,
         bool(asked.background),
         custom_names(offered),
+        names_in_namespaces(offered),
+        asked.asks_for_encrypted,
     )
     return _bounded(echo)
 
@@ -108,6 +115,9 @@ def _bounded(echo: Echo) -> Echo:
 
 
 def _tool(tool: OfferedTool) -> dict[str, Any]:
+    if tool.type == NAMESPACE:
+        tools = [_tool(one) for one in tool.tools or ()]
+        return {"type": NAMESPACE, "name": tool.name, "description": tool.description or "", "tools": tools}
     if tool.type == "custom":
         told = {"type": "custom", "name": tool.name, "description": tool.description}
         return {**told, "format": tool.format} if _is_grammar(tool.format) else told

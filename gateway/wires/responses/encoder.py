@@ -5,10 +5,10 @@ https://github.com/openresponses/openresponses
 
 Each saying becomes some events, and each event a frame. An item closes before another begins, but for the client's
 calls, whose arguments may come beside each other: they close at the end. The events are the same however the texts of
-a run are joined: a delta of several pieces has the number of the last of them. Clock and ids are given to the encoder.
+a run are joined: a delta of several pieces has the number of the last of them. The ids are given to the encoder.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TypeVar
 
 from gateway.domain.errors import GatewayError
@@ -35,6 +35,7 @@ from gateway.wires.responses.items import (
     OpenMessage,
     OpenOwnCall,
     OpenThoughts,
+    OpenUnencryptedThoughts,
 )
 from gateway.wires.responses.read import OWN_CALL
 from gateway.wires.responses.response import (
@@ -42,6 +43,7 @@ from gateway.wires.responses.response import (
     Framing,
     FunctionOutputItem,
     IncompleteDetails,
+    InputTextPart,
     InputTokensDetails,
     ItemAdded,
     ItemDone,
@@ -86,7 +88,7 @@ T = TypeVar("T", bound=OpenItem)
 class ResponsesEncoder:
     """The `Encoder` of one response.
 
-    `ResponsesEncoder(ids=seal.ids_of(place), created_at=1_790_000_000, echo=to_echo(request), clock=time.time)`
+    `ResponsesEncoder(ids=seal.ids_of(place), created_at=1_790_000_000, echo=to_echo(request))`
     """
 
     def __init__(
@@ -95,7 +97,6 @@ class ResponsesEncoder:
         ids: ItemIds,
         created_at: int,
         echo: Echo,
-        clock: Callable[[], float],
         tool_activity: ToolActivity = "thoughts",
         framing: Framing = event_frame,
         after: int = -1,
@@ -104,8 +105,9 @@ class ResponsesEncoder:
 
         No delta may stand for pieces on both sides of it: whoever follows from there splits the text.
         """
-        self._ids, self._created_at, self._echo, self._clock = ids, created_at, echo, clock
-        self._custom = frozenset(echo.custom_tools)
+        self._ids, self._created_at, self._echo = ids, created_at, echo
+        self._custom, self._namespaces = frozenset(echo.custom_tools), echo.namespaces
+        self._thoughts = OpenUnencryptedThoughts if echo.encrypted else OpenThoughts
         self._rich = tool_activity == "rich"
         self._framing, self._after = framing, after
         self.number = 0
@@ -114,6 +116,7 @@ class ResponsesEncoder:
         self._status: ResponseStatus = "queued" if echo.background else "in_progress"
         self._ends_as: ResponseStatus = "completed"
         self._completed_at: int | None = None
+        self._ended_at = 0
         self._failure: ResponseFailure | None = None
         self._usage: ResponseUsage | None = None
         self._output: list[OutputItem | None] = []
@@ -180,7 +183,7 @@ class ResponsesEncoder:
 
     def _complete(self) -> None:
         self._status = self._ends_as
-        self._completed_at = int(self._clock()) if self._status == "completed" else None
+        self._completed_at = (self._ended_at or None) if self._status == "completed" else None
 
     def _say(self, saying: Saying) -> None:
         # Almost every saying is one of the first two.
@@ -191,10 +194,11 @@ class ResponsesEncoder:
                     message = self._begin_text("msg", OpenMessage)
                 self._grow(message, text, pieces)
             case Thought(text, _, pieces):
-                self._grow(self._text or self._begin_text("rs", OpenThoughts), text, pieces)
+                self._grow(self._text or self._begin_text("rs", self._thoughts), text, pieces)
             case ThoughtsOpened():
-                self._begin_text("rs", OpenThoughts)
-            case Finished(reason):
+                self._begin_text("rs", self._thoughts)
+            case Finished(reason, at):
+                self._ended_at = at
                 self._finish(reason)
             case BrokenOff():
                 self._close_all("incomplete")
@@ -242,9 +246,10 @@ class ResponsesEncoder:
 
     def _begin_call(self, id: str, name: str) -> OpenCall:
         index = len(self._output)
+        namespace, told = self._namespaces.get(name, (None, name))
         if name in self._custom:
-            return self._begin(OpenCustomCall(self._ids.item("ctc", index), index, id, name))
-        return self._begin(OpenCall(self._ids.item("fc", index), index, id, name))
+            return self._begin(OpenCustomCall(self._ids.item("ctc", index), index, id, told, namespace))
+        return self._begin(OpenCall(self._ids.item("fc", index), index, id, told, namespace))
 
     def _call_own(self, call: CallPiece, refusal: str) -> None:
         """Tell a call of a tool of Letta's own, or a piece of one."""
@@ -280,7 +285,7 @@ class ResponsesEncoder:
         if self._rich:
             told = NOT_RETURNED if output is None else output
             id = self._ids.item("fco", len(self._output))
-            self._add(FunctionOutputItem(id, own.call_id, told, status))
+            self._add(FunctionOutputItem(id, own.call_id, (InputTextPart(told),), status))
 
     def _ask(self, call: CallPiece) -> None:
         self._close_text("commentary")

@@ -20,12 +20,12 @@ _FORM = 1
 # The form, the owner, the scope, the agent type, the kind of chat, the chat, the turn, the results, the second.
 _RESPONSE = Layout(">B16s4s4sB16s8s4sQ")
 _INDEX = Layout(">H")
-# The form, the owner, the scope, the nonce, the second.
-_CONVERSATION = Layout(">B16s4s8sQ")
+# The form, the owner, the scope, the nonce, the second, the agent type.
+_CONVERSATION = Layout(">B16s4s8sQ4s")
 _MAC_BYTES = 16
 _CHAT_KINDS: tuple[ChatKind, ...] = get_args(ChatKind)
 _HAS_RESULTS = 0x80
-_NOBODY = bytes(16)
+_NOBODY, _ANY_TYPE = bytes(16), bytes(4)
 _HASH = "sha256"
 
 
@@ -66,8 +66,8 @@ class Seal:
 
     def conversation_id(self, place: ConversationPlace) -> str:
         owner = bytes.fromhex(place.owner) if place.owner else _NOBODY
-        packed = _CONVERSATION.pack(_FORM, owner, _hex(place.scope), _hex(place.nonce), place.made_at)
-        return self._seal("conv", packed)
+        scope, nonce, agent_type = _hex(place.scope), _hex(place.nonce), _hex(place.agent_type)
+        return self._seal("conv", _CONVERSATION.pack(_FORM, owner, scope, nonce, place.made_at, agent_type))
 
     def read_response(self, text: str) -> ResponsePlace | None:
         """The place of a response's id; None for what is no id, or was not made with one of the secrets."""
@@ -95,8 +95,14 @@ class Seal:
         packed = self._open("conv", text)
         if not packed or len(packed) != _CONVERSATION.size:
             return None
-        _, owner, scope, nonce, made_at = _CONVERSATION.unpack(packed)
-        return ConversationPlace(scope.hex(), nonce.hex(), "" if owner == _NOBODY else owner.hex(), made_at)
+        _, owner, scope, nonce, made_at, agent_type = _CONVERSATION.unpack(packed)
+        return ConversationPlace(
+            scope.hex(),
+            nonce.hex(),
+            "" if owner == _NOBODY else owner.hex(),
+            made_at,
+            "" if agent_type == _ANY_TYPE else agent_type.hex(),
+        )
 
     def ids_of(self, place: ResponsePlace) -> "SealedIds":
         """The ids of the response at a place, and of its items."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from gateway.domain.request import NO_ARGUMENTS
 from gateway.domain.texts.halves import Mender
@@ -121,9 +121,10 @@ class OpenThoughts(OpenItem):
     """A block of thoughts, told as the summary of some reasoning: this part has one name in every specification."""
 
     delta_event = SummaryTextDelta
+    encrypted: UnsetType | None = UNSET
 
     def item(self, status: ItemStatus) -> ReasoningOutput:
-        return ReasoningOutput(self.id, (SummaryText(self.text),) if self.pieces else ())
+        return ReasoningOutput(self.id, (SummaryText(self.text),) if self.pieces else (), self.encrypted)
 
     def opening(self) -> Sequence[ResponseEvent]:
         return [*super().opening(), SummaryPartAdded(self.id, self.index, 0, SummaryText(""))]
@@ -137,17 +138,24 @@ class OpenThoughts(OpenItem):
         ]
 
 
+class OpenUnencryptedThoughts(OpenThoughts):
+    """The same for a request that asks for encrypted ones."""
+
+    encrypted = None
+
+
 class OpenCall(OpenItem):
     """A call of a function of the client's; its arguments come mended."""
 
     delta_event: type[DeltaEvent] = FunctionArgumentsDelta
 
-    def __init__(self, id: str, index: int, call_id: str, name: str) -> None:
+    def __init__(self, id: str, index: int, call_id: str, name: str, namespace: str | None = None) -> None:
         super().__init__(id, index)
         self.call_id, self.name = call_id, name
+        self.namespace = UNSET if namespace is None else namespace
 
     def item(self, status: ItemStatus) -> OutputItem:
-        return FunctionCallItem(self.id, self.call_id, self.name, self.text, status)
+        return FunctionCallItem(self.id, self.call_id, self.name, self.text, status, self.namespace)
 
     def closing(self, status: ItemStatus) -> Sequence[ResponseEvent]:
         return [
@@ -161,8 +169,8 @@ class OpenCustomCall(OpenCall):
 
     delta_event = CustomInputDelta
 
-    def __init__(self, id: str, index: int, call_id: str, name: str) -> None:
-        super().__init__(id, index, call_id, name)
+    def __init__(self, id: str, index: int, call_id: str, name: str, namespace: str | None = None) -> None:
+        super().__init__(id, index, call_id, name, namespace)
         self._input = CustomInput()
 
     def read(self, text: str) -> str:
@@ -172,7 +180,7 @@ class OpenCustomCall(OpenCall):
         return self._input.flush()
 
     def item(self, status: ItemStatus) -> CustomCallItem:
-        return CustomCallItem(self.id, self.call_id, self.name, self.text)
+        return CustomCallItem(self.id, self.call_id, self.name, self.text, self.namespace)
 
     def closing(self, status: ItemStatus) -> Sequence[ResponseEvent]:
         return [CustomInputDone(self.id, self.index, self.text), ItemDone(self.index, self.item(status))]

@@ -28,7 +28,7 @@ from gateway.wires.responses.request import (
     InputPart,
     ResponsesRequest,
 )
-from gateway.wires.responses.tools import custom_arguments, to_offered_tools
+from gateway.wires.responses.tools import custom_arguments, full_name, to_offered_tools
 
 # How the id of a call begins by which a tool of Letta's own is shown as a function: its client tells it again.
 OWN_CALL = "letta_"
@@ -122,20 +122,25 @@ def _options(asked: ResponsesRequest) -> Options:
     return Options(asked.temperature, asked.most_tokens, wanted if wants_json else None, effort)
 
 
+def to_messages(items: Sequence[InputItem], place: str) -> tuple[RequestMessage, ...]:
+    """The messages that items of the field `place` are."""
+    return tuple(_Path(items, 0, place).messages)
+
+
 class _Path:
     """The messages of a path, made of items from a place on.
 
     What an answer said and called are items beside each other; all of its calls belong to the last of its messages.
     """
 
-    def __init__(self, items: Sequence[InputItem], start: int) -> None:
+    def __init__(self, items: Sequence[InputItem], start: int, place: str = "input") -> None:
         self.messages: list[RequestMessage] = []
         self._calls: list[ToldCall] = []
         self._answer: list[RequestMessage] = []
         """The messages of the answer that is being read."""
         self._place = ""
         for i in range(start, len(items)):
-            self._add(items[i], f"input[{i}]")
+            self._add(items[i], f"{place}[{i}]")
         self._end_answer()
 
     def _add(self, item: InputItem, place: str) -> None:
@@ -143,7 +148,9 @@ class _Path:
         if kind in CALLS and not _is_own(item):
             self._place = self._place or place
             arguments = item.arguments if kind == "function_call" else custom_arguments(item.input or "")
-            self._calls.append(ToldCall(item.call_id or "", item.name or "", arguments or ""))
+            self._calls.append(
+                ToldCall(item.call_id or "", full_name(item.namespace, item.name or ""), arguments or "")
+            )
         elif kind == MESSAGE and item.role == "assistant":
             self._answer.append(RequestMessage("assistant", _said(item.content), place))
         elif kind == MESSAGE and item.role:

@@ -40,6 +40,7 @@ class InputItem(Struct, frozen=True, gc=False):
     content: str | list[InputPart] | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
     input: str | None = None
     output: str | list[InputPart] | None = None
@@ -56,7 +57,7 @@ class InputItem(Struct, frozen=True, gc=False):
 
 
 class OfferedTool(Struct, frozen=True):
-    """A tool of any type: a function in the flat form, a custom tool, or one that nobody here has."""
+    """A tool of any type: a function in the flat form, a custom tool, several of them, or one that nobody here has."""
 
     type: str
     name: str | None = None
@@ -64,6 +65,8 @@ class OfferedTool(Struct, frozen=True):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     format: Any = None
+    tools: "list[OfferedTool] | None" = None
+    """Those of a namespace."""
     external_web_access: Any = None
 
     # https://github.com/openai/codex: it sends `web_search` where the search is off, too.
@@ -111,6 +114,7 @@ class ResponsesRequest(Struct, frozen=True):
     store: bool | None = None
     background: bool | None = None
     stream: bool | None = None
+    include: Any = None
     top_logprobs: Any = None
     prompt: Any = None
 
@@ -127,6 +131,11 @@ class ResponsesRequest(Struct, frozen=True):
     @property
     def most_calls(self) -> int | None:
         return _limit(self.max_tool_calls)
+
+    @property
+    def asks_for_encrypted(self) -> bool:
+        """True if the thoughts are asked for in a form that OpenAI alone can read."""
+        return isinstance(self.include, list) and "reasoning.encrypted_content" in self.include
 
     @property
     def format(self) -> dict[str, Any] | None:
@@ -189,28 +198,29 @@ def decode_request(body: bytes) -> ResponsesRequest:
     if not request.input:
         raise InvalidRequest("`input` is empty: expected a text, or at least one item.", "input")
     if isinstance(request.input, list):
-        _check_items(request.input)
+        check_items(request.input)
     return request
 
 
-def _check_items(items: list[InputItem]) -> None:
-    """Raises InvalidRequest."""
-    check_count(len(items), MESSAGES, "input", "items")
-    check_count(sum(_parts(item.content) + _parts(item.output) for item in items), PARTS, "input", "parts")
+def check_items(items: list[InputItem], place: str = "input") -> None:
+    """Check the items in the field `place`. Raises InvalidRequest."""
+    check_count(len(items), MESSAGES, place, "items")
+    check_count(sum(_parts(item.content) + _parts(item.output) for item in items), PARTS, place, "parts")
     for i, item in enumerate(items):
         kind = item.kind
         needed = _NEEDED.get(kind)
         if not kind:
-            raise missing(f"input[{i}].type")
+            raise missing(f"{place}[{i}].type")
         if needed is None:
             # The type is repeated only where it is a name.
             named = f" `{kind}`" if kind.isidentifier() and len(kind) <= 40 else ""
+            where = f"{place}[{i}]"
             raise InvalidRequest(
-                f"`input[{i}]`: this gateway takes no items of the type{named}.", f"input[{i}]", "unsupported_parameter"
+                f"`{where}`: this gateway takes no items of the type{named}.", where, "unsupported_parameter"
             )
         for field in needed:
             if getattr(item, field) is None:
-                raise missing(f"input[{i}].{field}")
+                raise missing(f"{place}[{i}].{field}")
 
 
 def _parts(content: str | list[InputPart] | None) -> int:

@@ -46,7 +46,8 @@ class ReasoningOutput(Struct, frozen=True, tag="reasoning"):
 
     id: str
     summary: tuple[SummaryText, ...]
-    encrypted_content: None = None
+    encrypted_content: UnsetType | None = UNSET
+    """None where the request asks for it: nothing is encrypted. Else absent, as Open Responses has it."""
 
 
 class FunctionCallItem(Struct, frozen=True, tag="function_call"):
@@ -57,14 +58,22 @@ class FunctionCallItem(Struct, frozen=True, tag="function_call"):
     name: str
     arguments: str
     status: ItemStatus
+    namespace: str | UnsetType = UNSET
+
+
+class InputTextPart(Struct, frozen=True, tag="input_text"):
+    text: str
 
 
 class FunctionOutputItem(Struct, frozen=True, tag="function_call_output"):
-    """The text that a tool of Letta's own returned, where its call was told as one of a function."""
+    """The text that a tool of Letta's own returned, where its call was told as one of a function.
+
+    In a part: Open WebUI fails over a text alone.
+    """
 
     id: str
     call_id: str
-    output: str
+    output: tuple[InputTextPart]
     status: ItemStatus
 
 
@@ -75,6 +84,7 @@ class CustomCallItem(Struct, frozen=True, tag="custom_tool_call"):
     call_id: str
     name: str
     input: str
+    namespace: str | UnsetType = UNSET
 
 
 class McpExecutionError(Struct, frozen=True, tag="mcp_tool_execution_error"):

@@ -17,16 +17,16 @@ from gateway.wires.responses.request import OfferedTool
 
 # The one argument of a function that a custom tool is offered as.
 INPUT = "input"
+NAMESPACE = "namespace"
 # The longest type of a tool that an error repeats.
 _LONGEST_TYPE = 40
 
 
 def to_offered_tools(tools: list[OfferedTool] | None, choice: Any, parallel: bool | None) -> ClientTools:
     """`tools`, `tool_choice` and `parallel_tool_calls`. Raises InvalidRequest for what no agent can be given."""
-    check_tool_count(tools or ())
-    offered = [
-        (_to_client_tool(tool, f"tools[{i}]"), f"tools[{i}]") for i, tool in enumerate(tools or ()) if takes(tool)
-    ]
+    spread = [(one, f"tools[{i}]") for i, tool in enumerate(tools or ()) if takes(tool) for one in alone(tool)]
+    check_tool_count(spread)
+    offered = [(_to_client_tool(tool, place), place) for tool, place in spread]
     return to_offered(offered, read_choice(choice), parallel is not False)
 
 
@@ -35,9 +35,34 @@ def takes(tool: OfferedTool) -> bool:
     return tool.type in ("function", "custom") or not tool.is_off
 
 
+def alone(tool: OfferedTool) -> list[OfferedTool]:
+    """The tools that a namespace has, by the names that the agent knows them by; of any other that tool."""
+    if tool.type != NAMESPACE:
+        return [tool]
+    return [
+        one if one.name is None else msgspec.structs.replace(one, name=full_name(tool.name, one.name))
+        for one in tool.tools or ()
+    ]
+
+
+def full_name(namespace: str | None, name: str) -> str:
+    """The name that the agent knows a tool by: agents have no namespaces."""
+    return name if namespace is None else f"{namespace}__{name}"
+
+
 def custom_names(tools: Iterable[OfferedTool]) -> tuple[str, ...]:
-    """The names of the custom tools."""
-    return tuple(tool.name for tool in tools if tool.type == "custom" and tool.name)
+    """The names of the custom tools, as the agent knows them."""
+    return tuple(one.name for tool in tools for one in alone(tool) if one.type == "custom" and one.name)
+
+
+def names_in_namespaces(tools: Iterable[OfferedTool]) -> dict[str, tuple[str, str]]:
+    """The namespace and the name in it of each tool that has one, by the names that the agent knows them by."""
+    return {
+        full_name(tool.name, one.name): (tool.name, one.name)
+        for tool in tools
+        for one in tool.tools or ()
+        if tool.type == NAMESPACE and tool.name and one.name
+    }
 
 
 def custom_arguments(text: str) -> str:

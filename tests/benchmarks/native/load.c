@@ -3,7 +3,7 @@
 //   load port=8000 api=openai streams=60 content=120 thoughts=30 rate=50000 ramp_ms=1000 timeout_s=30
 //        people=bench persons=0 model=bench hold_ms=0 hold_after=0
 //
-// api: `openai` asks a gateway, `letta` the mock itself. Each stream is the first turn of a chat of its own, of the
+// api: `openai` asks a gateway for chat completions, `responses` for responses, `letta` asks the mock itself. Each stream is the first turn of a chat of its own, of the
 // person <people>-<number>; with `persons=10` ten of them take turns. The key stands in BENCH_KEY. Times are in
 // microseconds; a token's delay is from the mock's stamp in it to where it is read here.
 #include "wire.h"
@@ -93,7 +93,7 @@ static void end(stream *s, int *why) {
 static void ask(stream *s, int number) {
     char body[2048], request[4096], marker[128];
     const char *key = getenv("BENCH_KEY");
-    bool letta = !strcmp(want.api, "letta");
+    bool letta = !strcmp(want.api, "letta"), responses = !strcmp(want.api, "responses");
     sprintf(marker, "BENCH:%d:%d:%ld:%d:%d:", want.content, want.thoughts, want.rate, want.hold_ms, want.hold_after);
     int size = letta ? snprintf(body, sizeof body,
                                 "{\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}],\"streaming\":true,"
@@ -101,14 +101,18 @@ static void ask(stream *s, int number) {
                                 marker)
                      : snprintf(body, sizeof body,
                                 "{\"model\":\"%s\",\"user\":\"%s-%d\",\"metadata\":{\"chat_id\":\"c-%llu-%d\"},"
-                                "\"stream\":true,\"stream_options\":{\"include_usage\":true},"
-                                "\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}",
+                                "\"stream\":true,%s[{\"role\":\"user\",\"content\":\"%s\"}]}",
                                 want.model, want.people, want.persons ? number % want.persons : number,
-                                (unsigned long long)run, number, marker);
+                                (unsigned long long)run, number,
+                                responses ? "\"input\":" : "\"stream_options\":{\"include_usage\":true},\"messages\":",
+                                marker);
     int all = snprintf(request, sizeof request,
                        "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\nauthorization: Bearer %s\r\n"
                        "content-type: application/json\r\naccept: text/event-stream\r\n%scontent-length: %d\r\n\r\n%s",
-                       letta ? "/v1/conversations/conv-0/messages" : "/v1/chat/completions", want.port,
+                       letta       ? "/v1/conversations/conv-0/messages"
+                       : responses ? "/v1/responses"
+                                   : "/v1/chat/completions",
+                       want.port,
                        key ? key : "none",
                        // As OpenAI's SDKs do, which say so of what they send again: its answer is worth keeping.
                        letta ? "" : "x-stainless-retry-count: 0\r\n", size, body);
@@ -137,12 +141,19 @@ static void begin(stream *s, int number) {
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, s->fd, &event);
 }
 
+// True of the token that an event brings: those of a response are told again, with all that came before them.
+static bool is_new(const char *at) {
+    static const char before[] = "\"delta\":\" ";
+    size_t length = sizeof before - 1;
+    return strcmp(want.api, "responses") || ((size_t)(at - in) >= length && !memcmp(at - length, before, length));
+}
+
 // Count the tokens in what has come; gives how much of it they take.
 static size_t count_tokens(stream *s, size_t size, uint64_t now) {
     size_t used = 0;
     for (char *p = in; (p = memchr(p, '@', size - (size_t)(p - in))); p++) {
         if (size - (size_t)(p - in) < STAMP_DIGITS + 2) break;
-        if (p[1] != 'c' && p[1] != 'r') continue;
+        if ((p[1] != 'c' && p[1] != 'r') || !is_new(p)) continue;
         uint64_t stamp = 0;
         int digits = 0;
         for (; digits < STAMP_DIGITS && p[2 + digits] >= '0' && p[2 + digits] <= '9'; digits++)
@@ -170,7 +181,8 @@ static void read_stream(stream *s) {
     if (!s->status && size >= 12 && !memcmp(in, "HTTP/1.1 ", 9)) s->status = atoi(in + 9);
     size_t used = count_tokens(s, size, now);
     if (s->content >= want.content || closed) {
-        s->done |= memmem(in + used, size - used, "[DONE]", 6) != NULL;
+        const char *last = strcmp(want.api, "responses") ? "[DONE]" : "event: response.completed";
+        s->done |= memmem(in + used, size - used, last, strlen(last)) != NULL;
         s->terminated |= memmem(in, size, "\r\n0\r\n\r\n", 7) != NULL;
     }
     if (closed || (s->done && s->terminated) || (s->status && s->status != 200)) {

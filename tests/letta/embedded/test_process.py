@@ -355,7 +355,11 @@ async def test_nobody_else_can_enter_the_state_directory(tmp_path: Path, monkeyp
     assert (tmp_path / "home" / "state").stat().st_mode & 0o777 == 0o700
 
 
-async def test_it_starts_with_what_an_earlier_one_compiled_and_without_it_where_that_is_garbled(tmp_path: Path) -> None:
+async def test_it_starts_with_what_an_earlier_one_compiled_and_without_it_where_that_is_garbled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All others share what they have compiled.
+    monkeypatch.delenv("NODE_COMPILE_CACHE")
     async with started(tmp_path) as server:
         # Straight to the App Server: its keeper would not wait for it for ever.
         assert (pid := server.pid)

@@ -33,7 +33,7 @@ def first(*texts: str, id: str = FIRST, keeps: bool = True) -> Turn:
 def behind(before: str, text: str, id: str, first: Turn) -> Turn:
     """The next message behind a turn, of a client that tells nothing else."""
     after = After(before, AT, "previous_response_id")
-    return placed(turn(text, chat=None, frontend=False), id, True, first.marker, after)
+    return placed(turn(text, chat=None, frontend=False), id, first.keeps, first.marker, after)
 
 
 def heard(letta: MemoryLetta) -> list[list[str]]:
@@ -60,8 +60,13 @@ def gateway(request: pytest.FixtureRequest, either: MemoryLetta) -> Gateway:
     return Gateway(either, request.param)
 
 
-async def test_it_is_appended_to_at_its_end(gateway: Gateway) -> None:
-    begun = first()
+@pytest.fixture(params=[True, False], ids=["kept", "not kept"])
+def keeps(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+async def test_it_is_appended_to_at_its_end(gateway: Gateway, keeps: bool) -> None:
+    begun = first(keeps=keeps)
     await gateway.say(begun)
     await gateway.say(behind(FIRST, "More", SECOND, begun), "Yes")
     await gateway.say(behind(SECOND, "And", THIRD, begun), "No")
@@ -69,8 +74,8 @@ async def test_it_is_appended_to_at_its_end(gateway: Gateway) -> None:
     assert heard(gateway.letta) == [["Hi", "Hello", "More", "Yes", "And", "No"]]
 
 
-async def test_anywhere_else_it_is_a_branch(gateway: Gateway) -> None:
-    begun = first()
+async def test_anywhere_else_it_is_a_branch(gateway: Gateway, keeps: bool) -> None:
+    begun = first(keeps=keeps)
     await gateway.say(begun)
     await gateway.say(behind(FIRST, "More", SECOND, begun), "Yes")
     await gateway.say(behind(FIRST, "Other", THIRD, begun), "No")
@@ -135,6 +140,18 @@ async def test_results_go_where_their_calls_wait(gateway: Gateway) -> None:
     found, sending = await gateway.conversations.find(gateway.agent, asked)
 
     assert (found.id, [result.text for result in sending.results], sending.messages) == (conversation, ["12"], [])
+
+
+async def test_results_for_which_no_call_waits_there_go_nowhere(gateway: Gateway) -> None:
+    begun = first()
+    await gateway.say(begun)
+    path = RequestedPath(path_of([GO_AHEAD]), results=(ToolResult("call_1", "12"),), only_results=True)
+    asked = msgspec.structs.replace(behind(FIRST, "", SECOND, begun), asked=path)
+    with pytest.raises(NotFoundHere, match="one of these calls waits") as raised:
+        await gateway.say(asked)
+
+    assert raised.value.code == "previous_response_not_found"
+    assert heard(gateway.letta) == [["Hi", "Hello"]]
 
 
 async def test_while_another_turn_is_under_way_it_is_a_branch(either: MemoryLetta, agent: KnownAgent) -> None:

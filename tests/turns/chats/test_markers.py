@@ -189,6 +189,14 @@ SUMMARIES: dict[str, tuple[Summary, str]] = {
         Summary(MARKER, gone="c0ffee0123456789"),
         f"Letta Gateway (deleted c0ffee0123456789) {MARKER}",
     ),
+    "one of a chat that was given its id": (
+        Summary(MARKER, whose=f"0b1c2d3e.{'5e' * 16}"),
+        f"Letta Gateway (about 0b1c2d3e.{'5e' * 16}) {MARKER}",
+    ),
+    "one of which more is said": (
+        Summary(MARKER, note="[1]", whose=f"0b1c2d3e.{'5e' * 16}", about="eJw-_w"),
+        f"Letta Gateway (about 0b1c2d3e.{'5e' * 16}.eJw-_w) [1] {MARKER}",
+    ),
     "the scratch": (Summary(f"{SCRATCH}0123"), f"Letta Gateway {SCRATCH}0123"),
 }
 

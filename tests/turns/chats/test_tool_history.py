@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.request import GoesOn, Request, RequestMessage
+from gateway.turns.chats.path import read_path
 from tests.pictures.drawn import picture
 from tests.turns.calling import Json, assistant, request, result, user
 
@@ -16,6 +18,14 @@ def test_arguments_nested_deeper_than_can_be_read_are_told_as_they_are() -> None
     (first,) = request(user("Hi"), called, result("c1")).asked.path
 
     assert json.loads(first.exchanged)["arguments"] == deep
+
+
+def test_of_calls_that_were_told_before_the_results_alone_count_and_are_told() -> None:
+    messages = (RequestMessage("tool", ("12 degrees",), "input[0]", call_id="c1"),)
+    told = read_path(Request("tutor", messages, goes_on=GoesOn("resp_1", "previous_response_id")))
+
+    assert ([(one.tool_call_id, one.text) for one in told.results], told.only_results) == ([("c1", "12 degrees")], True)
+    assert json.loads(told.path[0].exchanged) == {"result": "12 degrees"}
 
 
 SEEN = picture()

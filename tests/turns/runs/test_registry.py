@@ -421,4 +421,8 @@ async def test_whoever_cancels_a_run_has_it_ended_and_its_readers_told(letta: Me
     assert letta.count("cancel") == 1
     with pytest.raises(errors.Unwanted):
         await read(reader)
-    assert not await runs.cancel(RESPONSE.response)
+    again = await runs.cancel(RESPONSE.response)
+    assert again
+    with pytest.raises(errors.Unwanted):
+        await read(again)
+    assert letta.count("cancel") == 1

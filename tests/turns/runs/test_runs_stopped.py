@@ -243,3 +243,17 @@ async def test_after_the_gateways_end_a_chat_goes_on_with_all_that_was_shown(let
     await play(runs_for(letta), turn("More", keeps_history=False))
 
     assert letta.store.received[-1].texts == ["Hi", "Hel", "More"]
+
+
+@both_kinds
+async def test_a_run_that_outlives_its_readers_is_left_to_a_letta_that_goes_on_with_it(forks: bool) -> None:
+    letta = MemoryLetta(Store(forks))
+    letta.scripts = [SPOKEN]
+    runs = runs_for(letta)
+    reader = runs.start(turn("Hi", outlives=True))
+    await letta.said(2)
+    await runs.aclose()
+
+    with pytest.raises(errors.Stopped):
+        await read(reader)
+    assert letta.count("cancel") == (1 if forks else 0)

@@ -51,5 +51,9 @@ def custom(name: str = "patch", **more: Any) -> Json:
     return {"type": "custom", "name": name, **more}
 
 
+def namespace(*tools: Json, name: str = "crm", **more: Any) -> Json:
+    return {"type": "namespace", "name": name, "description": "Customers.", "tools": [*tools], **more}
+
+
 def referred(id: str) -> Json:
     return {"type": "item_reference", "id": id}

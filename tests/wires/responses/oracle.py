@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
+import msgspec
 import openresponses_types
 from msgspec import Struct
 from openai.types.responses import ResponseStreamEvent
@@ -14,7 +15,7 @@ from openai.types.responses.response import Response as OpenAIResponse
 from pydantic import BaseModel
 
 from gateway.domain.errors import GatewayError, UpstreamError
-from gateway.domain.events import Event
+from gateway.domain.events import Event, Stop
 from gateway.domain.look import Look
 from gateway.domain.places import ResponsePlace
 from gateway.domain.request import NO_TOOLS, ClientTools
@@ -183,11 +184,15 @@ def encoder_for(
         ids=IDS,
         created_at=CREATED,
         echo=echo,
-        clock=lambda: DONE,
         tool_activity=look.tool_activity,
         framing=framing,
         after=after,
     )
+
+
+def dated(events: Iterable[Event]) -> Iterable[Event]:
+    """The events of a run whose end was seen at the second DONE."""
+    return (msgspec.structs.replace(event, at=DONE) if isinstance(event, Stop) else event for event in events)
 
 
 def played_frames(
@@ -201,7 +206,7 @@ def played_frames(
     encoder, narrator = encoder_for(look, echo, after=after), Narrator(look, clients)
     frames = encoder.begin()
     try:
-        for event in events:
+        for event in dated(events):
             frames += encoder.encode(narrator.receive(event))
         frames += encoder.encode(narrator.receive_eof()) + encoder.end()
     except UpstreamError as error:
@@ -225,7 +230,7 @@ def whole_response(
 ) -> ResponseResource:
     """The response that comes whole of a run that ends well, checked."""
     narrator = Narrator(look, clients)
-    said = [saying for event in events for saying in narrator.receive(event)] + [*narrator.receive_eof()]
+    said = [saying for event in dated(events) for saying in narrator.receive(event)] + [*narrator.receive_eof()]
     whole = encoder_for(look, echo).whole(said)
     check_response(json.loads(encode_json(whole)))
     return whole

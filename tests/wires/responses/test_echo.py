@@ -11,7 +11,7 @@ from gateway.domain.errors import InvalidRequest
 from gateway.domain.events import Stop, StopReason, Text
 from gateway.wires.responses.echo import LARGEST_ECHO, Echo, to_echo
 from gateway.wires.responses.request import decode_request
-from tests.wires.responses.bodies import Json, body, custom, decoded, function
+from tests.wires.responses.bodies import Json, body, custom, decoded, function, namespace
 from tests.wires.responses.oracle import play_response
 from tests.wires.responses.test_request import JSON
 
@@ -48,6 +48,10 @@ REPEATED: dict[str, tuple[Json, Json]] = {
         {"tools": [WEATHER, {**PATCH, "format": GRAMMAR}]},
     ),
     "a format that is none": ({"tools": [custom(description="Patches.", format="?")]}, {"tools": [PATCH]}),
+    "tools in a namespace": (
+        {"tools": [namespace(function(), custom(description="Patches."))]},
+        {"tools": [{**namespace(), "tools": [WEATHER, PATCH]}]},
+    ),
     "tools that are off": ({"tools": [{"type": "web_search", "external_web_access": False}]}, {"tools": []}),
     "a choice": (
         {"tools": [function()], "tool_choice": {"type": "function", "name": "weather", "more": 1}},
@@ -167,3 +171,18 @@ def _read(fields: Json) -> Any:
         return decode_request(body(**fields))
     except (InvalidRequest, TypeError):
         return decoded()
+
+
+ENCRYPTED = ["reasoning.encrypted_content"]
+
+
+@pytest.mark.parametrize(("include", "encrypted"), [(None, False), ("all", False), ([7], False), (ENCRYPTED, True)])
+def test_encrypted_thoughts_are_asked_for_by_one_word(include: Any, encrypted: bool) -> None:
+    assert to_echo(decoded(include=include)).encrypted == encrypted
+
+
+def test_tools_in_a_namespace_are_known_by_the_names_that_the_agent_has_for_them() -> None:
+    echo = to_echo(decoded(tools=[namespace(function("find"), custom("patch")), function("find"), namespace(name="x")]))
+
+    assert echo.namespaces == {"crm__find": ("crm", "find"), "crm__patch": ("crm", "patch")}
+    assert echo.custom_tools == ("crm__patch",)

@@ -65,6 +65,12 @@ def item(stream: ResponseStream, index: int, **fields: Any) -> bool:
     return fields.items() <= stream.output[index].items()
 
 
+def test_thoughts_are_said_to_be_not_encrypted_where_that_is_asked_for() -> None:
+    stream = check_frames(played_frames([Thought("Hm."), Text("Yes."), END, USED], echo=Echo("tutor", encrypted=True)))
+
+    assert item(stream, 0, encrypted_content=None)
+
+
 def test_an_answer_that_thinks_and_speaks_in_the_order_of_the_specification() -> None:
     stream = check_frames(played_frames([Thought("Hm."), Text("Good "), Text("morning."), END, USED]))
 
@@ -77,7 +83,8 @@ def test_an_answer_that_thinks_and_speaks_in_the_order_of_the_specification() ->
         "completed",
     ]
     assert (stream.thoughts, stream.texts) == (["Hm."], ["Good morning."])
-    assert item(stream, 0, id=IDS.item("rs", 0), encrypted_content=None)
+    assert item(stream, 0, id=IDS.item("rs", 0))
+    assert "encrypted_content" not in stream.output[0]
     assert item(stream, 1, id=IDS.item("msg", 1), status="completed", phase="final_answer")
     assert (stream.end["id"], stream.end["created_at"], stream.end["completed_at"]) == (IDS.response, CREATED, DONE)
     assert stream.end["usage"] == {
@@ -225,7 +232,8 @@ def test_open_webui_is_shown_a_function_with_its_output(events: list[Event], sta
     stream = play_response(events, RICH)
 
     assert item(stream, 0, type="function_call", call_id=f"{OWN_CALL}c1", status=status)
-    assert item(stream, 1, type="function_call_output", call_id=f"{OWN_CALL}c1", status=status, output=output)
+    parts = [{"type": "input_text", "text": output}]
+    assert item(stream, 1, type="function_call_output", call_id=f"{OWN_CALL}c1", status=status, output=parts)
     assert item(stream, 1, id=IDS.item("fco", 1))
 
 
@@ -336,3 +344,15 @@ def test_a_message_of_a_websocket_is_a_line() -> None:
 
 def test_a_response_is_the_same_however_often_it_is_told() -> None:
     assert play_response([Text("a"), END], echo=ECHO) == play_response([Text("a"), END], echo=ECHO)
+
+
+NAMESPACES = Echo("tutor", custom_tools=("crm__b",), namespaces={"crm__a": ("crm", "a"), "crm__b": ("crm", "b")})
+
+
+def test_calls_of_tools_in_a_namespace_are_told_with_it() -> None:
+    calls = [CallWaits(CallPiece("1", "crm__a", "{}")), CallWaits(CallPiece("2", "crm__b", '{"input": "x"}'))]
+    tools = ClientTools((ClientTool("crm__a"), ClientTool("crm__b")))
+    stream = check_frames(played_frames([*calls, END, USED], clients=tools, echo=NAMESPACES))
+
+    assert item(stream, 0, type="function_call", namespace="crm", name="a")
+    assert item(stream, 1, type="custom_tool_call", namespace="crm", name="b")

@@ -40,6 +40,7 @@ CONVERSATIONS = st.builds(
     digits(16),
     st.one_of(st.just(""), digits(32).filter(lambda owner: int(owner, 16) > 0)),
     SECONDS,
+    st.one_of(st.just(""), digits(8).filter(lambda agent_type: int(agent_type, 16) > 0)),
 )
 PLACE = ResponsePlace("5e" * 16, "0b1c2d3e", "9f86d081", "chat", "1f" * 16, "c0ffee0123456789")
 CONVERSATION = ConversationPlace("0b1c2d3e", "c0ffee0123456789", "5e" * 16)

@@ -27,6 +27,7 @@ from tests.wires.responses.bodies import (
     called,
     custom,
     function,
+    namespace,
     referred,
     returned,
     said,
@@ -474,3 +475,28 @@ def test_an_output_of_a_call_that_nobody_made_is_refused_in_this_wire_s_words() 
         read_path(asked([said("a"), returned("call_9")]))
 
     assert refused.value.param == "input[1].call_id"
+
+
+def test_tools_in_a_namespace_are_offered_and_told_by_both_names() -> None:
+    tools = [namespace(function(), custom("weather_2")), function()]
+    request = asked([said("Hi"), {**called(), "namespace": "crm"}, returned()], tools=tools)
+
+    assert [tool.name for tool in request.checked_tools().tools] == ["crm__weather", "crm__weather_2", "weather"]
+    assert [call.name for message in request.messages for call in message.calls] == ["crm__weather"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "place"),
+    [
+        ([namespace(function(), function())], "tools[0].name"),
+        ([function(), namespace({"type": "function"})], "tools[1].name"),
+        ([namespace({"type": "mcp"})], "tools[0].type"),
+        ([namespace(function(name="n" * 62))], "tools[0].name"),
+    ],
+    ids=["two of a name", "no name", "another type", "a name too long"],
+)
+def test_what_is_wrong_in_a_namespace_is_told_with_its_place(tools: list[Json], place: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        asked(tools=tools).checked_tools()
+
+    assert place in str(refused.value)

@@ -143,15 +143,14 @@ def test_a_request_may_tell_so_much_and_no_more(most: list[Json], more: list[Jso
 ACCEPTED: dict[str, Json] = {
     "a field nobody knows": {"colour": "red", "moderation": {"policy": {}}},
     "what is asked of OpenAI": {
-        "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
+        "include": ["reasoning.encrypted_content", "message.output_text.logprobs", 7],
         "stream_options": {"include_obfuscation": False},
         "context_management": [{"type": "compaction"}],
         "prompt_cache_retention": "24h",
     },
+    "an include that is none": {"include": "everything"},
     "no log probabilities": {"top_logprobs": 0},
-    "null everywhere": dict.fromkeys(
-        set(ResponsesRequest.__struct_fields__) - {"model", "input"} | {"include", "stream_options"}
-    ),
+    "null everywhere": dict.fromkeys(set(ResponsesRequest.__struct_fields__) - {"model", "input"} | {"stream_options"}),
     "limits that are none": {"max_output_tokens": -1, "max_tool_calls": 0},
 }
 
