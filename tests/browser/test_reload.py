@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from gateway.settings import Chats, Responses
 from tests.browser.chat_page import ChatPage
 from tests.gateways import KEY, PROGRAMS, gateway
-from tests.servers.fake_letta import ANSWER, STOP, THOUGHT, USAGE, FakeLetta, Hold, Step
+from tests.servers.fake_letta import ANSWER, PING, STOP, THOUGHT, USAGE, FakeLetta, Hold, Step
 from tests.servers.proxy import Proxy
 
 TOOL: Step = {
@@ -102,7 +102,7 @@ def test_stop_ends_the_run_at_once_though_others_would_wait_for_the_client(page:
 
 
 def test_what_is_stopped_before_its_first_word_is_cancelled(chat: ChatPage, letta: FakeLetta) -> None:
-    letta.steps = [Hold()]
+    letta.steps = [PING, Hold()]
     chat.send("Hello")
     assert letta.run_begun.wait(30)
     chat.stop_button.click()
