@@ -586,7 +586,28 @@ def test_check_warns_of_a_key_that_is_hardly_meant(
     assert words in told
 
 
+FINISHES = 'on_disconnect = "finish"\n'
+# lines of a key -> where Stop would end nothing
+STOPS = {
+    "Open WebUI by a header": ('user_from = ["header:X-OpenWebUI-User-Id"]', "Stop in Open WebUI ends no answer"),
+    "Open WebUI by its cards": ('tool_activity = "rich"\nuser = "ada"', "Stop in Open WebUI ends no answer"),
+    "LibreChat": ('user_from = ["header:X-User-Id"]', "Stop in LibreChat ends no answer"),
+    "another frontend": ('user_from = ["header:X-Somebody"]', "Stop in its frontend ends no answer"),
+}
+
+
+@pytest.mark.parametrize(("lines", "words"), STOPS.values(), ids=STOPS)
+def test_check_warns_where_stop_would_end_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str], lines: str, words: str
+) -> None:
+    (told,) = warnings_of(config, capsys, FINISHES + lines, "")
+
+    assert words in told
+
+
 UNDOUBTED: dict[str, tuple[str, str]] = {
+    "programs that leave": ('on_disconnect = "finish"', ""),
+    "a frontend whose answers are cancelled": ('user_from = ["header:X-OpenWebUI-User-Id"]', ""),
     "one value that has expired beside another": (f'sha256 = [{{hash = "{"a" * 64}", expires = 2020-01-01}}]', ""),
     "a key that expires in years": ("expires = 2999-01-01", ""),
     "two programs": ("", '[[keys]]\nname = "widget"\nkey = "sk-2"\n'),

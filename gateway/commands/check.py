@@ -193,6 +193,7 @@ def _warnings(settings: Settings) -> Iterator[str]:
     for key in settings.keys:
         yield from _expiry_warnings(key, datetime.now(UTC))
         yield from _key_warnings(key)
+        yield from _stop_warnings(key)
         yield from _scope_warnings(key, settings.keys)
     yield from _twin_warnings(settings.keys)
 
@@ -244,6 +245,25 @@ def _key_warnings(key: Key) -> Iterator[str]:
             f"key {key.name}: `user_from` mixes header and body sources, so that callers of a frontend "
             "could speak for each other: give the frontend and the programs a key each."
         )
+
+
+# A header in which a frontend says who asks -> the frontend; their Stop closes the connection, and says nothing more.
+FRONTENDS = {"x-openwebui-": "Open WebUI", "x-user-id": "LibreChat"}
+
+
+def _stop_warnings(key: Key) -> Iterator[str]:
+    """The warning about a key of a frontend whose Stop would end nothing."""
+    named = [source.name.lower() for source in key.user_from if key.user is None and source.kind in ("header", "jwt")]
+    if key.on_disconnect != "finish" or not (named or key.tool_activity == "rich"):
+        return
+    known = {frontend for name in named for begin, frontend in FRONTENDS.items() if name.startswith(begin)}
+    if key.tool_activity == "rich":
+        known.add("Open WebUI")
+    where = " and ".join(sorted(known)) or "its frontend"
+    yield (
+        f'key {key.name}: with `on_disconnect = "finish"` Stop in {where} ends no answer: '
+        "the gateway is told of it by nothing but a closed connection. Leave it out for this key."
+    )
 
 
 def _scope_warnings(key: Key, keys: tuple[Key, ...]) -> Iterator[str]:

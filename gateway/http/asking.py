@@ -85,9 +85,11 @@ class Begun(Struct, frozen=True):
         """The headers of the answer that tell of limits."""
         return self.admission.headers if self.admission else {}
 
-    async def leave(self) -> None:
-        """The answer is over, or none is given after all."""
-        if self.admission:
+    async def leave(self, had: bool = True) -> None:
+        """The answer is over, or none is given after all; not `had`: its client has left before its end."""
+        if self.turn and self.turn.outlives and not had:
+            self.leave_at_its_end()
+        elif self.admission:
             await self.admission.leave()
 
     def leave_at_its_end(self) -> None:
@@ -125,10 +127,13 @@ async def begin(asker: Asker, asked: NeutralRequest, body: bytes, way: Way) -> B
     record.agent_type, record.agent, record.chat = turn.agent_type.id, turn.agent_name, turn.digits
     await parts.schemas.check(turn.json)
     await parts.schemas.check_strict(turn.tools)
-    sent = to_sent(key, read_resend(named), turn, body)
+    sent = to_sent(key, read_resend(named), turn, body, asked.background)
     # A request that was sent before is free.
     again = await parts.runs.has(sent)
-    admission = Admission(parts.gate) if again else await let_in(parts.gate, key, turn.caller.user, record)
+    admission = Admission(parts.gate)
+    if not again:
+        per_hour = settings.responses.background_per_hour if asked.background else None
+        admission = await let_in(parts.gate, key, turn.caller.user, record, per_hour)
     _take_up_trace(parts, asker.headers, record)
     try:
         if not again:

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Mapping
 
+import msgspec
 from litestar import Request, post
 from litestar.datastructures import State
 from litestar.types import ASGIApp
@@ -56,7 +57,7 @@ class _Way:
         self._key, self._named, self._asked = asker.key, asker.named, asked
 
     def place(self, turn: Turn) -> Turn:
-        return turn
+        return msgspec.structs.replace(turn, outlives=self._key.on_disconnect == "finish")
 
     async def find(self, turn: Turn) -> Turn:
         return turn

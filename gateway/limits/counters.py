@@ -89,10 +89,11 @@ class Counters(Protocol):
         """Make ready, once however often it is called. Raises CannotKeep."""
         ...
 
-    async def take(self, name: str, per_minute: int, now: float, count: int = 1) -> Rate:
+    async def take(self, name: str, most: int, now: float, count: int = 1, within: float = 60.0) -> Rate:
         """Take so many requests of a counter: 0 to look at it, a negative number to give them back.
 
-        `now` is in seconds since 1970 (UTC).
+        `most` of them may come `within` so many seconds, which are always the same for a name. `now` is
+        in seconds since 1970 (UTC).
         """
         ...
 

@@ -14,9 +14,21 @@ from msgspec import Struct
 
 from gateway.limits.counters import NOTHING_SPENT, Counters, Payer, Spent
 from gateway.limits.periods import at, day_of, in_openai_form, month_of, next_day, next_month
-from gateway.limits.refusals import BudgetSpent, LimitName, LimitReached, Scope, TooManyRequests, TooManyStreams
+from gateway.limits.rates import HOUR, MINUTE
+from gateway.limits.refusals import (
+    BudgetSpent,
+    LimitName,
+    LimitReached,
+    Scope,
+    TooManyBackground,
+    TooManyRequests,
+    TooManyStreams,
+)
 from gateway.settings import Allowance, Key
 from gateway.turns.runs.account import Account
+
+# No digest begins so, and so no other counter's name.
+BACKGROUND = "background"
 
 
 class Standing(Struct, frozen=True):
@@ -41,8 +53,8 @@ class Admission:
         """OpenAI's headers about the limits; none where there are no limits."""
         self._gate = gate
         self._payers = payers
-        self._requests: list[tuple[str, int]] = []
-        """The names of counters of which a request was taken, each with its limit."""
+        self._requests: list[tuple[str, int, float]] = []
+        """The names of counters of which a request was taken, each with its limit, and the seconds of that."""
         self._streams: list[str] = []
 
     @property
@@ -57,8 +69,8 @@ class Admission:
             return
         await self.leave()
         while self._requests:
-            name, per_minute = self._requests.pop()
-            await self._gate.counters.take(name, per_minute, self._gate.clock(), -1)
+            name, most, within = self._requests.pop()
+            await self._gate.counters.take(name, most, self._gate.clock(), -1, within)
 
     async def leave(self) -> None:
         """The answer is over, or nobody waits for it. Called again, it does nothing."""
@@ -75,8 +87,18 @@ class Admission:
         standing = Standing(scope, "requests_per_minute", per_minute, rate.remaining, rate.full_after)
         if not rate.taken:
             raise _told(TooManyRequests(scope, per_minute, rate.room_after), [standing])
-        self._requests.append((payer.name, per_minute))
+        self._requests.append((payer.name, per_minute, MINUTE))
         return standing
+
+    async def take_background(self, payer: Payer, per_hour: int) -> None:
+        """Raises TooManyBackground."""
+        if not per_hour:
+            raise TooManyBackground(per_hour, HOUR)
+        name = f"{BACKGROUND} {payer.name}"
+        rate = await self._gate.counters.take(name, per_hour, self._gate.clock(), 1, HOUR)
+        if not rate.taken:
+            raise TooManyBackground(per_hour, rate.room_after)
+        self._requests.append((name, per_hour, HOUR))
 
     async def take_stream(self, payer: Payer, scope: Scope, most: int) -> None:
         """Raises TooManyStreams."""
@@ -109,14 +131,20 @@ class Gate:
         """The bills of runs under way, and of those that have just ended, by the identities of their accounts."""
         self._counting: set[asyncio.Task[None]] = set()
 
-    async def admit(self, key: Key, person: str) -> Admission:
-        """Let a new run of this user of the key in. Raises LimitReached, and has taken nothing then."""
+    async def admit(self, key: Key, person: str, background_per_hour: int | None = None) -> Admission:
+        """Let a new run of this user of the key in. Raises LimitReached, and has taken nothing then.
+
+        `background_per_hour`: it goes on in the background, and no more of those may begin within an hour.
+        """
         payers = _payers(key, person)
         admission = Admission(self, payers)
-        if not key.is_limited:
+        if not (key.is_limited or background_per_hour is not None):
             return admission
         try:
-            admission.headers = to_headers(await self._take(admission, key, payers))
+            if background_per_hour is not None:
+                await admission.take_background(payers[0], background_per_hour)
+            if key.is_limited:
+                admission.headers = to_headers(await self._take(admission, key, payers))
         except BaseException:
             await admission.pay_for(None)
             raise

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from gateway.domain.cache import Cache
 from gateway.limits.counters import NOTHING_SPENT, CannotKeep, Payer, Rate, Row, Spent
-from gateway.limits.rates import take
+from gateway.limits.rates import MINUTE, take
 
 logger = logging.getLogger(__name__)
 # The counters of requests that are kept, each less than 200 bytes: those that are idle go first.
@@ -76,8 +76,8 @@ class OwnCounters:
 
     # Requests and answers under way
 
-    async def take(self, name: str, per_minute: int, now: float, count: int = 1) -> Rate:
-        rate, paid_back = take(self._rates.get(name) or 0.0, per_minute, now, count)
+    async def take(self, name: str, most: int, now: float, count: int = 1, within: float = MINUTE) -> Rate:
+        rate, paid_back = take(self._rates.get(name) or 0.0, most, now, count, within)
         if paid_back > now:
             self._rates.put(name, paid_back)
         else:

@@ -4,6 +4,7 @@ GatewayError
   LimitReached        429 what is common to them
     TooManyRequests   429 rate_limit_exceeded
     TooManyStreams    429 rate_limit_exceeded
+    TooManyBackground 429 rate_limit_exceeded
     BudgetSpent       429 insufficient_quota
 """
 
@@ -14,8 +15,9 @@ from typing import Literal
 from gateway.domain.errors import RETRY_AFTER_SECONDS, GatewayError
 from gateway.limits.periods import whole_seconds
 
+SECONDS_A_MINUTE = 60
 Scope = Literal["user", "key"]
-LimitName = Literal["requests_per_minute", "streams", "tokens_per_day", "tokens_per_month"]
+LimitName = Literal["requests_per_minute", "streams", "tokens_per_day", "tokens_per_month", "background_per_hour"]
 
 
 class LimitReached(GatewayError):
@@ -57,6 +59,21 @@ class TooManyStreams(LimitReached):
         else:
             words = f"All who use this key can have {many} under way at one time. It goes on when one has ended."
         super().__init__(scope, "streams", words, RETRY_AFTER_SECONDS)
+
+
+class TooManyBackground(LimitReached):
+    """More responses were begun in the background within an hour than one person may."""
+
+    def __init__(self, allowed: int, seconds: float) -> None:
+        wait = whole_seconds(seconds)
+        many = "1 answer" if allowed == 1 else f"{allowed:,} answers"
+        minutes = -(-wait // SECONDS_A_MINUTE)
+        when = "1 minute" if minutes == 1 else f"{minutes} minutes"
+        words = f"You can begin {many} an hour in the background. You can begin the next one in {when}."
+        if not allowed:
+            words = "Nothing can be begun in the background here."
+        super().__init__("user", "background_per_hour", words, str(wait))
+        self.param = "background"
 
 
 class BudgetSpent(LimitReached):

@@ -20,11 +20,13 @@ PAID_SECONDS = 60
 # Answers under way are forgotten so long after the last one of their payer began, if all processes have ended at once.
 STREAMS_SECONDS = 24 * 3600
 
-# It is `rates.take`, in Redis. KEYS: the counter. ARGV: the limit, the time, the requests, the seconds it is kept.
+# It is `rates.take`, in Redis. KEYS: the counter. ARGV: the limit, the time, the requests, the seconds it is kept, and
+# those within which the limit is.
 _TAKE = Script.of(f"""#!lua flags=allow-oom
-local share, now, count = {MINUTE} / ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local within, now, count = tonumber(ARGV[5]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local share = within / ARGV[1]
 local paid_back = tonumber(redis.call('GET', KEYS[1]) or '0')
-local owed = math.min(math.max(paid_back - now, 0), {MINUTE}) / share
+local owed = math.min(math.max(paid_back - now, 0), within) / share
 local taken = owed + count <= ARGV[1] + {INEXACT}
 if taken then owed = math.max(owed + count, 0) end
 if owed > 0 then
@@ -95,16 +97,16 @@ class SharedCounters:
 
     # Requests
 
-    async def take(self, name: str, per_minute: int, now: float, count: int = 1) -> Rate:
+    async def take(self, name: str, most: int, now: float, count: int = 1, within: float = MINUTE) -> Rate:
         try:
             taken, told = await self._link.run(
-                _TAKE, [self._link.key("requests", name)], per_minute, now, count, PAID_SECONDS
+                _TAKE, [self._link.key("requests", name)], most, now, count, PAID_SECONDS, within
             )
         except Away:
-            rate, paid_back = take(self._rates.get(name) or 0.0, per_minute, now, count)
+            rate, paid_back = take(self._rates.get(name) or 0.0, most, now, count, within)
         else:
             owed = float(told)
-            rate, paid_back = rate_of(bool(taken), owed, per_minute), now + owed * (MINUTE / per_minute)
+            rate, paid_back = rate_of(bool(taken), owed, most, within), now + owed * (within / most)
         if paid_back > now:
             self._rates.put(name, paid_back)
         else:

@@ -149,7 +149,7 @@ ANSWERS: dict[str, tuple[str, bool]] = {
 @pytest.mark.parametrize(("answer", "is_one"), ANSWERS.values(), ids=ANSWERS)
 def test_a_question_is_known_by_the_gateway_s_words(chat: ChatPage, answer: str, is_one: bool) -> None:
     found: bool = chat.page.evaluate(
-        """async (answer) => (await import(new URL("web/approval.js", location))).asks(answer)""", answer
+        """async (answer) => (await import(new URL("web/asked.js", location))).asks(answer)""", answer
     )
 
     assert found == is_one

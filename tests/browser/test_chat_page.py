@@ -151,13 +151,15 @@ def test_a_connection_that_is_lost_within_an_answer_is_told(page: Page, letta: F
         chat = ChatPage(page, url)
         with chat.opened(KEY, "Ada"):
             # The network goes, and not the gateway, which would say so.
-            page.route("**/v1/chat/completions", lambda route: route.fulfill(body='data: {"choices": []}\n\n'))
+            page.route(
+                "**/v1/responses", lambda route: route.fulfill(body='data: {"type": "response.in_progress"}\n\n')
+            )
             chat.send("Hello")
             expect(chat.last.get_by_role("alert")).to_contain_text("The connection was lost before the answer's end.")
 
 
 def test_somebody_else_s_answer_is_told_by_its_status(chat: ChatPage) -> None:
-    chat.page.route("**/v1/chat/completions", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    chat.page.route("**/v1/responses", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     chat.send("Hello")
 
     expect(chat.last.get_by_role("alert")).to_contain_text("answered with HTTP 502")
@@ -190,7 +192,7 @@ def test_another_tab_has_not_got_the_key(chat: ChatPage) -> None:
 
 
 def test_a_key_that_is_wrong_by_now_is_asked_for_again_and_the_message_kept(chat: ChatPage) -> None:
-    chat.page.route("**/v1/chat/completions", with_an_old_key)
+    chat.page.route("**/v1/responses", with_an_old_key)
     chat.send("Hello")
     expect(chat.key_dialog).to_contain_text("Incorrect API key provided.")
     chat.page.unroute_all()
@@ -348,7 +350,7 @@ def test_names_of_models_people_and_errors_run_nothing(page: Page, letta: FakeLe
         expect(chat.last.locator(".who")).to_have_text(odd)
         expect(chat.chats).to_have_text(odd)
         error = json.dumps({"error": {"message": odd, "type": odd, "param": None, "code": odd}})
-        page.route("**/v1/chat/completions", lambda route: route.fulfill(status=400, body=error))
+        page.route("**/v1/responses", lambda route: route.fulfill(status=400, body=error))
         chat.send("again")
         expect(chat.last.get_by_role("alert")).to_contain_text(odd)
 

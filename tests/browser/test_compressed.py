@@ -21,7 +21,7 @@ def test_every_word_is_shown_before_the_next_one_is_said(page: Page, letta: Fake
     page.set_extra_http_headers(ACCEPTED[encoding])
     with gateway(letta.base_url, chat_page=True, keys=(COMPRESSING,)) as url, ChatPage(page, url).opened(KEY) as chat:
         chat.enter_name("Ada")
-        with page.expect_response("**/v1/chat/completions") as answered:
+        with page.expect_response("**/v1/responses") as answered:
             chat.send("Hello")
         for count, word in enumerate(answer.words, 1):
             expect(chat.last).to_contain_text(word.strip())

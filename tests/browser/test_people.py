@@ -121,8 +121,8 @@ def test_a_name_that_is_given_elsewhere_sends_the_message_too(refused: ChatPage,
 def test_who_writes_on_while_a_message_is_refused_goes_on_there(page: Page, url: str) -> None:
     held: list[Route] = []
     with ChatPage(page, url).opened(KEY) as chat:
-        page.route("**/v1/chat/completions", lambda route: held.append(route))
-        with page.expect_request("**/v1/chat/completions"):
+        page.route("**/v1/responses", lambda route: held.append(route))
+        with page.expect_request("**/v1/responses"):
             chat.send("Hello")
         chat.say_field.press_sequentially("And m")
         held[0].continue_()

@@ -16,26 +16,25 @@ from tests.integration.words import someone, unheard
 from tests.servers.app_server import AppServer
 from tests.servers.scripted_model import THOUGHT, ScriptedModel
 
-SERVE = Path(__file__).parent / "serve_chat.mjs"
+SERVE, SERVE_RESUMED = (Path(__file__).parent / name for name in ("serve_chat.mjs", "serve_resumed_chat.mjs"))
 # In milliseconds: an agent is made for the first message.
 SOON = 30_000
 
 
 @contextmanager
-def serving_chat(directory: Path, node_modules: Path, gateway_url: str) -> Iterator[str]:
+def serving_chat(directory: Path, node_modules: Path, gateway_url: str, serve: Path, *snippets: str) -> Iterator[str]:
     """The page with the component on it; gives its address."""
     link(node_modules, directory)
     files = {
-        SERVE.name: SERVE.read_text(encoding="utf-8"),
-        "route.js": SNIPPETS["route.js"].replace(ADDRESS, gateway_url),
-        "Chat.jsx": SNIPPETS["Chat.jsx"],
+        serve.name: serve.read_text(encoding="utf-8"),
+        **{name: SNIPPETS[name].replace(ADDRESS, gateway_url) for name in snippets},
         "package.json": '{"type": "module"}',
     }
     for name, text in files.items():
         (directory / name).write_text(text, encoding="utf-8")
     environ = os.environ | SECRETS
     with subprocess.Popen(
-        ["node", SERVE.name],
+        ["node", serve.name],
         cwd=directory,
         env=environ,
         text=True,
@@ -53,7 +52,7 @@ def page(browser: Browser, app_server: AppServer, node_modules: Path, tmp_path: 
     """The component in a browser."""
     with (
         serving(app_server, tmp_path, someone()) as url,
-        serving_chat(tmp_path, node_modules, url) as address,
+        serving_chat(tmp_path, node_modules, url, SERVE, "route.js", "Chat.jsx") as address,
         browser.new_context() as context,
     ):
         opened = context.new_page()
@@ -123,3 +122,43 @@ def test_thoughts_are_folded_and_errors_shown(page: Page) -> None:
     expect(page.get_by_role("alert")).to_have_text(
         "The model's provider failed (status 500, `server_error`).", timeout=SOON
     )
+
+
+@pytest.fixture
+def resumed(browser: Browser, app_server: AppServer, node_modules: Path, tmp_path: Path) -> Iterator[Page]:
+    """The component that goes on after a reload, in a browser."""
+    with (
+        serving(app_server, tmp_path, someone()) as url,
+        serving_chat(tmp_path, node_modules, url, SERVE_RESUMED, "resumed_route.js", "ResumedChat.jsx") as address,
+        browser.new_context() as context,
+    ):
+        opened = context.new_page()
+        opened.goto(f"{address}#kitchen")
+        yield opened
+
+
+def test_an_answer_goes_on_after_a_reload_and_can_still_be_stopped(resumed: Page, model: ScriptedModel) -> None:
+    page, words = resumed, [unheard(f"word{number}") for number in range(30)]
+    asked = f"!slow 100\n!say Once upon a time {' '.join(words)}"
+    send(page, asked)
+    expect(page.locator("article.assistant")).to_contain_text("upon", timeout=SOON)
+    page.reload()
+    expect(page.locator("article.assistant")).to_contain_text(words[0], timeout=SOON)
+    expect(page.get_by_role("button", name="Stop")).to_be_enabled()
+    await_answer(page, 1)
+    assert on_screen(page)[1][1] == f"Once upon a time {' '.join(words)}"
+    page.reload()
+    assert on_screen(page)[1][1] == f"Once upon a time {' '.join(words)}"
+
+    path, more = on_screen(page), unheard("more")
+    send(page, more)
+    await_answer(page, 2)
+    assert [heard(said) for said in model.said(more)] == [[*path, ("user", more)]]
+
+    send(page, f"!slow 100\n!say Twice upon a time {' '.join(words)}{unheard()}")
+    expect(page.locator("article.assistant").last).to_contain_text("Twice", timeout=SOON)
+    page.reload()
+    expect(page.locator("article.assistant").last).to_contain_text("Twice", timeout=SOON)
+    button(page, "Stop")
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled(timeout=SOON)
+    expect(page.locator("article.assistant").last).not_to_contain_text(words[-1])

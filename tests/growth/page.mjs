@@ -86,7 +86,7 @@ const { readOn } = await import(`${web}/blocks.js`);
 const { renderMarkdown } = await import(`${web}/markdown.js`);
 const { appendInline } = await import(`${web}/inline.js`);
 const { appendWritten } = await import(`${web}/written.js`);
-const { asks } = await import(`${web}/approval.js`);
+const { asks } = await import(`${web}/asked.js`);
 const { segments } = await import(`${web}/parts.js`);
 
 /** Read a text as it comes. */

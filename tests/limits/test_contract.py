@@ -63,6 +63,7 @@ async def counters(
 steps = st.lists(
     st.tuples(st.floats(-90, 90), st.integers(1, 200), st.sampled_from([1, 1, 1, 0, -1, 5])), min_size=1, max_size=30
 )
+times = st.sampled_from([60.0, 3600.0])
 
 
 async def until(ask: Callable[[], Awaitable[T]], answer: T) -> None:
@@ -86,6 +87,17 @@ async def test_requests_are_let_in_as_often_as_the_limit_says_whoever_asks(count
     assert sorted(rate.remaining for rate in rates if rate.taken) == [*range(20)]
     assert [rate.room_after for rate in rates if not rate.taken] == pytest.approx([3.0] * 80)
     assert (await counters[0].take("bob", 20, NOW)).taken
+
+
+async def test_what_may_be_asked_for_within_an_hour_comes_back_by_the_hour(counters: list[Counters]) -> None:
+    first, second, _ = counters
+    rates = [await counters[number % PROCESSES].take("ada", 6, NOW, 1, 3600.0) for number in range(8)]
+    assert [rate.taken for rate in rates] == [True] * 6 + [False] * 2
+    assert rates[-1].room_after == pytest.approx(600.0)
+    assert not (await first.take("ada", 6, NOW + 590.0, 1, 3600.0)).taken
+
+    assert (await second.take("ada", 6, NOW + 601.0, 1, 3600.0)).taken
+    assert not (await first.take("ada", 6, NOW + 601.0, 1, 3600.0)).taken
 
 
 async def test_requests_that_are_given_back_are_there_for_all_and_a_look_takes_none(counters: list[Counters]) -> None:
@@ -172,17 +184,17 @@ async def test_sums_are_exact_whoever_adds_to_them(counters: list[Counters]) -> 
 
 @pytest.mark.full
 @settings(max_examples=60)
-@given(steps)
+@given(steps, times)
 def test_redis_lets_in_whom_one_gateway_alone_would(
-    redis_server: RedisServer, prefixes: Iterator[str], steps: list[tuple[float, int, int]]
+    redis_server: RedisServer, prefixes: Iterator[str], steps: list[tuple[float, int, int]], within: float
 ) -> None:
     async def play() -> None:
         now, alone = NOW, OwnCounters()
         async with counting(redis_server, next(prefixes)) as counters:
             for wait, per_minute, count in steps:
                 now += wait
-                expected = await alone.take("ada", per_minute, now, count)
-                assert await counters.take("ada", per_minute, now, count) == expected
+                expected = await alone.take("ada", per_minute, now, count, within)
+                assert await counters.take("ada", per_minute, now, count, within) == expected
 
     asyncio.run(play())
 

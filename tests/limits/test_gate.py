@@ -312,3 +312,46 @@ def test_what_people_spend_is_theirs_whatever_order_their_runs_begin_and_end_in(
     for person in (ADA, BOB):
         assert totals.get(person, 0) == sum(tokens for one, tokens, _ in asked if one == person)
     assert totals.get("", 0) == sum(tokens for _, tokens, _ in asked)
+
+
+# In the background
+
+
+async def test_so_many_may_begin_in_the_background_within_an_hour_and_one_more_is_told_when(
+    gate: Gate, clock: Clock
+) -> None:
+    for _ in range(2):
+        await gate.admit(key(), ADA, 2)
+    with pytest.raises(LimitReached) as caught:
+        await gate.admit(key(), ADA, 2)
+    error = caught.value
+
+    assert (error.limit, error.code, error.param) == ("user.background_per_hour", "rate_limit_exceeded", "background")
+    assert str(error) == (
+        "You can begin 2 answers an hour in the background. You can begin the next one in 30 minutes."
+    )
+    assert error.headers["retry-after"] == "1800"
+    # Others, and what does not go on in the background, are not held up.
+    await gate.admit(key(), BOB, 2)
+    await gate.admit(key(), ADA)
+    clock.now += 1801
+    await gate.admit(key(), ADA, 2)
+
+
+async def test_one_that_is_refused_for_another_reason_takes_nothing_of_the_hour(gate: Gate) -> None:
+    limited = key(STREAMS)
+    admission = await gate.admit(limited, ADA, 2)
+    for _ in range(3):
+        with pytest.raises(LimitReached) as caught:
+            await gate.admit(limited, ADA, 2)
+        assert caught.value.limit == "user.streams"
+    await admission.leave()
+
+    await gate.admit(limited, ADA, 2)
+
+
+async def test_where_none_may_be_in_the_background_none_is(gate: Gate) -> None:
+    with pytest.raises(LimitReached) as caught:
+        await gate.admit(key(), ADA, 0)
+
+    assert str(caught.value) == "Nothing can be begun in the background here."

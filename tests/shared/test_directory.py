@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import Struct
 
@@ -376,3 +377,40 @@ async def test_what_is_said_at_once_is_written_in_pieces(processes: list[Process
     gate.open()
 
     assert await all_of(second) == await all_of(first) == "Hel" + "".join(word.text for word in words)
+
+
+MISSING = Sent(request="request", may_be_missed=True)
+
+
+async def test_a_run_whose_client_has_left_answers_the_same_request_at_another_process(
+    processes: list[Process],
+) -> None:
+    one, other, third = processes
+    asked = msgspec.structs.replace(turn(), outlives=True)
+    gate = held(one.letta)
+    first = await one.runs.take(asked, MISSING)
+    async with asyncio.timeout(20):
+        await gate.reached()
+    # While somebody reads it, the same request is another one.
+    other.letta.scripts = [[[ping()], [answer("Another")], [stop(), usage()]]]
+    another = asyncio.create_task(all_of(await other.runs.take(asked, MISSING)))
+    gate.open()
+    assert (await all_of(first), await another) == ("Hello!", "Another")
+    await until(lambda: not (one.runs.under_way or other.runs.under_way))
+
+    gate = held(one.letta)
+    left = await one.runs.take(asked, MISSING)
+    async with asyncio.timeout(20):
+        await gate.reached()
+    left.leave()
+    gone_for = await other.runs.take(asked, MISSING)
+    assert gone_for.joined
+    gone_for.leave()
+    await asyncio.sleep(2 * CHATS.grace_seconds)
+    gate.open()
+    await until(lambda: not one.runs.under_way)
+    await one.link.ask("PING")
+
+    assert await all_of(await third.runs.take(asked, MISSING)) == "Hello!"
+    assert await all_of(await third.runs.take(asked, MISSING)) == "Hello"
+    assert one.letta.count("cancel") == 0

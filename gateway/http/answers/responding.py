@@ -24,14 +24,20 @@ async def respond(
     narrator: Narrator,
     encoder: Encoder,
     streamed: bool,
+    at_once: bool = False,
 ) -> ASGIApp:
-    """Answer with a run, streamed or whole. Raises GatewayError or UpstreamError for one that fails at once."""
+    """Answer with a run, streamed or whole. Raises GatewayError or UpstreamError for one that fails at once.
+
+    `at_once`: a stream begins before anything is known of the run, and tells of all its failures itself.
+    """
     try:
-        response = await _respond(request, asker, begun, narrator, encoder, streamed)
+        response = await _respond(request, asker, begun, narrator, encoder, streamed, at_once)
     except BaseException:
         await begun.leave()
         raise
-    return until_over(response, begun.admission) if begun.admission else response
+    if not (begun.admission and begun.admission.is_stream):
+        return response
+    return until_over(response, lambda: begun.leave(had=not asker.record.left))
 
 
 async def _respond(
@@ -41,6 +47,7 @@ async def _respond(
     narrator: Narrator,
     encoder: Encoder,
     streamed: bool,
+    at_once: bool,
 ) -> ASGIApp:
     parts = asker.parts
     answer = Answer(begun.run, narrator, encoder, asker.record)
@@ -49,7 +56,8 @@ async def _respond(
     if streamed:
         answer.record.streamed = True
         server = parts.settings.server
-        return await stream(answer, server.first_event_seconds, server.ping_seconds, compressor, begun.headers)
+        first_event_seconds = 0.0 if at_once else server.first_event_seconds
+        return await stream(answer, first_event_seconds, server.ping_seconds, compressor, begun.headers)
     whole = await in_one_piece(answer, request)
     response: Response[Any]
     if whole and compressor:

@@ -40,7 +40,7 @@ async def create_response(request: Request[None, None, State]) -> ASGIApp:
         begun.run.leave()
         told = Response(encoder.response, headers=begun.headers)
         return cast(ASGIApp, told.to_asgi_response(app=None, request=request))
-    return await respond(request, asker, begun, head.narrator(), encoder, asked.stream)
+    return await respond(request, asker, begun, head.narrator(), encoder, asked.stream, asked.background)
 
 
 def head_of_run(begun: Begun, echo: Echo) -> ResponseHead:

@@ -30,7 +30,9 @@ NAME_MS = 600_000
 TELL_NAMES_SECONDS = 120.0
 # The time for which a process is waited for that is asked to let one join.
 JOIN_SECONDS = 1.0
-UNDER_WAY, ENDED, BROKEN = "u", "e", "x"
+# The last: it has ended, and nobody has had its answer.
+UNDER_WAY, ENDED, BROKEN, MISSED = "u", "e", "x", "m"
+OVER = (ENDED, MISSED)
 
 # Take names for a run, unless the first of them is taken, and is not to be taken over: then who has it.
 _CLAIM = Script.of("""#!lua flags=allow-oom
@@ -46,6 +48,14 @@ for _, name in ipairs(KEYS) do
   if said == false and ARGV[4] == '1' or said and string.sub(said, 1, #ARGV[1]) == ARGV[1] then
     if ARGV[2] == '' then redis.call('DEL', name) else redis.call('SET', name, ARGV[2], 'PX', ARGV[3]) end
   end
+end
+return 1
+""")
+# Of runs whose answer nobody has had, names say from now on that they have ended.
+_GIVE = Script.of(f"""#!lua flags=allow-oom
+for _, name in ipairs(KEYS) do
+  local said = redis.call('GET', name)
+  if said then redis.call('SET', name, (string.gsub(said, ' {MISSED} ', ' {ENDED} ', 1)), 'KEEPTTL') end
 end
 return 1
 """)
@@ -89,11 +99,14 @@ class RunDirectory:
         self._follower = LogFollower(link)
         self._listed: dict[str, _Listed] = {}
         self.forgetting: Callable[[str], None] = _nobody_forgets
+        self.giving: Callable[[str], None] = _nobody_forgets
         self._joining: dict[str, asyncio.Future[bool]] = {}
         link.hear("join", self._hear_join)
+        link.hear("come_for", self._hear_come_for)
         link.hear("read", self._hear_read)
         link.hear("end", self._hear_end)
         link.hear("forget", self._hear_forget)
+        link.hear("given", self._hear_given)
         link.hear("joined", self._hear_joined)
         link.hear("leave", self._hear_leave)
         link.hear("broken", self._hear_broken)
@@ -128,9 +141,9 @@ class RunDirectory:
             # What has ended since it was looked at says so by now.
             while (said := await self._link.run(_CLAIM, self._names(sent), mine, NAME_MS, 0)) != seen:
                 entry, seen = _read(said), said
-                if entry is None or entry.process == self._link.process or not _answers(entry, sent):
+                if entry is None or entry.process == self._link.process:
                     break
-                if reader := await self._join(entry):
+                if reader := await self._answer(entry, sent):
                     return reader
             if said is None:
                 return None
@@ -138,6 +151,30 @@ class RunDirectory:
         except Away:
             pass  # As if the gateway were alone.
         return None
+
+    async def _answer(self, entry: Entry, sent: Sent) -> Reader | None:
+        """A reader of the run elsewhere that answers a request; None if none does.
+
+        Raises IdempotencyKeyReused, AnsweredElsewhere, Away.
+        """
+        if _answers(entry, sent):
+            return await self._join(entry)
+        if not sent.may_be_missed or entry.state not in (UNDER_WAY, MISSED):
+            return None
+        reader = await self._join(entry, "come_for")
+        if reader and entry.state == MISSED:
+            await self.give(sent)
+            self._link.drop_letter(entry.process, "given", sent.again_names)
+        return reader
+
+    async def give(self, sent: Sent) -> None:
+        """The answer that nobody had is given now: the next request alike is a new one."""
+        with suppress(Away):
+            await self._link.run(_GIVE, [*map(self._key, sent.again_names)])
+
+    def _hear_given(self, sender: str, content: msgspec.Raw) -> None:
+        for name in msgspec.msgpack.decode(content, type=list[str]):
+            self.giving(name)
 
     async def follow(self, name: str) -> Reader | None:
         """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
@@ -157,7 +194,7 @@ class RunDirectory:
         """Have another process end the run that it has under a name; False if none has one."""
         try:
             entry = _read(await self._link.ask("GET", self._key(name)))
-            if entry is None or entry.state == ENDED or not self._link.is_alive(entry.process):
+            if entry is None or entry.state in OVER or not self._link.is_alive(entry.process):
                 return False
             return await self._is_heard(entry.process, "end", entry.run_id)
         except Away:
@@ -176,9 +213,10 @@ class RunDirectory:
     async def _join(self, entry: Entry, letter: str = "join") -> Reader | None:
         """A reader of a run elsewhere; None if it is no more. Raises AnsweredElsewhere, Away.
 
-        By the letter `join` nobody joins a run that was given up; by `read` it is read all the same.
+        By the letter `join` nobody joins a run that was given up; by `read` it is read all the same; by `come_for` it
+        is joined if nobody reads it, and nobody has had its answer.
         """
-        process = None if entry.state == ENDED else entry.process
+        process = None if entry.state in OVER else entry.process
         if process and not self._link.is_alive(process):
             return None
         if entry.state == BROKEN:
@@ -233,8 +271,9 @@ class RunDirectory:
             reader.leave()
         listed.readers.clear()
         kept = {} if listed.entry.state == BROKEN else kept
+        over = MISSED if listed.sent.may_be_missed and not run.log.is_had else ENDED
         changes = [
-            self._change(listed, ENDED if name in kept else None, [name], kept.get(name)) for name in listed.sent.names
+            self._change(listed, over if name in kept else None, [name], kept.get(name)) for name in listed.sent.names
         ]
         listed.ending = asyncio.gather(*changes, return_exceptions=True)
         listed.ending.add_done_callback(lambda _: self._listed.pop(run.id, None))
@@ -271,6 +310,12 @@ class RunDirectory:
     def _under_way(self, run_id: str) -> _Listed | None:
         listed = self._listed.get(run_id)
         return listed if listed and not listed.ending else None
+
+    def _hear_come_for(self, sender: str, content: msgspec.Raw) -> None:
+        number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])
+        listed = self._under_way(run_id)
+        lets = listed is not None and not listed.run.left and listed.run.log.is_missed
+        self._let_in(sender, number, run_id, lets=lets)
 
     def _hear_join(self, sender: str, content: msgspec.Raw) -> None:
         number, run_id = msgspec.msgpack.decode(content, type=tuple[str, str])

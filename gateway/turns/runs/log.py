@@ -23,6 +23,7 @@ from gateway.domain.events import (
     Event,
     Remark,
     SignOfLife,
+    Stop,
     Text,
     Thought,
     ToolCalled,
@@ -124,6 +125,8 @@ class RunLog:
         """The events that came last, as they came: all at once, or some that nobody has had."""
         self._read = 0
         """The number of the last event that some reader has had."""
+        self._stop = 0
+        """The number of the event with which the answer ends; 0 until it comes. What follows it, not all wait for."""
         self._unread = unread
         self._readers: set[Reader] = set()
         self._is_kept = False
@@ -170,6 +173,8 @@ class RunLog:
     def _keep(self, kept: "_JoinedText | Event") -> None:
         self._kept.append(kept)
         self._begins.append(self.count)
+        if type(kept) is Stop:
+            self._stop = self.count + 1
 
     def fail(self, error: Exception) -> None:
         """End with a failure; what fails later changes nothing."""
@@ -204,6 +209,20 @@ class RunLog:
     def is_read(self) -> bool:
         """True: some reader has had every event."""
         return self._read == self.count
+
+    @property
+    def is_had(self) -> bool:
+        """True: some reader has had the answer to its end."""
+        return self._read >= self._stop > 0 or (self.ended and self.is_read)
+
+    @property
+    def is_missed(self) -> bool:
+        """True: nobody reads it, and nobody has had the answer to its end."""
+        return not (self._readers or self.is_had)
+
+    def give(self) -> None:
+        """Somebody has the answer from a copy of the log."""
+        self._read = self.count
 
     def answer(self, whole: bool) -> str:
         """The text of the answer; unless it is `whole`, what its readers have had, or will have, of it."""

@@ -66,8 +66,15 @@ class Directory(Protocol):
         """A reader of the run that another process has, or had, under a name. Raises AnsweredElsewhere."""
         ...
 
+    async def give(self, sent: Sent) -> None:
+        """The answer that nobody had is given now: the next request alike is a new one."""
+        ...
+
     forgetting: Callable[[str], None]
     """Called with a name whose run is to be forgotten, for another process says so; set by whoever has the runs."""
+
+    giving: Callable[[str], None]
+    """Called with a name whose answer another process gives; set by whoever has the runs."""
 
     async def forget(self, name: str) -> None:
         """Have any process forget the run that it has had under a name."""
@@ -88,7 +95,7 @@ class Runs:
         self.means = means
         self._directory = directory
         if directory:
-            directory.forgetting = self._drop
+            directory.forgetting, directory.giving = self._drop, self._give
         self._resend_seconds = resend_seconds
         self._keep_seconds = keep_seconds
         self._under_way: dict[str, set[Run]] = {}
@@ -110,7 +117,10 @@ class Runs:
 
         `head` is the `RunLog.head` of a new one. Raises GatewayError, AnsweredElsewhere.
         """
-        if not self._directory or not sent.names or self._find(sent):
+        found = self._find(sent)
+        if self._directory and found and found.log.ended and found.log.is_missed:
+            await self._directory.give(sent)
+        if not self._directory or not sent.names or found:
             return self.start(turn, sent, head=head)
         run_id = new_run_id()
         if reader := await self._directory.claim(sent, run_id):
@@ -163,6 +173,10 @@ class Runs:
     def _drop(self, name: str) -> None:
         self._kept.drop(name)
 
+    def _give(self, name: str) -> None:
+        if known := self._kept.get(name):
+            known.log.give()
+
     def start(self, turn: Turn, sent: Sent = NEW, claimed: str = "", head: bytes = b"") -> Reader:
         """The run of a turn: a new one, or for a request that was sent again the one it has. Raises GatewayError.
 
@@ -201,7 +215,7 @@ class Runs:
         if known.run and known.run.left:
             return None
         same = sent.idempotency_key or sent.again or (sent.alive and known.under_way)
-        return known if same else None
+        return known if same or (sent.may_be_missed and known.log.is_missed) else None
 
     def _know(self, sent: Sent, run: Run) -> None:
         for name in sent.names:
@@ -213,7 +227,8 @@ class Runs:
         others.discard(run)
         if not others:
             del self._under_way[marker]
-        keeps = sent.may_come_again and _is_answered(run)
+        may_come_again = sent.may_come_again or (sent.may_be_missed and not run.log.is_had)
+        keeps = may_come_again and _is_answered(run)
         kept = dict.fromkeys(sent.again_names, self._resend_seconds) if keeps else {}
         if sent.response:
             kept[sent.response] = self._keep_seconds

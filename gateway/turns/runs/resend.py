@@ -23,6 +23,8 @@ class Sent(Struct, frozen=True):
     """True: its client marks requests that it sends again, so its answer is worth keeping."""
     alive: bool = False
     """True: it names its messages by ids, so the same request is the same turn while that turn is under way."""
+    may_be_missed: bool = False
+    """True: its run goes on without its client, and answers the same request if nobody has had the answer."""
     response: str = ""
     """The name of its response (`name_of_response`); empty if nobody can ask for that."""
 
@@ -50,8 +52,11 @@ def response_of(turn: Turn) -> str:
     return name_of_response(turn.id, turn.part) if turn.id and turn.keeps else ""
 
 
-def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
-    """The names of the request with this body, which asks for `turn`."""
+def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes, background: bool = False) -> Sent:
+    """The names of the request with this body, which asks for `turn`.
+
+    One in the `background` misses nothing when it leaves, and asks anew with each request alike.
+    """
     caller, ids = turn.caller, turn.ids
     who = [key.name, caller.user.scope, caller.user.id]
     what = [caller.chat, turn.agent_type.id, ids.answer, ids.user, ids.parent, sha256(body).hexdigest()]
@@ -61,6 +66,7 @@ def to_sent(key: Key, resend: Resend, turn: Turn, body: bytes) -> Sent:
         again=bool(resend.tries),
         may_come_again=bool(resend.idempotency_key) or resend.tries is not None,
         alive=ids.answer is not None and ids.user is not None,
+        may_be_missed=turn.outlives and not background,
         response=response_of(turn),
     )
 

@@ -1,6 +1,7 @@
 // An answer on screen: its thoughts, tools and text as they come, and what became of it.
 
-import { approval, asksApproval } from "./approval.js";
+import { approval } from "./approval.js";
+import { asksApproval } from "./asked.js";
 import { NAMELESS, said, textOf } from "./chats.js";
 import { copy, el, icon, iconButton } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";

@@ -1,16 +1,20 @@
-// The gateway's public API, as any client uses it: models, and chat completions as server-sent events.
+// The gateway's public API, as any client uses it: models, and responses as server-sent events.
 
 /** What went wrong, in words for a person: the gateway's own where it had some. */
 export class ApiError extends Error {
-  constructor(message, { status = 0, code = null } = {}) {
+  constructor(message, { status = 0, code = null, param = null, lost = false } = {}) {
     super(message);
     this.status = status;
     this.code = code;
+    this.param = param;
+    /** True: what was asked for may go on, and only the way to it was lost. */
+    this.lost = lost;
   }
 }
 
 const UNREACHABLE = "The gateway cannot be reached.";
 const LOST = "The connection was lost before the answer's end.";
+const ENDS = new Set(["response.completed", "response.incomplete"]);
 
 export class Api {
   /** `key` is empty where none is known. */
@@ -25,21 +29,41 @@ export class Api {
     return data.filter(({ info }) => !info?.meta?.hidden);
   }
 
-  /** The chunks of an answer, as they come. Throws ApiError, or whatever `signal` was aborted with. */
-  async *complete({ body, headers, signal }) {
-    const response = await this.#fetch("v1/chat/completions", {
+  /** The events of a response that is begun, as they come. Throws ApiError, or whatever `signal` was aborted with. */
+  respond({ body, headers, signal }) {
+    return this.#events("v1/responses", {
       method: "POST",
       headers: { "content-type": "application/json", ...headers },
-      body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
+      body: JSON.stringify({ ...body, stream: true }),
       signal,
     });
-    for await (const data of events(response.body, signal)) {
-      if (data === "[DONE]") return;
-      const chunk = JSON.parse(data);
-      if (chunk.error) throw new ApiError(chunk.error.message, chunk.error);
-      yield chunk;
+  }
+
+  /** The events of a response behind the one with the number `after`, in the same way. */
+  follow({ id, after, signal }) {
+    return this.#events(`v1/responses/${id}?stream=true&starting_after=${after}`, { signal });
+  }
+
+  /** A response as it stands. */
+  async response(id, signal) {
+    return (await this.#fetch(`v1/responses/${id}`, { signal })).json();
+  }
+
+  /** End a response that is under way, also where the page ends. */
+  async cancel(id) {
+    await this.#fetch(`v1/responses/${id}/cancel`, { method: "POST", keepalive: true });
+  }
+
+  async *#events(path, options) {
+    const response = await this.#fetch(path, options);
+    for await (const data of events(response.body, options.signal)) {
+      const event = JSON.parse(data);
+      if (event.type === "error") throw new ApiError(event.message, event);
+      if (event.type === "response.failed") throw failure(event.response);
+      yield event;
+      if (ENDS.has(event.type)) return;
     }
-    throw new ApiError(LOST);
+    throw new ApiError(LOST, { lost: true });
   }
 
   async #fetch(path, options) {
@@ -48,18 +72,21 @@ export class Api {
     try {
       response = await fetch(path, { ...options, headers, cache: "no-store" });
     } catch (error) {
-      throw options.signal?.aborted ? error : new ApiError(UNREACHABLE);
+      throw options.signal?.aborted ? error : new ApiError(UNREACHABLE, { lost: true });
     }
     if (!response.ok) throw await refusal(response);
     return response;
   }
 }
 
+/** What a response failed with. */
+export const failure = ({ error }) => new ApiError(error?.message ?? "", { code: error?.code });
+
 async function refusal(response) {
   const { status } = response;
   try {
     const { error } = await response.json();
-    return new ApiError(error.message, { status, code: error.code });
+    return new ApiError(error.message, { status, code: error.code, param: error.param });
   } catch {
     // Whoever answered was not the gateway.
     return new ApiError(`The gateway's place answered with HTTP ${status}.`, { status });
@@ -101,6 +128,6 @@ async function next(reader, signal) {
   try {
     return await reader.read();
   } catch (error) {
-    throw signal.aborted ? error : new ApiError(LOST);
+    throw signal?.aborted ? error : new ApiError(LOST, { lost: true });
   }
 }

@@ -115,6 +115,14 @@ function contentOf(message, addresses) {
   return text.trim() ? [{ type: "text", text }, ...shown] : shown;
 }
 
+/** A history as the input of a response. */
+export const items = (messages) => messages.map(({ role, content }) => ({ role, content: inputOf(content) }));
+
+function inputOf(content) {
+  if (typeof content === "string") return content;
+  return content.map(({ text, image_url: image }) => (image ? { type: "input_image", image_url: image.url } : { type: "input_text", text }));
+}
+
 /** The headers by which a request says which messages of which chat it is about. */
 export function idsOf(chat, reply) {
   const asked = find(chat, reply.parent);

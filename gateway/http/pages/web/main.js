@@ -2,7 +2,7 @@
 
 import { Album } from "./album.js";
 import { Api } from "./api.js";
-import { asksApproval } from "./approval.js";
+import { asksApproval } from "./asked.js";
 import { nameless, newChat, path, picturesOf } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -48,6 +48,8 @@ const welcome = new Welcome(takeIdea, (name) => people.rename(name));
 
 let chat = chats.get(store.readOpen());
 let drawing = 0;
+let connect;
+const connected = new Promise((resolve) => (connect = resolve));
 
 /** Open a chat; a new one without any. */
 function open(other) {
@@ -177,6 +179,7 @@ function retitle(other, title) {
 }
 
 function showModels() {
+  connect();
   if (connection.has(chat.model)) model.value = chat.model;
   byId("model-about").textContent = connection.aboutOf(model.value);
   show();
@@ -232,6 +235,13 @@ function showMine() {
   composer.focus();
 }
 
+/** What came when the page went away goes on: the last answer of a chat, for one comes at a time. */
+function goOnAfterLoad(other) {
+  const [last, ...before] = other.messages.filter(({ state }) => state === "streaming").reverse();
+  for (const answer of before) answer.state = "stopped";
+  if (last) turns.resume(other, last, connected);
+}
+
 function fromOtherTab(id, other) {
   const known = chats.get(id);
   if (known && turns.isRunning(known)) return;
@@ -252,10 +262,11 @@ model.addEventListener("change", () => {
 });
 byId("new-chat").addEventListener("click", () => open(null));
 byId("temporary").addEventListener("click", changeKind);
-addEventListener("pagehide", () => turns.stopAll());
+addEventListener("pagehide", () => turns.leaveAll());
 store.onOtherTab(fromOtherTab);
 
 people.offer([...chats.values()]);
+for (const other of chats.values()) goOnAfterLoad(other);
 open(chat?.owner === people.name ? chat : null);
 await connection.open();
 await album.sweep(picturesOf([...chats.values()].flatMap((other) => other.messages)));

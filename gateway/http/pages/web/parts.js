@@ -1,46 +1,74 @@
-// What an answer is made of, from the chunks of its stream: thoughts, tool lines, text. No page.
+// What an answer is made of, from the events of its response: thoughts, tool lines, text. No page.
+
+import { textOf } from "./chats.js";
+import { wordsOf } from "./asked.js";
 
 // The gateway writes a line of its own into the thoughts when a tool of Letta's is used.
 const TOOL_LINE = /^Using (\S+)…$/;
 const DEFUSED = /<\u200b(?=\/?think>)/g;
 
-/** Puts chunks into `answer.parts`. With `goesOn`, they go on with the text that is there. */
+/** Puts the events of a response into `answer.parts`. With `answer.before`, they go on with the text that is there. */
 export class PartsReader {
-  #thinking = false;
+  #asked = [];
 
-  constructor(answer, goesOn) {
+  constructor(answer) {
     this.answer = answer;
-    this.last = goesOn ? answer.parts.at(-1) : null;
+    this.last = answer.before ? answer.parts.at(-1) : null;
   }
 
-  receive(chunk) {
-    if (chunk.usage) this.answer.usage = chunk.usage;
-    for (const { delta, finish_reason } of chunk.choices) {
-      if (delta.reasoning_content) this.#add("thoughts", delta.reasoning_content);
-      if (delta.content) this.#content(delta.content);
-      if (finish_reason) this.answer.reason = finish_reason;
+  receive(event) {
+    const { type, delta, item, response } = event;
+    if (type === "response.reasoning_summary_text.delta") this.#add("thoughts", delta);
+    else if (type === "response.output_text.delta") this.#add("text", delta);
+    else if (type === "response.output_item.added") this.#open(item);
+    else if (response) this.#note(response);
+  }
+
+  /** The whole of a response, in the place of what was told of it. */
+  receiveWhole(response) {
+    this.answer.parts = structuredClone(this.answer.before ?? []);
+    this.last = this.answer.before ? this.answer.parts.at(-1) : null;
+    for (const item of response.output) {
+      this.#open(item);
+      for (const { text } of item.summary ?? []) this.#add("thoughts", text);
+      if (item.type === "message") for (const { text } of item.content) this.#add("text", text);
     }
+    this.#note(response);
   }
 
-  // A tag is a delta of its own, and one that an agent writes itself is never whole.
-  #content(text) {
-    if (text === "<think>") this.#open();
-    else if (text === "</think>") this.#thinking = false;
-    else this.#add(this.#thinking ? "thoughts" : "text", text);
-  }
-
-  #open() {
-    this.#thinking = true;
+  #open({ type, name, arguments: given }) {
     // Each step of the agent has a block of its own.
-    if (this.answer.parts.at(-1)?.kind === "thoughts") this.#add("thoughts", "\n\n");
+    if (type === "reasoning" && this.#before("thoughts")?.kind === "thoughts") this.#add("thoughts", "\n\n");
+    else if (type === "mcp_call") this.#add("thoughts", `\nUsing ${name}…\n`);
+    else if (type === "mcp_approval_request") this.#asked.push({ name, given });
+  }
+
+  #note({ status, usage, incomplete_details: cut }) {
+    if (usage) {
+      const { input_tokens: read, output_tokens: written, total_tokens: total } = usage;
+      this.answer.usage = { prompt_tokens: read, completion_tokens: written, total_tokens: total };
+    }
+    if (cut) this.answer.reason = "length";
+    if (status !== "completed" || !this.#asked.length) return;
+    this.#add("text", `${textOf(this.answer) ? "\n\n" : ""}${wordsOf(this.#asked)}`);
+    this.#asked = [];
   }
 
   #add(kind, text) {
     const { parts } = this.answer;
-    const at = this.last && kind === "thoughts" ? parts.indexOf(this.last) - 1 : parts.length - 1;
-    const part = this.last && kind === "text" ? this.last : parts[at];
+    const part = this.last && kind === "text" ? this.last : this.#before(kind);
     if (part?.kind === kind) part.text += text;
-    else parts.splice(at + 1, 0, { kind, text });
+    else parts.splice(this.#at(kind) + 1, 0, { kind, text });
+  }
+
+  #before(kind) {
+    return this.answer.parts[this.#at(kind)];
+  }
+
+  /** The place of the part behind which one of this kind comes. */
+  #at(kind) {
+    const { parts } = this.answer;
+    return this.last && kind === "thoughts" ? parts.indexOf(this.last) - 1 : parts.length - 1;
   }
 }
 

@@ -10,7 +10,7 @@ const DRAFT = "letta-gateway.draft.";
 /** Every chat that is kept, of all names. */
 export function readChats() {
   const keys = Object.keys(localStorage).filter((key) => key.startsWith(CHAT));
-  return keys.map((key) => read(localStorage.getItem(key))).filter(Boolean);
+  return keys.map((key) => read(localStorage.getItem(key), ({ response }) => !response)).filter(Boolean);
 }
 
 /** Throws a DOMException where the browser has no room for more. */
@@ -26,14 +26,14 @@ export function forgetChat(chat) {
 /** Call `changed(id, chat)` when another tab keeps a chat, or forgets it: then `chat` is null. */
 export function onOtherTab(changed) {
   addEventListener("storage", ({ key, newValue }) => {
-    if (key?.startsWith(CHAT)) changed(key.slice(CHAT.length), read(newValue));
+    if (key?.startsWith(CHAT)) changed(key.slice(CHAT.length), read(newValue, () => true));
   });
 }
 
-function read(json) {
+/** A chat; of answers that were streamed, those that `isOver` are stopped: who streamed them is gone, or is another tab. */
+function read(json, isOver) {
   const chat = JSON.parse(json);
-  // Whoever streamed it is gone, or is another tab.
-  for (const message of chat?.messages ?? []) if (message.state === "streaming") message.state = "stopped";
+  for (const message of chat?.messages ?? []) if (message.state === "streaming" && isOver(message)) message.state = "stopped";
   return chat;
 }
 
