@@ -81,11 +81,11 @@ DECISIONS = {
     "43-forward-flag-off": "start",
     "44-signed-user-jwt": "start",
     "45-workspace-model-system-prompt": "start",
-    "46-responses-api-type": "404",
+    "46-responses-api-type": "response",
     "47-owui-own-API-no-chat_id": "start",
     "48-owui-own-API-user-and-params": "start",
     "49-pipelines-model-filter-inlet": "404",
     "50-pipelines-model-chat-user-object": "400: user",
     "51-pipelines-model-filter-outlet": "404",
-    "52-responses-api-second-turn-browser": "404",
+    "52-responses-api-second-turn-browser": "response",
 }

@@ -88,9 +88,10 @@ ANSWERED: dict[str, tuple[dict[str, Any], list[Step], str]] = {
         'POST /chat/completions 404 unknown_url why="The base URL ends with /v1"',
     ),
     "another API": (
-        {"json": CHAT, "url": "/v1/responses"},
+        {"json": CHAT, "url": "/v1/audio/speech"},
         [],
-        'POST /v1/responses 404 unknown_url why="The Responses API is not served here"',
+        "POST /v1/audio/speech 404 unknown_url why=\"Agents neither speak nor listen: point the client's speech at a "
+        'model that does"',
     ),
     "no such method": (
         {"method": "PUT", "url": "/v1/models"},

@@ -68,6 +68,17 @@ def test_what_open_webui_asks_of_other_servers_is_not_there(letta: FakeLetta, re
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
 
 
+@pytest.mark.parametrize("recorded", of("response"), ids=lambda recorded: recorded.name)
+def test_what_open_webui_asks_of_a_connection_for_responses_is_answered(letta: FakeLetta, recorded: Recorded) -> None:
+    with gateway(letta.base_url, keys=(OPEN_WEBUI,)) as url, http(url, "sk-owui") as client:
+        body = {**(recorded.body or {}), "model": "tutor", "stream": False}
+        response = client.post(recorded.path, json=body, headers=recorded.headers)
+
+    assert response.status_code == 200
+    assert [item["content"][0]["text"] for item in response.json()["output"] if item["type"] == "message"] == ["Hello"]
+    assert len(letta.runs) == 1
+
+
 @pytest.mark.parametrize("recorded", of("400"), ids=lambda recorded: recorded.name)
 def test_what_cannot_be_answered_is_refused_by_its_name(letta: FakeLetta, recorded: Recorded) -> None:
     with gateway(letta.base_url, keys=(OPEN_WEBUI,)) as url, http(url, "sk-owui") as client:

@@ -231,7 +231,10 @@ ROUTES = {
     "/metrics/chats": "/metrics",
     "/": "/",
     "-": OTHER,
-    "/v1/responses": OTHER,
+    "/v1/responses": "/v1/responses",
+    "/v1/responses/…/cancel": "/v1/responses/{id}",
+    "/v1/conversations/…": "/v1/conversations/{id}",
+    "/v1/responsesx": OTHER,
     "/v1/modelsx": OTHER,
 }
 
