@@ -139,10 +139,14 @@ def test_models_are_agents_of_their_own(page: Page, app_server: AppServer, model
     assert (to_tutor[0][1].partition(".")[0], to_cook[0][1].partition(".")[0]) == ("Teach", "Cook")
 
 
-def test_a_reload_keeps_what_came_and_the_chat_goes_on(chat: ChatPage, model: ScriptedModel) -> None:
+def test_an_answer_that_is_stopped_after_a_reload_is_what_the_agent_knows_of_it(
+    chat: ChatPage, model: ScriptedModel
+) -> None:
     two = unheard("two")
     get_half_an_answer(chat)
     chat.page.reload()
+    expect(chat.last).to_contain_text("Half an answer")
+    chat.stop_button.click()
     expect(chat.last.locator(".note")).to_have_text("Stopped.")
     assert chat.texts()[1] == "Half an answer"
     chat.say(two)
