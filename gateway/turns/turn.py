@@ -110,7 +110,7 @@ class Turn(Struct, frozen=True, dict=True):
 
         There are none if they gave it the one that it has.
         """
-        if self.given or self.keeps:
+        if self.given or (self.keeps and self.scratch):
             return []
         caller = self.caller
         user, former_user = caller.user.id, caller.user.former_id or caller.user.id

@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from gateway.domain.errors import GatewayError, InvalidRequest, NotFoundHere, UpstreamError
+from gateway.domain.errors import GatewayError, InvalidRequest, NotFoundHere, Stopped, UpstreamError
 from gateway.domain.look import Look
 from gateway.domain.places import ResponsePlace
 from gateway.http.answers.answering import Answer, stream
@@ -31,7 +31,6 @@ from gateway.turns.runs.log import Reader
 from gateway.turns.runs.resend import name_of_response
 from gateway.wires.responses.response import ResponseResource
 
-CANCELLED = "response_cancelled"
 SECONDS_A_DAY = 86_400
 # Fields of a query that say yes.
 _YES = frozenset({"true", "1"})
@@ -136,11 +135,10 @@ def _as_it_stands(asker: Asker, reader: Reader) -> ResponseResource:
             encoder.end()
     except (GatewayError, UpstreamError) as error:
         if not narrator.finished:
-            told_error = to_gateway_error(error)
             encoder.begin()
             encoder.encode(narrator.receive_error())
-            encoder.fail(told_error)
-            if told_error.code == CANCELLED:
+            encoder.fail(to_gateway_error(error))
+            if isinstance(error, Stopped):
                 return msgspec.structs.replace(encoder.response, status="cancelled", error=None)
     finally:
         reader.leave()

@@ -10,6 +10,7 @@ from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.markers import Summary, parse_summary
 from gateway.turns.chats.pruning import Pruner
 from gateway.turns.people.agents import KnownAgent
+from gateway.turns.places import placed
 from gateway.turns.runs.means import means_of
 from gateway.turns.turn import Turn
 from tests.turns.memory_letta import MemoryLetta
@@ -53,6 +54,9 @@ async def test_a_chat_goes_on_where_an_earlier_version_left_it(
     assert gone_on.id == kept.id
     assert either.count("create_conversation") == 1
     assert [then.marker] == read_now(more, *before).former_markers()
+    by_responses = placed(read_now(more, *before), "1" * 16, keeps=True)
+    # Those without an id had none then.
+    assert by_responses.former_markers() == ([] if by_responses.scratch else [then.marker])
 
 
 async def test_a_chat_that_is_met_for_the_first_time_is_kept_under_the_present_reading(
