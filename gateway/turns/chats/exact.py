@@ -40,7 +40,8 @@ def decide_after(
     """Decide where a request goes on that names the turn behind which it does; None if that is nowhere among `known`.
 
     It is appended where that turn is the last of a conversation, or where its calls wait; else it is a branch. One that
-    brings nothing but answers to calls is nowhere where none of them waits. `unkept` are the messages that each of the
+    brings nothing but answers to calls is nowhere where none of them waits, unless nothing at all has come of the turn:
+    its calls were lost, and the answers are told in words. `unkept` are the messages that each of the
     `known` lacks: a turn that is among them is told again. `gone` are the turns that were deleted of each.
     """
     shown = [up_to(gone[at] if gone else "", past.messages) for at, past in enumerate(known)]
@@ -51,9 +52,9 @@ def decide_after(
         if waits_for(request, known[at]):
             return Append(at, request.beside_results)
     if found := next(iter(last or ends), None):
-        if request.only_results:
-            return None
         at, end = found
+        if request.only_results and shown[at][end - 1].role != "user":
+            return None
         return Append(at, request.path) if last else Branch(at, end, request.path)
     lost = next((at for at, messages in enumerate(unkept) if any(begins(turn, message) for message in messages)), None)
     if lost is None:
