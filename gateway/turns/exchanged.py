@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from gateway.domain.events import Event
+from gateway.domain.events import Event, Stop, StopReason
 from gateway.domain.messages import Message, ToolResult
 from gateway.letta.upstream import Exchange
-from gateway.turns.chats.markers import turn_told
+from gateway.turns.chats.markers import read_gone, turn_told
 from gateway.turns.places import part_of
 
 
@@ -57,13 +57,19 @@ def turns_in(exchanges: Iterable[Exchange]) -> list[KeptTurn]:
 def place_among(turn: str, part: str, kept: Sequence[KeptTurn]) -> int | None:
     """The place of a part of a turn; None if the turn is not there.
 
-    Where Letta was told of answers in words, they began no part: the first one has what came of them.
+    Where Letta was told of answers in words, they began no part: the last one has what came of them, unless it waits
+    for them still.
     """
     found = [i for i, one in enumerate(kept) if one.turn == turn]
     exact = [i for i in found if kept[i].part == part]
-    return next(iter(exact or found), None)
+    if exact or not found:
+        return next(iter(exact), None)
+    ends = [event.reason for event in kept[found[-1]].events if isinstance(event, Stop)]
+    return None if ends[-1:] == [StopReason.WAITING] else found[-1]
 
 
 def is_gone(gone: str, at: int, kept: Sequence[KeptTurn]) -> bool:
-    """True if a turn that was deleted is the one at a place, or came before it."""
-    return bool(gone) and any(one.turn == gone for one in kept[: at + 1])
+    """True if a turn that was deleted is the one at a place, or came before it, which was there by then."""
+    turn, second = read_gone(gone)
+    before = kept[: at + 1]
+    return bool(gone) and max(one.asked_at for one in before) <= second and any(one.turn == turn for one in before)

@@ -1,6 +1,7 @@
 """The turns that Letta keeps: found again by their places, and deleted."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -9,9 +10,10 @@ from gateway.letta.upstream import Conversation, Upstream, age
 from gateway.settings import AgentType, Chats
 from gateway.shared.lines import Lines, OwnLines
 from gateway.turns.chats.conversations import Conversations
-from gateway.turns.chats.exact import After, that_may_hold
+from gateway.turns.chats.exact import After, begins, that_may_hold, without
 from gateway.turns.chats.known import line_of
-from gateway.turns.chats.markers import EVERY_TURN, GATEWAY_TAG, USER_TAG, Summary
+from gateway.turns.chats.markers import EVERY_TURN, GATEWAY_TAG, USER_TAG, Summary, gone_at, read_gone
+from gateway.turns.chats.unkept import from_note, to_note
 from gateway.turns.exchanged import KeptTurn, is_gone, place_among, turns_in
 from gateway.turns.places import marker_at
 
@@ -24,10 +26,17 @@ class KeptTurns:
     """The turns of all chats, as far as Letta keeps them."""
 
     def __init__(
-        self, upstream: Upstream, conversations: Conversations, chats: Chats, lines: Lines | None = None
+        self,
+        upstream: Upstream,
+        conversations: Conversations,
+        chats: Chats,
+        lines: Lines | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`clock` gives the seconds since 1970 (UTC)."""
         self._upstream, self._conversations, self._chats = upstream, conversations, chats
         self._lines = lines or OwnLines()
+        self._clock = clock
 
     async def find(self, place: ResponsePlace, agent_type: AgentType) -> tuple[KeptTurn, bool] | None:
         """The turn at a place, or its part; and True if its run is under way. None if Letta has nothing of it.
@@ -41,7 +50,8 @@ class KeptTurns:
             at = place_among(place.turn, place.results, kept)
             if at is None and runs and self._upstream.capabilities.keeps_runs and _is_next(place, kept):
                 return KeptTurn(place.turn, place.results), True
-            if summary.gone in (place.turn, EVERY_TURN) or (at is not None and is_gone(summary.gone, at, kept)):
+            is_told = read_gone(summary.gone)[0] in (place.turn, EVERY_TURN)
+            if is_told or (at is not None and is_gone(summary.gone, at, kept)):
                 raise DeletedTurn
             if at is not None:
                 return kept[at], runs and at == len(kept) - 1
@@ -57,24 +67,31 @@ class KeptTurns:
         async for conversation, summary in self._that_may_hold(place, agent_type):
             kept = await self._read(conversation)
             at = place_among(place.turn, place.results, kept)
-            if at is None or is_gone(summary.gone, at, kept):
+            noted = from_note(summary.note).messages
+            if at is None and not any(begins(place.turn, message) for message in noted) and kept:
+                continue
+            if at is not None and is_gone(summary.gone, at, kept):
                 continue
             line = summary.marker if place.kind == "chat" else line_of(conversation.id)
             async with self._lines.place(line, None, self._chats.queue_seconds) as its_place:
                 self._conversations.forget(summary.marker)
                 its_place.check()
-                if all(one.turn == place.turn for one in kept):
+                if kept and all(one.turn == place.turn for one in kept):
                     await self._replace(conversation, summary, place.turn)
                 else:
-                    told = str(msgspec.structs.replace(summary, gone=place.turn))
+                    # What was never kept of it, and was to be told with the next message, is not told either.
+                    note = to_note(without(place.turn, noted))
+                    words = gone_at(place.turn, int(self._clock()))
+                    told = str(msgspec.structs.replace(summary, gone=words, note=note))
                     await self._upstream.rename_conversation(conversation.id, told, hidden=summary.replaced)
-                gone += kept[at:]
+                gone += kept[at:] if at is not None else []
         return gone
 
     async def _replace(self, conversation: Conversation, summary: Summary, turn: str) -> None:
         """Delete a conversation; an empty one says for a while what became of it."""
         await self._upstream.delete_conversation(conversation.agent_id, conversation.id)
-        told = str(msgspec.structs.replace(summary, gone=turn, note="", replaced=True))
+        words = gone_at(turn, int(self._clock()))
+        told = str(msgspec.structs.replace(summary, gone=words, note="", replaced=True))
         left = await self._upstream.create_conversation(conversation.agent_id, told, [])
         await self._upstream.rename_conversation(left.id, told, hidden=True)
 

@@ -171,7 +171,8 @@ EXCEPTIONS = {
         )
     },
     "turns.chats.exact.waits_for": f"{BY_ANOTHER} (decide_after)",
-    "turns.chats.exact.up_to": f"{BY_ANOTHER} (decide_after)",
+    **{f"turns.chats.exact.{name}": f"{BY_ANOTHER} (decide_after)" for name in ("is_behind", "without")},
+    **{f"turns.chats.markers.{name}": SMALL for name in ("gone_at", "read_gone")},
     **{f"turns.chats.markers.{name}": f"{BY_ANOTHER} (parse_client_id)" for name in ("turn_id", "turn_told")},
     "turns.chats.markers.parse_agent": "reads the tags and the name that Letta lists of an agent",
     "turns.chats.markers.pictures_of": f"{BY_ANOTHER} (parse_client_id), and digests digests",

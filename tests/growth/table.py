@@ -781,7 +781,9 @@ TABLE: dict[str, dict[str, Make]] = {
     "turns.chats.exact.decide_after": {
         "a long chat": of(
             dialogue,
-            lambda said: exact.decide_after("c", RequestedPath([Message("user", "Hi")]), [Past(said)], [said]),
+            lambda said: exact.decide_after(
+                exact.After("c", 0), RequestedPath([Message("user", "Hi")]), [Past(said)], [said]
+            ),
         )
     },
     "turns.chats.exact.end_of": {"a long chat": of(dialogue, lambda said: exact.end_of("c", said))},

@@ -40,12 +40,13 @@ _YES = frozenset({"true", "1"})
 async def retrieve_response(request: Request[None, None, State], response_id: FromPath[str]) -> ASGIApp:
     """Show a response as it stands, or go on with its stream."""
     asker, place, agent_type = _asked(request, response_id)
+    after = _number(request, "starting_after", -1)
     name = name_of_response(place.turn, place.results)
     reader = await asker.parts.runs.follow(name)
     if request.query_params.get("stream", "") in _YES:
         if reader is None:
             raise InvalidRequest("This response can no longer be streamed: ask for it without `stream`.", "stream")
-        return await _go_on(request, asker, reader)
+        return await _go_on(request, asker, reader, after)
     shown = _as_it_stands(asker, reader) if reader else await _as_it_is_kept(asker, place, agent_type)
     return cast(ASGIApp, Response(shown).to_asgi_response(app=None, request=request))
 
@@ -134,7 +135,11 @@ def _as_it_stands(asker: Asker, reader: Reader) -> ResponseResource:
             encoder.encode(narrator.receive_eof())
             encoder.end()
     except (GatewayError, UpstreamError) as error:
-        if not narrator.finished:
+        if narrator.finished:
+            # What breaks after its end takes nothing from the answer.
+            encoder.encode(narrator.receive_eof())
+            encoder.end()
+        else:
             encoder.begin()
             encoder.encode(narrator.receive_error())
             encoder.fail(to_gateway_error(error))
@@ -145,9 +150,8 @@ def _as_it_stands(asker: Asker, reader: Reader) -> ResponseResource:
     return encoder.response
 
 
-async def _go_on(request: Request[None, None, State], asker: Asker, reader: Reader) -> ASGIApp:
-    """The rest of a stream, behind the event with the number `starting_after`. Raises InvalidRequest."""
-    after = _number(request, "starting_after", -1)
+async def _go_on(request: Request[None, None, State], asker: Asker, reader: Reader, after: int) -> ASGIApp:
+    """The rest of a stream, behind the event with the number `after`."""
     head, seal, server = head_of(reader.head), asker.parts.seal, asker.parts.settings.server
     splitting = SplittingReader(reader, head.narrator(), head.encoder(seal), after)
     answer = Answer(splitting, head.narrator(), head.encoder(seal, after=after), asker.record)

@@ -65,6 +65,10 @@ class ResponsesWay:
         else:
             item = self._seal.read_item(goes_on.id)
             placed_there = self._behind(turn, item and item[0], goes_on.place, "item")
+        if self._asked.background and placed_there.temporary and placed_there.scratch:
+            raise InvalidRequest(
+                "`background` needs a chat that is kept: nobody could ask for the response.", "background"
+            )
         outlives = self._asked.background or self._asker.key.on_disconnect == "finish"
         return msgspec.structs.replace(placed_there, outlives=outlives)
 
@@ -121,5 +125,8 @@ class ResponsesWay:
 
     def head(self, turn: Turn, look: Look) -> bytes:
         names = tuple(tool.name for tool in turn.tools.tools)
-        head = ResponseHead(place_of(turn), self._made_at, self._echo, look, names, turn.tools.parallel)
+        # A temporary chat without an id is found by its history alone, whatever was asked.
+        is_kept = turn.keeps and not (turn.temporary and turn.scratch)
+        echo = self._echo if is_kept else msgspec.structs.replace(self._echo, store=False)
+        head = ResponseHead(place_of(turn), self._made_at, echo, look, names, turn.tools.parallel)
         return head.to_bytes()

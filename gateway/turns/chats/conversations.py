@@ -181,7 +181,7 @@ class Conversations:
         known = chat.known
         unkept = [one.unkept for one in known] if turn.scratch else [chat.missing]
         gone = [one.summary.gone for one in known]
-        decision = decide_after(after.turn, turn.asked, [one.past for one in known], unkept, gone)
+        decision = decide_after(after, turn.asked, [one.past for one in known], unkept, gone)
         busy = self._in_use | chat.elsewhere
         if isinstance(decision, Append) and known[decision.at].id in busy:
             decision = Branch(decision.at, len(known[decision.at].past.messages), decision.news)

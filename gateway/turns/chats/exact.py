@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gateway.domain.messages import Message
 from gateway.letta.upstream import Conversation, Past
-from gateway.turns.chats.markers import EVERY_TURN, Summary, parse_summary, turn_id
+from gateway.turns.chats.markers import EVERY_TURN, Summary, parse_summary, read_gone, turn_id
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import Append, Branch
 
@@ -31,7 +31,7 @@ class After(Struct, frozen=True):
 
 
 def decide_after(
-    turn: str,
+    after: After,
     request: RequestedPath,
     known: Sequence[Past],
     unkept: Sequence[Sequence[Message]],
@@ -41,11 +41,12 @@ def decide_after(
 
     It is appended where that turn is the last of a conversation, or where its calls wait; else it is a branch. One that
     brings nothing but answers to calls is nowhere where none of them waits, unless nothing at all has come of the turn:
-    its calls were lost, and the answers are told in words. `unkept` are the messages that each of the
-    `known` lacks: a turn that is among them is told again. `gone` are the turns that were deleted of each.
+    its calls were lost, and the answers are told in words. `unkept` are the messages that each of the `known` lacks: a
+    turn that is among them is told again. `gone` are the turns that were deleted of each.
     """
-    shown = [up_to(gone[at] if gone else "", past.messages) for at, past in enumerate(known)]
-    ends = [(at, end) for at, messages in enumerate(shown) if (end := end_of(turn, messages)) is not None]
+    turn = after.turn
+    found_at = [at for at, past in enumerate(known) if not (gone and is_behind(gone[at], after, past))]
+    ends = [(at, end) for at in found_at if (end := end_of(turn, known[at].messages)) is not None]
     last = [(at, end) for at, end in ends if known[at].appendable and end == len(known[at].messages)]
     for at, _ in last:
         # Models may give the same id to another call, so it must be the last turn's.
@@ -53,7 +54,7 @@ def decide_after(
             return Append(at, request.beside_results)
     if found := next(iter(last or ends), None):
         at, end = found
-        if request.only_results and shown[at][end - 1].role != "user":
+        if request.only_results and known[at].messages[end - 1].role != "user":
             return None
         return Append(at, request.path) if last else Branch(at, end, request.path)
     lost = next((at for at, messages in enumerate(unkept) if any(begins(turn, message) for message in messages)), None)
@@ -83,11 +84,18 @@ def end_of(turn: str, messages: Sequence[Message]) -> int | None:
     return next((i for i in range(begun + 1, len(messages)) if messages[i].role == "user"), len(messages))
 
 
-def up_to(gone: str, messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages before a turn that was deleted; all where none was."""
-    if not gone:
-        return messages
-    return messages[: next((i for i, message in enumerate(messages) if begins(gone, message)), len(messages))]
+def without(turn: str, messages: Sequence[Message]) -> list[Message]:
+    """The messages without those of a turn, up to the next one."""
+    begun = next((i for i, message in enumerate(messages) if begins(turn, message)), len(messages))
+    end = next((i for i in range(begun + 1, len(messages)) if messages[i].role == "user"), len(messages))
+    return [*messages[:begun], *messages[end:]]
+
+
+def is_behind(gone: str, after: After, past: Past) -> bool:
+    """True if a turn was there when another one was deleted before which it stands, or was that one itself."""
+    turn, second = read_gone(gone)
+    ids = [turn_id(message.client_id) for message in past.messages]
+    return bool(gone) and turn in ids and after.turn in ids[ids.index(turn) :] and after.made_at <= second
 
 
 def begins(turn: str, message: Message) -> bool:
@@ -103,10 +111,15 @@ def that_may_hold(after: After, marker: str, listed: Iterable[Conversation]) -> 
     """
     at = datetime.fromtimestamp(after.made_at, UTC)
     named = [(one, summary) for one in listed if (summary := parse_summary(one.summary)) and summary.marker == marker]
-    gone = [pair for pair in named if pair[1].gone in (after.turn, EVERY_TURN)]
+    gone = [pair for pair in named if read_gone(pair[1].gone)[0] in (after.turn, EVERY_TURN)]
     then = [pair for pair in named if _made(pair[0]) <= at + SLACK and pair[0].used_at >= at - SLACK]
-    likely = sorted((pair for pair in then if pair not in gone), key=lambda pair: (pair[0].used_at, pair[0].id))
+    likely = sorted((pair for pair in then if pair not in gone), key=lambda pair: _distance(at, pair[0]))
     yield from (gone + likely)[:MOST_SEARCHED]
+
+
+def _distance(at: datetime, one: Conversation) -> timedelta:
+    """The time between a moment and the nearer of a conversation's making and its last use."""
+    return min(abs(at - _made(one)), abs(at - one.used_at))
 
 
 def _made(conversation: Conversation) -> datetime:

@@ -4,6 +4,7 @@ Users and chats appear in them as hashes only: others can list tags and summarie
 """
 
 import re
+import sys
 import uuid
 from collections.abc import Collection, Iterable
 from hashlib import sha256
@@ -21,7 +22,7 @@ KEPT_WITHOUT_ID = f"{MARKER}kept:"
 REPLACED, TEMPORARY, WITH_GAP, ABOUT = "(replaced)", "(temporary)", "(deleted", "(about"
 SUMMARY_TITLE = "Letta Gateway"
 _TURN = re.compile(r"([0-9a-f]{16})\.([0-9a-f]{1,12})\.[0-9a-f]+")
-_GONE = re.compile(r" \(deleted ([0-9a-f]{16})\)\Z")
+_GONE = re.compile(r" \(deleted ([0-9a-f]{16}(?:\.[0-9a-f]{1,12})?)\)\Z")
 _ABOUT = re.compile(r" \(about ([0-9a-f]{8}\.[0-9a-f]{32})(?:\.([A-Za-z0-9_-]+))?\)\Z")
 # The turn that is named where all of a chat was deleted.
 EVERY_TURN = "0" * 16
@@ -101,7 +102,8 @@ class Summary(Struct, frozen=True):
     note: str = ""
     """A JSON array of the messages of the chat that the conversation lacks; empty if it lacks none."""
     gone: str = ""
-    """The id of the turn that was deleted: nobody goes on behind it, or behind what came after it."""
+    """The turn that was deleted, and the second at which it was (`gone_at`): nobody goes on behind it, or behind what
+    came after it until then."""
     whose: str = ""
     """The agent type's `short_digest` and the user's digest, `0b1c2d3e.5e…`, of a chat that the gateway gave its id."""
     about: str = ""
@@ -176,6 +178,17 @@ class ClientId(Struct, frozen=True):
         pictures = [self.pictures] if self.pictures else []
         nonce = f"{self.turn}.{self.made_at:x}.{uuid.uuid4().hex[:6]}" if self.turn else uuid.uuid4().hex[:12]
         return "-".join(["gw1", self.answer, self.parent, self.path, *pictures, nonce])
+
+
+def gone_at(turn: str, second: int) -> str:
+    """The words of a summary about a turn that is deleted at a second."""
+    return f"{turn}.{second:x}"
+
+
+def read_gone(gone: str) -> tuple[str, int]:
+    """The turn that was deleted, and the second of it; a second that never comes where there is none."""
+    turn, dot, second = gone.partition(".")
+    return turn, int(second, 16) if dot else sys.maxsize
 
 
 def turn_id(client_id: str) -> str:

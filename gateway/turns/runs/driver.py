@@ -74,7 +74,7 @@ class Run:
         self._listening = False
         """True: Letta may still say something."""
         self._cancelling: asyncio.Task[None] | None = None
-        self._is_let_go = False
+        self.is_let_go = False
         """True: Letta goes on with it alone."""
         self._grace: asyncio.TimerHandle | None = None
         self._context = copy_context()
@@ -135,7 +135,7 @@ class Run:
         """
         self.log.fail(errors.Stopped("the gateway is shutting down"))
         if self.turn.outlives and self._means.upstream.capabilities.keeps_runs and not self._course.may_be_dropped:
-            self._is_let_go = True
+            self.is_let_go = True
             self.task.cancel()
         else:
             self.leave()
@@ -332,7 +332,7 @@ class Run:
         self._watch.stop()
         self._carry_out(self._course.flush())
         self._watch.stop()
-        if self._course.fail(error) and not (self._cancelling or self._is_let_go):
+        if self._course.fail(error) and not (self._cancelling or self.is_let_go):
             failure = self._failure(error)
             if isinstance(failure, Exception):
                 self.log.fail(failure)
@@ -349,7 +349,7 @@ class Run:
         account.count(more, estimated=True)
 
     async def _settle(self, conversation: KnownConversation, sending: Sending) -> None:
-        if self._is_let_go:
+        if self.is_let_go:
             self._means.conversations.release(self.turn, conversation)
             return
         well = self._course.ended_well

@@ -247,7 +247,7 @@ class RunLog:
     @property
     def weight(self) -> int:
         """How many characters it holds, more or less."""
-        return sum(one.weight if isinstance(one, _JoinedText) else _weight(one) for one in self._kept)
+        return len(self.head) + sum(one.weight if isinstance(one, _JoinedText) else _weight(one) for one in self._kept)
 
     def after(self, number: int) -> Told:
         """The events after a number: as they came, for a reader that has had all but the last ones; else joined.

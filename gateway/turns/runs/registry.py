@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Protocol
 
 from msgspec import Struct
@@ -158,10 +157,16 @@ class Runs:
         if (known := self._sent.get(name)) and known.run:
             known.run.cancel()
             await asyncio.wait([known.run.task])
-        elif reader and self._directory and await self._directory.cancel(name):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await reader.end()
+        elif reader and self._directory:
+            try:
+                if await self._directory.cancel(name):
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await reader.end()
+            except TimeoutError:
+                pass  # It is shown as it stands.
+            except BaseException:
+                reader.leave()
+                raise
         return reader
 
     async def forget(self, name: str) -> None:
@@ -230,7 +235,8 @@ class Runs:
         may_come_again = sent.may_come_again or (sent.may_be_missed and not run.log.is_had)
         keeps = may_come_again and _is_answered(run)
         kept = dict.fromkeys(sent.again_names, self._resend_seconds) if keeps else {}
-        if sent.response:
+        if sent.response and not run.is_let_go:
+            # Of one that Letta goes on with alone, Letta tells.
             kept[sent.response] = self._keep_seconds
         if self._directory:
             self._directory.end(run, kept)
