@@ -101,6 +101,8 @@ class Prepared(Struct, frozen=True):
     """The items of its input, in JSON."""
     places: Mapping[str, bytes]
     """The fields that name the place where it goes on, in JSON."""
+    owner: str
+    """The digest of whose it is."""
 
     @property
     def size(self) -> int:
