@@ -7,13 +7,23 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.errors import InvalidRequest
+
 AddedItem = dict[str, Any]
 """An item in the words of its wire."""
 # The most characters of the text.
 ABOUT_CHARACTERS = 100_000
-# The most bytes that are read of one.
+# The most bytes that are read of one, and so the most that are written.
 _MOST_BYTES = 8_000_000
 _LEVEL = 6
+TOO_LARGE = "conversation_too_large"
+
+
+class TooMuchAdded(InvalidRequest):
+    """More was to be added to a conversation than is kept of that."""
+
+    def __init__(self) -> None:
+        super().__init__("More than this is not kept of what is added to a conversation.", "items", TOO_LARGE)
 
 
 class Added(Struct, array_like=True):
@@ -48,8 +58,14 @@ _decode = msgspec.msgpack.Decoder(About).decode
 
 
 def to_about(about: About) -> str:
-    """The text: words of base64."""
-    return urlsafe_b64encode(zlib.compress(_encode(about), _LEVEL)).decode().rstrip("=")
+    """The text: words of base64. Raises TooMuchAdded for what would be longer, or could not be read back."""
+    plain = _encode(about)
+    if len(plain) > _MOST_BYTES:
+        raise TooMuchAdded
+    text = urlsafe_b64encode(zlib.compress(plain, _LEVEL)).decode().rstrip("=")
+    if len(text) > ABOUT_CHARACTERS:
+        raise TooMuchAdded
+    return text
 
 
 def from_about(text: str) -> About:

@@ -15,7 +15,7 @@ from gateway.letta.notes import GO_AHEAD
 from gateway.letta.upstream import Conversation, Exchange, Upstream, age
 from gateway.settings import AgentType, Chats
 from gateway.shared.lines import Lines, OwnLines
-from gateway.turns.about import ABOUT_CHARACTERS, About, Added, AddedItem, from_about, to_about
+from gateway.turns.about import About, Added, AddedItem, TooMuchAdded, from_about, to_about
 from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.known import of_chat
 from gateway.turns.chats.markers import (
@@ -28,7 +28,7 @@ from gateway.turns.chats.markers import (
     user_digest,
 )
 from gateway.turns.chats.unkept import from_note, is_kept, missing_in, to_note
-from gateway.turns.exchanged import KeptTurn, is_gone, turns_in
+from gateway.turns.exchanged import KeptTurn, turns_in
 from gateway.turns.people.agents import Agents
 from gateway.turns.people.identity import User
 from gateway.turns.places import marker_given
@@ -39,7 +39,6 @@ Say = Callable[[Sequence[AddedItem]], list[Message]]
 Change = Callable[["Given | None", About], Awaitable[tuple[About, str | None]]]
 """Makes another content of that of a chat, and the note of what its agent lacks; None where that stays."""
 _WHOSE = "Nobody can tell whose conversation this is to be: send `user`."
-TOO_LARGE = "conversation_too_large"
 
 
 class Whose(Struct, frozen=True):
@@ -66,7 +65,9 @@ class Whose(Struct, frozen=True):
     def has(self, turn: Turn) -> bool:
         """True of a turn of the chat, as far as it is for whoever asks."""
         user = turn.caller.user
-        return turn.given.startswith(self.begins) and self.owner in ("", user_digest(user.scope, user.id))
+        is_of_type = any(turn.agent_type.id == agent_type.id for agent_type in self.types)
+        is_theirs = self.owner in ("", user_digest(user.scope, user.id))
+        return is_of_type and is_theirs and turn.given.startswith(self.begins)
 
     def marker(self, agent_type: AgentType) -> str:
         """The marker of the chat in an agent of a type."""
@@ -154,9 +155,7 @@ class GivenChats:
         exchanges = await self._upstream.read_exchanges(present.conversation.agent_id, present.conversation)
         added = present.about.added
         kept = turns_in(own_exchanges(exchanges, _asked_in(added, say)))
-        gone = present.summary.gone
-        turns = [turn for at, turn in enumerate(kept) if not is_gone(gone, at, kept)]
-        return GivenContent(present, in_order(added, turns))
+        return GivenContent(present, in_order(added, left_of(kept, present.summary.gone)))
 
     async def turns_of(self, given: Given) -> list[KeptTurn]:
         """All turns that a conversation holds."""
@@ -275,8 +274,6 @@ class GivenChats:
             about = next((one.about for one in found if one.summary.about), About())
             about, note = await change(given, about)
             told = to_about(about)
-            if len(told) > ABOUT_CHARACTERS:
-                raise _too_large()
             place.check()
             try:
                 await self._write(whose, chosen, given, told, note)
@@ -351,6 +348,12 @@ def own_exchanges(exchanges: Iterable[Exchange], added: Iterable[str]) -> list[E
     return kept
 
 
+def left_of(kept: Sequence[KeptTurn], gone: str) -> list[KeptTurn]:
+    """The turns before the one that was deleted with all behind it; all of them where none was (`is_gone`)."""
+    cut = next((at for at, turn in enumerate(kept) if gone and turn.turn == gone), len(kept))
+    return [*kept[:cut]]
+
+
 def in_order(added: Sequence[Added], turns: Sequence[KeptTurn]) -> list[KeptTurn | Added]:
     """All that there is of a chat, in order: items that were added stand behind the turn after which they were.
 
@@ -381,9 +384,5 @@ def _note_of(messages: list[Message]) -> str:
     """Raises InvalidRequest where they are too many to be noted."""
     note = to_note(messages)
     if messages and not note:
-        raise _too_large()
+        raise TooMuchAdded
     return note
-
-
-def _too_large() -> InvalidRequest:
-    return InvalidRequest("More than this is not kept of what is added to a conversation.", "items", TOO_LARGE)

@@ -1,9 +1,10 @@
 """What is said about a chat and added to it, as a text in a summary."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.turns.about import About, Added, from_about, to_about
+from gateway.turns.about import About, Added, TooMuchAdded, from_about, to_about
 from gateway.turns.chats.markers import Summary, parse_summary
 
 ITEMS = st.one_of(st.none(), st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=3))
@@ -19,6 +20,17 @@ ABOUTS = st.builds(
 @given(ABOUTS)
 def test_it_is_read_as_it_was_written(about: About) -> None:
     assert from_about(to_about(about)) == about
+
+
+@pytest.mark.parametrize("size", [7_900_000, 8_000_001, 9_000_000])
+def test_it_is_read_back_or_not_written_however_small_it_packs(size: int) -> None:
+    about = About(added=[Added("c" * 16, 1, (), [{"type": "reasoning", "text": "a" * size}])])
+    if size < 8_000_000:
+        assert from_about(to_about(about)) == about
+    else:
+        with pytest.raises(TooMuchAdded) as refused:
+            to_about(about)
+        assert (refused.value.code, refused.value.param) == ("conversation_too_large", "items")
 
 
 @given(ABOUTS, st.booleans(), st.text(max_size=30))

@@ -18,7 +18,8 @@ from gateway.turns.chats.conversations import Conversations
 from gateway.turns.chats.markers import user_digest
 from gateway.turns.chats.path import RequestedPath
 from gateway.turns.chats.reconcile import NO_IDS, Append, decide
-from gateway.turns.given import GivenChats, Whose
+from gateway.turns.exchanged import KeptTurn
+from gateway.turns.given import GivenChats, Whose, left_of
 from gateway.turns.people.agents import Agents
 from gateway.turns.people.identity import User
 from gateway.turns.places import marker_given, placed
@@ -100,6 +101,30 @@ class Process:
         return texts
 
 
+class Compared(str):
+    """An id that counts how often any is compared."""
+
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize(("gone", "left"), [("", 500), ("0", 0), ("7", 7), ("499", 499), ("elsewhere", 500)])
+def test_what_was_deleted_is_cut_off_with_one_look_at_each_turn(
+    gone: str, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Compared, "times", 0)
+    kept = [KeptTurn(Compared(at)) for at in range(500)]
+
+    assert left_of(kept, gone) == kept[:left]
+    assert left_of([KeptTurn("1"), KeptTurn("2"), KeptTurn("2", "part")], "2") == [KeptTurn("1")]
+    assert Compared.times <= 1_500
+
+
 @pytest.fixture(params=[False, True], ids=["one process", "restarted each time"])
 def process(request: pytest.FixtureRequest, either: MemoryLetta) -> Process:
     return Process(either, request.param)
@@ -159,6 +184,15 @@ async def test_a_deleted_chat_is_nowhere_for_its_user_and_there_for_others(proce
         await process.add("More")
     assert await process.content(User("school", "bob", "bob")) == ["Bob's", "Hello"]
     assert await process.content(None) == ["Bob's", "Hello"]
+
+
+async def test_a_turn_is_of_a_chat_for_who_may_use_its_model_alone(process: Process) -> None:
+    by_tutor, by_coach, bob_s = process.asked("1"), process.asked("2", agent_type=COACH), process.asked("3", user="bob")
+    every, one = process.whose(), process.whose(types=(TUTOR,))
+
+    assert [every.has(asked) for asked in (by_tutor, by_coach, bob_s)] == [True, True, False]
+    assert [one.has(asked) for asked in (by_tutor, by_coach, bob_s)] == [True, False, False]
+    assert process.whose(None, (COACH,)).has(by_coach)
 
 
 async def test_what_was_not_told_is_taken_out_and_nothing_else(process: Process) -> None:

@@ -8,13 +8,13 @@ import secrets
 import time
 from typing import Any, Literal
 
-import msgspec
 from litestar import Request, post
 from litestar.datastructures import State
 from msgspec import Struct
 
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.events import TokensCounted
+from gateway.domain.texts.halves import decode
 from gateway.http.asking import check_model
 from gateway.http.incoming.body import let_others, read_json
 from gateway.http.parts import admit, parts_of
@@ -50,7 +50,7 @@ async def compact_response(request: Request[None, None, State]) -> CompactedResp
     for place, named in (("previous_response_id", asked.previous_response_id), ("conversation", asked.conversation)):
         if named is not None:
             raise InvalidRequest(f"`{place}`: a chat that Letta has is not compacted.", place, "unsupported_parameter")
-    told = msgspec.json.decode(body, type=_History).input
+    told = decode(body, _History).input
     items = [_said(told)] if isinstance(told, str) else told
     now, usage = int(time.time()), to_response_usage(TokensCounted())
     return CompactedResponse(f"resp_{secrets.token_hex(16)}", now, items, usage)

@@ -18,6 +18,8 @@ from gateway.wires.responses.response import Framing, text_frame
 CREATE = "response.create"
 # A connection remembers so many responses that are not kept, and prepared ones, the last ones of each.
 MOST_RECALLED = 32
+# The most characters of a client's name for a chain: each frame repeats it.
+LONGEST_STREAM_ID = 256
 # A place to go on at that a prepared request has named.
 _PLACES = ("previous_response_id", "conversation")
 # An input that is there, where it only matters that one is.
@@ -62,6 +64,8 @@ def read_frame(data: bytes) -> CreateFrame:
     frame = decode_body(data, CreateFrame, f"an event `{CREATE}`", ())
     if frame.type != CREATE:
         raise InvalidRequest(f"`type`: expected `{CREATE}`, the only event that this gateway takes.", "type")
+    if len(frame.stream_id or "") > LONGEST_STREAM_ID:
+        raise InvalidRequest(f"`stream_id`: expected at most {LONGEST_STREAM_ID} characters.", "stream_id")
     if frame.background:
         raise InvalidRequest(
             "`background` is for requests over HTTP: a response over a WebSocket is streamed.",
@@ -97,6 +101,8 @@ class Prepared(Struct, frozen=True):
     """The items of its input, in JSON."""
     places: Mapping[str, bytes]
     """The fields that name the place where it goes on, in JSON."""
+    owner: str
+    """The digest of whose it is."""
 
     @property
     def size(self) -> int:

@@ -122,8 +122,7 @@ def _added(item: AddedItem, id: str) -> ListedItem:
         case "custom_tool_call_output":
             return CustomOutput(id, item["call_id"], _output(item["output"]))
         case "reasoning":
-            parts = item.get("summary") or []
-            return ReasoningOutput(id, tuple(SummaryText(_text(part)) for part in parts))
+            return ReasoningOutput(id, tuple(SummaryText(_text(part)) for part in _list(item.get("summary"))))
     content = item.get("content") or ""
     parts = [{"text": content}] if isinstance(content, str) else content
     if item["role"] == "assistant":
@@ -137,8 +136,14 @@ def _output(output: str | list[Any]) -> str | tuple[GivenText | GivenImage, ...]
     return output if isinstance(output, str) else tuple(map(_part, output))
 
 
+def _list(parts: Any) -> list[Any]:
+    """Parts, as they were kept; none of what has another form, which is not taken any more."""
+    return parts if isinstance(parts, list) else []
+
+
 def _part(part: Any) -> GivenText | GivenImage:
-    if part.get("type") == "input_image":
+    """A part, as it was kept; a picture that nobody can show is an empty text."""
+    if isinstance(part, dict) and part.get("type") == "input_image" and isinstance(part.get("image_url"), str):
         return GivenImage(part["image_url"], part.get("detail") or "auto")
     return GivenText(_text(part))
 

@@ -283,7 +283,7 @@ class ResponsesSocket:
             finally:
                 answer.leave()
         finally:
-            await begun.leave()
+            await begun.leave(had=not record.left)
         if not record.outcome and begun.turn and head.place.kind == "scratch":
             self._recall.keep(head.place, begun.turn.marker)
 

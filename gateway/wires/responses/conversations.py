@@ -89,6 +89,9 @@ def decode_conversation(body: bytes, needed: str = "") -> tuple[ConversationBody
     for i, item in enumerate(items):
         _check_addable(item, f"items[{i}]")
     came = decode(body.decode(), _Items).items or []
+    for i, (item, fields) in enumerate(zip(items, came, strict=True)):
+        if item.kind == REASONING:
+            _check_summary(fields.get("summary"), f"items[{i}].summary")
     return asked, [*_kept(items, came)]
 
 
@@ -110,6 +113,21 @@ def _check_addable(item: InputItem, place: str) -> None:
             f"{place}.role",
             "unsupported_parameter",
         )
+    shown = {"output": item.output} if item.kind in OUTPUTS else {"content": item.content}
+    for field, parts in shown.items():
+        for i, part in enumerate(parts if isinstance(parts, list) else ()):
+            if part.type == "input_image" and part.image_url is None:
+                where = f"{place}.{field}[{i}]"
+                raise InvalidRequest(f"`{where}`: this gateway keeps no files: expected an `image_url`.", where)
+
+
+def _check_summary(summary: Any, place: str) -> None:
+    """Check the summary of thoughts, which no request for a response reads. Raises InvalidRequest."""
+    if not isinstance(summary, list | None):
+        raise InvalidRequest(f"`{place}`: expected an array.", place)
+    for i, part in enumerate(summary or ()):
+        if not (isinstance(part, dict) and isinstance(part.get("text"), str)):
+            raise InvalidRequest(f"`{place}[{i}]`: expected an object with a `text`.", f"{place}[{i}]")
 
 
 def _kept(items: list[InputItem], came: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,11 @@ from openai import BadRequestError, NotFoundError, OpenAI
 from openai.types.conversations import Conversation, ConversationDeletedResource, ConversationItem, ConversationItemList
 from pydantic import TypeAdapter
 
+from gateway.domain.places import ResponsePlace
+from gateway.http.responses.listing import added_items
 from gateway.settings import Key, Secret, UserSource
+from gateway.turns.about import Added
+from gateway.wires.responses.ids import Seal
 from tests.gateways import KEY, TUTOR, gateway, http, sdk
 from tests.servers.fake_letta import FakeLetta
 
@@ -232,6 +236,27 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str | None]] = {
         "items[0].content[0]",
         None,
     ),
+    "thoughts that are a number": ({"items": [{"type": "reasoning", "summary": 5}], **ADA}, "items[0].summary", None),
+    "thoughts without a text": (
+        {"items": [*HELLO, {"type": "reasoning", "summary": [{"text": "a"}, {"text": 5}]}], **ADA},
+        "items[1].summary[1]",
+        None,
+    ),
+    "a picture without an address": (
+        {"items": [{**OUTPUT, "output": [{"type": "input_image", "file_id": "f"}]}, *HELLO], **ADA},
+        "items[0].output[0]",
+        None,
+    ),
+    "a picture of a message without one": (
+        {"items": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}, *HELLO], **ADA},
+        "items[0].content[0]",
+        None,
+    ),
+    "thoughts that pack to nothing": (
+        {"items": [{"type": "reasoning", "summary": [{"text": "a" * 9_000_000}]}], **ADA},
+        "items",
+        "conversation_too_large",
+    ),
     "too much": (
         {"items": [{"role": "user", "content": "a" * 100_001}], **ADA},
         "items",
@@ -251,6 +276,21 @@ def test_what_cannot_be_kept_is_refused_by_name(
     assert answer.status_code == (404 if code == "model_not_found" else 400)
     assert (error["param"], error["code"]) == (param, code)
     assert letta.conversations == []
+
+
+KEPT_BEFORE: dict[str, dict[str, Any]] = {
+    "thoughts that are a number": {"type": "reasoning", "summary": 5},
+    "a picture without an address": {**OUTPUT, "output": [{"type": "input_image", "file_id": "f"}]},
+    "parts that are none": {**OUTPUT, "output": [5]},
+}
+
+
+@pytest.mark.parametrize("item", KEPT_BEFORE.values(), ids=KEPT_BEFORE)
+def test_what_was_kept_before_it_was_refused_is_listed(item: dict[str, Any]) -> None:
+    ids = Seal((b"secret",)).ids_of(ResponsePlace("5e" * 16, "0b1c2d3e", "9f86d081", "chat", "1f" * 16, "c" * 16))
+    (listed,) = added_items(ids, Added("c" * 16, 1, (), [item]))
+
+    assert listed.id
 
 
 def test_a_user_of_another_key_has_no_part_in_it(letta: FakeLetta) -> None:

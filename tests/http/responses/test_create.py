@@ -1,5 +1,6 @@
 """`POST /v1/responses`, and a response that is asked for again: whole, as a stream, in the background."""
 
+import json
 import threading
 from typing import Any
 
@@ -147,6 +148,18 @@ def test_a_history_that_is_compacted_comes_back_and_can_be_sent(letta: FakeLetta
     assert (compacted["object"], compacted["usage"]["total_tokens"]) == ("response.compaction", 0)
     assert output == history or [part["text"] for item in output for part in item["content"]] == ["Hi"]
     assert answer.output_text == "Hello"
+
+
+@pytest.mark.parametrize(
+    "text", ["a\ud800b", [{"role": "user", "content": [{"type": "input_text", "text": "a\ud800b"}]}]]
+)
+def test_half_of_a_pair_is_replaced_in_a_history_that_is_compacted(letta: FakeLetta, text: Any) -> None:
+    with gateway(letta.base_url) as url, http(url) as client:
+        body = json.dumps({**ASKED, "input": text})
+        answer = client.post("/v1/responses/compact", content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 200
+    assert [part["text"] for item in answer.json()["output"] for part in item["content"]] == ["a\ufffdb"]
 
 
 def test_a_chat_that_letta_has_is_not_compacted(letta: FakeLetta) -> None:

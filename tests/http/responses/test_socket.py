@@ -15,6 +15,7 @@ from gateway.http.responses import socket as sockets
 from gateway.settings import Allowance, Chats
 from tests.gateways import KEY, PROGRAMS, TUTOR, gateway, http, sdk, settings_for
 from tests.http.test_in_force import OTHER, PAGE, replaceable
+from tests.http.test_outliving import until
 from tests.http.test_record import lines_of
 from tests.http.wire import Wire
 from tests.servers.fake_letta import ANSWER, PING, STOP, THOUGHT, USAGE, WORD, FakeLetta, Hold
@@ -359,6 +360,10 @@ FRAMES: dict[str, tuple[str | bytes, tuple[int, str, str | None]]] = {
     "another event": ('{"type": "response.steer"}', (*INVALID, "type")),
     "no model": ('{"type": "response.create"}', (*INVALID, "model")),
     "a number for a name": ('{"type": "response.create", "stream_id": 1}', (*INVALID, "stream_id")),
+    "a name as long as a book": (
+        json.dumps({"type": "response.create", "model": "tutor", "input": "Hi", "user": "ada", "stream_id": "a" * 257}),
+        (*INVALID, "stream_id"),
+    ),
     "in the background": (
         '{"type": "response.create", "background": true}',
         (400, "unsupported_parameter", "background"),
@@ -375,6 +380,14 @@ def test_a_frame_that_is_no_request_is_an_error_and_the_connection_stays(
         connection.connection.send(frame)
         assert refusal(connection.read()) == refused
         assert connection.ask(stream=True, background=False)["status"] == "completed"
+
+
+def test_a_name_of_256_characters_is_repeated_and_a_longer_one_is_not(letta: FakeLetta) -> None:
+    with gateway(letta.base_url) as url, socket(url) as connection:
+        connection.send(stream_id="a" * 256)
+        assert {frame["stream_id"] for frame in connection.answer()} == {"a" * 256}
+        connection.send(stream_id="a" * 257)
+        assert "stream_id" not in connection.read()
 
 
 def test_a_frame_that_is_too_large_ends_the_connection(letta: FakeLetta) -> None:
@@ -488,6 +501,32 @@ def test_where_the_key_says_so_an_answer_goes_on_without_its_client(letta: FakeL
 
     assert ended.type == "response.completed"
     assert not letta.cancelled.is_set()
+
+
+def test_one_that_goes_on_without_its_client_counts_until_its_end(
+    letta: FakeLetta, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="gateway.access")
+    go_on = threading.Event()
+    letta.coming = [[PING, WORD, go_on, STOP, USAGE]]
+    key = msgspec.structs.replace(PROGRAMS, on_disconnect="finish", user_limits=Allowance(streams=1))
+    with gateway(letta.base_url, keys=(key,), chats=Chats(grace_seconds=0.1)) as url, http(url) as client:
+
+        def remaining() -> int:
+            told: int = client.get("/v1/usage", params={"user": "ada"}).json()["limits"][0]["remaining"]
+            return told
+
+        with socket(url) as connection:
+            connection.send()
+            connection.until("response.output_text.delta")
+        assert "client_left" in " ".join(lines_of(caplog, 2))
+        assert remaining() == 0
+        with socket(url) as connection:
+            assert connection.refused("More")[:2] == (429, "rate_limit_exceeded")
+        go_on.set()
+        until(lambda: remaining() == 1)
+        with socket(url) as connection:
+            assert connection.ask("And")["status"] == "completed"
 
 
 LONG = [{**WORD, "content": f"{i:05} " + "x" * 9_994} for i in range(1_000)]
