@@ -215,7 +215,7 @@ def test_a_model_that_sees_nothing_says_so(page: Page, real_url: str) -> None:
         attach(chat, file(picture()))
         expect(attached(chat)).to_have_count(1)
         chat.send("Look")
-        expect(chat.last.get_by_role("alert")).to_contain_text("pictures_unseen")
+        expect(chat.last.get_by_role("alert")).to_contain_text("is not shown pictures")
 
 
 def test_an_edit_keeps_pictures_removes_them_and_adds_others(chat: ChatPage, letta: FakeLetta) -> None:

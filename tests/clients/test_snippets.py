@@ -87,7 +87,7 @@ def text_of(name: str, printed: str) -> str:
 
 
 def test_no_snippet_is_left_out() -> None:
-    others = {"gateway.toml", "config.toml", "route.js", "Chat.jsx"}
+    others = {"gateway.toml", "config.toml", "route.js", "Chat.jsx", "resumed_route.js", "ResumedChat.jsx"}
     assert {*ASKS, *RESPONDS, *SAID_WITH_TOOLS, *others} == SNIPPETS.keys()
 
 

@@ -54,8 +54,8 @@ KINDS = {
     ),
     "token": Kind(
         (key(user_from=(UserSource(f"jwt:{HEADER}"),), jwt_secret=Secret(SECRET)),),
-        Person(headers={HEADER: token(sub="ada")}),
-        Person(headers={HEADER: token(sub="bob")}),
+        Person(headers={HEADER: token(sub="ada", seconds=86_400)}),
+        Person(headers={HEADER: token(sub="bob", seconds=86_400)}),
         nobody=400,
     ),
     "body": Kind((key(user_from=(BY_BODY,)),), Person(user="ada"), Person(user="bob"), by_body=True),
