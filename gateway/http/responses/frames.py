@@ -36,6 +36,14 @@ class CreateFrame(Struct, frozen=True):
     """False: nothing is to be answered yet."""
     previous_response_id: str | None = None
     background: bool | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+
+    @property
+    def users(self) -> dict[str, str]:
+        """The users that it names, by its fields."""
+        named = {"user": self.user, "safety_identifier": self.safety_identifier}
+        return {field: value for field, value in named.items() if value}
 
 
 class SocketErrorDetail(Struct, frozen=True):
@@ -128,11 +136,11 @@ class Recall:
         """The marker of the chat of a response; empty if it is not remembered."""
         return self._markers.get(place, "")
 
-    def prepare(self, id: str, body: bytes) -> None:
-        """Remember a request under the id of its response."""
+    def prepare(self, id: str, body: bytes, owner: str) -> None:
+        """Remember a request of the user with the digest `owner`, under the id of its response."""
         fields = _fields(body)
         places = {name: bytes(value) for name, value in fields.items() if name in _PLACES and value != b"null"}
-        self._prepared[id] = Prepared(_items(fields), places)
+        self._prepared[id] = Prepared(_items(fields), places, owner)
         while len(self._prepared) > MOST_RECALLED or self._size > self._most_bytes:
             self._prepared.popitem(last=False)
 
@@ -140,10 +148,13 @@ class Recall:
     def _size(self) -> int:
         return sum(prepared.size for prepared in self._prepared.values())
 
-    def completed(self, frame: CreateFrame, data: bytes) -> bytes:
-        """The body of a request: with what was prepared before it, if it goes on with that. Raises BodyTooLarge."""
+    def completed(self, frame: CreateFrame, data: bytes, owner: str) -> bytes:
+        """The body of a request: with what its own user has prepared before it, if it goes on with that.
+
+        Raises BodyTooLarge.
+        """
         prepared = self._prepared.get(frame.previous_response_id or "")
-        if not prepared:
+        if not prepared or prepared.owner != owner:
             return data
         fields = _fields(data)
         fields.pop(_PLACES[0], None)
@@ -153,10 +164,11 @@ class Recall:
             raise BodyTooLarge()
         return body
 
-    def forget(self, id: str, place: ResponsePlace | None) -> None:
-        """Forget a response with which something was to go on, and failed."""
-        self._prepared.pop(id, None)
-        if place:
+    def forget(self, id: str, place: ResponsePlace | None, owner: str) -> None:
+        """Forget a response with which its own user was to go on, and failed; another's stays."""
+        if (prepared := self._prepared.get(id)) and prepared.owner == owner:
+            del self._prepared[id]
+        if place and place.owner == owner:
             self._markers.pop(place, None)
 
 

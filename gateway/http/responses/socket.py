@@ -37,9 +37,11 @@ from gateway.http.responses.frames import (
     to_be_checked,
 )
 from gateway.http.responses.heads import ResponseHead
+from gateway.http.responses.owners import naming, user_of
 from gateway.http.responses.way import ResponsesWay
 from gateway.http.unserved import plain
 from gateway.settings import Key
+from gateway.turns.chats.markers import user_digest
 from gateway.wires.responses.echo import to_echo
 from gateway.wires.responses.read import to_request
 from gateway.wires.responses.request import decode_request
@@ -128,6 +130,8 @@ class ResponsesSocket:
         """True: an answer is being given."""
         self._stream_id: str | None = None
         """That of the response which is asked for."""
+        self._owner = ""
+        """The digest of the user who asks for it; empty if nobody can tell."""
 
     def _admit(self, record: Record) -> Admitted:
         """The key that was shown at first, if it is right now. Raises what `KeyRing.admit` does."""
@@ -234,6 +238,7 @@ class ResponsesSocket:
         record = Record(new_request_id(), SOCKET_METHOD, self._record.path)
         self._parts.under_way.begin(record)
         of_none, self._answers, self._stream_id = REQUEST_ID.set(record.id), True, None
+        self._owner = ""
         frame: CreateFrame | None = None
         try:
             frame = read_frame(data)
@@ -251,7 +256,7 @@ class ResponsesSocket:
         finally:
             if record.outcome and frame and frame.previous_response_id:
                 id = frame.previous_response_id
-                self._recall.forget(id, self._parts.seal.read_response(id))
+                self._recall.forget(id, self._parts.seal.read_response(id), self._owner)
             self._answers = False
             self._parts.under_way.end(record)
             REQUEST_ID.reset(of_none)
@@ -259,7 +264,8 @@ class ResponsesSocket:
     async def _create(self, frame: CreateFrame, data: bytes, record: Record) -> None:
         """Give a response, or prepare one. Raises GatewayError and UpstreamError before the first of its events."""
         asker = self._asker(record)
-        body = self._recall.completed(frame, data)
+        self._owner = _owner_of(asker, frame)
+        body = self._recall.completed(frame, data, self._owner)
         prepares = frame.generate is False
         decoded = decode_request(to_be_checked(body) if prepares else body)
         await let_others(body)
@@ -295,7 +301,7 @@ class ResponsesSocket:
 
     async def _tell_prepared(self, head: ResponseHead, body: bytes, record: Record) -> None:
         encoder = head.encoder(self._parts.seal, framing_of(self._stream_id))
-        self._recall.prepare(encoder.response.id, body)
+        self._recall.prepare(encoder.response.id, body, self._owner)
         record.status = 200
         await self._send_frames(encoder.begin() + encoder.encode([TokensCounted()]) + encoder.end())
 
@@ -334,6 +340,15 @@ class ResponsesSocket:
     async def _send_frames(self, frames: bytes) -> None:
         for line in frames.splitlines():
             await self._send_text(line)
+
+
+def _owner_of(asker: Asker, frame: CreateFrame) -> str:
+    """The digest of the user whom a request names; empty for one that is refused for that."""
+    try:
+        user = user_of(asker, naming(frame.users), needed=True)
+    except GatewayError:
+        return ""
+    return user_digest(user.scope, user.id) if user else ""
 
 
 def _check_origin(headers: Headers, key: Key) -> None:

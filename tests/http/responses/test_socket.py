@@ -175,8 +175,19 @@ FAILING: dict[str, dict[str, Any]] = {
     "results of no call": {"input": [CALL]},
     "a model that is none": {"input": "More", "model": "none"},
     "no input": {"input": None},
-    "another person": {"input": "More", "user": "bob"},
 }
+
+
+@pytest.mark.parametrize("more", [{"store": False}, {"generate": False}], ids=["not kept", "prepared"])
+def test_what_is_remembered_is_its_own_user_s(letta: FakeLetta, more: dict[str, Any]) -> None:
+    with gateway(letta.base_url) as url, socket(url) as connection:
+        id = connection.ask("Hi", **more)["id"]
+        for users in ({"user": "bob"}, {"user": "bob", "model": "none"}, {"user": ""}):
+            assert connection.ask("Mine?", previous_response_id=id, **users)["type"] == "error"
+        assert connection.refused("Mine?", previous_response_id=id, user="bob") == NOT_FOUND
+        assert connection.ask("More", previous_response_id=id)["status"] == "completed"
+
+    assert [text for said in letta.said for text in said] == ["Hi", "More"]
 
 
 @pytest.mark.parametrize("failing", FAILING.values(), ids=FAILING)
