@@ -134,7 +134,7 @@ def workers_that_ended(gateway: GatewayProcess) -> list[str]:
 def test_an_app_server_that_hangs_is_replaced_although_nobody_asks(
     embedded_letta: RealLetta, redis: RedisServer, tmp_path: Path
 ) -> None:
-    with started(embedded_letta, redis, tmp_path, in_letta="ping_seconds = 0.3") as gateway:
+    with started(embedded_letta, redis, tmp_path, in_letta="ping_seconds = 1.0") as gateway:
         hung = app_server(gateway)
         os.kill(hung, signal.SIGSTOP)
         gateway.wait_for("The App Server hangs; another takes its place")
