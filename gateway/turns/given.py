@@ -89,6 +89,12 @@ class Given(Struct, frozen=True):
     def about(self) -> About:
         return from_about(self.summary.about)
 
+    @property
+    def begun(self) -> list[str]:
+        """The id of the turn of which nothing is known but that it was to begin; nothing if there is none."""
+        noted = from_note(self.summary.note)
+        return _last_turn(noted.messages) if noted.begun else []
+
 
 class Written(Struct, frozen=True):
     """The place of a chat that was changed."""

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 from msgspec import Struct
 
-from gateway.domain.errors import InvalidRequest, NotFoundHere
+from gateway.domain.errors import AnsweredElsewhere, InvalidRequest, NotFoundHere
 from gateway.domain.messages import Message
 from gateway.domain.places import ConversationPlace, ResponsePlace, short_digest
 from gateway.domain.request import Request as NeutralRequest
@@ -120,9 +121,13 @@ async def delete_conversation(request: Asked, conversation_id: FromPath[str]) ->
     runs = [run for run in parts.runs.under_way if whose.has(run.turn)]
     for run in runs:
         run.cancel()
-    turns = [turn for one in found for turn in await parts.given.turns_of(one)]
+    names: set[str] = set()
+    for one in found:
+        kept = [name_of_response(turn.turn, turn.part) for turn in await parts.given.turns_of(one)]
+        last = {*kept[-1:], *map(name_of_response, one.begun)}
+        await _end_elsewhere(call, last)
+        names |= {*kept, *last}
     await parts.given.delete(whose)
-    names = {name_of_response(turn.turn, turn.part) for turn in turns}
     for name in sorted(names | {name_of_response(run.turn.id, run.turn.part) for run in runs}):
         await parts.runs.forget(name)
     return DeletedConversation(conversation_id)
@@ -203,6 +208,17 @@ def _note(call: _Call, agent_type: AgentType | None, marker: str = "") -> None:
     if agent_type:
         record.agent_type = agent_type.id
     record.chat = (marker or call.whose.begins).rpartition(":")[2][:8]
+
+
+async def _end_elsewhere(call: _Call, names: set[str]) -> None:
+    """End those of the runs with these names that are under way, wherever they are.
+
+    While Redis is away a conversation is deleted all the same: what is under way elsewhere fails for that.
+    """
+    for name in sorted(names):
+        with suppress(AnsweredElsewhere):
+            if reader := await call.asker.parts.runs.cancel(name):
+                reader.leave()
 
 
 async def _found(call: _Call) -> list[Given]:

@@ -14,7 +14,8 @@ from gateway.settings import Key, Secret, UserSource
 from gateway.turns.about import Added
 from gateway.wires.responses.ids import Seal
 from tests.gateways import KEY, TUTOR, gateway, http, sdk
-from tests.servers.fake_letta import FakeLetta
+from tests.servers.fake_letta import PING, WORD, FakeLetta, Hold
+from tests.workers import by_three_too
 
 ADA = {"user": "ada"}
 HELLO: list[Any] = [{"type": "message", "role": "user", "content": "Hello?"}]
@@ -178,6 +179,21 @@ def test_a_deleted_conversation_is_nowhere(letta: FakeLetta) -> None:
     assert (shown.status_code, shown.json()["error"]["code"]) == (404, "response_not_found")
     assert (again.status_code, again.json()["error"]["code"]) == (404, "previous_response_not_found")
     assert letta.said == [["One"]]
+
+
+@by_three_too
+def test_what_is_under_way_in_a_deleted_conversation_ends_wherever_it_is(letta: FakeLetta) -> None:
+    letta.steps = [PING, WORD, Hold()]
+    with gateway(letta.base_url) as url, sdk(url) as client:
+        for _ in range(4):
+            letta.cancelled.clear()
+            letta.run_begun.clear()
+            id = client.conversations.create().id
+            say(client, "One", id, background=True)
+            assert letta.run_begun.wait(10)
+            with http(url) as other:
+                checked(other.delete(f"/v1/conversations/{id}"))
+            assert letta.cancelled.wait(10)
 
 
 def test_one_that_was_never_used_is_deleted_as_well(letta: FakeLetta) -> None:
