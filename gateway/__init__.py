@@ -1,3 +1,3 @@
-"""Letta Gateway: OpenAI chat completions, answered by Letta agents."""
+"""Letta Gateway: OpenAI's chat completions and responses, answered by Letta agents."""
 
 __version__ = "0.1.0"

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="letta-gateway",
-        description="OpenAI chat completions, answered by Letta agents.",
+        description="OpenAI's chat completions and responses, answered by Letta agents.",
         epilog="To try it out: letta-gateway demo",
     )
     parser.add_argument("--version", action="version", version=__version__)
