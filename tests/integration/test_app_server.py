@@ -25,6 +25,7 @@ from gateway.app import create_app
 from gateway.choices import offline_model
 from gateway.commands.check import check
 from gateway.letta.app_server import connection
+from gateway.letta.app_server.frames import offered_name
 from gateway.letta.embedded import process
 from gateway.letta.embedded.upstream import EmbeddedUpstream
 from gateway.settings import AgentType, Letta, Provider, Settings
@@ -623,3 +624,26 @@ def test_an_embedded_letta_outlives_a_gateway_that_is_killed_in_what_it_keeps(tm
         process.kill()
     with ForkedGateway(config) as process, sdk(process.base_url) as client:
         assert ask(client, "What is my name?", user, "new chat") == "Your name is Ada."
+
+
+@pytest.mark.parametrize(("tool", "arguments"), FORBIDDEN.values(), ids=FORBIDDEN)
+def test_a_client_s_tool_is_the_client_s_whatever_its_name_is(
+    host: Host, tool: str, arguments: dict[str, Any], mark: str
+) -> None:
+    before = host.seen()
+    offered: Any = {"type": "function", "function": {"name": tool, "parameters": {"type": "object", "properties": {}}}}
+    more: Any = {"user": host.user, "tools": [offered], "metadata": {"chat_id": mark}}
+    # The model calls it as it is told of it.
+    script: Any = [{"role": "user", "content": f"!tool {offered_name(tool)} {filled(arguments, host)}"}]
+    with sdk(host.url) as client:
+        called = client.chat.completions.create(model="tutor", messages=script, **more).choices[0]
+        (call,) = called.message.tool_calls or []
+        result: Any = {"role": "tool", "tool_call_id": call.id, "content": f"done by the client {mark}"}
+        answered = client.chat.completions.create(model="tutor", messages=[*script, called.message, result], **more)
+        assert ask(client, f"on {mark}", host.user, mark) == f"You said: on {mark}"
+
+    assert call.type == "function"
+    assert (call.function.name, json.loads(call.function.arguments)) == (tool, json.loads(filled(arguments, host)))
+    assert f"done by the client {mark}" in (answered.choices[0].message.content or "")
+    assert before == host.seen()
+    assert_nothing_leaked(host, mark)

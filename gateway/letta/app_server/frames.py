@@ -32,6 +32,30 @@ BUILTIN_TOOLS = frozenset(
         *("SendAgentMessage", "Wake"),
     }
 )
+# All names by which an App Server knows tools, offered or not: `toolDefinitions`, `TOOL_NAME_MAPPINGS` in `letta.js`.
+# It holds a call by one of them against the parameters of its own tool, whoever's is called.
+_TAKEN = BUILTIN_TOOLS | {
+    *("Agent", "AskUserQuestion", "AskUserQuestionAsync", "Glob", "Grep", "LS", "ReadLSP"),
+    *("read_artifact_file", "write_artifact_file"),
+}
+_OF_CLIENT = "client_"
+
+
+def offered_name(name: str) -> str:
+    """The name under which an App Server is offered a client's tool: `client_Bash` for `Bash`.
+
+    It is the tool's own for all but those of the App Server's own tools.
+    """
+    return f"{_OF_CLIENT}{name}" if _bare(name) in _TAKEN else name
+
+
+def client_name(offered: str) -> str:
+    """The name that its client gave the tool that is offered as `offered`, the inverse of `offered_name`."""
+    return offered.removeprefix(_OF_CLIENT) if _bare(offered) in _TAKEN else offered
+
+
+def _bare(name: str) -> str:
+    return name.rpartition(_OF_CLIENT)[2]
 
 
 class Runtime(Struct, frozen=True):

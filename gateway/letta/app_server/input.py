@@ -13,7 +13,7 @@ from msgspec import Struct
 from gateway.domain.messages import Image, Message, Role, last_answer
 from gateway.domain.request import ClientTool
 from gateway.letta.app_server import memory
-from gateway.letta.app_server.frames import OutgoingFrame
+from gateway.letta.app_server.frames import OutgoingFrame, offered_name
 from gateway.letta.notes import CLIENT_REMINDER, EARLIER_REMINDER, SAID, WITHDRAWN, looks_like_a_note, note
 from gateway.letta.parts import MessagePart, described, exchange_notes, flattened, text_part, to_parts
 from gateway.letta.upstream import Instructions, Sending
@@ -93,7 +93,7 @@ def to_payload(sent: list[Input], builtin: list[str], clients: Iterable[ClientTo
         "kind": "create_message",
         "messages": sent,
         "client_toolset": {"base": "none", "include": builtin},
-        "client_tool_allowlist": [*builtin, *memory.MEMORY_TOOL_NAMES, *(tool.name for tool in clients)],
+        "client_tool_allowlist": [*builtin, *memory.MEMORY_TOOL_NAMES, *(offered_name(tool.name) for tool in clients)],
         "exclude_interactive_tools": True,
     }
 
@@ -101,7 +101,8 @@ def to_payload(sent: list[Input], builtin: list[str], clients: Iterable[ClientTo
 def external_tools(clients: Iterable[ClientTool]) -> list[dict[str, Any]]:
     """The tools that the App Server does not carry out itself: the gateway's, and those of its client."""
     # `auto_background` would end a slow call as a message of the user's, which starts a turn by itself.
-    theirs = [{**described(tool), "timeout_ms": int(LONGEST_CALL_SECONDS * 1000)} for tool in clients]
+    limit = {"timeout_ms": int(LONGEST_CALL_SECONDS * 1000)}
+    theirs = [{**described(tool), "name": offered_name(tool.name), **limit} for tool in clients]
     ours = [{**tool, "timeout_ms": MEMORY_TIMEOUT_MS} for tool in memory.MEMORY_TOOLS]
     return [{"tools": [{**tool, "auto_background": False} for tool in [*ours, *theirs]]}]
 

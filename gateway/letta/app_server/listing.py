@@ -9,7 +9,7 @@ from gateway.domain.events import CallPiece, CallWaits, Event, Stop, Text, Thoug
 from gateway.domain.messages import Image, Message, ToolResult, message_of
 from gateway.domain.texts.halves import UNREADABLE
 from gateway.letta.app_server import memory
-from gateway.letta.app_server.frames import BUILTIN_TOOLS, KeptMessage
+from gateway.letta.app_server.frames import BUILTIN_TOOLS, KeptMessage, client_name
 from gateway.letta.app_server.input import EarlierLine
 from gateway.letta.notes import (
     CLIENT_GAVE_NO_ANSWER,
@@ -127,7 +127,7 @@ class _Reading:
             return
         self._open.add(call.id)
         self._parked = True
-        self._add(one, CallWaits(call, one.step))
+        self._add(one, CallWaits(structs.replace(call, name=client_name(call.name)), one.step))
 
     def _add_return(self, one: KeptMessage) -> None:
         if self._parked:

@@ -38,6 +38,7 @@ from gateway.letta.app_server.frames import (
     Runtime,
     StreamDelta,
     ToolRequest,
+    offered_name,
 )
 from gateway.letta.app_server.input import CallReply, merged, to_result
 from gateway.letta.error_words import from_loop_error, from_provider, innermost_message
@@ -131,8 +132,10 @@ class TurnMachine:
         self.model_asked = False
         """True once the loop has asked the model, in this turn or in one that this one is queued behind."""
         self._ids = frozenset(ids)
-        self._builtin, self._clients = frozenset(builtin), frozenset(clients)
-        self._external = frozenset(own) | self._clients
+        self._builtin = frozenset(builtin)
+        self._clients = {offered_name(name): name for name in clients}
+        """The names of its client's tools, by those that they are offered under."""
+        self._external = frozenset(own) | self._clients.keys()
         """Tools that the App Server does not carry out itself."""
         self._twins: dict[str, list[str]] = {}
         """By the id of a client's call, the ids given to those of its step to which the model gave the same one."""
@@ -173,7 +176,7 @@ class TurnMachine:
     @property
     def calls_clients(self) -> bool:
         """True where a tool of the client's is among what waits."""
-        return not self._clients.isdisjoint(self.waiting.values())
+        return not frozenset(self._clients.values()).isdisjoint(self.waiting.values())
 
     def receive(self, arrival: Arrival) -> list[Event]:
         """The events that a frame makes; none once the turn is over, or while it is parked."""
@@ -315,8 +318,8 @@ class TurnMachine:
 
     def _call(self, call: CallPiece, step: str | None) -> list[Event]:
         """The events of a call, which comes whole; the end of its step tells if one of the App Server's tools waits."""
-        if call.name in self._clients:
-            call = self._apart(call)
+        if name := self._clients.get(call.name):
+            call = self._apart(msgspec.structs.replace(call, name=name))
             self.waiting[call.id] = call.name
             return [CallWaits(call, step)]
         event = ToolCalled(call, step)

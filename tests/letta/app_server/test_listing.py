@@ -18,7 +18,7 @@ from gateway.domain.events import (
     ToolReturned,
 )
 from gateway.domain.messages import Image, Message, ToolResult, image_of, message_of
-from gateway.letta.app_server.frames import KeptMessage
+from gateway.letta.app_server.frames import BUILTIN_TOOLS, KeptMessage, client_name, offered_name
 from gateway.letta.app_server.input import to_input
 from gateway.letta.app_server.listing import to_exchanges, to_past, unfinished
 from gateway.letta.notes import EARLIER_REMINDER, REMINDER_END, SAID, WENT_ON, WITHDRAWN
@@ -380,6 +380,18 @@ def test_a_call_of_the_app_server_s_own_waits_where_it_is_known_to() -> None:
     piece = CallPiece("c-3", "Write", "{}")
     assert waits == [CallWaits(piece, "ui-2"), WAITING]
     assert done == [ToolCalled(piece, "ui-2")]
+
+
+def test_a_call_of_the_client_s_has_the_name_that_the_client_gave_its_tool() -> None:
+    (called,) = to_exchanges([QUESTION, listed_call("c-2", offered_name("Bash"))])
+
+    assert called.events == [CallWaits(CallPiece("c-2", "Bash", "{}"), "ui-2"), WAITING]
+
+
+@given(st.lists(st.sampled_from(["client_", "Bash", "Agent", "weather", "x"])).map("".join))
+def test_a_tool_s_name_is_that_of_its_client_again(name: str) -> None:
+    assert client_name(offered_name(name)) == name
+    assert offered_name(name) not in BUILTIN_TOOLS
 
 
 @pytest.mark.parametrize(
