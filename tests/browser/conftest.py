@@ -44,6 +44,8 @@ def chat(page: Page, url: str) -> Iterator[ChatPage]:
     """Ada's chat page in front of the fake Letta."""
     with ChatPage(page, url).opened(KEY, "Ada") as chat_page:
         yield chat_page
+    # An answer that it still listens to would keep the gateway from its end.
+    page.close()
 
 
 @pytest.fixture(scope="module")
