@@ -17,6 +17,7 @@ from gateway.http.incoming.auth import Admitted
 from gateway.http.incoming.body import let_others
 from gateway.http.incoming.headers import read_headers, read_resend
 from gateway.http.incoming.tokens import read_claims
+from gateway.http.middleware import Door
 from gateway.http.parts import Parts
 from gateway.http.record import Record, shown
 from gateway.http.texts import ITEM_TEXTS, TEXTS
@@ -75,6 +76,18 @@ class Begun(Struct, frozen=True):
     """None: it is a background task, and no agent's."""
     admission: Admission | None = None
     """To be left when the answer is over."""
+    door: Door | None = None
+    """The way in, which counts the answers under way; None for a background task."""
+
+    @property
+    def outlives(self) -> bool:
+        """True: it goes on without its client."""
+        return self.turn is not None and self.turn.outlives
+
+    @property
+    def is_counted(self) -> bool:
+        """True: it must be left when its answer is over."""
+        return self.outlives or (self.admission is not None and self.admission.is_stream)
 
     @property
     def tools(self) -> ClientTools:
@@ -87,15 +100,18 @@ class Begun(Struct, frozen=True):
 
     async def leave(self, had: bool = True) -> None:
         """The answer is over, or none is given after all; not `had`: its client has left before its end."""
-        if self.turn and self.turn.outlives and not had:
+        if self.outlives and not had:
             self.leave_at_its_end()
         elif self.admission:
             await self.admission.leave()
 
     def leave_at_its_end(self) -> None:
         """Nobody waits for the answer, which counts until its run is over."""
-        if self.admission and self.run.account:
-            self.admission.leave_with(self.run.account)
+        account = self.run.account
+        if account and self.door:
+            self.door.count_until_over(account)
+        if account and self.admission:
+            self.admission.leave_with(account)
 
 
 def asker_of(parts: Parts, admitted: Admitted, headers: Headers, record: Record) -> Asker:
@@ -147,7 +163,7 @@ async def begin(asker: Asker, asked: NeutralRequest, body: bytes, way: Way) -> B
     except BaseException:
         await admission.leave()
         raise
-    return Begun(reader, look, turn, admission)
+    return Begun(reader, look, turn, admission, parts.door)
 
 
 async def prepare(asker: Asker, asked: NeutralRequest, way: Way) -> Look:

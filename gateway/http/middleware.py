@@ -13,6 +13,7 @@ from gateway.domain.errors import Forbidden, GatewayError, Overloaded
 from gateway.http.record import REQUEST_ID, Record, keep_record, new_request_id, record_of
 from gateway.http.seen.under_way import RequestsUnderWay
 from gateway.http.unserved import plain, shown_path
+from gateway.turns.runs.account import Account
 from gateway.wires.envelope import to_json
 
 # This machine's names, as a browser on it writes them (https://url.spec.whatwg.org/#host-serializing): any other name
@@ -136,6 +137,14 @@ class Door:
             yield
         finally:
             self.under_way -= 1
+
+    def count_until_over(self, account: Account) -> None:
+        """One answer more is under way until the run is over that fills this account: its client waits no longer."""
+        self.under_way += 1
+        account.when_closed(self._one_less)
+
+    def _one_less(self) -> None:
+        self.under_way -= 1
 
     @property
     def is_full(self) -> bool:

@@ -35,7 +35,7 @@ async def respond(
     except BaseException:
         await begun.leave()
         raise
-    if not (begun.admission and begun.admission.is_stream):
+    if not begun.is_counted:
         return response
     return until_over(response, lambda: begun.leave(had=not asker.record.left))
 

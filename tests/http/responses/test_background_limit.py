@@ -1,14 +1,15 @@
-"""`[responses] background_per_hour`: how many responses one person may begin in the background within an hour."""
+"""The limits of responses in the background: how many a person may begin an hour, and a gateway has under way."""
 
 import logging
+import threading
 from typing import Any
 
 import pytest
-from openai import RateLimitError
+from openai import InternalServerError, RateLimitError
 
 from gateway.settings import Responses
 from tests.gateways import gateway, http, sdk
-from tests.servers.fake_letta import FakeLetta
+from tests.servers.fake_letta import PING, STOP, USAGE, WORD, FakeLetta
 from tests.workers import by_three_too
 
 ASKED: dict[str, Any] = {"model": "tutor", "input": "Hi", "user": "ada"}
@@ -57,3 +58,24 @@ def test_one_that_is_refused_for_what_it_says_takes_nothing(letta: FakeLetta) ->
         for _ in range(5):
             assert client.post("/v1/responses", json={**BACKGROUND, "model": "nobody"}).status_code == 404
         assert client.post("/v1/responses", json=BACKGROUND).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["at once", "streamed"])
+def test_one_that_nobody_waits_for_is_among_the_answers_under_way_until_its_run_is_over(
+    letta: FakeLetta, stream: bool
+) -> None:
+    go_on = threading.Event()
+    letta.coming = [[PING, WORD, go_on, STOP, USAGE]]
+    with gateway(letta.base_url, max_streams=1) as url, sdk(url) as client:
+        if stream:
+            with client.responses.create(**BACKGROUND, stream=True) as answer:
+                id = next(event.response.id for event in answer if event.type == "response.created")
+        else:
+            id = client.responses.create(**BACKGROUND).id
+        assert letta.run_begun.wait(10)
+        with pytest.raises(InternalServerError, match="as many answers under way as it takes"):
+            client.responses.create(**{**ASKED, "user": "bob"})
+        go_on.set()
+        with client.responses.retrieve(id, stream=True) as events:
+            assert [event.type for event in events][-1] == "response.completed"
+        assert client.responses.create(**{**ASKED, "user": "bob"}).output_text
