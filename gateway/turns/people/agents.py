@@ -84,8 +84,14 @@ class Agents:
         search = self._searches.get(tags)
         if search is None:
             search = self._searches[tags] = asyncio.create_task(self._search(tags, agent_type, user, known))
-            search.add_done_callback(lambda _: self._searches.pop(tags))
+            search.add_done_callback(lambda ended: self._searched(tags, ended))
         return await asyncio.shield(search)
+
+    def _searched(self, tags: Tags, search: asyncio.Task[KnownAgent]) -> None:
+        del self._searches[tags]
+        # Whoever waited for it has its error; nobody may have.
+        if not search.cancelled():
+            search.exception()
 
     async def own_tools(self, agent: KnownAgent, agent_type: AgentType) -> frozenset[str]:
         """The names of an agent's own tools, without the client's. Raises UpstreamError."""

@@ -1,6 +1,7 @@
 """One agent for a user of a type: however many ask at once, in however many processes, and whoever leaves meanwhile."""
 
 import asyncio
+import gc
 import itertools
 from typing import Any
 
@@ -16,7 +17,7 @@ from gateway.turns.people.identity import User
 from gateway.turns.people.template import to_template
 from tests.turns.memory_letta import MemoryLetta
 from tests.turns.store import Store
-from tests.turns.virtual_time import VirtualTimeLoop, now
+from tests.turns.virtual_time import VirtualTimeLoop, idle, now
 
 pytestmark = pytest.mark.anyio
 
@@ -175,6 +176,25 @@ async def test_a_search_that_everybody_left_leaves_no_second_agent_behind() -> N
     creating.open()
 
     assert [(await agents.get(TUTOR, ADA)).id] == letta.made == list(letta.store.agents)
+
+
+async def test_a_search_that_everybody_left_fails_without_a_word() -> None:
+    letta, told = MemoryLetta(), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    letta.fail("create_agent", errors.Unreachable("no"))
+    agents = agents_of(letta)
+    creating = letta.gate("create_agent")
+    leaving = asyncio.create_task(agents.get(TUTOR, ADA))
+    await creating.reached()
+    leaving.cancel()
+    creating.open()
+    await idle()
+    # It holds all that it waited for.
+    del leaving
+    gc.collect()
+
+    assert told == []
+    assert (await agents.get(TUTOR, ADA)).id in letta.store.agents
 
 
 # An agent that is there
