@@ -466,6 +466,10 @@ TABLE: dict[str, dict[str, Make]] = {
     "letta.notes.looks_like_an_exchange": of_text(notes.looks_like_an_exchange),
     "letta.notes.note": of_text(lambda text: notes.note(notes.EXCHANGED, text)),
     "letta.notes.told_in": of_text(lambda text: notes.told_in(text, notes.EXCHANGED)),
+    **{
+        f"letta.app_server.frames.{name.__name__}": of_text(name, prefixes=Shape("", "client_", "Bash"))
+        for name in (frames.client_name, frames.offered_name)
+    },
     "letta.app_server.memory.edit": of_text(
         refused(lambda text: memory.edit("memory_replace", {"old_string": text[: len(text) // 2] + "\0"}, BLOCK + text))
     )
