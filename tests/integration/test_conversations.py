@@ -6,20 +6,19 @@ from typing import Any
 import pytest
 from openai import NotFoundError
 
-from tests.integration.test_responses import TOOLS, Program
+from tests.integration.test_responses import TOOLS, Program, on_every_side
 from tests.integration.words import unheard
 from tests.programs import CALLS
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
-from tests.workers import ONE_GATEWAY
 
-pytestmark = pytest.mark.parametrize("letta", ONE_GATEWAY, indirect=True, scope="session")
+pytestmark = on_every_side
 
 
-@pytest.fixture(params=[False, True], ids=["one gateway", "restarted each time"])
-def program(letta: RealLetta, request: pytest.FixtureRequest) -> Iterator[Program]:
-    program = Program(letta, request.param)
+@pytest.fixture
+def program(letta: RealLetta, restarts: bool) -> Iterator[Program]:
+    program = Program(letta, restarts)
     yield program
     program.close()
 

@@ -16,9 +16,16 @@ from tests.programs import CALLS
 from tests.servers.letta_v1 import LettaV1
 from tests.servers.real_letta import RealLetta
 from tests.servers.scripted_model import ScriptedModel
-from tests.workers import ONE_GATEWAY
+from tests.workers import IN_THREES, ONE_GATEWAY
 
-pytestmark = pytest.mark.parametrize("letta", ONE_GATEWAY, indirect=True, scope="session")
+# Each Letta behind one gateway, behind one that is another for each request, and behind three that are one.
+SIDES = [
+    pytest.param(*side.values, restarts, id=f"{side.id}{'-restarted' if restarts else ''}", marks=side.marks)
+    for sides, restarts in ((ONE_GATEWAY, False), (ONE_GATEWAY, True), (IN_THREES, False))
+    for side in sides
+]
+on_every_side = pytest.mark.parametrize(("letta", "restarts"), SIDES, indirect=["letta"], scope="session")
+pytestmark = on_every_side
 
 PICTURE = picture()
 TOOLS: list[Any] = [
@@ -46,6 +53,8 @@ class Program:
     def client(self) -> OpenAI:
         if self.restarts or self._client is None:
             self._stack.close()
+            if self._client and self.letta.threes:
+                self.letta.threes.end_idle()
             url = self._stack.enter_context(gateway(self.letta, model=self.letta.seeing))
             self._client = self._stack.enter_context(sdk(url))
         return self._client
@@ -54,13 +63,20 @@ class Program:
         response: Response = self.client.responses.create(model="tutor", input=input, **{"user": self.user, **more})
         return response
 
+    def ended(self, id: str) -> Response:
+        """A response, once its gateway knows that it has ended: another may have it a moment later."""
+        shown: Response = self.client.responses.retrieve(id)
+        while shown.status == "in_progress":
+            shown = self.client.responses.retrieve(id)
+        return shown
+
     def close(self) -> None:
         self._stack.close()
 
 
-@pytest.fixture(params=[False, True], ids=["one gateway", "restarted each time"])
-def program(letta: RealLetta, request: pytest.FixtureRequest) -> Iterator[Program]:
-    program = Program(letta, request.param)
+@pytest.fixture
+def program(letta: RealLetta, restarts: bool) -> Iterator[Program]:
+    program = Program(letta, restarts)
     yield program
     program.close()
 
@@ -134,7 +150,7 @@ def test_results_of_two_calls_go_to_the_agent(program: Program, model: ScriptedM
 
     assert sunny in answered.output_text
     assert [role for role, _ in model.said_once(more)] == ["user", "assistant", "tool", "tool", "assistant", "user"]
-    assert program.client.responses.retrieve(answered.id).output_text == answered.output_text
+    assert program.ended(answered.id).output_text == answered.output_text
 
 
 def test_a_picture_is_shown_to_the_agent(program: Program, model: ScriptedModel) -> None:
@@ -149,7 +165,7 @@ def test_a_picture_is_shown_to_the_agent(program: Program, model: ScriptedModel)
 
 def test_a_response_that_is_asked_for_is_the_same_after_a_restart(program: Program) -> None:
     told = program.say(unheard("!think Hm.\n!say Hello"))
-    shown = program.client.responses.retrieve(told.id)
+    shown = program.ended(told.id)
 
     assert (shown.status, shown.output) == ("completed", told.output)
     assert shown.created_at == told.created_at
@@ -177,7 +193,7 @@ def test_a_response_that_was_deleted_and_all_behind_it_is_not_there(program: Pro
             program.say(text, previous_response_id=gone.id)
 
     assert model.said(text) == []
-    assert program.client.responses.retrieve(first.id).status == "completed"
+    assert program.ended(first.id).status == "completed"
     alone = program.say(unheard("alone"))
     program.client.responses.delete(alone.id)
     with pytest.raises(NotFoundError):
@@ -197,7 +213,5 @@ def test_an_end_of_the_gateway_ends_no_response_in_the_background_where_letta_go
         goes_on = isinstance(program.letta, LettaV1)
         assert status == ("in_progress" if goes_on else "cancelled")
         if goes_on:
-            shown = program.client.responses.retrieve(begun.id)
-            while shown.status == "in_progress":
-                shown = program.client.responses.retrieve(begun.id)
+            shown = program.ended(begun.id)
             assert (shown.status, shown.output_text) == ("completed", text.removeprefix("!say "))

@@ -121,15 +121,17 @@ class LogWriter:
         if copied := self._copied.get(run_id):
             copied.keep_ms = max(int(keep_seconds * 1000), LAST_MS)
             self._news[run_id] = copied
-            self._come()
+            # One with a head is asked for by its id, maybe at once.
+            self._come(hurry=bool(copied.log.head))
 
-    def _come(self) -> None:
-        """There is something to write: soon, or now if it is much."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(BEHIND_SECONDS, self._write)
-        elif self._count > WRITE_EVENTS and not self._writing:
-            self._timer.cancel()
+    def _come(self, hurry: bool = False) -> None:
+        """There is something to write: soon, or now if it is much or there is a hurry."""
+        if (hurry or self._count > WRITE_EVENTS) and not self._writing:
+            if self._timer:
+                self._timer.cancel()
             self._write()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(BEHIND_SECONDS, self._write)
 
     def _write(self) -> None:
         """Write what there is; not before all of the last time was taken."""
