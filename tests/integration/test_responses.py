@@ -1,6 +1,7 @@
 """Responses on every Letta: gone on with by their ids, before and after a restart of the gateway."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -28,6 +29,7 @@ on_every_side = pytest.mark.parametrize(("letta", "restarts"), SIDES, indirect=[
 pytestmark = on_every_side
 
 PICTURE = picture()
+END_SECONDS = 60.0
 TOOLS: list[Any] = [
     {
         "type": "function",
@@ -65,9 +67,9 @@ class Program:
 
     def ended(self, id: str) -> Response:
         """A response, once its gateway knows that it has ended: another may have it a moment later."""
-        shown: Response = self.client.responses.retrieve(id)
-        while shown.status == "in_progress":
-            shown = self.client.responses.retrieve(id)
+        until = time.monotonic() + END_SECONDS
+        while (shown := self.client.responses.retrieve(id)).status == "in_progress":
+            assert time.monotonic() < until
         return shown
 
     def close(self) -> None:
