@@ -37,13 +37,17 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        if answering := self.server_state.tasks:
-            await asyncio.wait(answering)
-        # What is closed is lost within a few rounds of the loop.
-        await asyncio.sleep(LOST_SECONDS)
-        await self._wait_tasks_to_complete()
+        told = set[Any]()
+        # One that was accepted before is known a few rounds of the loop later, and one that is closed is lost then.
+        while True:
+            for connection in self.server_state.connections - told:
+                connection.shutdown()
+                told.add(connection)
+            if answering := self.server_state.tasks:
+                await asyncio.wait(answering)
+            await asyncio.sleep(LOST_SECONDS)
+            if not (self.server_state.connections or self.server_state.tasks):
+                break
         await self.lifespan.shutdown()
 
     def stop(self) -> None:
