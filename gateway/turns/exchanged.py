@@ -30,6 +30,11 @@ class KeptTurn(Struct):
     asked_at: int = 0
     """The second at which it was asked; 0 where nobody knows."""
 
+    @property
+    def is_over(self) -> bool:
+        """True: its run has stopped, as far as Letta tells."""
+        return any(isinstance(event, Stop) for event in self.events)
+
 
 def turns_in(exchanges: Iterable[Exchange]) -> list[KeptTurn]:
     """All parts of all turns, in order."""

@@ -38,9 +38,12 @@ class KeptTurns:
         self._lines = lines or OwnLines()
         self._clock = clock
 
-    async def find(self, place: ResponsePlace, agent_type: AgentType) -> tuple[KeptTurn, bool] | None:
+    async def find(
+        self, place: ResponsePlace, agent_type: AgentType, ends: bool = False
+    ) -> tuple[KeptTurn, bool] | None:
         """The turn at a place, or its part; and True if its run is under way. None if Letta has nothing of it.
 
+        `ends`: a run under way is ended first; Letta goes on with it after the end of the gateway that has begun it.
         Raises DeletedTurn, UpstreamError.
         """
         async for conversation, summary in self._that_may_hold(place, agent_type):
@@ -49,13 +52,19 @@ class KeptTurns:
             kept = await self._read(conversation)
             at = place_among(place.turn, place.results, kept)
             if at is None and runs and self._upstream.capabilities.keeps_runs and _is_next(place, kept):
-                return KeptTurn(place.turn, place.results), True
+                return KeptTurn(place.turn, place.results), not (ends and await self._end(conversation))
             is_told = read_gone(summary.gone)[0] in (place.turn, EVERY_TURN)
             if is_told or (at is not None and is_gone(summary.gone, at, kept)):
                 raise DeletedTurn
             if at is not None:
-                return kept[at], runs and at == len(kept) - 1
+                runs = runs and at == len(kept) - 1 and not kept[at].is_over
+                return kept[at], runs and not (ends and await self._end(conversation))
         return None
+
+    async def _end(self, conversation: Conversation) -> bool:
+        """End the run of a conversation; gives True."""
+        await self._upstream.cancel(conversation.agent_id, conversation.id)
+        return True
 
     async def delete(self, place: ResponsePlace, agent_type: AgentType) -> list[KeptTurn]:
         """Delete a turn: nobody finds it again, or what came after it. Gives all turns of which that is true now.

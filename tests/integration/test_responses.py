@@ -57,7 +57,7 @@ class Program:
             self._stack.close()
             if self._client and self.letta.threes:
                 self.letta.threes.end_idle()
-            url = self._stack.enter_context(gateway(self.letta, model=self.letta.seeing))
+            url = self._stack.enter_context(gateway(self.letta, model=self.letta.seeing, drain_seconds=0))
             self._client = self._stack.enter_context(sdk(url))
         return self._client
 
@@ -217,3 +217,28 @@ def test_an_end_of_the_gateway_ends_no_response_in_the_background_where_letta_go
         if goes_on:
             shown = program.ended(begun.id)
             assert (shown.status, shown.output_text) == ("completed", text.removeprefix("!say "))
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_a_response_that_goes_on_after_its_gateway_can_be_ended_at_another(
+    program: Program, model: ScriptedModel, how: str
+) -> None:
+    text, more = unheard("!say one two three"), unheard("more")
+    first = program.say(unheard("first"))
+    with model.gate(text, "two") as gate:
+        begun = program.say(text, background=True, previous_response_id=first.id)
+        model.wait_for(text)
+        program.restarts = True
+        if how == "cancel":
+            assert program.client.responses.cancel(begun.id).status == "cancelled"
+        else:
+            program.client.responses.delete(begun.id)
+        gate.open()
+    # A V1 server keeps nothing of a run that was ended.
+    if how == "cancel":
+        assert program.ended(begun.id).status in ("cancelled", "failed")
+    else:
+        with pytest.raises(NotFoundError):
+            program.client.responses.retrieve(begun.id)
+    program.say(more, previous_response_id=first.id)
+    assert "three" not in str(model.said_once(more))

@@ -6,7 +6,7 @@ deploy/guide/responses.md has the table of what they are without.
 import msgspec
 
 from gateway.domain.errors import Stopped, UpstreamError
-from gateway.domain.events import CallWaits, Stop
+from gateway.domain.events import CallWaits
 from gateway.domain.look import Look
 from gateway.domain.places import ResponsePlace
 from gateway.http.errors import to_gateway_error
@@ -24,14 +24,13 @@ def rebuilt(
     place: ResponsePlace, agent_type: AgentType, look: Look, seal: Seal, kept: KeptTurn, runs: bool
 ) -> ResponseResource:
     """The response at a place, of the turn that is kept; `runs`: its run is under way."""
-    events = kept.events
     head = ResponseHead(place, place.made_at, Echo(agent_type.id), look, _clients(kept, agent_type))
     narrator, encoder = head.narrator(), head.encoder(seal)
     encoder.begin()
     try:
-        for event in events:
+        for event in kept.events:
             encoder.encode(narrator.receive(event))
-        if any(isinstance(event, Stop) for event in events):
+        if kept.is_over:
             encoder.encode(narrator.receive_eof())
             encoder.end()
             return encoder.response

@@ -56,7 +56,7 @@ async def cancel_response(request: Request[None, None, State], response_id: From
     """End a response that is under way; one that has ended stays as it is."""
     asker, place, agent_type = _asked(request, response_id)
     reader = await asker.parts.runs.cancel(name_of_response(place.turn, place.results))
-    return _as_it_stands(asker, reader) if reader else await _as_it_is_kept(asker, place, agent_type)
+    return _as_it_stands(asker, reader) if reader else await _as_it_is_kept(asker, place, agent_type, ends=True)
 
 
 @delete("/v1/responses/{response_id:str}", status_code=200, name="delete_response")
@@ -67,7 +67,7 @@ async def delete_response(request: Request[None, None, State], response_id: From
     if reader := await runs.cancel(name):
         reader.leave()
     else:
-        await _kept(asker, place, agent_type)
+        await _kept(asker, place, agent_type, ends=True)
     gone = await asker.parts.kept.delete(place, agent_type)
     for one in (name, *(name_of_response(turn.turn, turn.part) for turn in gone)):
         await runs.forget(one)
@@ -102,10 +102,12 @@ def look_of_key(key: Key, agent_type: AgentType) -> Look:
     return Look(key.reasoning or agent_type.reasoning, activity, key.approval_form)
 
 
-async def _kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> tuple[KeptTurn, bool] | None:
-    """The turn of a response, as Letta keeps it. Raises NotFoundHere for one that was deleted."""
+async def _kept(
+    asker: Asker, place: ResponsePlace, agent_type: AgentType, ends: bool = False
+) -> tuple[KeptTurn, bool] | None:
+    """The turn of a response, as Letta keeps it; `ends`: which ends. Raises NotFoundHere for one that was deleted."""
     try:
-        found = await asker.parts.kept.find(place, agent_type)
+        found = await asker.parts.kept.find(place, agent_type, ends)
     except DeletedTurn:
         raise NotFoundHere("response", "response_id") from None
     if found is None and time.time() - place.made_at > asker.parts.settings.chats.scratch_days * SECONDS_A_DAY:
@@ -114,10 +116,15 @@ async def _kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> tu
     return found
 
 
-async def _as_it_is_kept(asker: Asker, place: ResponsePlace, agent_type: AgentType) -> ResponseResource:
-    """A response whose run is forgotten here, made of what Letta has. Raises NotFoundHere, UpstreamError."""
+async def _as_it_is_kept(
+    asker: Asker, place: ResponsePlace, agent_type: AgentType, ends: bool = False
+) -> ResponseResource:
+    """A response whose run is forgotten here, made of what Letta has; `ends`: it is to end.
+
+    Raises NotFoundHere, UpstreamError.
+    """
     seal, look = asker.parts.seal, look_of_key(asker.key, agent_type)
-    found = await _kept(asker, place, agent_type)
+    found = await _kept(asker, place, agent_type, ends)
     return rebuilt(place, agent_type, look, seal, *found) if found else lost(place, agent_type, look, seal)
 
 
