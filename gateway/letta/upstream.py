@@ -321,15 +321,6 @@ class RunCalls(Protocol):
         """Tell if a run of a conversation is under way, whoever has begun it; as far as this Letta knows."""
         ...
 
-    async def rejoin(self, agent_id: str, conversation_id: str, take: Take) -> bool:
-        """Have `take` called with what a run under way says that this process has not begun, and return at its end.
-
-        What it has said before is told as well; its texts may come all at once, after signs of life until then. Nobody
-        listens any more once `take` raises, or the caller is cancelled; the run goes on. Gives False where no run is
-        under way, or where none outlives who has begun it (`Capabilities.keeps_runs`).
-        """
-        ...
-
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         """End the run of a conversation; returns when it is ended, or when there was none."""
         ...

@@ -9,7 +9,6 @@ from gateway.domain import errors
 from gateway.domain.events import (
     CallWaits,
     Event,
-    SignOfLife,
     Stop,
     StopReason,
     Text,
@@ -208,36 +207,25 @@ async def test_a_run_under_way_is_known_to_be_so(upstream: Upstream, side: Side,
     assert not await upstream.is_running(other.id)
 
 
-async def test_there_is_nothing_to_rejoin_where_no_run_is_under_way(upstream: Upstream, side: Side, mark: str) -> None:
-    agent, chat = await chat_of(upstream, side)
-    await tell(upstream, agent, chat, mark)
-    events: list[Event] = []
-
-    assert not await upstream.rejoin(agent.id, chat.id, events.extend)
-    assert events == []
-
-
 @needs("model")
-async def test_a_run_that_outlives_its_gateway_is_told_to_another(
+async def test_a_run_that_outlives_its_gateway_is_known_to_another_until_its_end_and_kept(
     upstream: Upstream, real: RealSide, mark: str
 ) -> None:
     agent, chat = await chat_of(upstream, real)
-    batches: list[list[Event]] = []
     async with following(upstream, agent.id, chat.id, Sending([says(f"{mark}\n!slow 50")])) as said:
         while not spoken(await anext(said)):
             pass
     async with started(real) as another:
-        rejoined = await another.rejoin(agent.id, chat.id, batches.append)
-    events: list[Event] = [event for batch in batches for event in batch if not isinstance(event, SignOfLife)]
+        goes_on = await another.is_running(chat.id)
+        while await another.is_running(chat.id):
+            pass
+        kept = await another.read_exchanges(agent.id, chat)
 
-    assert rejoined is upstream.capabilities.keeps_runs
-    if rejoined:
-        assert spoken(events) == f"{FIRST}{mark}\n!slow 50"
-        assert spoken(events, Thought)
-        assert [type(event) for event in events[-2:]] == [Stop, TokensCounted]
-        assert events[-2] == Stop(StopReason.END)
-        assert isinstance(batches[0][0], SignOfLife)
-        assert not await upstream.is_running(chat.id)
+    assert goes_on is upstream.capabilities.keeps_runs
+    if goes_on:
+        assert spoken(kept[-1].events) == f"{FIRST}{mark}\n!slow 50"
+        assert spoken(kept[-1].events, Thought)
+        assert kept[-1].events[-1] == Stop(StopReason.END)
 
 
 async def test_a_cancelled_turn_is_known_to_have_no_end_by_another_process(

@@ -302,19 +302,6 @@ class MemoryLetta:
         await self._call("is_running", conversation_id)
         return self._conversation(conversation_id).run is not None
 
-    async def rejoin(self, agent_id: str, conversation_id: str, take: Take) -> bool:
-        await self._call("rejoin", conversation_id)
-        kept = self._conversation(conversation_id)
-        run = kept.run
-        if run is None or not self.capabilities.keeps_runs:
-            return False
-        while kept.run is run:
-            take([ping()])
-            await asyncio.sleep(0.5)
-        cut_off = [stop(CANCELLED)]
-        take(self.store.exchanges(kept)[-1].events if run in kept.runs else cut_off)
-        return True
-
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         await self._call("cancel", conversation_id)
         kept = self.store.conversations.get(conversation_id)

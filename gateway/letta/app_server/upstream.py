@@ -154,10 +154,6 @@ class AppServerUpstream:
     async def is_running(self, conversation_id: str) -> bool:
         return self._turns.is_under_way(conversation_id)
 
-    async def rejoin(self, agent_id: str, conversation_id: str, take: Take) -> bool:
-        # A turn whose connection is gone is broken off, and tells nobody.
-        return False
-
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         if not (self._elsewhere and await self._elsewhere.cancel(agent_id, conversation_id)):
             await self._cancel_here(agent_id, conversation_id)

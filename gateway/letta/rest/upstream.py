@@ -1,6 +1,5 @@
 """Letta Cloud and V1 servers: the upstream over REST."""
 
-import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable
@@ -8,7 +7,6 @@ from typing import Any, TypeVar
 from urllib.request import getproxies
 
 from gateway.domain import errors
-from gateway.domain.events import PING, TokensCounted
 from gateway.domain.messages import Message
 from gateway.domain.request import NO_OPTIONS, Options
 from gateway.letta.rest.answers import AgentBody, AgentSettings, ModelHandle, NamedObject, RunState, decode_answer
@@ -17,7 +15,6 @@ from gateway.letta.rest.input import to_body, with_options
 from gateway.letta.rest.letta_clients import LEFT_OUT, LettaClients, Transport, letta_errors, tls_for
 from gateway.letta.rest.listing import ListedMessage, to_exchanges, to_past
 from gateway.letta.rest.turn_calls import DirectCalls, Moved, TurnCalls, reason_for_letta_client
-from gateway.letta.stream_messages import StreamMessage, to_tokens
 from gateway.letta.undisturbed import undisturbed
 from gateway.letta.upstream import (
     Agent,
@@ -37,8 +34,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 PAGE_ROWS = 50
 FULL_PAGE = 1000
-# How often a run that somebody else has begun is asked after.
-LOOK_AGAIN_SECONDS = 0.5
 
 
 class RestUpstream:
@@ -286,30 +281,6 @@ class RestUpstream:
                 conversation_id=conversation_id, active=True, limit=1
             )
         return next(iter(_decoded(response, list[RunState])), None)
-
-    async def rejoin(self, agent_id: str, conversation_id: str, take: Take) -> bool:
-        # Only what was begun in the background can be listened to again, at the cost of half a second for each piece,
-        # and only where there is a Redis. But every run goes on, and what it says is listed once it has ended.
-        run = await self._run_under_way(conversation_id)
-        if run is None:
-            return False
-        while run.is_under_way:
-            take([PING])
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            with letta_errors():
-                run = _decoded(await self._letta.runs.with_raw_response.retrieve(run.id), RunState)
-        told = [
-            one for one in await self.read_exchanges(agent_id, Conversation(conversation_id)) if run.id == one.run_id
-        ]
-        # Of one that failed there may be nothing to read.
-        events = told[-1].events if told else [run.stop] if run.stop else []
-        take([*events, await self._count_tokens(run.id)])
-        return True
-
-    async def _count_tokens(self, run_id: str) -> TokensCounted:
-        with letta_errors():
-            response = await self._letta.runs.usage.with_raw_response.retrieve(run_id)
-        return to_tokens(_decoded(response, StreamMessage))
 
     async def cancel(self, agent_id: str, conversation_id: str) -> None:
         try:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gateway.domain import errors
-from gateway.domain.events import PING, Event, Stop, StopReason, Text, TokensCounted
+from gateway.domain.events import Stop, StopReason, Text
 from gateway.domain.messages import Message, PendingCall
 from gateway.letta.rest.upstream import FULL_PAGE, RestUpstream
 from gateway.letta.stream_messages import to_stop
@@ -381,29 +381,6 @@ async def test_all_runs_of_a_long_conversation_are_asked_for() -> None:
     (exchange,) = await letta.upstream.read_exchanges("agent-1", Conversation("conv-1"))
 
     assert exchange.events[-1] == Stop(StopReason.LIMIT)
-
-
-@pytest.mark.parametrize(
-    ("listed", "end", "told"),
-    [
-        ([ASKED, ANSWERED], ("completed", "end_turn"), [Text("Hello", "s1"), Stop(StopReason.END)]),
-        ([{**ASKED, "run_id": "run-0"}], ("failed", "llm_api_error"), [to_stop("llm_api_error")]),
-    ],
-    ids=["it ends well", "it fails, and leaves nothing"],
-)
-async def test_a_run_of_another_process_is_told_once_it_has_ended(
-    listed: list[dict[str, Any]], end: tuple[str, str | None], told: list[Event], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.letta.rest.upstream.LOOK_AGAIN_SECONDS", 0)
-    looks = states(("created", None), ("running", None), end)
-    usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-    letta = FakeLetta({RUNS: lambda _: looks[:1], RUN: lambda _: looks.pop(0), MESSAGES: listed, USAGE: usage})
-    batches: list[list[Event]] = []
-    assert await letta.upstream.rejoin("agent-1", "conv-1", batches.append)
-
-    *waiting, last = batches
-    assert waiting == [[PING]] * 3
-    assert repr(last) == repr([*told, TokensCounted(11, 7, 18)])
 
 
 async def test_a_conversation_is_renamed() -> None:
