@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from hashlib import sha256
@@ -16,6 +16,8 @@ import pytest
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 # npm writes it when everything is in its place.
 NPM_IS_DONE = Path("node_modules") / ".package-lock.json"
+# The largest takes less than a minute of a quiet machine.
+INSTALL_SECONDS = 240.0
 
 
 def uv_environment(name: str, project: Path) -> Path:
@@ -28,7 +30,7 @@ def uv_environment(name: str, project: Path) -> Path:
     environ = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
     with _cache(f"{name}-py{version}", project, "pyproject.toml") as cache:
         sync = [uv, "sync", "--quiet", "--project", str(cache), "--python", str(python)]
-        subprocess.run(sync, env=environ, cwd=cache, check=True)
+        _install(sync, cache, environ)
     return cache / ".venv"
 
 
@@ -41,8 +43,16 @@ def npm_environment(name: str, package: Path) -> Path:
         if not (cache / NPM_IS_DONE).exists():
             before = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["uv"]["exclude-newer"]
             quiet = ("--silent", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
-            subprocess.run([npm, "install", *quiet, "--before", before], cwd=cache, check=True)
+            _install([npm, "install", *quiet, "--before", before], cache, os.environ)
     return cache
+
+
+def _install(command: list[str], cache: Path, environ: Mapping[str, str]) -> None:
+    """Run an installer; once more where it fails or a registry leaves it waiting."""
+    try:
+        subprocess.run(command, cwd=cache, env=environ, check=True, timeout=INSTALL_SECONDS)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        subprocess.run(command, cwd=cache, env=environ, check=True, timeout=INSTALL_SECONDS)
 
 
 def cache_home() -> Path:
