@@ -236,6 +236,9 @@ class GivenChats:
                 await self._upstream.rename_conversation(left.id, told, hidden=True)
                 for one in await self._every(whose):
                     if one.summary.marker == marker and one.summary.gone != EVERY_TURN:
+                        if await self._upstream.is_running(one.conversation.id):
+                            # Letta goes on with it after the end of the gateway that has begun it.
+                            await self._upstream.cancel(agent_id, one.conversation.id)
                         await self._upstream.delete_conversation(agent_id, one.conversation.id)
                 self._conversations.forget(marker)
 

@@ -46,20 +46,22 @@ class KeptTurns:
         `ends`: a run under way is ended first; Letta goes on with it after the end of the gateway that has begun it.
         Raises DeletedTurn, UpstreamError.
         """
+        maybe: Conversation | None = None
         async for conversation, summary in self._that_may_hold(place, agent_type):
             # Looked at before: what has ended since is all there.
             runs = await self._upstream.is_running(conversation.id)
             kept = await self._read(conversation)
             at = place_among(place.turn, place.results, kept)
-            if at is None and runs and self._upstream.capabilities.keeps_runs and _is_next(place, kept):
-                return KeptTurn(place.turn, place.results), not (ends and await self._end(conversation))
             is_told = read_gone(summary.gone)[0] in (place.turn, EVERY_TURN)
             if is_told or (at is not None and is_gone(summary.gone, at, kept)):
                 raise DeletedTurn
             if at is not None:
                 runs = runs and at == len(kept) - 1 and not kept[at].is_over
                 return kept[at], runs and not (ends and await self._end(conversation))
-        return None
+            if runs and self._upstream.capabilities.keeps_runs and _is_next(place, kept):
+                # The run may be that of another turn, as long as this one may be listed elsewhere.
+                maybe = maybe or conversation
+        return (KeptTurn(place.turn, place.results), not (ends and await self._end(maybe))) if maybe else None
 
     async def _end(self, conversation: Conversation) -> bool:
         """End the run of a conversation; gives True."""

@@ -186,6 +186,17 @@ async def test_a_deleted_chat_is_nowhere_for_its_user_and_there_for_others(proce
     assert await process.content(None) == ["Bob's", "Hello"]
 
 
+async def test_a_run_that_letta_goes_on_with_alone_ends_with_its_chat(process: Process) -> None:
+    await process.say("One")
+    asked = process.asked("Two")
+    agent = await process.agents.get(asked.agent_type, asked.caller.user)
+    conversation, sending = await process.conversations.find(agent, asked)
+    left = process.letta.store.begin(process.letta.store.conversations[conversation.id], sending)
+    await process.chats.delete(process.whose())
+
+    assert left.cancelled.is_set()
+
+
 async def test_a_turn_is_of_a_chat_for_who_may_use_its_model_alone(process: Process) -> None:
     by_tutor, by_coach, bob_s = process.asked("1"), process.asked("2", agent_type=COACH), process.asked("3", user="bob")
     every, one = process.whose(), process.whose(types=(TUTOR,))

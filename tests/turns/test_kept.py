@@ -90,6 +90,30 @@ PARTS: dict[str, tuple[list[KeptTurn], int | None]] = {
 }
 
 
+async def test_a_run_that_letta_goes_on_with_alone_ends_where_it_is_told_to_and_no_other(
+    either: MemoryLetta, agent: KnownAgent, kept: KeptTurns
+) -> None:
+    shared = msgspec.structs.replace(TUTOR, agent="agent-1")
+    ended = of_ours(turn("Hi", agent_type=shared, frontend=False), FIRST, AT - 9)
+    left = of_ours(turn("More", agent_type=shared, frontend=False), SECOND, AT - 5)
+    conversations = Conversations(either)
+    conversation, sending = await conversations.find(agent, ended)
+    run = either.store.begin(either.store.conversations[conversation.id], sending)
+    run.events += [Text("Hello", "step-1"), Stop(StopReason.END)]
+    either.store.end(run)
+    await conversations.settle(ended, conversation, sending, "Hello", True)
+    conversation, sending = await conversations.find(agent, left)
+    run = either.store.begin(either.store.conversations[conversation.id], sending)
+
+    await kept.find(where(ended), shared, ends=True)
+    await kept.find(where(left), shared)
+    assert not run.cancelled.is_set()
+    found = await kept.find(where(left), shared, ends=True)
+    if either.capabilities.keeps_runs:
+        assert run.cancelled.is_set()
+        assert found == (KeptTurn(SECOND), False)
+
+
 @pytest.mark.parametrize(("among", "at"), PARTS.values(), ids=PARTS)
 def test_answers_to_calls_are_the_part_that_they_began(among: list[KeptTurn], at: int | None) -> None:
     assert place_among(FIRST, "p", among) == at
