@@ -4,6 +4,7 @@ Workers run the tests side by side: see workers.py.
 """
 
 import os
+import signal
 import ssl
 from collections.abc import Generator, Iterator
 from functools import cache
@@ -51,6 +52,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     choose_tier(config)
+    # Who is started in the background of a shell is not told of Ctrl+C, nor is anybody whom they start:
+    # https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_11
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # An App Server starts in two thirds of the time: https://nodejs.org/api/module.html#module-compile-cache
     os.environ.setdefault("NODE_COMPILE_CACHE", str(cache_home() / "node"))
 

@@ -230,6 +230,8 @@ def test_a_gateway_ends_when_its_terminal_has_gone(tmp_path: Path) -> None:
         path.write_text(f'[letta]\nbase_url = "{letta.base_url}"\n[[agent_types]]\nid = "tutor"\nmodel = "m"\n')
         child, terminal = pty.fork()
         if not child:
+            # With `nohup` nobody is told of it.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             os.execv(sys.executable, [sys.executable, "-m", "gateway", "serve", "--config", str(path), "--port", "0"])
         said = b""
         while b"Serving at" not in said:
