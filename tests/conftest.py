@@ -123,6 +123,16 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """What serves in this process heeds no signal after its end; the programs of later tests are to hear them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def certificates() -> Iterator[None]:
     """Read once: every client of a gateway wants them, and they take longer than most tests."""
