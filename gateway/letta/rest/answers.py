@@ -27,13 +27,9 @@ class RunState(Struct, frozen=True):
     stop_reason: str | None = None
 
     @property
-    def is_under_way(self) -> bool:
-        return self.status in ("created", "running")
-
-    @property
     def stop(self) -> Stop | None:
         """Its end; None while it is under way."""
-        if self.is_under_way:
+        if self.status in ("created", "running"):
             return None
         return to_stop(self.stop_reason or ("end_turn" if self.status == "completed" else "error"))
 

@@ -341,7 +341,7 @@ async def test_a_long_conversation_is_read_page_by_page() -> None:
     assert letta.calls == [MESSAGES] * 3
 
 
-RUNS, RUN, USAGE = "GET /v1/runs/", "GET /v1/runs/run-1", "GET /v1/runs/run-1/usage"
+RUNS = "GET /v1/runs/"
 ASKED = {"id": "m-1", "message_type": "user_message", "content": "Hi", "otid": "gw1-a-b-c-d", "run_id": "run-1"}
 ANSWERED = {"id": "m-2", "message_type": "assistant_message", "content": "Hello", "run_id": "run-1", "step_id": "s1"}
 

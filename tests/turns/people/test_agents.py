@@ -166,14 +166,19 @@ async def test_who_leaves_does_not_stop_the_search_for_others() -> None:
     assert leaving.cancelled()
 
 
-async def test_a_search_that_everybody_left_leaves_no_second_agent_behind() -> None:
-    letta = MemoryLetta()
-    agents = agents_of(letta)
+async def ask_and_leave(letta: MemoryLetta, agents: Agents) -> None:
+    """Ask for an agent, and leave while it is made; nothing holds the search when this returns but the search."""
     creating = letta.gate("create_agent")
     leaving = asyncio.create_task(agents.get(TUTOR, ADA))
     await creating.reached()
     leaving.cancel()
     creating.open()
+
+
+async def test_a_search_that_everybody_left_leaves_no_second_agent_behind() -> None:
+    letta = MemoryLetta()
+    agents = agents_of(letta)
+    await ask_and_leave(letta, agents)
 
     assert [(await agents.get(TUTOR, ADA)).id] == letta.made == list(letta.store.agents)
 
@@ -183,14 +188,8 @@ async def test_a_search_that_everybody_left_fails_without_a_word() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     letta.fail("create_agent", errors.Unreachable("no"))
     agents = agents_of(letta)
-    creating = letta.gate("create_agent")
-    leaving = asyncio.create_task(agents.get(TUTOR, ADA))
-    await creating.reached()
-    leaving.cancel()
-    creating.open()
+    await ask_and_leave(letta, agents)
     await idle()
-    # It holds all that it waited for.
-    del leaving
     gc.collect()
 
     assert told == []
